@@ -6,4 +6,4 @@ import matplotlib
 from jaxtyping import install_import_hook
 
 matplotlib.use("Agg")
-install_import_hook("cres", "beartype.beartype").install()
+install_import_hook("cres", "beartype.beartype")

@@ -1,0 +1,5 @@
+"""Tables of predictions, their resolution and calibration, plots and the report. Sees tables, never models."""
+
+from cres.evaluation.table import PredictionTable
+
+__all__ = ["PredictionTable"]
