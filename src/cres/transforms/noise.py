@@ -1,0 +1,100 @@
+"""Noise and other random changes of a record, drawn on the device, keyed by event.
+
+Each transform is `forward(series (batch, time, channel) in volts, random, scale) -> series`. Channels are (I, Q) pairs,
+one pair a read-out channel. `scale` multiplies the *power* of what is injected (the curriculum's noise scale).
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from cres.errors import UserError
+from cres.shapes import Series
+from cres.transforms.random import KeyedRandom
+
+NOMINAL_DENSITY_W_PER_HZ = 2.2e-13
+RESISTANCE_OHM = 50.0
+
+
+class RandomTransform(nn.Module, ABC):
+    """A random change of a batch of records; the same event, seed and epoch get the same change."""
+
+    @abstractmethod
+    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+        """Return the changed records; `scale` is one number or one an electron (batch,)."""
+
+
+def channel_std_volt(density_w_per_hz: float, sampling_rate_hz: float, resistance_ohm: float = RESISTANCE_OHM) -> float:
+    """Return the standard deviation of white noise in I and in Q: σ = √(R/2 · S · f_s)."""
+    return math.sqrt(resistance_ohm / 2 * density_w_per_hz * sampling_rate_hz)
+
+
+def _per_event(value: float | Tensor, series: Tensor) -> Tensor:
+    """Return a number, or one number an electron, as float32 that broadcasts against (batch, time, channel)."""
+    value = torch.as_tensor(value, dtype=torch.float32, device=series.device)
+    return value.reshape(-1, 1, 1) if value.ndim else value
+
+
+class WhiteNoise(RandomTransform):
+    """Add white Gaussian noise to every channel, σ² = R/2 · S · scale · f_s.
+
+    S (`density_w_per_hz`) is the one-sided spectral density of the complex record's power |I + iQ|²/R, so that
+    ⟨|n|²⟩/R = S f_s. A noise temperature T is S = kT (times the gain).
+    """
+
+    def __init__(
+        self,
+        sampling_rate_hz: float,
+        density_w_per_hz: float = NOMINAL_DENSITY_W_PER_HZ,
+        resistance_ohm: float = RESISTANCE_OHM,
+    ) -> None:
+        super().__init__()
+        if min(sampling_rate_hz, resistance_ohm) <= 0 or density_w_per_hz < 0:
+            raise UserError("white noise needs a positive sampling rate and resistance and a density of zero or more.")
+        self.std_volt = channel_std_volt(density_w_per_hz, sampling_rate_hz, resistance_ohm)
+
+    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+        """Return series + noise in the dtype of the series."""
+        std = self.std_volt * _per_event(scale, series).sqrt()
+        noise = random.normal(*series.shape[1:], stream="white noise")
+        return series + (noise * std).to(series.dtype)
+
+
+class RandomPhase(RandomTransform):
+    """Turn every record by one random common phase, (I + iQ) → e^{iφ} (I + iQ), φ uniform in [0, 2π).
+
+    The start phase says nothing about the energy; turning is augmentation without cost. `scale` has no effect. All
+    read-out channels turn together.
+    """
+
+    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+        """Return the turned records in the dtype of the series."""
+        phase = 2 * math.pi * random.uniform(1, 1, stream="common phase")
+        cosine, sine = phase.cos().to(series.dtype), phase.sin().to(series.dtype)
+        i, q = series[..., 0::2], series[..., 1::2]
+        return torch.stack((i * cosine - q * sine, i * sine + q * cosine), dim=-1).flatten(-2)
+
+
+class RandomChain(RandomTransform):
+    """Apply random transforms one after the other; two of one kind draw independent numbers."""
+
+    def __init__(self, transforms: Iterable[RandomTransform]) -> None:
+        super().__init__()
+        self.transforms = nn.ModuleList(transforms)
+
+    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+        """Return the records after every transform."""
+        seen: Counter[str] = Counter()
+        for transform in self.transforms:
+            kind = type(transform).__name__
+            # The first of a kind draws as it would alone, so that adding another kind changes nobody's noise.
+            source = random.scoped(f"{kind} {seen[kind]}") if seen[kind] else random
+            series = transform(series, source, scale)
+            seen[kind] += 1
+        return series

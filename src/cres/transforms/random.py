@@ -1,0 +1,119 @@
+"""Random numbers keyed by event: fresh for training, frozen for judging, the same on every device.
+
+The numbers of an event depend on (seed, epoch, event id, stream) and the requested shape, and on nothing else: not on
+the batch around it, its order, the rank, the worker or the device (up to the rounding of log and cos).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from cres.shapes import EventIds
+
+FROZEN_EPOCH = -1
+"""The epoch of validation and test noise: it never advances, so a score is a property of the weights."""
+
+_WORD = 1 << 64
+# Numbers of one block of work: small enough that its intermediate arrays stay in a core's cache.
+_CPU_BLOCK = 1 << 17
+
+
+def _signed(word: int) -> int:
+    """Return the two's complement value of a 64-bit word; torch has no unsigned 64-bit arithmetic."""
+    return word - _WORD if word >= _WORD // 2 else word
+
+
+# SplitMix64: Steele, Lea, Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (constants of "mix13").
+_GOLDEN = _signed(0x9E3779B97F4A7C15)
+_MIX = ((30, _signed(0xBF58476D1CE4E5B9)), (27, _signed(0x94D049BB133111EB)))
+
+
+def _xor_shift(words: Tensor, shift: int) -> Tensor:
+    """Return words ^ (words >> shift) with a logical shift."""
+    return words ^ (words >> shift).bitwise_and_((1 << (64 - shift)) - 1)
+
+
+def mix64(words: Tensor) -> Tensor:
+    """Hash 64-bit words one by one (bijective, every output bit depends on every input bit): SplitMix64's finaliser."""
+    for shift, factor in _MIX:
+        words = _xor_shift(words, shift).mul_(factor)
+    return _xor_shift(words, 31)
+
+
+def _digest(text: str) -> int:
+    return _signed(int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little"))
+
+
+class KeyedRandom:
+    """Random numbers for the events of one batch, without state: the same call gives the same numbers.
+
+    The key of an event is h(h(event id) + blake2b(seed, epoch, scope, stream)), its words are h(key + j·golden),
+    j = 1, 2, …, with h SplitMix64's finaliser: the streams are parts of one sequence of period 2⁶⁴.
+    """
+
+    def __init__(
+        self, seed: int, epoch: int, event_id: EventIds, device: torch.device | str | None = None, scope: str = ""
+    ) -> None:
+        """Take the event ids (batch,) and the device on which to draw (default: the device of the ids)."""
+        self.seed = int(seed)
+        self.epoch = int(epoch)
+        self.event_id = event_id.to(device=device, dtype=torch.int64)
+        self.scope = scope
+
+    def __len__(self) -> int:
+        return len(self.event_id)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the numbers are drawn."""
+        return self.event_id.device
+
+    def scoped(self, name: str) -> KeyedRandom:
+        """Return a source of other, independent numbers for the same events."""
+        return KeyedRandom(self.seed, self.epoch, self.event_id, scope=f"{self.scope}/{name}")
+
+    def normal(self, *shape_per_event: int, stream: str) -> Tensor:
+        """Return standard normal numbers (batch, *shape_per_event), float32 (Box–Muller, tails to 6.6 σ)."""
+        return self._fill(shape_per_event, stream, _box_muller)
+
+    def uniform(self, *shape_per_event: int, stream: str) -> Tensor:
+        """Return numbers uniform in [0, 1) as (batch, *shape_per_event), float32."""
+        return self._fill(shape_per_event, stream, _unit_interval)
+
+    def _fill(self, shape: tuple[int, ...], stream: str, convert: _Convert) -> Tensor:
+        pairs = (math.prod(shape) + 1) // 2
+        counter = torch.arange(1, pairs + 1, device=self.device) * _GOLDEN
+        numbers = torch.empty(len(self), 2 * pairs, device=self.device)
+        keys = self._keys(stream)[:, None]
+        rows = max(1, _CPU_BLOCK // max(pairs, 1)) if self.device.type == "cpu" else max(1, len(self))
+        for key, out in zip(keys.split(rows), numbers.split(rows), strict=True):
+            convert(mix64(key + counter).view(torch.int32), out)
+        return numbers[:, : math.prod(shape)].reshape(len(self), *shape)
+
+    def _keys(self, stream: str) -> Tensor:
+        base = _digest(f"{self.seed}/{self.epoch}/{self.scope}/{stream}")
+        return mix64(mix64(self.event_id) + base)
+
+
+class _Convert(Protocol):
+    def __call__(self, words: Tensor, out: Tensor) -> None: ...
+
+
+def _unit_interval(words: Tensor, out: Tensor) -> None:
+    """Write the upper 24 bits of each 32-bit word as a fraction."""
+    torch.mul((words >> 8).bitwise_and_((1 << 24) - 1), 2.0**-24, out=out)
+
+
+def _box_muller(words: Tensor, out: Tensor) -> None:
+    """Write √(−2 ln u) cos φ and √(−2 ln u) sin φ: u in (0, 1] from the first half of the words, φ from the second."""
+    half = words.shape[-1] // 2
+    magnitude = words[:, :half].bitwise_and((1 << 31) - 1).to(out.dtype).mul_(2.0**-31).add_(2.0**-32)
+    magnitude = magnitude.log_().mul_(-2.0).clamp_(min=0.0).sqrt_()
+    phase = words[:, half:].to(out.dtype).mul_(math.pi * 2.0**-31)
+    torch.mul(magnitude, phase.cos(), out=out[:, :half])
+    torch.mul(magnitude, phase.sin_(), out=out[:, half:])

@@ -1,0 +1,121 @@
+"""Views: what an encoder sees of a record. Made on the device from noisy volts, batch by batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from cres.errors import UserError
+from cres.shapes import Features, Series
+from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ, channel_std_volt
+from cres.transforms.spectrum import Form, WindowName, crop_band, form_channels, fourier, from_complex
+
+SIGNAL_BAND_HZ = (-80e6, -45e6)
+"""Holds every carrier of the default apparatus and the axial sidebands that carry its power."""
+
+
+class View(NamedTuple):
+    """One view of a batch: `series` (batch, length, channels) for the encoder, `scalars` (batch, k) for the head."""
+
+    series: Tensor
+    scalars: Tensor
+
+
+class RecordView(nn.Module, ABC):
+    """Volts (batch, time, channel) → View; `channels` and `scalar_count` are known before the first record."""
+
+    channels: int
+    scalar_count: int
+
+    @abstractmethod
+    def forward(self, series: Series) -> View:
+        """Return the view of a batch of records."""
+
+
+def no_scalars(series: Series) -> Features:
+    """Return an empty (batch, 0) tensor for views without scalars."""
+    return series.new_zeros((series.shape[0], 0))
+
+
+def _nominal_scale_volt(sampling_rate_hz: float, scale_volt: float | None) -> float:
+    """Return the given scale, or the nominal white noise in one channel: a fixed number, never the record's own."""
+    if scale_volt is None:
+        return channel_std_volt(NOMINAL_DENSITY_W_PER_HZ, sampling_rate_hz)
+    if scale_volt <= 0:
+        raise UserError(f"scale_volt must be positive, not {scale_volt:g}.")
+    return scale_volt
+
+
+def _at_least_float32(series: Series) -> Series:
+    return series if series.dtype == torch.float64 else series.float()
+
+
+class TimeView(RecordView):
+    """The record in time, in units of `scale_volt` (default: σ of the nominal noise, √(R/2 · S · f_s)).
+
+    With a band, the record is mixed to the band's lower edge and resampled at the band's width: the FFT bins k of the
+    band, moved to 0 … M−1, go back through an inverse FFT of M points,
+    y_m = M^{−1/2} Σ_k X_k e^{2πi(k−k₀)m/M}, X_k the orthonormal FFT of the N samples. That is ideal (circular)
+    band-pass and decimation by N/M in one step; white noise keeps its standard deviation in a channel, a tone of
+    amplitude A gets amplitude A √(N/M).
+    """
+
+    def __init__(
+        self,
+        sampling_rate_hz: float,
+        band_hz: tuple[float, float] | None = SIGNAL_BAND_HZ,
+        scale_volt: float | None = None,
+        input_channels: int = 2,
+    ) -> None:
+        super().__init__()
+        self.sampling_rate_hz = sampling_rate_hz
+        self.band_hz = band_hz
+        self.scale_volt = _nominal_scale_volt(sampling_rate_hz, scale_volt)
+        self.channels = input_channels
+        self.scalar_count = 0
+
+    def forward(self, series: Series) -> View:
+        """Return (batch, length, channels): I and Q, interleaved, float32 (float64 for float64 series)."""
+        scaled = _at_least_float32(series) / self.scale_volt
+        if self.band_hz is not None:
+            with torch.autocast(series.device.type, enabled=False):
+                band = crop_band(fourier(scaled), self.sampling_rate_hz, self.band_hz)
+                scaled = from_complex(torch.fft.ifft(band, dim=1, norm="ortho"))
+        return View(scaled, no_scalars(scaled))
+
+
+class SpectrumView(RecordView):
+    """The spectrum of the band that holds the signal, in units of `scale_volt` (default: σ of the nominal noise).
+
+    X_k = N^{−1/2} Σ_n w_n (I + iQ)_n e^{−2πikn/N} / scale_volt, Σw² = N, bins of [low, high] ascending in frequency.
+    Nominal white noise then has unit variance in the real and the imaginary part. `form`: "complex" (real, imaginary),
+    "magnitude" |X|, "log_power" ln(|X|² + 1e−12).
+    """
+
+    def __init__(
+        self,
+        sampling_rate_hz: float,
+        band_hz: tuple[float, float] = SIGNAL_BAND_HZ,
+        form: Form = "complex",
+        window: WindowName = "rectangular",
+        scale_volt: float | None = None,
+        input_channels: int = 2,
+    ) -> None:
+        super().__init__()
+        self.sampling_rate_hz = sampling_rate_hz
+        self.band_hz = band_hz
+        self.form: Form = form
+        self.window: WindowName = window
+        self.scale_volt = _nominal_scale_volt(sampling_rate_hz, scale_volt)
+        self.channels = input_channels if form == "complex" else input_channels // 2
+        self.scalar_count = 0
+
+    def forward(self, series: Series) -> View:
+        """Return (batch, bins, channels), float32 (float64 for float64 series)."""
+        with torch.autocast(series.device.type, enabled=False):
+            spectrum = fourier(_at_least_float32(series) / self.scale_volt, self.window)
+            band = crop_band(spectrum, self.sampling_rate_hz, self.band_hz)
+            return View(form_channels(band, self.form), no_scalars(_at_least_float32(series)))
