@@ -1,0 +1,215 @@
+"""Any number of prediction tables side by side on their common electrons, for resolved electrons and for all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from cres.errors import UserError
+from cres.evaluation.bootstrap import Array, Figure
+from cres.evaluation.calibration import Verdict, calibration_verdict
+from cres.evaluation.metrics import DEFAULT_RESAMPLES, RESOLVED_SIDEBAND_SNR, metric, resolved_mask, table_metrics
+from cres.evaluation.numbers import in_brackets, plain_name, with_unit
+from cres.evaluation.table import SIDEBAND_SNR, PredictionTable
+
+RESOLVED = "resolved"
+ALL = "all"
+_TERMINAL_METRICS = ("sigma68", "bias", "coverage1", "near_fraction")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Tables reduced to their common electrons, rows aligned; `bound` too, if there is one.
+
+    `groups` maps "resolved" (where the sideband SNR is known) and "all" to masks (rows,). `notes` are sentences that
+    a reader must know: electrons left out, failed estimates, missing columns.
+    """
+
+    tables: list[PredictionTable]
+    bound: PredictionTable | None
+    groups: dict[str, NDArray[np.bool_]]
+    notes: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.tables[0])
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Targets that at least one table estimates and has the truth of, in the order of the first tables."""
+        names = [t for table in self.tables for t in table.targets if table.has_truth(t)]
+        return tuple(dict.fromkeys(names))
+
+    def estimators_of(self, target: str) -> list[PredictionTable]:
+        """Return the tables that estimate a target and know its truth."""
+        return [table for table in self.tables if target in table.targets and table.has_truth(target)]
+
+    def bound_of(self, target: str) -> Array | None:
+        """Return the bound on a target's standard deviation (rows,), or None."""
+        return self.bound.std(target) if self.bound is not None and self.bound.has_std(target) else None
+
+    def covariate(self, name: str) -> Array | None:
+        """Return a column (rows,) of the first table that has it, the bound's included, or None."""
+        tables = [*self.tables, *([self.bound] if self.bound is not None else [])]
+        return next((table.columns[name] for table in tables if name in table), None)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Figures of one estimator for one target and group."""
+
+    estimator: str
+    target: str
+    group: str
+    figures: dict[str, Figure]
+    verdict: Verdict | None
+    seconds_per_electron: float | None
+    relative_sigma68: Figure | None
+    """σ68 over that of the first table: paired, so that its interval is that of the difference."""
+
+
+def compare(tables: Sequence[PredictionTable], bound: PredictionTable | None = None) -> Comparison:
+    """Line tables up on their common electrons; a table of kind "bound" among them serves as the bound.
+
+    Raises UserError when there is no estimate, no electron or no truth in common.
+    """
+    bound = next((table for table in tables if table.is_bound), None) if bound is None else bound
+    estimates = _distinct([table for table in tables if not table.is_bound])
+    if not estimates:
+        raise UserError("there is no table of estimates to evaluate, only a bound: add an estimator's predictions")
+    _refuse_empty(estimates)
+    joined = estimates[0].join(*estimates[1:], *([bound] if bound is not None else []))
+    joined_bound = joined.pop() if bound is not None else None
+    comparison = Comparison(joined, joined_bound, {})
+    if not comparison.targets:
+        raise UserError(
+            "no table has the true values (true_energy_ev …), so nothing can be evaluated: predict labelled records"
+        )
+    comparison.groups.update(_groups(comparison))
+    comparison.notes.extend(_notes(estimates, comparison))
+    return comparison
+
+
+def summarise(comparison: Comparison, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> list[Row]:
+    """Return the figures of every estimator, target and group, paired over the estimators."""
+    return [
+        row
+        for target in comparison.targets
+        for group in comparison.groups
+        for row in _rows_of(comparison, target, group, resamples, seed)
+    ]
+
+
+def terminal_summary(
+    tables: Sequence[PredictionTable],
+    bound: PredictionTable | None = None,
+    *,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> RichTable:
+    """Return a compact table for the terminal: each estimator's σ68, bias and 1σ coverage, resolved and all."""
+    comparison = compare(tables, bound)
+    return summary_table(summarise(comparison, resamples=resamples, seed=seed), len(comparison))
+
+
+def summary_table(rows: Sequence[Row], electrons: int) -> RichTable:
+    """Return the compact terminal table of rows: the first target only, in parts for resolved electrons and all."""
+    target = rows[0].target
+    chosen = [row for row in rows if row.target == target]
+    table = RichTable(
+        title=f"{plain_name(target)} of {electrons} electrons; (12) is the 68 % interval of the last digits",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    table.add_column("estimator", min_width=16)
+    for name in _TERMINAL_METRICS:
+        unit = with_unit(name, target)
+        table.add_column(f"{metric(name).label} ({unit})" if unit else metric(name).label, justify="right")
+    for group in dict.fromkeys(row.group for row in chosen):
+        part = [row for row in chosen if row.group == group]
+        table.add_row(f"[dim]{group} ({int(part[0].figures['count'].value)})[/dim]")
+        for row in part:
+            cells = [in_brackets(row.figures.get(name), with_unit(name, target)) for name in _TERMINAL_METRICS]
+            table.add_row(escape(row.estimator), *cells, end_section=row is part[-1])
+    return table
+
+
+def _rows_of(comparison: Comparison, target: str, group: str, resamples: int, seed: int) -> list[Row]:
+    mask, bound = comparison.groups[group], comparison.bound_of(target)
+    rows: list[Row] = []
+    for table in comparison.estimators_of(target):
+        part = table.select(mask)
+        figures = table_metrics(
+            part, target, bound=None if bound is None else bound[mask], resamples=resamples, seed=seed
+        )
+        verdict = calibration_verdict(part.residual(target), part.std(target)) if part.has_std(target) else None
+        seconds = table.attributes.get("seconds_per_electron")
+        relative = figures["sigma68"].over(rows[0].figures["sigma68"]) if rows else None
+        rows.append(Row(table.estimator, target, group, figures, verdict, seconds, relative))
+    return rows
+
+
+def _distinct(tables: list[PredictionTable]) -> list[PredictionTable]:
+    """Number the names that occur twice."""
+    names = [table.estimator for table in tables]
+    return [
+        table.renamed(f"{table.estimator} ({names[: i + 1].count(table.estimator)})")
+        if names.count(table.estimator) > 1
+        else table
+        for i, table in enumerate(tables)
+    ]
+
+
+def _refuse_empty(tables: list[PredictionTable]) -> None:
+    for table in tables:
+        if not len(table):
+            raise UserError(f"the table of {table.estimator!r} is empty: it holds no electron; predict again")
+
+
+def _groups(comparison: Comparison) -> dict[str, NDArray[np.bool_]]:
+    everything = np.ones(len(comparison), dtype=bool)
+    sideband_snr = comparison.covariate(SIDEBAND_SNR)
+    return {ALL: everything} if sideband_snr is None else {RESOLVED: resolved_mask(sideband_snr), ALL: everything}
+
+
+def _notes(estimates: list[PredictionTable], comparison: Comparison) -> list[str]:
+    notes = [
+        f"{table.estimator}: {len(comparison)} of {len(table)} electrons are common to all tables; the rest is out."
+        for table in estimates
+        if len(table) != len(comparison)
+    ]
+    if RESOLVED not in comparison.groups:
+        notes.append(
+            f"No table has the column {SIDEBAND_SNR}, so resolved electrons (sideband SNR {RESOLVED_SIDEBAND_SNR:.0f} "
+            "or more) cannot be told apart; figures are for all electrons only."
+        )
+    elif not comparison.groups[RESOLVED].any():
+        notes.append("No electron is resolved: the figures for resolved electrons are empty.")
+    for table in comparison.tables:
+        notes.extend(_notes_on(table))
+    return notes
+
+
+def _notes_on(table: PredictionTable) -> list[str]:
+    notes = []
+    for target in table.targets:
+        name = f"{table.estimator}, {plain_name(target)}"
+        failed = int(np.sum(~np.isfinite(table.mean(target))))
+        if not table.has_truth(target):
+            notes.append(f"{name}: the table has no true values, so it is not evaluated.")
+            continue
+        if failed:
+            notes.append(f"{name}: {failed} of {len(table)} estimates failed (not a number).")
+        if not table.has_std(target):
+            notes.append(f"{name}: the table states no uncertainty, so there are no pulls and no coverage.")
+            continue
+        std = table.std(target)
+        unusable = int(np.sum(np.isfinite(table.mean(target)) & ~(np.isfinite(std) & (std > 0))))
+        if unusable:
+            notes.append(f"{name}: {unusable} of {len(table)} stated uncertainties are no positive numbers.")
+    return notes

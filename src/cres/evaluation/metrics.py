@@ -1,0 +1,185 @@
+"""What a resolution and a calibration are, in numbers, each with a paired bootstrap interval.
+
+Every metric is defined once, in `METRICS`, with the sentence that the report prints.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cres.evaluation.bootstrap import Array, Figure, Sample, bootstrapped
+from cres.evaluation.table import PredictionTable
+
+RESOLVED_SIDEBAND_SNR = 25.0
+"""Electrons whose sidebands carry at least this matched-filter SNR are resolved; below, no estimator can do it."""
+
+NEAR_EV = 3.0
+"""Energies this close to the truth count as near."""
+
+TAIL_CORES = 5.0
+"""Residuals beyond this many core widths are tails."""
+
+MEDIAN_OF_ABSOLUTE_GAUSSIAN = 0.674489750196082
+DEFAULT_RESAMPLES = 400
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A figure of the tables: `unit` is "target" for the target's own unit, "%" for fractions, or as printed."""
+
+    name: str
+    label: str
+    unit: str
+    meaning: str
+
+
+METRICS = (
+    Metric("sigma68", "σ68", "target", "Half the width of the central 68.27 % of the residual: the resolution."),
+    Metric("core_sigma", "core σ", "target", "Gaussian fitted within ±2 of its own σ, iterated: without tails."),
+    Metric("rms", "rms", "target", "Root mean square of the residual, tails included."),
+    Metric("bias", "bias", "target", "Median of estimate minus truth; good is zero within its interval."),
+    Metric("tail_fraction", "tails", "%", "Fraction of residuals beyond 5 core σ; a Gaussian has none."),
+    Metric("near_fraction", "within 3 eV", "%", "Fraction of all electrons, failed fits included, near the truth."),
+    Metric("coverage1", "1σ coverage", "%", "How often the stated 1σ interval holds the truth; 68.3 % is honest."),
+    Metric("coverage2", "2σ coverage", "%", "How often the stated 2σ interval holds the truth; 95.4 % is honest."),
+    Metric("pull_width", "pull width", "", "σ68 of residual over stated σ; 1 is honest, above 1 over-confident."),
+    Metric("pull_rms", "raw pull width", "", "Standard deviation of the pulls, tails included; 1 without outliers."),
+    Metric("pull_bias", "pull bias", "", "Median pull; good is zero within its interval."),
+    Metric("nll", "NLL", "nats", "Mean −log density of the truth under the stated Gaussian; lower is better."),
+    Metric("bound_ratio", "over bound", "", "Median of |residual|/bound, over 0.6745; 1 reaches the Cramér–Rao bound."),
+    Metric("bound_sigma68", "σ68 over bound", "", "σ68 of residual over bound, electron by electron; 1 is perfect."),
+    Metric("bound_rms", "rms over bound", "", "Root mean square of residual over bound, tails included; 1 is perfect."),
+)  # fmt: skip
+
+
+def metric(name: str) -> Metric:
+    """Return the definition of a metric."""
+    return next(entry for entry in METRICS if entry.name == name)
+
+
+def sigma68(residual: Array) -> float:
+    """Return half the width of the central 68.27 % interval of (rows,) values; NaN entries are left out."""
+    return float(_single(residual).sigma68()[0])
+
+
+def gaussian_core(residual: Array) -> tuple[float, float]:
+    """Return mean and standard deviation of the Gaussian core of (rows,) values, NaN entries left out."""
+    mean, width = _single(residual).core()
+    return float(mean[0]), float(width[0])
+
+
+def coverage(residual: Array, std: Array, sigmas: float = 1.0) -> float:
+    """Return the fraction of |residual| ≤ sigmas · std, both (rows,); rows without either are left out."""
+    return float(_single(pulls(residual, std)).fraction_between(-sigmas, sigmas)[0])
+
+
+def pulls(residual: Array, std: Array) -> Array:
+    """Return residual/std (rows,), NaN where the stated standard deviation is not a positive number."""
+    valid = np.isfinite(std) & (std > 0)
+    return np.where(valid, residual, np.nan) / np.where(valid, std, 1.0)
+
+
+def resolution_metrics(
+    residual: Array,
+    std: Array | None = None,
+    bound: Array | None = None,
+    *,
+    near: float | None = None,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Figure]:
+    """Return the metrics of residuals (rows,), with those of the pulls and over the bound where these are given.
+
+    NaN residuals are failed estimates: they count against `near_fraction` and are left out elsewhere; `failed` and
+    `count` say how many. `near` is the distance of `near_fraction` in the residual's unit.
+    """
+    statistics = partial(_replicate_metrics, residual, std, bound, near)
+    return bootstrapped(statistics, len(residual), resamples, seed)
+
+
+def table_metrics(
+    table: PredictionTable,
+    target: str,
+    *,
+    bound: Array | None = None,
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Figure]:
+    """Return the metrics of one target of a table; `bound` (rows,) is the bound on its standard deviation."""
+    std = table.std(target) if table.has_std(target) else None
+    near = NEAR_EV if target.endswith("_ev") else None
+    return resolution_metrics(table.residual(target), std, bound, near=near, resamples=resamples, seed=seed)
+
+
+def resolved_mask(sideband_snr: Array) -> NDArray[np.bool_]:
+    """Return which electrons are resolved, (rows,)."""
+    return np.asarray(sideband_snr) >= RESOLVED_SIDEBAND_SNR
+
+
+def _single(values: Array) -> Sample:
+    finite = np.asarray(values, dtype=np.float64)
+    finite = finite[np.isfinite(finite)]
+    return Sample(finite, np.ones((1, len(finite))))
+
+
+def _kept(values: Array, weights: Array) -> Sample:
+    finite = np.isfinite(values)
+    return Sample(values[finite], weights[:, finite])
+
+
+def _replicate_metrics(
+    residual: Array, std: Array | None, bound: Array | None, near: float | None, weights: Array
+) -> dict[str, Array]:
+    values = _residual_metrics(_kept(residual, weights))
+    drawn = weights.sum(axis=1)
+    values["count"] = drawn
+    values["failed"] = weights @ ~np.isfinite(residual)
+    if near is not None:
+        hits = weights @ (np.abs(residual) <= near)
+        values["near_fraction"] = np.divide(hits, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
+    if std is not None:
+        values |= _pull_metrics(residual, std, weights)
+    if bound is not None:
+        values |= _bound_metrics(residual, bound, weights)
+    return values
+
+
+def _residual_metrics(sample: Sample) -> dict[str, Array]:
+    centre, width = sample.core()
+    inside = sample.fraction_between(centre - TAIL_CORES * width, centre + TAIL_CORES * width)
+    return {
+        "sigma68": sample.sigma68(),
+        "core_sigma": width,
+        "rms": np.sqrt(sample.mean(np.square)),
+        "bias": sample.quantile(0.5),
+        "tail_fraction": 1 - inside,
+    }
+
+
+def _pull_metrics(residual: Array, std: Array, weights: Array) -> dict[str, Array]:
+    pull = pulls(residual, std)
+    sample = _kept(pull, weights)
+    mean = sample.mean(np.positive)
+    density = 0.5 * pull**2 + np.log(np.where(std > 0, std, np.nan)) + 0.5 * np.log(2 * np.pi)
+    return {
+        "coverage1": sample.fraction_between(-1.0, 1.0),
+        "coverage2": sample.fraction_between(-2.0, 2.0),
+        "pull_width": sample.sigma68(),
+        "pull_rms": np.sqrt(np.maximum(sample.mean(np.square) - mean**2, 0)),
+        "pull_bias": sample.quantile(0.5),
+        "nll": _kept(density, weights).mean(np.positive),
+    }
+
+
+def _bound_metrics(residual: Array, bound: Array, weights: Array) -> dict[str, Array]:
+    ratio = pulls(residual, bound)
+    sample = _kept(ratio, weights)
+    return {
+        "bound_ratio": _kept(np.abs(ratio), weights).quantile(0.5) / MEDIAN_OF_ABSOLUTE_GAUSSIAN,
+        "bound_sigma68": sample.sigma68(),
+        "bound_rms": np.sqrt(sample.mean(np.square)),
+    }
