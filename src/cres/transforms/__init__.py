@@ -1,5 +1,8 @@
-"""Transforms of batches of records on any device: noise, views, spectra, filters, scaling."""
+"""Transforms of batches of records on any device: noise, receiver, filters, spectra, views, scaling."""
 
+from cres.transforms.alignment import CARRIER_BAND_HZ, AlignedSpectrum
+from cres.transforms.coloured import CavityNoise, ColouredNoise, ShapedNoise, read_table
+from cres.transforms.filters import BandSelect, ButterworthBandPass, Decimate, FrequencyShift
 from cres.transforms.noise import (
     NOMINAL_DENSITY_W_PER_HZ,
     RESISTANCE_OHM,
@@ -9,8 +12,11 @@ from cres.transforms.noise import (
     WhiteNoise,
     channel_std_volt,
 )
+from cres.transforms.qtransform import QTransform
 from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
+from cres.transforms.receiver import GainPhaseDrift, GainRipple, PhaseNoise, PhaseWalk, Quantise, SpuriousTones
 from cres.transforms.scaling import Standardise
+from cres.transforms.spectrogram import STFT, SpectrogramView
 from cres.transforms.spectrum import (
     band_bins,
     band_frequencies_hz,
@@ -18,22 +24,42 @@ from cres.transforms.spectrum import (
     form_channels,
     fourier,
     from_complex,
+    periodogram_w_per_hz,
     to_complex,
     window,
 )
+from cres.transforms.temperature import effective_temperature_k, noise_temperature_k, thermal_density_w_per_hz
 from cres.transforms.views import SIGNAL_BAND_HZ, RecordView, SpectrumView, TimeView, View
 
 __all__ = [
+    "CARRIER_BAND_HZ",
     "FROZEN_EPOCH",
     "NOMINAL_DENSITY_W_PER_HZ",
     "RESISTANCE_OHM",
     "SIGNAL_BAND_HZ",
+    "STFT",
+    "AlignedSpectrum",
+    "BandSelect",
+    "ButterworthBandPass",
+    "CavityNoise",
+    "ColouredNoise",
+    "Decimate",
+    "FrequencyShift",
+    "GainPhaseDrift",
+    "GainRipple",
     "KeyedRandom",
+    "PhaseNoise",
+    "PhaseWalk",
+    "QTransform",
+    "Quantise",
     "RandomChain",
     "RandomPhase",
     "RandomTransform",
     "RecordView",
+    "ShapedNoise",
+    "SpectrogramView",
     "SpectrumView",
+    "SpuriousTones",
     "Standardise",
     "TimeView",
     "View",
@@ -42,9 +68,14 @@ __all__ = [
     "band_frequencies_hz",
     "channel_std_volt",
     "crop_band",
+    "effective_temperature_k",
     "form_channels",
     "fourier",
     "from_complex",
+    "noise_temperature_k",
+    "periodogram_w_per_hz",
+    "read_table",
+    "thermal_density_w_per_hz",
     "to_complex",
     "window",
 ]

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.shapes import Features, Series
+from cres.transforms.filters import BandSelect
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ, channel_std_volt
-from cres.transforms.spectrum import Form, WindowName, crop_band, form_channels, fourier, from_complex
+from cres.transforms.spectrum import Form, WindowName, at_least_float32, crop_band, form_channels, fourier
 
 SIGNAL_BAND_HZ = (-80e6, -45e6)
 """Holds every carrier of the default apparatus and the axial sidebands that carry its power."""
@@ -22,6 +23,8 @@ class View(NamedTuple):
 
     series: Tensor
     scalars: Tensor
+    axis_hz: Tensor | None = None
+    """(length,) float64: what each position stands for, where that is a frequency."""
 
 
 class RecordView(nn.Module, ABC):
@@ -40,7 +43,7 @@ def no_scalars(series: Series) -> Features:
     return series.new_zeros((series.shape[0], 0))
 
 
-def _nominal_scale_volt(sampling_rate_hz: float, scale_volt: float | None) -> float:
+def nominal_scale_volt(sampling_rate_hz: float, scale_volt: float | None) -> float:
     """Return the given scale, or the nominal white noise in one channel: a fixed number, never the record's own."""
     if scale_volt is None:
         return channel_std_volt(NOMINAL_DENSITY_W_PER_HZ, sampling_rate_hz)
@@ -49,18 +52,10 @@ def _nominal_scale_volt(sampling_rate_hz: float, scale_volt: float | None) -> fl
     return scale_volt
 
 
-def _at_least_float32(series: Series) -> Series:
-    return series if series.dtype == torch.float64 else series.float()
-
-
 class TimeView(RecordView):
     """The record in time, in units of `scale_volt` (default: σ of the nominal noise, √(R/2 · S · f_s)).
 
-    With a band, the record is mixed to the band's lower edge and resampled at the band's width: the FFT bins k of the
-    band, moved to 0 … M−1, go back through an inverse FFT of M points,
-    y_m = M^{−1/2} Σ_k X_k e^{2πi(k−k₀)m/M}, X_k the orthonormal FFT of the N samples. That is ideal (circular)
-    band-pass and decimation by N/M in one step; white noise keeps its standard deviation in a channel, a tone of
-    amplitude A gets amplitude A √(N/M).
+    With a band, `BandSelect` mixes it to zero and decimates the record to the band's width.
     """
 
     def __init__(
@@ -71,19 +66,15 @@ class TimeView(RecordView):
         input_channels: int = 2,
     ) -> None:
         super().__init__()
-        self.sampling_rate_hz = sampling_rate_hz
-        self.band_hz = band_hz
-        self.scale_volt = _nominal_scale_volt(sampling_rate_hz, scale_volt)
+        self.select = None if band_hz is None else BandSelect(sampling_rate_hz, band_hz)
+        self.scale_volt = nominal_scale_volt(sampling_rate_hz, scale_volt)
         self.channels = input_channels
         self.scalar_count = 0
 
     def forward(self, series: Series) -> View:
         """Return (batch, length, channels): I and Q, interleaved, float32 (float64 for float64 series)."""
-        scaled = _at_least_float32(series) / self.scale_volt
-        if self.band_hz is not None:
-            with torch.autocast(series.device.type, enabled=False):
-                band = crop_band(fourier(scaled), self.sampling_rate_hz, self.band_hz)
-                scaled = from_complex(torch.fft.ifft(band, dim=1, norm="ortho"))
+        selected = at_least_float32(series) if self.select is None else self.select(series)
+        scaled = selected / self.scale_volt
         return View(scaled, no_scalars(scaled))
 
 
@@ -109,13 +100,13 @@ class SpectrumView(RecordView):
         self.band_hz = band_hz
         self.form: Form = form
         self.window: WindowName = window
-        self.scale_volt = _nominal_scale_volt(sampling_rate_hz, scale_volt)
+        self.scale_volt = nominal_scale_volt(sampling_rate_hz, scale_volt)
         self.channels = input_channels if form == "complex" else input_channels // 2
         self.scalar_count = 0
 
     def forward(self, series: Series) -> View:
         """Return (batch, bins, channels), float32 (float64 for float64 series)."""
         with torch.autocast(series.device.type, enabled=False):
-            spectrum = fourier(_at_least_float32(series) / self.scale_volt, self.window)
-            band = crop_band(spectrum, self.sampling_rate_hz, self.band_hz)
-            return View(form_channels(band, self.form), no_scalars(_at_least_float32(series)))
+            band = crop_band(fourier(series, self.window), self.sampling_rate_hz, self.band_hz)
+            values = form_channels(band / self.scale_volt, self.form)
+            return View(values, no_scalars(values))

@@ -1,0 +1,144 @@
+"""The spectrum aligned on the carrier: what an electron's frequency is, apart from how it moves in the trap."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from cres.errors import UserError
+from cres.shapes import Series
+from cres.transforms.spectrum import at_least_float32, band_bins, to_complex
+from cres.transforms.views import RecordView, View, nominal_scale_volt
+
+CARRIER_BAND_HZ = (-80e6, -45e6)
+"""Where the carriers of the 26 GHz cavity lie after mixing, with room at both ends."""
+
+Records = Complex[Tensor, "batch time channel"]
+
+
+class Carrier(NamedTuple):
+    """The strongest line of each record."""
+
+    frequency_hz: Float[Tensor, "batch"]
+    """(batch,) after mixing, float64."""
+    amplitude: Float[Tensor, "batch"]
+    """(batch,) |Σ x e^{−2πift}|/√N, in the unit of the records, all channels together."""
+
+
+def find_carrier(records: Records, sampling_rate_hz: float, band_hz: tuple[float, float]) -> Carrier:
+    """Return the strongest line in the band, interpolated between the bins of the FFT.
+
+    δ = Re[(X₋₁ − X₊₁)/(2X₀ − X₋₁ − X₊₁)], Jacobsen & Kootsookos, IEEE Signal Process. Mag. 24(3) 123 (2007), eq. 3;
+    with several channels the complex ratio is the least-squares one over them.
+    """
+    samples = records.shape[1]
+    spectrum = torch.fft.fft(records, dim=1)
+    first, count = band_bins(samples, sampling_rate_hz, band_hz)
+    bins = torch.arange(first, first + count, device=records.device)
+    power = spectrum[:, bins % samples].abs().square().sum(dim=2)
+    peak = bins[power.argmax(dim=1)]
+    left, centre, right = (_bin(spectrum, peak + step) for step in (-1, 0, 1))
+    curvature = 2 * centre - left - right
+    slope = ((left - right) * curvature.conj()).real.sum(dim=1)
+    offset = slope / curvature.abs().square().sum(dim=1).clamp(min=torch.finfo(slope.dtype).tiny)
+    frequency_hz = (peak.double() + offset.clamp(-0.5, 0.5).double()) * (sampling_rate_hz / samples)
+    amplitude = centre.abs().square().sum(dim=1).sqrt() / math.sqrt(samples)
+    return Carrier(frequency_hz, amplitude / torch.sinc(offset.clamp(-0.5, 0.5)))
+
+
+def demodulate(records: Records, frequency_hz: Float[Tensor, "batch"], sampling_rate_hz: float) -> Records:
+    """Return the records times e^{−2πift}; the turns are counted in float64 and only then rounded."""
+    time_s = torch.arange(records.shape[1], device=records.device, dtype=torch.float64) / sampling_rate_hz
+    turns = torch.remainder(frequency_hz.double().unsqueeze(1) * time_s, 1.0)
+    angle = (-2 * math.pi * turns).to(records.real.dtype)
+    return records * torch.polar(torch.ones_like(angle), angle).unsqueeze(2)
+
+
+def fold_on_carrier(records: Records, bins: int) -> Float[Tensor, "batch bin fold"]:
+    """Return the two sides of demodulated records' spectra folded onto each other, carrier phase removed.
+
+    With X the orthonormal FFT over e^{i arg X(0)}: (X(+δ) + X*(−δ))/√2 and (X(+δ) − X*(−δ))/√2 for δ = 1 … bins, each
+    as real and imaginary part: four real columns a channel. A line at +δ and its mirror image at −δ, whose phases
+    differ only by the sign of the axial phase, then stand in phase in one place. White noise keeps its variance.
+    """
+    spectrum = torch.fft.fft(records, dim=1, norm="ortho")
+    reference = spectrum[:, :1]
+    # the phase of a record without signal is arbitrary, but finite
+    spectrum = spectrum * (reference.conj() / reference.abs().clamp(min=torch.finfo(records.real.dtype).tiny))
+    upper, lower = spectrum[:, 1 : bins + 1], spectrum[:, -bins:].flip(1).conj()
+    folded = torch.stack((upper + lower, upper - lower), dim=3) / math.sqrt(2)
+    return torch.view_as_real(folded).flatten(2)
+
+
+class AlignedSpectrum(RecordView):
+    """Spectrum around the carrier, demodulated at its interpolated frequency, phase removed, sides folded together.
+
+    A trapped electron shines at its carrier f_c and at f_c ± 2n f_a. Seen from the carrier the picture no longer
+    depends on f_c: the axial motion is all that remains, and where the sidebands stand tells the pitch angle.
+
+    `series` is (batch, bins, 4 a read-out channel), in units of `scale_volt` (default: σ of the nominal noise in one
+    channel), position i at the distance (i + 1) · f_s/N from the carrier; `scalars` is (batch, 2): the carrier in MHz
+    above the middle of the band, and the logarithm of its amplitude. The amplitude is kept: absolute power is the only
+    handle on the radius.
+
+    Args:
+        sampling_rate_hz: of the records.
+        band_hz: where the carrier is searched, after mixing.
+        half_width_hz: how far from the carrier the folded spectrum reaches.
+        scale_volt: unit of the series; a fixed number, never the record's own.
+        input_channels: two a read-out channel, I and Q.
+
+    """
+
+    def __init__(
+        self,
+        sampling_rate_hz: float,
+        band_hz: tuple[float, float] = CARRIER_BAND_HZ,
+        half_width_hz: float = 18.9e6,
+        scale_volt: float | None = None,
+        input_channels: int = 2,
+    ) -> None:
+        super().__init__()
+        if not -sampling_rate_hz / 2 <= band_hz[0] < band_hz[1] <= sampling_rate_hz / 2:
+            raise UserError(
+                f"band_hz {band_hz} must rise and lie within ± half the sampling rate {sampling_rate_hz:g}."
+            )
+        if not 0 < half_width_hz < sampling_rate_hz / 2:
+            raise UserError(f"half_width_hz {half_width_hz:g} must lie between 0 and half the sampling rate.")
+        self.sampling_rate_hz = sampling_rate_hz
+        self.band_hz = band_hz
+        self.half_width_hz = half_width_hz
+        self.scale_volt = nominal_scale_volt(sampling_rate_hz, scale_volt)
+        self.channels = 2 * input_channels
+        self.scalar_count = 2
+
+    def forward(self, series: Series) -> View:
+        """Return the folded spectrum and the two scalars; at least float32, whatever autocast says."""
+        exact = at_least_float32(series)
+        with torch.autocast(series.device.type, enabled=False):
+            records = to_complex(exact / self.scale_volt)
+            carrier = find_carrier(records, self.sampling_rate_hz, self.band_hz)
+            aligned = demodulate(records, carrier.frequency_hz, self.sampling_rate_hz)
+            folded = fold_on_carrier(aligned, self.bins(series.shape[1]))
+            offset_mhz = (carrier.frequency_hz - sum(self.band_hz) / 2) / 1e6
+            scalars = torch.stack((offset_mhz.to(exact.dtype), carrier.amplitude.clamp(min=1e-6).log()), dim=1)
+        return View(folded, scalars, self._axis_hz(series))
+
+    def _axis_hz(self, series: Series) -> Float[Tensor, "position"]:
+        samples = series.shape[1]
+        offsets = torch.arange(1, self.bins(samples) + 1, device=series.device, dtype=torch.float64)
+        return offsets * (self.sampling_rate_hz / samples)
+
+    def bins(self, samples: int) -> int:
+        """Return the length of the view of a record of `samples`."""
+        return max(1, min(round(self.half_width_hz * samples / self.sampling_rate_hz), (samples - 1) // 2))
+
+
+def _bin(spectrum: Tensor, index: Tensor) -> Tensor:
+    """Pick one bin a record: (batch, bin, channel), (batch,) → (batch, channel)."""
+    wrapped = (index % spectrum.shape[1]).reshape(-1, 1, 1).expand(-1, 1, spectrum.shape[2])
+    return spectrum.gather(1, wrapped).squeeze(1)

@@ -1,0 +1,70 @@
+"""Who may import whom: the table of the architecture, pinned."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[1] / "src" / "cres"
+FREE_TO_ALL = {"schema", "errors", "shapes", "provenance", "progress"}
+MAY_IMPORT = {
+    "physics": set(),
+    "transforms": {"physics"},
+    "simulation": {"physics", "transforms"},
+    "data": {"transforms"},
+    "models": set(),
+    "training": {"data", "transforms", "models", "evaluation"},
+    "estimation": {"physics", "simulation", "transforms", "data", "evaluation"},
+    "evaluation": {"physics"},
+    "endpoint": {"physics", "evaluation"},
+}
+LIGHTNING_ROOMS = {"training/", "data/module.py"}
+
+
+def imported_modules(source: str) -> set[str]:
+    """Return the dotted names of all absolute and relative imports of a module, also those inside functions."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "absolute imports only"
+            module = node.module or ""
+            names |= {f"{module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def rooms_of(names: set[str]) -> set[str]:
+    parts = (name.split(".") for name in names)
+    return {part[1] for part in parts if part[0] == "cres" and len(part) > 1} - FREE_TO_ALL - {"__version__"}
+
+
+def violations(room: str, source: str) -> set[str]:
+    return rooms_of(imported_modules(source)) - MAY_IMPORT[room] - {room}
+
+
+@pytest.mark.parametrize("room", sorted(MAY_IMPORT))
+def test_a_room_imports_only_what_the_architecture_allows(room: str) -> None:
+    for path in sorted((SOURCE / room).rglob("*.py")):
+        assert not violations(room, path.read_text()), path
+
+
+def test_every_folder_of_the_package_is_a_room() -> None:
+    folders = {path.name for path in SOURCE.iterdir() if path.is_dir() and path.name != "__pycache__"}
+    assert folders <= set(MAY_IMPORT)
+
+
+def test_only_training_and_the_data_module_import_lightning() -> None:
+    for path in sorted(SOURCE.rglob("*.py")):
+        name = path.relative_to(SOURCE).as_posix()
+        if not any(name.startswith(room) for room in LIGHTNING_ROOMS):
+            heads = {module.split(".")[0] for module in imported_modules(path.read_text())}
+            assert "lightning" not in heads, path
+
+
+def test_the_check_sees_a_forbidden_import() -> None:
+    assert violations("physics", "def f():\n    from cres.simulation import simulate_columns\n") == {"simulation"}
+    assert violations("models", "import cres.transforms.noise\n") == {"transforms"}
+    assert not violations("endpoint", "from cres import schema\nfrom cres.physics import beta\n")

@@ -1,0 +1,131 @@
+"""The aligned spectrum against tones whose answer is known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cres.errors import UserError
+from cres.transforms import AlignedSpectrum
+from cres.transforms.alignment import demodulate, find_carrier, fold_on_carrier
+
+RATE_HZ = 403e6
+BAND_HZ = (-80e6, -45e6)
+
+
+def lines(samples: int, *parts: tuple[float, complex], dtype: torch.dtype = torch.complex128) -> torch.Tensor:
+    """Return (1, samples, 1): the sum of the lines (frequency in Hz, complex amplitude)."""
+    time_s = torch.arange(samples, dtype=torch.float64) / RATE_HZ
+    total = sum(amplitude * torch.exp(2j * math.pi * frequency * time_s) for frequency, amplitude in parts)
+    return torch.as_tensor(total).to(dtype).reshape(1, samples, 1)
+
+
+def as_series(records: torch.Tensor) -> torch.Tensor:
+    return torch.view_as_real(records.squeeze(2))
+
+
+@given(frequency=st.floats(-79e6, -46e6), phase=st.floats(0, 2 * math.pi))
+def test_a_pure_tone_is_found_to_a_thousandth_of_a_bin(frequency: float, phase: float) -> None:
+    carrier = find_carrier(lines(2048, (frequency, 3 * np.exp(1j * phase))), RATE_HZ, BAND_HZ)
+    assert carrier.frequency_hz.item() == pytest.approx(frequency, abs=1e-3 * RATE_HZ / 2048)
+    assert carrier.amplitude.item() == pytest.approx(3 * math.sqrt(2048), rel=2e-3)
+
+
+def test_a_stronger_line_outside_the_band_is_not_taken() -> None:
+    carrier = find_carrier(lines(2048, (-60e6, 1.0), (20e6, 10.0)), RATE_HZ, BAND_HZ)
+    assert carrier.frequency_hz.item() == pytest.approx(-60e6, abs=0.02 * RATE_HZ / 2048)
+
+
+def test_several_channels_share_one_carrier() -> None:
+    records = torch.cat((lines(1024, (-60.1e6, 1.0)), lines(1024, (-60.1e6, 0.5j))), dim=2)
+    carrier = find_carrier(records, RATE_HZ, BAND_HZ)
+    assert carrier.frequency_hz.item() == pytest.approx(-60.1e6, abs=1e-3 * RATE_HZ / 1024)
+    assert carrier.amplitude.item() == pytest.approx(math.sqrt(1.25 * 1024), rel=1e-3)
+
+
+@given(frequency=st.floats(-70e6, -50e6), phase=st.floats(0, 6), axial=st.floats(0, 6), bin_=st.integers(5, 90))
+def test_mirror_lines_add_in_the_sum_and_vanish_in_the_difference(
+    frequency: float, phase: float, axial: float, bin_: int
+) -> None:
+    """e^{i(φ ± 2χ)} at f ± δ: the folded sum holds √2 e^{2iχ}·√N·a at δ, the difference nothing."""
+    samples, step = 2048, RATE_HZ / 2048
+    turn, swing = np.exp(1j * phase), np.exp(2j * axial)
+    records = lines(
+        samples,
+        (frequency, 5 * turn),
+        (frequency + bin_ * step, 0.3 * turn * swing),
+        (frequency - bin_ * step, 0.3 * turn / swing),
+    )
+    aligned = demodulate(records, torch.tensor([frequency], dtype=torch.float64), RATE_HZ)
+    folded = fold_on_carrier(aligned, 100)[0]
+    wanted = math.sqrt(2 * samples) * 0.3 * swing
+    at_line = folded[bin_ - 1]
+    np.testing.assert_allclose(at_line.numpy(), [wanted.real, wanted.imag, 0, 0], atol=1e-6)
+    others = torch.cat((folded[: bin_ - 1], folded[bin_:]))
+    assert others.abs().max() < 1e-6
+
+
+@given(phase=st.floats(0, 6))
+def test_a_common_phase_changes_nothing(phase: float) -> None:
+    torch.manual_seed(1)
+    records = lines(1024, (-60e6, 2.0), (-52e6, 0.5)) + 0.1 * torch.randn(1, 1024, 1, dtype=torch.complex128)
+    view = AlignedSpectrum(RATE_HZ, scale_volt=1.0)
+    plain, turned = view(as_series(records)), view(as_series(records * np.exp(1j * phase)))
+    torch.testing.assert_close(plain.series, turned.series, atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(plain.scalars, turned.scalars)
+
+
+def test_float32_agrees_with_float64() -> None:
+    torch.manual_seed(2)
+    records = lines(8192, (-61.234e6, 0.3), (-53e6, 0.1j)) + torch.randn(1, 8192, 1, dtype=torch.complex128)
+    view = AlignedSpectrum(RATE_HZ, scale_volt=1.0)
+    exact, fast = view(as_series(records)), view(as_series(records).float())
+    torch.testing.assert_close(fast.series.double(), exact.series, atol=2e-3, rtol=0)
+    torch.testing.assert_close(fast.scalars.double(), exact.scalars, atol=1e-5, rtol=1e-5)
+
+
+def test_white_noise_keeps_its_variance_and_the_scale_is_a_fixed_number() -> None:
+    torch.manual_seed(3)
+    view = AlignedSpectrum(RATE_HZ, scale_volt=0.5)
+    noise = 0.5 * torch.randn(20, 4096, 2)
+    folded = view(noise).series[:, 3:]
+    assert folded.var().item() == pytest.approx(1.0, rel=0.03)
+    torch.testing.assert_close(view(3 * noise).series, 3 * view(noise).series, rtol=1e-4, atol=1e-4)
+
+
+def test_the_shape_is_known_before_the_first_record() -> None:
+    view = AlignedSpectrum(RATE_HZ)
+    out = view(torch.randn(3, 8192, 2))
+    assert out.series.shape == (3, view.bins(8192), view.channels) == (3, 384, 4)
+    assert out.scalars.shape == (3, view.scalar_count)
+    torch.testing.assert_close(out.axis_hz, torch.arange(1, 385).double() * (RATE_HZ / 8192))
+
+
+def test_an_empty_record_gives_finite_numbers() -> None:
+    out = AlignedSpectrum(RATE_HZ)(torch.zeros(2, 1024, 2))
+    assert torch.isfinite(out.series).all()
+    assert torch.isfinite(out.scalars).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ({"half_width_hz": 0.0}, "half_width_hz"),
+        ({"half_width_hz": 3e8}, "half_width_hz"),
+        ({"scale_volt": -1.0}, "scale"),
+    ],
+)
+def test_impossible_arguments_are_refused(arguments: dict[str, float], word: str) -> None:
+    with pytest.raises(UserError, match=word):
+        AlignedSpectrum(RATE_HZ, **arguments)
+
+
+@pytest.mark.parametrize("band_hz", [(-45e6, -80e6), (-3e8, -45e6)])
+def test_an_impossible_band_is_refused(band_hz: tuple[float, float]) -> None:
+    with pytest.raises(UserError, match="band"):
+        AlignedSpectrum(RATE_HZ, band_hz=band_hz)(torch.randn(1, 1024, 2))
