@@ -1,0 +1,55 @@
+"""Simulate CRES electrons and write them as .pkl.gz files (noiseless I/Q volts with their truth)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from cres import errors
+from cres.simulation.config import SimulationConfig
+from cres.simulation.writer import simulate_to_files
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog="An interrupted run continues with the same command. Next step: python scripts/data_prep.py",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--events", type=int, default=4000, help="number of electrons")
+    parser.add_argument("--output", type=Path, default=Path("data/raw"), help="folder for the .pkl.gz files")
+    parser.add_argument(
+        "--seed",
+        type=int,
+        default=None,
+        help="seed; the same seed gives the same bytes (default: of the configuration)",
+    )
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=Path("configs/simulation/cavity_26ghz.yaml"),
+        help="apparatus and ensemble, see configs/simulation/",
+    )
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on it"
+    )
+    parser.add_argument("--events-per-file", type=int, default=1000, help="electrons in one .pkl.gz file")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the command."""
+    arguments = parse_arguments()
+    config = SimulationConfig.from_yaml(arguments.config)
+    seed = config.seed if arguments.seed is None else arguments.seed
+    paths = simulate_to_files(
+        config, arguments.events, arguments.output, seed, arguments.workers, arguments.events_per_file
+    )
+    print(f"{arguments.events} electrons in {len(paths)} files in {arguments.output}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,7 @@
+"""Electrons → I/Q volts: start values, motion, cavity, receiver, files."""
+
+from cres.simulation.config import SimulationConfig
+from cres.simulation.electrons import Electrons, sample_electrons
+from cres.simulation.generate import simulate_columns
+
+__all__ = ["Electrons", "SimulationConfig", "sample_electrons", "simulate_columns"]

@@ -1,0 +1,229 @@
+"""What is simulated: apparatus, ensemble and processes, typed, from YAML, with unknown keys refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from cres.errors import UserError, nearest
+from cres.schema import DEFAULT_LO_FREQUENCY_HZ, DEFAULT_SAMPLING_RATE_HZ
+
+TRAP_KINDS = ("bathtub", "harmonic")
+LOSS_KINDS = ("cavity", "free_space", "off")
+ENSEMBLE_KINDS = ("uniform",)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class TrapConfig:
+    """Magnetic trap. `bathtub` and `harmonic` are closed forms."""
+
+    kind: str = "bathtub"
+    field_t: float = 0.95903
+    flat_length_m: float = 0.12
+    gradient_length_m: float = 0.38
+
+    def __post_init__(self) -> None:
+        _choice("trap.kind", self.kind, TRAP_KINDS)
+        _positive("trap.field_t", self.field_t)
+        _positive("trap.gradient_length_m", self.gradient_length_m)
+
+
+@dataclass(frozen=True)
+class CavityConfig:
+    """Cylindrical cavity in TE0np, centred on the trap but for `offset_m`."""
+
+    radius_m: float = 7.063e-3
+    length_m: float = 0.150
+    radial_index: int = 1
+    axial_index: int = 1
+    resonance_hz: float = 25.905e9
+    loaded_q: float = 400.0
+    unloaded_q: float = 1060.0
+    offset_m: float = 0.0
+
+    def __post_init__(self) -> None:
+        _positive("cavity.radius_m", self.radius_m)
+        _positive("cavity.length_m", self.length_m)
+        if not 0 < self.loaded_q < self.unloaded_q:
+            raise UserError("cavity.loaded_q must be positive and below cavity.unloaded_q")
+
+
+@dataclass(frozen=True)
+class ReadoutConfig:
+    """Mixing, sampling, and the nominal noise that signal-to-noise ratios are quoted at.
+
+    gain: power gain from the cavity's port to the digitiser.
+    """
+
+    lo_frequency_hz: float = DEFAULT_LO_FREQUENCY_HZ
+    sampling_rate_hz: float = DEFAULT_SAMPLING_RATE_HZ
+    samples: int = 8192
+    noise_density_w_per_hz: float = 2.2e-13
+    resistance_ohm: float = 50.0
+    gain: float = 2.708e9
+
+    def __post_init__(self) -> None:
+        _positive("readout.sampling_rate_hz", self.sampling_rate_hz)
+        _positive("readout.samples", self.samples)
+        _positive("readout.gain", self.gain)
+
+    @property
+    def duration_s(self) -> float:
+        """Length of a record."""
+        return self.samples / self.sampling_rate_hz
+
+    @property
+    def complex_noise_variance(self) -> float:
+        """σ_c² = 2σ² = R S f_s, volts squared."""
+        return self.resistance_ohm * self.noise_density_w_per_hz * self.sampling_rate_hz
+
+
+@dataclass(frozen=True)
+class EnsembleConfig:
+    """Ranges of the start values: isotropic pitch angles, radius uniform in area, all phases uniform."""
+
+    kind: str = "uniform"
+    energy_ev: tuple[float, float] = (18_500.0, 18_700.0)
+    pitch_angle_deg: tuple[float, float] = (88.0, 90.0)
+    radius_m: tuple[float, float] = (0.0, 6.5e-3)
+
+    def __post_init__(self) -> None:
+        _choice("ensemble.kind", self.kind, ENSEMBLE_KINDS)
+        _interval("ensemble.energy_ev", self.energy_ev, 0.0, math.inf)
+        _interval("ensemble.pitch_angle_deg", self.pitch_angle_deg, 0.0, 90.0)
+        _interval("ensemble.radius_m", self.radius_m, 0.0, math.inf)
+
+
+@dataclass(frozen=True)
+class LossConfig:
+    """Energy loss: what the cavity takes (self-consistent with the signal), the free-space power, or none.
+
+    factor multiplies the power (a cavity's enhancement where `free_space` is chosen).
+    """
+
+    kind: str = "cavity"
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        _choice("loss.kind", self.kind, LOSS_KINDS)
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """The whole configuration; the defaults are the public 26 GHz cavity apparatus."""
+
+    trap: TrapConfig = field(default_factory=TrapConfig)
+    cavity: CavityConfig = field(default_factory=CavityConfig)
+    readout: ReadoutConfig = field(default_factory=ReadoutConfig)
+    ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.ensemble.radius_m[1] > self.cavity.radius_m:
+            raise UserError("ensemble.radius_m reaches beyond cavity.radius_m: choose electrons inside the cavity")
+
+    @classmethod
+    def default(cls) -> SimulationConfig:
+        """Return the default apparatus."""
+        return cls()
+
+    @classmethod
+    def from_yaml(cls, path: str | Path) -> SimulationConfig:
+        """Read a configuration; keys that are left out take their defaults. Raises UserError."""
+        path = Path(path)
+        try:
+            content = yaml.safe_load(path.read_text())
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}): name an existing YAML file") from error
+        except yaml.YAMLError as error:
+            raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        return cls.from_dict(content if content is not None else {})
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> SimulationConfig:
+        """Build from nested mappings. Raises UserError for unknown keys and wrong types."""
+        return _build(cls, content, "the simulation configuration")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return nested plain types, from which `from_dict` makes an equal object."""
+        return _plain(dataclasses.asdict(self))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _build(cls: type[T], content: Any, where: str) -> T:
+    if not isinstance(content, Mapping):
+        raise UserError(f"{where} must be a table of keys and values, not {content!r}")
+    hints = typing.get_type_hints(cls)
+    for key in content:
+        if key not in hints:
+            raise UserError(f"unknown key {key!r} in {where}{nearest(str(key), hints)}: known are {', '.join(hints)}")
+    return cls(**{key: _convert(hints[key], value, f"{where}, {key}") for key, value in content.items()})
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return _build(hint, value, where)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return _convert_tuple(typing.get_args(hint), value, where)
+    if origin in (types.UnionType, typing.Union):
+        if value is None:
+            return None
+        return _convert(next(a for a in typing.get_args(hint) if a is not type(None)), value, where)
+    return _convert_scalar(hint, value, where)
+
+
+def _convert_tuple(items: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise UserError(f"{where} must be a list, not {value!r}")
+    if len(items) == 2 and items[1] is Ellipsis:
+        return tuple(_convert(items[0], item, where) for item in value)
+    if len(value) != len(items):
+        raise UserError(f"{where} must hold {len(items)} values, not {len(value)}")
+    return tuple(_convert(item, entry, where) for item, entry in zip(items, value, strict=True))
+
+
+def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
+    if hint is float and (isinstance(value, int | float) and not isinstance(value, bool)):
+        return float(value)
+    if hint is float and isinstance(value, str):  # YAML 1.1 reads 25.9e9 (no sign in the exponent) as text
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
+        return value
+    raise UserError(f"{where} must be of type {hint.__name__}, not {value!r}")
+
+
+def _choice(name: str, value: str, known: tuple[str, ...]) -> None:
+    if value not in known:
+        raise UserError(f"{name} is {value!r}{nearest(value, known)}: choose one of {', '.join(known)}")
+
+
+def _positive(name: str, value: int | float) -> None:
+    if not value > 0:
+        raise UserError(f"{name} must be positive, not {value!r}")
+
+
+def _interval(name: str, value: tuple[float, float], lowest: float, highest: float) -> None:
+    if not lowest <= value[0] <= value[1] <= highest:
+        raise UserError(f"{name} must be two rising values between {lowest} and {highest}, not {list(value)}")

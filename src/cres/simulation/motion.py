@@ -1,0 +1,138 @@
+"""Axial motion over one period, differentiable (torch, float64): what the signal needs to know of a trap.
+
+The axial phase ψ grows uniformly in time; ψ = 0 where the electron crosses the field minimum upwards.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cres.errors import UserError
+from cres.physics.constants import ELECTRON_CYCLOTRON_HZ_PER_T, ELECTRON_MASS_EV, SPEED_OF_LIGHT_M_PER_S
+from cres.simulation.config import TrapConfig
+
+
+class Start(NamedTuple):
+    """What the motion depends on, each (batch,): kinetic energy, pitch angle at the field minimum, radius."""
+
+    energy_ev: Tensor
+    pitch_rad: Tensor
+    radius_m: Tensor
+
+
+class Rates(NamedTuple):
+    """Mean angular frequencies of the cyclotron and the axial motion, rad/s, each (batch,)."""
+
+    carrier: Tensor
+    axial: Tensor
+
+
+class Period(NamedTuple):
+    """One axial period at the axial phases asked for, each (batch, phases)."""
+
+    axial_m: Tensor
+    field_ratio: Tensor
+    """Field over the field at the minimum."""
+    phase: Tensor
+    """Cyclotron phase less the mean carrier's, rad, zero mean: ∫(ω_c − ⟨ω_c⟩) dψ/ω_a."""
+
+
+class Motion(ABC):
+    """A trap as the signal sees it. `symmetric`: the two halves of the trap are mirror images."""
+
+    symmetric: bool
+
+    @abstractmethod
+    def rates(self, start: Start) -> Rates:
+        """Return the mean frequencies."""
+
+    @abstractmethod
+    def period(self, start: Start, axial_phase: Tensor) -> Period:
+        """Return the motion at `axial_phase`, (phases,) for all electrons or (batch, phases)."""
+
+
+def lorentz(energy_ev: Tensor) -> Tensor:
+    """γ = 1 + K/mc²."""
+    return 1 + energy_ev / ELECTRON_MASS_EV
+
+
+def speed(energy_ev: Tensor) -> Tensor:
+    """Speed in m/s."""
+    kinetic = energy_ev / ELECTRON_MASS_EV
+    return SPEED_OF_LIGHT_M_PER_S * torch.sqrt(kinetic * (kinetic + 2)) / (1 + kinetic)
+
+
+def cyclotron_rad_per_s(energy_ev: Tensor, field_t: float) -> Tensor:
+    """ω_c = eB/γm."""
+    return 2 * math.pi * ELECTRON_CYCLOTRON_HZ_PER_T * field_t / lorentz(energy_ev)
+
+
+def _cotangent(pitch_rad: Tensor) -> Tensor:
+    return (torch.cos(pitch_rad) / torch.sin(pitch_rad)).abs()
+
+
+def _fold(axial_phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the phase folded into [0, π/2] and the signs of z (odd) and of the cyclotron phase (odd twice)."""
+    turn = torch.remainder(axial_phase, 2 * math.pi)
+    up = torch.where(turn < math.pi, 1.0, -1.0).to(turn)
+    half = torch.remainder(turn, math.pi)
+    early = half < math.pi / 2
+    return torch.where(early, half, math.pi - half), up, torch.where(early, 1.0, -1.0).to(turn)
+
+
+class BathtubMotion(Motion):
+    """Flat bottom between two halves of a harmonic well, in closed form; a flat length of 0 is the harmonic trap.
+
+    With κ = πL₀cotθ/(πL₀cotθ + L₁), the share of the period spent in the walls: ω_a = κ v sinθ/L₀ and
+    ⟨B⟩ = B₀(1 + ½κcot²θ). The radius plays no part.
+    """
+
+    symmetric = True
+
+    def __init__(self, field_t: float, flat_length_m: float, gradient_length_m: float) -> None:
+        self.field_t = field_t
+        self.flat_length_m = flat_length_m
+        self.gradient_length_m = gradient_length_m
+
+    def _wall_share(self, cotangent: Tensor) -> Tensor:
+        wall = math.pi * self.gradient_length_m * cotangent
+        return wall / (wall + self.flat_length_m)
+
+    def rates(self, start: Start) -> Rates:
+        """Mean carrier and axial frequency, rad/s."""
+        cotangent = _cotangent(start.pitch_rad)
+        share = self._wall_share(cotangent)
+        carrier = cyclotron_rad_per_s(start.energy_ev, self.field_t) * (1 + share * cotangent**2 / 2)
+        axial = share * speed(start.energy_ev) * torch.sin(start.pitch_rad) / self.gradient_length_m
+        return Rates(carrier, axial)
+
+    def period(self, start: Start, axial_phase: Tensor) -> Period:
+        """Position, field and phase, piece by piece."""
+        cotangent = _cotangent(start.pitch_rad)[:, None]
+        share = self._wall_share(cotangent)
+        quarter, up, early = _fold(axial_phase)
+        flat_quarter = math.pi / 2 * (1 - share)
+        in_flat = torch.minimum(quarter, flat_quarter)
+        # the phase within the wall's half oscillation, 0 to π/2
+        wall = ((quarter - flat_quarter) / share.clamp(min=1e-300)).clamp(min=0.0, max=math.pi / 2)
+        flat_end = self.flat_length_m / 2 * in_flat / flat_quarter.clamp(min=1e-300)
+        position = flat_end + self.gradient_length_m * cotangent * torch.sin(wall)
+        # ω₀cot²θ/ω_a · [κ(w/2 − sin 2w/4) − ½κ ψ]; κ/ω_a = L₀/(v sinθ) is finite at 90°
+        scale = cyclotron_rad_per_s(start.energy_ev, self.field_t) * self.gradient_length_m
+        scale = scale / (speed(start.energy_ev) * torch.sin(start.pitch_rad))
+        phase = scale[:, None] * cotangent**2 * (wall / 2 - torch.sin(2 * wall) / 4 - quarter / 2)
+        return Period(up * position, 1 + (cotangent * torch.sin(wall)) ** 2, early * phase)
+
+
+def make_motion(trap: TrapConfig) -> Motion:
+    """Return the motion of the configured trap."""
+    if trap.kind == "bathtub":
+        return BathtubMotion(trap.field_t, trap.flat_length_m, trap.gradient_length_m)
+    if trap.kind == "harmonic":
+        return BathtubMotion(trap.field_t, 0.0, trap.gradient_length_m)
+    raise UserError(f"trap.kind {trap.kind!r} has no equations of motion")

@@ -1,0 +1,209 @@
+"""From start values to a track: slow polynomials of the phases and a table of the envelope over one axial period.
+
+A record is s(t) = e^{iΦ(t)} h(Ψ(t)): Φ the mean carrier's phase less the local oscillator's, Ψ the axial phase, both
+slow polynomials in time; h is periodic and holds all lines. Its Fourier coefficients are those of
+cos(πz/L) √(B/B₀) e^{iΔφ} over one period, each times the response 1/(1 + iδ) of the cavity at its own frequency (the
+steady state: the cavity fills in 5 ns) and the anti-alias filter. Everything is differentiable float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from cres.physics.cavity import J1_ZEROS, antinode_power_w, port_share
+from cres.physics.constants import (
+    ELECTRON_MASS_EV,
+    ELECTRON_MASS_KG,
+    ELEMENTARY_CHARGE_C,
+)
+from cres.physics.cyclotron import radiated_power_w
+from cres.simulation.bessel import bessel_j1, bessel_j1_derivative
+from cres.simulation.config import SimulationConfig
+from cres.simulation.motion import Motion, Period, Rates, Start, lorentz, make_motion, speed
+
+SLOWEST_AXIAL_RAD_PER_S = 2e4
+"""Slower electrons (pitch angle within 0.0005° of 90°) lose the power of their start, not of a whole bounce."""
+
+PASS_BAND = 0.45
+"""The anti-alias filter is flat to this part of the sampling rate and zero from one half of it."""
+
+
+class Track(NamedTuple):
+    """A piece of a track from its start on.
+
+    phase: (batch, 3) polynomial of Φ(t), rad, ascending powers of seconds; axial: (batch, 3), that of Ψ(t).
+    envelope: (batch, table) complex volts on a uniform grid of the axial phase; slope: its derivative by axial phase.
+    mean_power: eV/s, and pitch_rate: rad/s, each (batch,).
+    """
+
+    phase: Tensor
+    axial: Tensor
+    envelope: Tensor
+    slope: Tensor
+    mean_power: Tensor
+    pitch_rate: Tensor
+
+
+class Bunching(NamedTuple):
+    """Power less its mean along the period, integrated once and twice over the axial phase: (batch, table), eV/s."""
+
+    excess: Tensor
+    first: Tensor
+    second: Tensor
+
+
+class TrackModel:
+    """Start values → Track, for one apparatus. `table`: points of the envelope's table."""
+
+    def __init__(self, config: SimulationConfig, table: int = 1024) -> None:
+        self.config = config
+        self.motion: Motion = make_motion(config.trap)
+        self.fold = 2 if self.motion.symmetric and config.cavity.offset_m == 0 else 1
+        self.table = table
+        cavity, readout = config.cavity, config.readout
+        self._watt_per_speed2 = float(
+            antinode_power_w(
+                1.0,
+                cavity_radius_m=cavity.radius_m,
+                cavity_length_m=cavity.length_m,
+                loaded_q=cavity.loaded_q,
+                mode_frequency_hz=cavity.resonance_hz,
+                radial_index=cavity.radial_index,
+            )
+        )
+        port = port_share(cavity.loaded_q, cavity.unloaded_q)
+        self._volt_per_speed = math.sqrt(self._watt_per_speed2 * readout.resistance_ohm * readout.gain * port)
+
+    def track(self, start: Start, start_phase: Tensor, axial_phase: Tensor) -> Track:
+        """Return the tracks of a batch.
+
+        start_phase: cyclotron phase at time 0; axial_phase: ψ at time 0; all (batch,).
+        """
+        harmonics = self._harmonics(start_phase)
+        rates = self.motion.rates(start)
+        period = self.motion.period(start, self._grid(start_phase))
+        source = self._source(period)
+        line_hz = (rates.carrier[:, None] + harmonics * rates.axial[:, None]) / (2 * math.pi)
+        coupled = self.coupled_speed(start)
+        filled = torch.fft.fft(source) / (1 + 1j * self._detuning(line_hz))
+        power = self._power_ev_per_s(start, coupled, source, filled)
+        bunching = self._bunching(power, harmonics)
+        slowest = rates.axial.clamp(min=SLOWEST_AXIAL_RAD_PER_S)
+        total_ev = lorentz(start.energy_ev) * ELECTRON_MASS_EV
+        strength = (rates.carrier / total_ev / slowest**2)[:, None]
+
+        envelope, slope = self._envelope(filled * self._anti_alias(line_hz), coupled, harmonics)
+        turn = torch.polar(torch.ones_like(strength), strength * bunching.second)
+        slope = (slope + 1j * strength * bunching.first * envelope) * turn
+
+        # where in its bounce the electron starts decides its mean energy and phase
+        excess, first, second = self._at(bunching, harmonics, axial_phase)
+        mean_power = power.mean(1) + (1 - (rates.axial / slowest) ** 2) * excess
+        pitch_rate = self._pitch_rate(start, period, power)
+        carrier_slope, axial_slope = self._rate_slopes(start, -mean_power, pitch_rate)
+        offset = self.motion.period(start, axial_phase[:, None]).phase[:, 0] + strength[:, 0] * second
+        carrier = rates.carrier - strength[:, 0] * slowest * first - self._lo_rad_per_s
+        phase = torch.stack([start_phase - offset, carrier, carrier_slope / 2], 1)
+        axial = torch.stack([axial_phase, rates.axial, axial_slope / 2], 1)
+        return Track(phase, axial, envelope * turn, slope, mean_power, pitch_rate)
+
+    @property
+    def _lo_rad_per_s(self) -> float:
+        return 2 * math.pi * self.config.readout.lo_frequency_hz
+
+    def _grid(self, like: Tensor) -> Tensor:
+        steps = torch.arange(self.table, dtype=torch.float64, device=like.device)
+        return steps * (2 * math.pi / (self.fold * self.table))
+
+    def _harmonics(self, like: Tensor) -> Tensor:
+        return torch.fft.fftfreq(self.table, 1 / (self.fold * self.table), dtype=torch.float64, device=like.device)
+
+    def coupled_speed(self, start: Start) -> Tensor:
+        """v_⊥ · 2J₁(kρ)J₁'(kr_c), m/s, (batch,)."""
+        cavity = self.config.cavity
+        wavenumber = J1_ZEROS[cavity.radial_index - 1] / cavity.radius_m
+        transverse = speed(start.energy_ev) * torch.sin(start.pitch_rad)
+        momentum = lorentz(start.energy_ev) * ELECTRON_MASS_KG * transverse
+        gyroradius = momentum / (ELEMENTARY_CHARGE_C * self.config.trap.field_t)
+        return transverse * 2 * bessel_j1(wavenumber * start.radius_m) * bessel_j1_derivative(wavenumber * gyroradius)
+
+    def _source(self, period: Period) -> Tensor:
+        """Profile of TE0np times √(B/B₀) e^{iΔφ}, (batch, table): what drives the cavity; zero outside of it."""
+        cavity = self.config.cavity
+        place = (period.axial_m - cavity.offset_m) / cavity.length_m
+        profile = torch.sin(cavity.axial_index * math.pi * (place + 0.5)) * (place.abs() <= 0.5)
+        return torch.polar(torch.sqrt(period.field_ratio), period.phase) * profile
+
+    def _detuning(self, line_hz: Tensor) -> Tensor:
+        cavity = self.config.cavity
+        return 2 * cavity.loaded_q * (line_hz / cavity.resonance_hz - 1)
+
+    def _anti_alias(self, line_hz: Tensor) -> Tensor:
+        """1 within PASS_BAND of the sampling rate around the oscillator, falling as cos² to 0 at one half."""
+        readout = self.config.readout
+        distance = (line_hz - readout.lo_frequency_hz).abs() / readout.sampling_rate_hz
+        edge = ((distance - PASS_BAND) / (0.5 - PASS_BAND)).clamp(0.0, 1.0)
+        return torch.cos(edge * math.pi / 2) ** 2
+
+    def _envelope(self, passed: Tensor, coupled: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
+        volts = passed * (self._volt_per_speed * coupled)[:, None]
+        return torch.fft.ifft(volts), torch.fft.ifft(1j * harmonics * volts)
+
+    def _power_ev_per_s(self, start: Start, coupled: Tensor, source: Tensor, filled: Tensor) -> Tensor:
+        """Power that the electron loses along the period, (batch, table).
+
+        In the cavity it is what the field does on the electron; its mean is Σ|c_n|²/(1 + δ_n²) over the lines.
+        """
+        loss = self.config.loss
+        if loss.kind == "off":
+            return torch.zeros_like(source.real)
+        if loss.kind == "free_space":
+            # (B p_⊥)² at 1 T and 1 eV carries the constants; K(K + 2mc²) is (pc)²
+            unit = float(radiated_power_w(1.0, 90.0, self.config.trap.field_t)) / (1 + 2 * ELECTRON_MASS_EV)
+            squared = start.energy_ev * (start.energy_ev + 2 * ELECTRON_MASS_EV) * torch.sin(start.pitch_rad) ** 2
+            watt = (unit * squared)[:, None].expand_as(source.real)
+        else:
+            watt = (source.conj() * torch.fft.ifft(filled)).real * (self._watt_per_speed2 * coupled**2)[:, None]
+        return watt * (loss.factor / ELEMENTARY_CHARGE_C)
+
+    def _bunching(self, power: Tensor, harmonics: Tensor) -> Bunching:
+        excess = power - power.mean(1, keepdim=True)
+        integral = torch.where(harmonics == 0, 0.0, 1 / torch.where(harmonics == 0, 1.0, harmonics)) * -1j
+        lines = torch.fft.fft(excess)
+        return Bunching(excess, torch.fft.ifft(lines * integral).real, torch.fft.ifft(lines * integral * integral).real)
+
+    def _at(self, bunching: Bunching, harmonics: Tensor, axial_phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the three tables at one axial phase an electron, by their Fourier sums."""
+        angle = axial_phase[:, None] * harmonics
+        wave = torch.polar(torch.ones_like(angle), angle) / self.table
+        excess, first, second = ((torch.fft.fft(table) * wave).sum(1).real for table in bunching)
+        return excess, first, second
+
+    def _pitch_rate(self, start: Start, period: Period, power: Tensor) -> Tensor:
+        """dθ/dt at the trap centre, averaged over the bounce.
+
+        The standing wave takes transverse momentum only (p_∥ stays), radiation into free space keeps v_∥:
+        d ln sin²θ = d ln p² · cot²θ_local, in free space /γ².
+        """
+        cosine, sine = torch.cos(start.pitch_rad), torch.sin(start.pitch_rad)
+        local = (1 / (sine**2)[:, None] / period.field_ratio - 1).clamp(min=0.0)
+        gamma = lorentz(start.energy_ev)
+        log_momentum2 = -2 * gamma * ELECTRON_MASS_EV / (start.energy_ev * (start.energy_ev + 2 * ELECTRON_MASS_EV))
+        share = 1 / gamma**2 if self.config.loss.kind == "free_space" else torch.ones_like(gamma)
+        safe = torch.where(cosine.abs() < 1e-12, 1e-12, cosine)
+        return 0.5 * sine / safe * share * log_momentum2 * (power * local).mean(1)
+
+    def _rate_slopes(self, start: Start, energy_rate: Tensor, pitch_rate: Tensor) -> Rates:
+        """Time derivatives of the mean frequencies, rad/s², by forward differentiation."""
+        tangents = Start(energy_rate, pitch_rate, torch.zeros_like(pitch_rate))
+
+        def rates(energy_ev: Tensor, pitch_rad: Tensor, radius_m: Tensor) -> tuple[Tensor, Tensor]:
+            carrier, axial = self.motion.rates(Start(energy_ev, pitch_rad, radius_m))
+            return carrier, axial
+
+        slopes: tuple[Tensor, Tensor] = torch.func.jvp(rates, tuple(start), tuple(tangents))[1]
+        return Rates(*slopes)

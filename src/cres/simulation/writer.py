@@ -1,0 +1,152 @@
+"""Electrons → `.pkl.gz` shards: parallel, atomic, restartable, the same bytes for any number of workers."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import pickle
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+
+import cres
+from cres import schema
+from cres.errors import UserError
+from cres.progress import progress_bar
+from cres.provenance import git_commit
+from cres.simulation.config import SimulationConfig
+from cres.simulation.electrons import sample_electrons
+from cres.simulation.generate import simulate_columns
+
+PICKLE_PROTOCOL = 4
+GZIP_LEVEL = 1
+MANIFEST = "simulation.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file: electrons `start` to `start + count` of (config, seed)."""
+
+    path: Path
+    start: int
+    count: int
+
+
+def shards(output_dir: Path, events: int, events_per_file: int) -> list[Shard]:
+    """Return the files that hold `events` electrons."""
+    starts = range(0, events, events_per_file)
+    return [
+        Shard(output_dir / f"electrons_{i:05d}.pkl.gz", start, min(events_per_file, events - start))
+        for i, start in enumerate(starts)
+    ]
+
+
+def simulate_to_files(
+    config: SimulationConfig,
+    events: int,
+    output_dir: Path,
+    seed: int,
+    workers: int = 1,
+    events_per_file: int = 1000,
+) -> list[Path]:
+    """Write `electrons_00000.pkl.gz` … and the manifest `simulation.json`; return the files' paths.
+
+    Files that an interrupted run of the same configuration, seed and sizes left are kept; a folder with another
+    simulation in it is refused. Raises UserError.
+    """
+    if events < 1 or events_per_file < 1 or workers < 1:
+        raise UserError("events, events per file and workers must be at least 1")
+    manifest = {"config": config.to_dict(), "seed": seed, "events": events, "events_per_file": events_per_file}
+    _claim(output_dir, manifest)
+    planned = shards(output_dir, events, events_per_file)
+    missing = [shard for shard in planned if not shard.path.exists()]
+    attributes = _attributes(config, seed)
+    with progress_bar() as bar:
+        task = bar.add_task("simulating", total=events, unit="electrons")
+        bar.advance(task, events - sum(shard.count for shard in missing))
+        for count in _write_all(config, seed, missing, attributes, workers):
+            bar.advance(task, count)
+    return [shard.path for shard in planned]
+
+
+def _attributes(config: SimulationConfig, seed: int) -> dict[str, Any]:
+    """Return what every file carries in `DataFrame.attrs`."""
+    return {
+        "schema_version": schema.SCHEMA_VERSION,
+        "sampling_rate_hz": config.readout.sampling_rate_hz,
+        "lo_frequency_hz": config.readout.lo_frequency_hz,
+        "created_by": f"cres {cres.__version__}",
+        "git_commit": git_commit(),
+        "config": json.dumps(config.to_dict(), sort_keys=True),
+        "seed": seed,
+    }
+
+
+def _claim(output_dir: Path, manifest: dict[str, Any]) -> None:
+    """Make the folder and its manifest; refuse a folder that holds other electrons."""
+    path = output_dir / MANIFEST
+    text = json.dumps(manifest, indent=2, sort_keys=True) + "\n"
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            if json.loads(path.read_text()) != json.loads(text):
+                raise UserError(
+                    f"{output_dir} holds electrons of another configuration, seed or number: "
+                    "choose another --output or remove that folder"
+                )
+        elif any(output_dir.glob("electrons_*.pkl.gz")):
+            raise UserError(f"{output_dir} holds electrons without {MANIFEST}: choose another --output")
+        else:
+            write_atomic(path, text.encode())
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"{output_dir} cannot be used for output ({error}): choose another --output") from error
+
+
+def _write_all(
+    config: SimulationConfig, seed: int, missing: list[Shard], attributes: dict[str, Any], workers: int
+) -> Iterator[int]:
+    if workers == 1 or len(missing) < 2:
+        for shard in missing:
+            yield write_shard(config, seed, shard, attributes)
+        return
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
+    )
+    with pool:
+        futures = [pool.submit(write_shard, config, seed, shard, attributes) for shard in missing]
+        for future in as_completed(futures):
+            yield future.result()
+
+
+def write_shard(config: SimulationConfig, seed: int, shard: Shard, attributes: dict[str, Any]) -> int:
+    """Simulate and write one file; return its number of electrons."""
+    columns = simulate_columns(config, sample_electrons(config, shard.count, seed, shard.start))
+    frame = pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in columns.items()})
+    frame.attrs.update(attributes)
+    try:
+        write_atomic(shard.path, gzip.compress(pickle.dumps(frame, PICKLE_PROTOCOL), GZIP_LEVEL, mtime=0))
+    except OSError as error:
+        raise UserError(
+            f"{shard.path} cannot be written ({error.strerror}): free the disk or choose --output"
+        ) from error
+    return shard.count
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a temporary sibling, flush it to the disk, rename it: a reader sees all of it or nothing."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
