@@ -1,0 +1,41 @@
+"""Encoders, heads, predictive distributions and losses. They learn nothing of electrons: targets are columns."""
+
+from cres.models.base import Encoded, Encoder, Sequence
+from cres.models.calibration import fit_temperature
+from cres.models.distributions import Gaussian, GaussianMixture, Point, PredictiveDistribution, Quantiles, combine
+from cres.models.fusion import Fusion
+from cres.models.groups import optimizer_groups
+from cres.models.heads import GaussianHead, Head, MixtureHead, PointHead, QuantileHead
+from cres.models.losses import CRPS, MSE, GaussianNLL, Huber, Loss, Pinball
+from cres.models.lstm import LSTMEncoder
+from cres.models.s4d import S4DEncoder
+from cres.models.s4d_kernel import s4d_kernel
+
+__all__ = [
+    "CRPS",
+    "MSE",
+    "Encoded",
+    "Encoder",
+    "Fusion",
+    "Gaussian",
+    "GaussianHead",
+    "GaussianMixture",
+    "GaussianNLL",
+    "Head",
+    "Huber",
+    "LSTMEncoder",
+    "Loss",
+    "MixtureHead",
+    "Pinball",
+    "Point",
+    "PointHead",
+    "PredictiveDistribution",
+    "QuantileHead",
+    "Quantiles",
+    "S4DEncoder",
+    "Sequence",
+    "combine",
+    "fit_temperature",
+    "optimizer_groups",
+    "s4d_kernel",
+]

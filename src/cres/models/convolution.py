@@ -1,0 +1,111 @@
+"""Long convolutions by real FFT, with a backward pass that uses real FFTs too."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+from torch.autograd import Function
+
+
+def good_length(minimum: int) -> int:
+    """Return the smallest even number ≥ minimum whose only prime factors are 2, 3 and 5 (fast FFTs)."""
+    best = 1 << max(1, (minimum - 1).bit_length())
+    five = 1
+    while five < best:
+        three = five
+        while three < best:
+            two = 2 * three
+            while two < minimum:
+                two *= 2
+            best = min(best, two)
+            three *= 3
+        five *= 5
+    return best
+
+
+def kernel_spectrum(kernel: Float[Tensor, "direction channel length"], size: int) -> Complex[Tensor, "channel bin"]:
+    """Spectrum of a causal kernel (one direction) or of past and future together (two directions).
+
+    The second direction acts on the future: weight l belongs to the sample l + 1 ahead.
+    """
+    length = kernel.shape[-1]
+    padded = torch.nn.functional.pad(kernel[0], (0, size - length))
+    if kernel.shape[0] == 2:
+        padded = padded + torch.nn.functional.pad(kernel[1].flip(-1), (size - length, 0))
+    return _RealFFT.apply(padded, size)
+
+
+def fft_convolve(
+    values: Float[Tensor, "batch channel length"], spectrum: Complex[Tensor, "channel bin"], size: int
+) -> Float[Tensor, "batch channel length"]:
+    """Circular convolution of period `size` of the zero-padded values, cropped to their length."""
+    return _Convolution.apply(values, spectrum, size)
+
+
+class _RealFFT(Function):
+    """rfft whose backward pass is one irfft (torch's own pads to a full complex FFT)."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(values: Tensor, size: int) -> Tensor:
+        """(…, size) real to (…, size/2 + 1) complex."""
+        return torch.fft.rfft(values, n=size)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
+        """Keep the size."""
+        ctx.size = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        """Adjoint of rfft: size · irfft of the gradient with its inner bins halved (size is even)."""
+        halved = gradient * 0.5
+        halved[..., 0] = gradient[..., 0].real
+        halved[..., -1] = gradient[..., -1].real
+        return torch.fft.irfft(halved, n=ctx.size, norm="forward"), None
+
+
+class _Convolution(Function):
+    """irfft(rfft(values) · spectrum): three real FFTs backward, none through torch's complex adjoints."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(values: Tensor, spectrum: Tensor, size: int) -> Tensor:
+        """Values (batch, channel, length), spectrum (channel, size/2 + 1)."""
+        product = torch.fft.rfft(values, n=size)
+        product *= spectrum
+        return torch.fft.irfft(product, n=size)[..., : values.shape[-1]]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
+        """Keep the inputs, not their spectra: recomputing one FFT costs less memory traffic than keeping it."""
+        values, spectrum, ctx.size = inputs
+        ctx.save_for_backward(values, spectrum)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Correlate the gradient with the kernel and with the values."""
+        values, spectrum = ctx.saved_tensors
+        length = values.shape[-1]
+        transformed = torch.fft.rfft(gradient, n=ctx.size)
+        spectrum_gradient = None
+        if ctx.needs_input_grad[1]:
+            spectrum_gradient = (transformed * torch.fft.rfft(values, n=ctx.size).conj()).sum(dim=0)
+            spectrum_gradient = _double_inner(spectrum_gradient) / ctx.size
+        values_gradient = None
+        if ctx.needs_input_grad[0]:
+            values_gradient = torch.fft.irfft(transformed * spectrum.conj(), n=ctx.size)[..., :length]
+        return values_gradient, spectrum_gradient, None
+
+
+def _double_inner(spectrum: Tensor) -> Tensor:
+    """A one-sided bin stands for two bins of the full spectrum, except the first and the last (even size)."""
+    doubled = 2 * spectrum
+    doubled[..., 0] = spectrum[..., 0]
+    doubled[..., -1] = spectrum[..., -1]
+    return doubled

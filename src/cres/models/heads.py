@@ -1,0 +1,195 @@
+"""From features to a predictive distribution; the number of outputs follows from the targets and the head."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence as Many
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cres.errors import UserError
+from cres.models.distributions import Gaussian, GaussianMixture, Point, PredictiveDistribution, Quantiles
+from cres.shapes import Features
+
+# softplus⁻¹(1): an untrained head claims the spread of the standardised targets.
+_UNIT = math.log(math.e - 1)
+_SMALLEST_STD = 1e-6
+
+
+class Head(nn.Module, ABC):
+    """Abstract head: a small perceptron plus a direct linear path from the same features.
+
+    The linear path keeps what is already linear in the target (a scalar of the alignment) out of the perceptron's way.
+    Subclasses call `__init__(in_width, outputs, …)` and write `distribution`.
+    """
+
+    def __init__(self, in_width: int, targets: int, outputs: int, hidden_width: int, dropout: float) -> None:
+        super().__init__()
+        if targets < 1:
+            raise UserError("a head needs at least one target")
+        self.in_width = in_width
+        self.targets = targets
+        self.linear = nn.Linear(in_width, outputs)
+        self.perceptron = nn.Sequential(
+            nn.Linear(in_width, hidden_width), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_width, outputs)
+        )
+        nn.init.zeros_(self.linear.bias)
+
+    @abstractmethod
+    def distribution(self, outputs: Float[Tensor, "batch output"]) -> PredictiveDistribution:
+        """Turn the outputs of the network into a distribution."""
+
+    def forward(self, features: Features) -> PredictiveDistribution:
+        """Return the predictive distribution, in float32 or better whatever autocast says."""
+        if features.ndim != 2 or features.shape[-1] != self.in_width:
+            raise ValueError(f"features have shape {tuple(features.shape)}, expected (batch, {self.in_width})")
+        with torch.autocast(features.device.type, enabled=False):
+            features = features.to(self.linear.weight.dtype)
+            return self.distribution(self.linear(features) + self.perceptron(features))
+
+
+class PointHead(Head):
+    """Point estimate of each target.
+
+    Args:
+        in_width: features.
+        targets: number of targets.
+        hidden_width: width of the perceptron.
+        dropout: dropout in the perceptron.
+
+    """
+
+    def __init__(self, in_width: int, targets: int, *, hidden_width: int = 128, dropout: float = 0.0) -> None:
+        super().__init__(in_width, targets, targets, hidden_width, dropout)
+
+    def distribution(self, outputs: Float[Tensor, "batch output"]) -> Point:
+        """Outputs are the estimates."""
+        return Point(outputs)
+
+
+class GaussianHead(Head):
+    """Gaussian with per-electron uncertainty.
+
+    Args:
+        in_width: features.
+        targets: number of targets.
+        covariance: "diagonal", or "full" with correlations between the targets.
+        hidden_width: width of the perceptron.
+        dropout: dropout in the perceptron.
+
+    """
+
+    def __init__(
+        self,
+        in_width: int,
+        targets: int,
+        *,
+        covariance: Literal["diagonal", "full"] = "diagonal",
+        hidden_width: int = 128,
+        dropout: float = 0.0,
+    ) -> None:
+        self.full = covariance == "full"
+        super().__init__(in_width, targets, targets + _cholesky_outputs(targets, self.full), hidden_width, dropout)
+
+    def distribution(self, outputs: Float[Tensor, "batch output"]) -> Gaussian:
+        """Means, then the entries of the Cholesky factor."""
+        means, entries = outputs.split([self.targets, outputs.shape[-1] - self.targets], dim=-1)
+        return Gaussian(means, _cholesky(entries, self.targets, self.full))
+
+
+class MixtureHead(Head):
+    """Mixture of Gaussians: several modes, heavy tails.
+
+    Args:
+        in_width: features.
+        targets: number of targets.
+        components: number of Gaussians.
+        covariance: "diagonal" or "full", of each component.
+        hidden_width: width of the perceptron.
+        dropout: dropout in the perceptron.
+
+    """
+
+    def __init__(
+        self,
+        in_width: int,
+        targets: int,
+        *,
+        components: int = 3,
+        covariance: Literal["diagonal", "full"] = "full",
+        hidden_width: int = 128,
+        dropout: float = 0.0,
+    ) -> None:
+        self.full = covariance == "full"
+        self.components = components
+        each = 1 + targets + _cholesky_outputs(targets, self.full)
+        super().__init__(in_width, targets, components * each, hidden_width, dropout)
+        self.each = each
+        with torch.no_grad():
+            # Components that start equal would stay equal.
+            self.linear.bias.view(components, each)[:, 1 : 1 + targets].normal_(std=0.5)
+
+    def distribution(self, outputs: Float[Tensor, "batch output"]) -> GaussianMixture:
+        """For each component: weight, means, entries of the Cholesky factor."""
+        outputs = outputs.unflatten(-1, (self.components, self.each))
+        weights, means, entries = outputs.split([1, self.targets, self.each - 1 - self.targets], dim=-1)
+        log_weights = torch.log_softmax(weights.squeeze(-1), dim=-1)
+        return GaussianMixture(log_weights, means, _cholesky(entries, self.targets, self.full))
+
+
+class QuantileHead(Head):
+    """Quantiles of each target; they cannot cross.
+
+    Args:
+        in_width: features.
+        targets: number of targets.
+        levels: rising probabilities between 0 and 1.
+        hidden_width: width of the perceptron.
+        dropout: dropout in the perceptron.
+
+    """
+
+    levels: Tensor
+
+    def __init__(
+        self,
+        in_width: int,
+        targets: int,
+        *,
+        levels: Many[float] = (0.01, 0.025, 0.05, 0.158655, 0.25, 0.5, 0.75, 0.841345, 0.95, 0.975, 0.99),
+        hidden_width: int = 128,
+        dropout: float = 0.0,
+    ) -> None:
+        if len(levels) < 2 or list(levels) != sorted(set(levels)) or not 0 < levels[0] < levels[-1] < 1:
+            raise UserError(f"quantile levels must be at least two rising numbers between 0 and 1, not {list(levels)}")
+        super().__init__(in_width, targets, targets * len(levels), hidden_width, dropout)
+        self.register_buffer("levels", torch.tensor(levels))
+
+    def distribution(self, outputs: Float[Tensor, "batch output"]) -> Quantiles:
+        """The lowest quantile, then positive steps to the next ones."""
+        outputs = outputs.unflatten(-1, (self.targets, len(self.levels)))
+        middle = len(self.levels) // 2
+        steps = nn.functional.softplus(outputs[..., 1:])
+        rising = torch.cat((torch.zeros_like(outputs[..., :1]), steps.cumsum(dim=-1)), dim=-1)
+        values = outputs[..., :1] + rising - rising[..., middle : middle + 1]
+        return Quantiles(self.levels.to(values.dtype), values)
+
+
+def _cholesky_outputs(targets: int, full: bool) -> int:
+    return targets * (targets + 1) // 2 if full else targets
+
+
+def _cholesky(entries: Tensor, targets: int, full: bool) -> Tensor:
+    """Lower triangular factors (…, t, t): positive diagonal first, then, when full, the entries below it."""
+    factor = torch.diag_embed(nn.functional.softplus(entries[..., :targets] + _UNIT) + _SMALLEST_STD)
+    if not full or targets == 1:
+        return factor
+    rows, columns = torch.tril_indices(targets, targets, offset=-1, device=entries.device)
+    lower = torch.zeros_like(factor)
+    lower[..., rows, columns] = entries[..., targets:]
+    # Correlations are the network's, the scale is the diagonal's: L = diag(s) (1 + strictly lower).
+    return factor + torch.diagonal(factor, dim1=-2, dim2=-1).unsqueeze(-1) * lower

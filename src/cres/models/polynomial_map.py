@@ -1,0 +1,116 @@
+"""A smooth map from measured coordinates to targets, fitted once by least squares and kept in the checkpoint.
+
+Where a few coordinates of a record (positions of lines) determine the targets through a smooth unknown function, a
+polynomial finds that function in a second to the precision of the coordinates; a network would need hours for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cres.errors import UserError
+
+Coordinates = Float[Tensor, "batch coordinate"]
+Values = Float[Tensor, "batch target"]
+
+_ROUNDS = 4
+_CLIP = 6.0
+_LEAST_ROWS_A_TERM = 2
+
+
+class PolynomialMap(nn.Module):
+    """y = Σ_k C_k Π_j T_{k_j}(x_j), x the coordinates scaled to −1 … 1 over the fitted rows, T Chebyshev polynomials.
+
+    Tensor-product basis with `degrees[j]` the highest order in coordinate j. Coordinates beyond the fitted range are
+    held at its edge: a polynomial says nothing there.
+
+    Args:
+        degrees: highest order for each coordinate.
+        targets: number of columns of y.
+
+    """
+
+    low: Tensor
+    high: Tensor
+    coefficients: Tensor
+
+    def __init__(self, degrees: Sequence[int], targets: int) -> None:
+        super().__init__()
+        if not degrees or min(degrees) < 0:
+            raise UserError(f"a polynomial map needs an order of at least 0 for each coordinate, not {list(degrees)}.")
+        self.degrees = tuple(degrees)
+        terms = int(torch.tensor([degree + 1 for degree in degrees]).prod())
+        self.register_buffer("low", torch.zeros(len(degrees), dtype=torch.float64))
+        self.register_buffer("high", torch.ones(len(degrees), dtype=torch.float64))
+        self.register_buffer("coefficients", torch.zeros(terms, targets, dtype=torch.float64))
+        self.fitted = False
+
+    @property
+    def terms(self) -> int:
+        """Number of polynomials in the basis."""
+        return self.coefficients.shape[0]
+
+    @torch.no_grad()
+    def fit(self, coordinates: Coordinates, values: Values) -> Float[Tensor, "target"]:
+        """Fit by least squares on the training split; return the robust spread of what remains, a target each.
+
+        Rows beyond 6 robust standard deviations (a record in which noise passed for the line) are left out and the fit
+        repeated. Raises UserError for too few rows or values that are not finite.
+        """
+        if len(coordinates) < _LEAST_ROWS_A_TERM * self.terms:
+            raise UserError(
+                f"{len(coordinates)} training electrons are too few for a polynomial map of {self.terms} terms: give at "
+                f"least {_LEAST_ROWS_A_TERM * self.terms} electrons, or lower its degrees {list(self.degrees)}."
+            )
+        if not bool(torch.isfinite(coordinates).all() & torch.isfinite(values).all()):
+            raise UserError("the polynomial map was given numbers that are not finite to be fitted on.")
+        exact, wanted = coordinates.double(), values.double()
+        self.low.copy_(exact.amin(dim=0))
+        self.high.copy_(torch.maximum(exact.amax(dim=0), self.low + torch.finfo(torch.float32).eps))
+        self.fitted = True
+        basis = self._basis(exact)
+        spread = self._fit_without_outliers(basis, wanted)
+        return spread
+
+    def _fit_without_outliers(self, basis: Tensor, wanted: Tensor) -> Tensor:
+        kept = torch.ones(len(basis), dtype=torch.bool, device=basis.device)
+        spread = wanted.new_zeros(wanted.shape[1])
+        for _ in range(_ROUNDS):
+            self.coefficients.copy_(torch.linalg.lstsq(basis[kept].cpu(), wanted[kept].cpu(), driver="gelsd").solution)
+            residuals = (wanted - basis @ self.coefficients).abs()
+            spread = residuals[kept].quantile(0.6827, dim=0)
+            kept = (residuals <= _CLIP * spread.clamp(min=1e-12)).all(dim=1)
+        return spread
+
+    def forward(self, coordinates: Coordinates) -> Values:
+        """Return the targets in the dtype of the coordinates; computed in float64, where 0.01 eV of 200 eV matters."""
+        if not self.fitted:
+            raise UserError("this polynomial map was not fitted: call fit() on the training split, or load it.")
+        return (self._basis(coordinates.double()) @ self.coefficients).to(coordinates.dtype)
+
+    def _basis(self, coordinates: Tensor) -> Tensor:
+        scaled = (2 * (coordinates - self.low) / (self.high - self.low) - 1).clamp(-1, 1)
+        product = scaled.new_ones((len(scaled), 1))
+        for column, degree in zip(scaled.unbind(dim=1), self.degrees, strict=True):
+            product = (product.unsqueeze(2) * _chebyshev(column, degree).unsqueeze(1)).flatten(1)
+        return product
+
+    def get_extra_state(self) -> dict[str, bool]:
+        """Return what a checkpoint holds beside the buffers."""
+        return {"fitted": self.fitted}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        """Take what a checkpoint holds beside the buffers."""
+        self.fitted = state["fitted"]
+
+
+def _chebyshev(x: Tensor, degree: int) -> Tensor:
+    """T_0 … T_degree of x, (rows, degree + 1)."""
+    terms = [torch.ones_like(x), x]
+    for _ in range(degree - 1):
+        terms.append(2 * x * terms[-1] - terms[-2])
+    return torch.stack(terms[: degree + 1], dim=1)

@@ -1,0 +1,113 @@
+"""From features of each position to features of the record: mean, attention or last, all blind to padding."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cres.models.masking import valid_positions
+from cres.shapes import Lengths
+
+PoolingName = Literal["mean", "attention", "last"]
+
+
+class Pooled(NamedTuple):
+    """Features of the record; attention weights and their logarithms where there are any."""
+
+    features: Tensor
+    attention: Tensor | None = None
+    log_attention: Tensor | None = None
+
+
+class Pooling(nn.Module, ABC):
+    """Abstract pooling: (batch, position, width) to (batch, output_width)."""
+
+    def __init__(self, output_width: int) -> None:
+        super().__init__()
+        self.output_width = output_width
+
+    @abstractmethod
+    def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
+        """Pool the positions below `lengths`."""
+
+
+class MeanPooling(Pooling):
+    """Mean over the positions of the record; positions beyond it must hold zeros."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+
+    def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
+        """Pool by the mean."""
+        if lengths is None:
+            return Pooled(values.mean(dim=1))
+        return Pooled(values.sum(dim=1) / lengths.clamp(min=1).unsqueeze(1).to(values.dtype))
+
+
+class LastPooling(Pooling):
+    """The last position of the record: the natural summary of a causal encoder."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+
+    def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
+        """Pool by taking the last position."""
+        if lengths is None:
+            return Pooled(values[:, -1])
+        last = (lengths - 1).clamp(min=0).reshape(-1, 1, 1).expand(-1, 1, values.shape[-1])
+        return Pooled(values.gather(1, last).squeeze(1))
+
+
+class EndsPooling(Pooling):
+    """Last position for the first half of the features, first position for the second half.
+
+    The final states of a recurrence that reads both ways.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.last = LastPooling(width)
+
+    def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
+        """Pool by taking both ends."""
+        half = self.output_width // 2
+        last = self.last(values, lengths).features
+        return Pooled(torch.cat((last[:, :half], values[:, 0, half:]), dim=-1))
+
+
+class AttentionPooling(Pooling):
+    """Weighted mean, weights from a learned score of each position: w = softmax(q · tanh(W v))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.hidden = nn.Linear(width, width)
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
+        """Pool by attention; the softmax runs in float32 or better."""
+        scores = self.score(torch.tanh(self.hidden(values))).squeeze(-1)
+        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        if lengths is not None:
+            # A record without samples still needs one finite score.
+            scores = scores.masked_fill(~valid_positions(lengths.clamp(min=1), values.shape[1]), -torch.inf)
+        log_attention = torch.log_softmax(scores, dim=1)
+        attention = log_attention.exp()
+        features = torch.einsum("bp,bpw->bw", attention.to(values.dtype), values)
+        return Pooled(features, attention, log_attention)
+
+
+def make_pooling(name: PoolingName, width: int) -> Pooling:
+    """Return the pooling called `name`."""
+    return _KINDS[name](width)
+
+
+_KINDS: dict[str, Callable[[int], Pooling]] = {
+    "mean": MeanPooling,
+    "attention": AttentionPooling,
+    "last": LastPooling,
+}

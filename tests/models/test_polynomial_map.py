@@ -1,0 +1,92 @@
+"""The polynomial map against functions it must find, and outliers it must not follow."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.polynomial import chebyshev
+
+from cres.errors import UserError
+from cres.models.polynomial_map import PolynomialMap
+
+
+def smooth(x: torch.Tensor) -> torch.Tensor:
+    """Two smooth targets of two coordinates on very different scales."""
+    carrier, line = x[:, 0] / 1e6, x[:, 1]
+    return torch.stack((carrier + line.pow(3) / 50 + 0.1 * carrier * line, torch.exp(-line / 3)), dim=1)
+
+
+def coordinates(rows: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    unit = torch.rand(rows, 2, dtype=torch.float64, generator=generator)
+    return unit * torch.tensor([8e6, 5.0]) + torch.tensor([-70e6, 0.1])
+
+
+def fitted(values_of: torch.Tensor, rows: int = 2000) -> PolynomialMap:
+    polynomial = PolynomialMap((1, 9), 2)
+    polynomial.fit(coordinates(rows), values_of)
+    return polynomial
+
+
+def test_a_smooth_function_is_found() -> None:
+    polynomial = fitted(smooth(coordinates(2000)))
+    fresh = coordinates(500, seed=1)
+    torch.testing.assert_close(polynomial(fresh), smooth(fresh), rtol=1e-6, atol=1e-5)
+
+
+def test_equals_numpys_chebyshev_series() -> None:
+    polynomial = fitted(smooth(coordinates(2000)))
+    fresh = coordinates(50, seed=2)
+    low, high = polynomial.low.numpy(), polynomial.high.numpy()
+    u = np.clip(2 * (fresh.numpy() - low) / (high - low) - 1, -1, 1)
+    table = polynomial.coefficients.numpy().reshape(2, 10, 2)
+    for target in range(2):
+        twin = chebyshev.chebval2d(u[:, 0], u[:, 1], table[:, :, target])
+        np.testing.assert_allclose(polynomial(fresh)[:, target].numpy(), twin, rtol=1e-10, atol=1e-9)
+
+
+def test_outliers_are_left_out() -> None:
+    values = smooth(coordinates(2000))
+    values[::20] += 100.0
+    polynomial = PolynomialMap((1, 9), 2)
+    spread = polynomial.fit(coordinates(2000), values)
+    assert spread.max() < 1e-4
+    fresh = coordinates(300, seed=3)
+    torch.testing.assert_close(polynomial(fresh), smooth(fresh), rtol=1e-6, atol=1e-5)
+
+
+def test_the_spread_is_that_of_the_noise() -> None:
+    noise = torch.randn(5000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    spread = PolynomialMap((1, 9), 2).fit(coordinates(5000), smooth(coordinates(5000)) + noise * torch.tensor([0.5, 0.1]))
+    torch.testing.assert_close(spread, torch.tensor([0.5, 0.1], dtype=torch.float64), rtol=0.05, atol=0)
+
+
+def test_beyond_the_fitted_range_the_edge_is_held() -> None:
+    polynomial = fitted(smooth(coordinates(2000)))
+    edge = polynomial.high.unsqueeze(0)
+    torch.testing.assert_close(polynomial(edge + 1e7), polynomial(edge))
+
+
+def test_gradients_reach_the_coordinates() -> None:
+    polynomial = fitted(smooth(coordinates(2000)))
+    assert torch.autograd.gradcheck(polynomial, (coordinates(4, seed=4).requires_grad_(),), eps=1e-2, atol=1e-4)
+
+
+def test_the_state_travels_in_the_checkpoint() -> None:
+    polynomial, copy = fitted(smooth(coordinates(2000))), PolynomialMap((1, 9), 2)
+    with pytest.raises(UserError, match="not fitted"):
+        copy(coordinates(2))
+    copy.load_state_dict(polynomial.state_dict())
+    torch.testing.assert_close(copy(coordinates(5)), polynomial(coordinates(5)))
+
+
+def test_too_few_electrons_or_bad_numbers_are_refused() -> None:
+    with pytest.raises(UserError, match="too few"):
+        fitted(smooth(coordinates(30)), rows=30)
+    values = smooth(coordinates(2000))
+    values[3, 0] = torch.nan
+    with pytest.raises(UserError, match="finite"):
+        fitted(values)
+    with pytest.raises(UserError, match="order"):
+        PolynomialMap((), 1)
