@@ -22,6 +22,7 @@ SERIES_I = "output_ts_I"
 SERIES_Q = "output_ts_Q"
 SERIES_COLUMNS = (SERIES_I, SERIES_Q)
 EVENT_ID = "event_id"
+CONTENT_HASH = "content_hash"
 ENERGY = "energy_eV"
 PITCH_ANGLE = "pitch_angle_deg"
 RADIUS = "radius_m"
@@ -48,6 +49,7 @@ _KNOWN = (
     Column(SERIES_I, "V", "float32", -1e6, 1e6, "in-phase voltage, noiseless", "I"),
     Column(SERIES_Q, "V", "float32", -1e6, 1e6, "quadrature voltage, noiseless", "Q"),
     Column(EVENT_ID, "", "int64", -(2.0**63), 2.0**63, "identity of the electron", "event"),
+    Column(CONTENT_HASH, "", "int64", -(2.0**63), 2.0**63, "hash of the series, made by preparation", "content hash"),
     Column(ENERGY, "eV", "float64", 100.0, 1e6, "kinetic energy at the start", "energy"),
     Column(PITCH_ANGLE, "deg", "float64", 0.0, 180.0, "pitch angle at the trap centre at the start", "pitch angle"),
     Column(RADIUS, "m", "float64", 0.0, 10.0, "guiding-centre radius at the start", "radius"),

@@ -1,0 +1,230 @@
+"""Finished parts → the output: one file or shards with an index, each electron once."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+import cres
+from cres import schema
+from cres.data.hdf5_writer import ColumnWriter, Layout, disk_errors, replacing, require_space
+from cres.errors import UserError
+from cres.provenance import git_commit
+
+_BLOCK_ROWS = 256
+_FACTS = {"sampling_rate_hz": schema.DEFAULT_SAMPLING_RATE_HZ, "lo_frequency_hz": schema.DEFAULT_LO_FREQUENCY_HZ}
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What the output looks like. `shard_rows` None: one file; 0: one shard a source; N: shards of N rows."""
+
+    shard_rows: int | None = None
+    plain: bool = False
+    compression: str = "none"
+    sampling_rate_hz: float | None = None
+    lo_frequency_hz: float | None = None
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Rows of one HDF5 file that go into the output: `keep` holds their positions, in order."""
+
+    path: Path
+    source: str
+    """What a person calls it: the file that it was made from."""
+    sha256: str
+    keep: NDArray[np.int64]
+    source_rows: NDArray[np.int64]
+    layout: Layout
+    attributes: dict[str, Any]
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that are kept."""
+        return len(self.keep)
+
+    def column(self, name: str) -> NDArray[Any]:
+        """Return the kept rows of a scalar column."""
+        with h5py.File(self.path, "r") as file:
+            return np.asarray(file[name][...])[self.keep]
+
+    def describe(self, row: int) -> str:
+        """Say where a kept row came from."""
+        return f"{self.source} row {self.source_rows[self.keep[row]]}"
+
+
+def one_layout(pieces: Sequence[Piece], skip_bad: bool) -> tuple[list[Piece], list[str]]:
+    """Return the pieces whose columns agree, and what is wrong with the others.
+
+    The reference is the first piece, or the layout of most rows where the others may be skipped.
+    Raises UserError for the first difference unless `skip_bad`.
+    """
+    votes: Counter[str] = Counter()
+    for piece in pieces:
+        votes[_signature(piece.layout)] += piece.rows
+    wanted = votes.most_common(1)[0][0] if skip_bad else _signature(pieces[0].layout)
+    reference = next(piece for piece in pieces if _signature(piece.layout) == wanted)
+    agreeing = [piece for piece in pieces if _signature(piece.layout) == wanted]
+    different = [_difference(piece, reference) for piece in pieces if _signature(piece.layout) != wanted]
+    if different and not skip_bad:
+        raise UserError(f"{different[0]}; leave such files out with --skip-bad, or prepare them on their own")
+    return agreeing, different
+
+
+def _signature(layout: Layout) -> str:
+    # Texts may be of any width; the widest of all files decides.
+    return repr(sorted((name, column.dtype.kind, column.tail) for name, column in layout.items()))
+
+
+def _difference(piece: Piece, reference: Piece) -> str:
+    missing = sorted(set(reference.layout) - set(piece.layout))
+    extra = sorted(set(piece.layout) - set(reference.layout))
+    if missing or extra:
+        what = f"has no column {missing[0]}, which" if missing else f"has a column {extra[0]}, which"
+        verb = "has" if missing else "has not"
+        return f"{piece.source} {what} {reference.source} {verb}"
+    for name, column in sorted(piece.layout.items()):
+        other = reference.layout[name]
+        if column.tail != other.tail:
+            return (
+                f"{piece.source} has {column.tail[0] if column.tail else 1} values a row in {name}, "
+                f"{reference.source} has {other.tail[0] if other.tail else 1}"
+            )
+    name = next(n for n, c in sorted(piece.layout.items()) if c.dtype.kind != reference.layout[n].dtype.kind)
+    kinds = f"{piece.layout[name].dtype}, in {reference.source} {reference.layout[name].dtype}"
+    return f"{piece.source} holds in {name} values of type {kinds}"
+
+
+def without_duplicates(pieces: Sequence[Piece], skip_bad: bool) -> tuple[list[Piece], list[str]]:
+    """Return the pieces without rows that repeat an earlier electron, by its content or by its event id.
+
+    Raises UserError for the first one unless `skip_bad`.
+    """
+    content = np.concatenate([piece.column(schema.CONTENT_HASH) for piece in pieces])
+    events = np.concatenate([piece.column(schema.EVENT_ID) for piece in pieces])
+    repeats = {
+        **_repeats(events, f"has the {schema.EVENT_ID} of"),
+        **_repeats(content, "is the same electron as"),
+    }
+    if not repeats:
+        return list(pieces), []
+    starts = np.cumsum([0, *(piece.rows for piece in pieces)])
+    told = [_repeat_sentence(pieces, starts, row, *repeats[row]) for row in sorted(repeats)]
+    if not skip_bad:
+        more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+        raise UserError(f"{told[0]}{more}; leave repeated rows out with --skip-bad{_new_ids_hint(told[0])}")
+    drop = np.zeros(len(content), bool)
+    drop[list(repeats)] = True
+    kept = [
+        replace(piece, keep=piece.keep[~drop[start : start + piece.rows]])
+        for piece, start in zip(pieces, starts, strict=False)
+    ]
+    return [piece for piece in kept if piece.rows], told
+
+
+def _new_ids_hint(sentence: str) -> str:
+    return ", or number the events anew with --new-event-ids" if schema.EVENT_ID in sentence else ""
+
+
+def _repeats(values: NDArray[np.int64], how: str) -> dict[int, tuple[int, str]]:
+    """Return for each row that repeats an earlier value: the row of the first one, and how it repeats it."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    rows = np.flatnonzero(first[inverse] != np.arange(len(values)))
+    return {int(row): (int(first[inverse[row]]), how) for row in rows}
+
+
+def _repeat_sentence(pieces: Sequence[Piece], starts: NDArray[np.int64], row: int, first: int, how: str) -> str:
+    def place(position: int) -> str:
+        index = int(np.searchsorted(starts, position, side="right")) - 1
+        return pieces[index].describe(position - int(starts[index]))
+
+    return f"{place(row)} {how} {place(first)}"
+
+
+def facts_of(pieces: Sequence[Piece], assembly: Assembly) -> dict[str, float]:
+    """Return sampling rate and oscillator: those asked for, those of the files, or the documented defaults.
+
+    Raises UserError when two files differ.
+    """
+    facts: dict[str, float] = {}
+    for name, default in _FACTS.items():
+        asked = getattr(assembly, name)
+        said = {float(piece.attributes[name]): piece.source for piece in pieces if name in piece.attributes}
+        if asked is None and len(said) > 1:
+            (first, one), (second, other) = list(said.items())[:2]
+            raise UserError(f"{name} is {first:g} in {one} and {second:g} in {other}; prepare them on their own")
+        facts[name] = float(asked) if asked is not None else next(iter(said), default)
+    return facts
+
+
+def root_attributes(pieces: Sequence[Piece], facts: dict[str, float], skipped: Sequence[str]) -> dict[str, Any]:
+    """Return the root attributes of an output made of these pieces."""
+    settings = [piece.attributes for piece in pieces if piece.attributes]
+    attributes: dict[str, Any] = {
+        "schema_version": schema.SCHEMA_VERSION,
+        **facts,
+        "created_by": f"cres {cres.__version__}",
+        "git_commit": git_commit(),
+        "config": str(settings[0].get("config", "{}")) if settings else "{}",
+        "sources": json.dumps({piece.source: piece.sha256 for piece in pieces}, sort_keys=True),
+        "skipped": json.dumps(list(skipped)),
+    }
+    seeds = {int(piece.attributes["seed"]) for piece in pieces if "seed" in piece.attributes}
+    if len(seeds) == 1:
+        attributes["seed"] = seeds.pop()
+    return attributes
+
+
+def common_layout(pieces: Sequence[Piece]) -> Layout:
+    """Return the layout of the output: that of every piece, texts as wide as the widest."""
+    layout = dict(pieces[0].layout)
+    for piece in pieces[1:]:
+        for name, column in piece.layout.items():
+            layout[name] = replace(column, dtype=np.promote_types(layout[name].dtype, column.dtype))
+    return layout
+
+
+def write_file(
+    path: Path, temporary: Path, pieces: Sequence[Piece], assembly: Assembly, attributes: dict[str, Any]
+) -> None:
+    """Write pieces one after the other into one file, which appears under its name when it is complete."""
+    layout = common_layout(pieces)
+    if assembly.plain:
+        layout = {name: column for name, column in layout.items() if name != schema.CONTENT_HASH}
+    rows = sum(piece.rows for piece in pieces)
+    require_space(temporary.parent, layout, rows)
+    with (
+        disk_errors(path),
+        replacing(path, temporary),
+        ColumnWriter(temporary, layout, rows, assembly.compression, assembly.plain) as writer,
+    ):
+        start = 0
+        for block in _blocks(pieces, layout):
+            writer.write(start, block)
+            start += len(block[schema.EVENT_ID])
+        if not assembly.plain:
+            writer.set_attributes(attributes)
+
+
+def _blocks(pieces: Sequence[Piece], layout: Layout) -> Iterator[dict[str, NDArray[Any]]]:
+    for piece in pieces:
+        with h5py.File(piece.path, "r") as file:
+            for start in range(0, piece.rows, _BLOCK_ROWS):
+                rows = piece.keep[start : start + _BLOCK_ROWS]
+                span = slice(int(rows[0]), int(rows[-1]) + 1)
+                yield {name: file[name][span][rows - rows[0]] for name in layout}
+
+
+def temporary_name(folder: Path, path: Path) -> Path:
+    """Return where a file is written before it takes its name."""
+    return folder / f"{path.name}.{os.getpid()}.tmp"

@@ -1,0 +1,245 @@
+"""Electrons on disk, of one file or of many, read by row: ours, sharded ones, and files in the plain column layout."""
+
+from __future__ import annotations
+
+import glob
+import os
+import warnings
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cres import schema
+from cres.data.row_reader import RowReader
+from cres.errors import UserError
+
+Rows = NDArray[np.int64]
+_SUFFIXES: Final = (".hdf5", ".h5")
+_DEFAULTS: Final = {
+    "sampling_rate_hz": schema.DEFAULT_SAMPLING_RATE_HZ,
+    "lo_frequency_hz": schema.DEFAULT_LO_FREQUENCY_HZ,
+}
+_HINT: Final = "make it with `python scripts/data_prep.py`"
+
+
+class RecordFile:
+    """One HDF5 file of electrons: what it holds is read at once, its series only when asked for.
+
+    Handles are opened when they are first needed and never travel to another process.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                self._describe(file)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read as HDF5 ({_reason(error)}); {_HINT}") from error
+        self._scalars: dict[str, NDArray[Any]] = {}
+        self._reader: RowReader | None = None
+        self._process = 0
+
+    def _describe(self, file: h5py.File) -> None:
+        shapes = {name: data.shape for name, data in file.items() if isinstance(data, h5py.Dataset)}
+        for name in schema.SERIES_COLUMNS:
+            if len(shapes.get(name, ())) != 2:
+                raise UserError(f"{self.path} has no series {name}; its columns are {', '.join(shapes) or 'none'}")
+        self.rows, self.samples = (int(size) for size in shapes[schema.SERIES_I])
+        for name, shape in shapes.items():
+            if not shape or shape[0] != self.rows or (name in schema.SERIES_COLUMNS and shape[1] != self.samples):
+                wanted = shapes[schema.SERIES_I]
+                raise UserError(f"{self.path} holds {name} of shape {shape} beside series of shape {wanted}")
+        if self.rows == 0:
+            raise UserError(f"{self.path} holds no electrons")
+        self.columns = tuple(shapes)
+        self.scalar_columns = tuple(
+            name for name, shape in shapes.items() if len(shape) == 1 and file[name].dtype.kind in "biuf"
+        )
+        self.attributes: dict[str, Any] = dict(file.attrs)
+
+    def __len__(self) -> int:
+        return self.rows
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reader": None, "_process": 0}
+
+    def scalar(self, name: str) -> NDArray[Any]:
+        """Return one whole column, (rows, …), kept in memory: float64 or int64 where it is a number a row."""
+        if name not in self._scalars:
+            with h5py.File(self.path, "r", locking=False) as file:
+                values = np.asarray(file[name][...])
+            self._scalars[name] = _wide(values) if values.ndim == 1 else values
+        return self._scalars[name]
+
+    def read_series(self, rows: Rows, start: int, length: int, out: NDArray[np.float32]) -> None:
+        """Fill `out` (2, rows, length) with I and Q volts, samples `start` to `start + length`."""
+        reader = self._opened()
+        for channel, name in enumerate(schema.SERIES_COLUMNS):
+            reader.read(name, rows, start, length, out[channel])
+
+    def _opened(self) -> RowReader:
+        if self._reader is None or self._process != os.getpid():
+            self._reader = RowReader(self.path, schema.SERIES_COLUMNS)
+            self._process = os.getpid()
+        return self._reader
+
+    def close(self) -> None:
+        """Close the handles; the next read opens them again."""
+        if self._reader is not None and self._process == os.getpid():
+            self._reader.close()
+        self._reader = None
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or str(error)
+
+
+def _wide(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind in "biu":
+        return values.astype(np.int64)
+    return values.astype(np.float64) if values.dtype.kind == "f" else values
+
+
+class Records:
+    """Several files as one: rows are numbered through. Raises UserError at once where the files do not fit together."""
+
+    def __init__(self, files: Sequence[RecordFile]) -> None:
+        self.files = tuple(files)
+        first = self.files[0]
+        for file in self.files[1:]:
+            _require_same(first, file)
+        self.columns = tuple(first.columns)
+        self.scalar_columns = tuple(first.scalar_columns)
+        self.samples = first.samples
+        facts = _facts(self.files)
+        self.sampling_rate_hz = facts["sampling_rate_hz"]
+        self.lo_frequency_hz = facts["lo_frequency_hz"]
+        self._scalars: dict[str, NDArray[Any]] = {}
+        self.starts = np.cumsum([0, *(file.rows for file in self.files)])
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def event_ids(self) -> Rows:
+        """Identity of each electron, (rows,)."""
+        return self.scalar(schema.EVENT_ID)
+
+    def scalar(self, name: str) -> NDArray[Any]:
+        """Return one whole column of all files. `event_id` is the content's hash where a file has none."""
+        if name == schema.EVENT_ID and name not in self.columns:
+            return self.content_hashes()
+        self._require(name)
+        if name not in self._scalars:
+            self._scalars[name] = np.concatenate([file.scalar(name) for file in self.files])
+        return self._scalars[name]
+
+    def content_hashes(self) -> Rows:
+        """Return the hash of each electron's series, (rows,): stored by preparation, otherwise made by reading all."""
+        if schema.CONTENT_HASH not in self._scalars:
+            self._scalars[schema.CONTENT_HASH] = np.concatenate([_content_hashes(file) for file in self.files])
+        return self._scalars[schema.CONTENT_HASH]
+
+    def read(self, indices: Rows | Sequence[int], columns: Iterable[str]) -> dict[str, NDArray[Any]]:
+        """Return these rows of the columns, in the order of `indices`."""
+        rows = np.asarray(indices, np.int64)
+        names = list(columns)
+        values: dict[str, NDArray[Any]] = {}
+        if any(name in schema.SERIES_COLUMNS for name in names):
+            series = self.read_series(rows)
+            values = {name: series[:, :, channel] for channel, name in enumerate(schema.SERIES_COLUMNS)}
+        return {name: values[name] if name in values else self.scalar(name)[rows] for name in names}
+
+    def read_series(
+        self, indices: Rows | Sequence[int], start: int = 0, length: int | None = None
+    ) -> NDArray[np.float32]:
+        """Return the volts of these rows, (rows, time, 2): I and Q of samples `start` to `start + length`."""
+        rows = np.asarray(indices, np.int64)
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"rows must lie in 0 to {len(self) - 1}")
+        length = self.samples - start if length is None else length
+        planes = np.empty((2, len(rows), length), np.float32)
+        owner = np.searchsorted(self.starts, rows, side="right") - 1
+        for index in np.unique(owner):
+            chosen = np.flatnonzero(owner == index)
+            whole = len(chosen) == len(rows)
+            out = planes if whole else np.empty((2, len(chosen), length), np.float32)
+            self.files[index].read_series(rows[chosen] - self.starts[index], start, length, out)
+            if not whole:
+                planes[:, chosen] = out
+        return np.ascontiguousarray(planes.transpose(1, 2, 0))
+
+    def close(self) -> None:
+        """Close all handles; the next read opens them again."""
+        for file in self.files:
+            file.close()
+
+    def _require(self, name: str) -> None:
+        if name not in self.columns:
+            raise UserError(f"{self.files[0].path} has no column {name}; it has {', '.join(self.columns)}")
+
+
+def _content_hashes(file: RecordFile, block: int = 256) -> Rows:
+    if schema.CONTENT_HASH in file.columns:
+        return file.scalar(schema.CONTENT_HASH)
+    hashes = []
+    for start in range(0, file.rows, block):
+        rows = np.arange(start, min(start + block, file.rows))
+        series = np.empty((2, len(rows), file.samples), np.float32)
+        file.read_series(rows, 0, file.samples, series)
+        hashes.append(schema.content_event_ids(series[0], series[1]))
+    return np.concatenate(hashes)
+
+
+def _require_same(first: RecordFile, other: RecordFile) -> None:
+    if other.samples != first.samples:
+        raise UserError(f"{other.path} holds {other.samples} samples a series, {first.path} {first.samples}")
+    ours, theirs = (set(file.columns) - {schema.CONTENT_HASH} for file in (first, other))
+    if ours != theirs:
+        name = sorted(ours ^ theirs)[0]
+        has, lacks = (first, other) if name in ours else (other, first)
+        raise UserError(f"{has.path} has a column {name}, {lacks.path} has not; read them on their own")
+
+
+def _facts(files: Sequence[RecordFile]) -> dict[str, float]:
+    facts = {}
+    missing = set()
+    for name, default in _DEFAULTS.items():
+        said = {float(file.attributes.get(name, default)): file.path for file in files}
+        missing |= {file.path for file in files if name not in file.attributes}
+        if len(said) > 1:
+            (one, first), (other, second) = list(said.items())[:2]
+            raise UserError(f"{name} is {one:g} in {first} and {other:g} in {second}; read them on their own")
+        facts[name] = next(iter(said))
+    if missing:
+        told = ", ".join(f"{name} {value:g}" for name, value in facts.items())
+        more = f" (and {len(missing) - 1} other files)" if len(missing) > 1 else ""
+        warnings.warn(f"{min(missing)}{more} does not say how it was recorded; assumed: {told}", stacklevel=3)
+    return facts
+
+
+def open_records(data: str | Path | Sequence[str | Path]) -> Records:
+    """Return the electrons of a file, a folder, a glob, or a list of these. Raises UserError where there are none."""
+    given = [data] if isinstance(data, (str, Path)) else list(data)
+    paths = dict.fromkeys(path for item in given for path in _files_of(Path(item)))
+    if not paths:
+        raise UserError("no data files are named")
+    return Records([RecordFile(path) for path in paths])
+
+
+def _files_of(path: Path) -> list[Path]:
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and not file.name.startswith("."))
+        if not files:
+            raise UserError(f"the folder {path} holds no .hdf5 files; {_HINT}")
+        return files
+    if path.exists():
+        return [path]
+    files = sorted(Path(name) for name in glob.glob(str(path)))  # noqa: PTH207 (patterns may be absolute)
+    if not files:
+        raise UserError(f"there is no file {path}; {_HINT}")
+    return files

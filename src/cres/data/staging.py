@@ -1,0 +1,160 @@
+"""One source file → one checked part, beside the output until all parts are there.
+
+A part is an HDF5 file that appears under its name only when it is complete. It remembers the hash of its source and
+the settings that it was made with, so that a second run takes what is finished and does the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cres import schema
+from cres.data.assembly import Piece
+from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
+from cres.data.tables import Table, checked_table
+from cres.data.unpickle import BadFileError, Source, read_source
+from cres.errors import UserError
+from cres.provenance import sha256_of_file
+
+_RECORD = "part"
+_SOURCE_ROWS = "source_rows"
+
+
+@dataclass(frozen=True)
+class StagingSettings:
+    """What decides the content of a part. A part made with other settings is made again."""
+
+    skip_bad: bool = False
+    new_event_ids: bool = False
+    max_expansion: float = 64.0
+    schema_version: int = schema.SCHEMA_VERSION
+
+
+@dataclass(frozen=True)
+class Part:
+    """A finished part: where it came from, what was left out of it. `rows` is 0 for a file that was skipped."""
+
+    path: Path
+    source: Path
+    source_sha256: str
+    rows: int
+    skipped: tuple[str, ...]
+    """One sentence for each row, or for the file, that was left out."""
+    attributes: dict[str, Any]
+    """What came with the DataFrame (sampling rate, oscillator, seed, …)."""
+
+    def piece(self) -> Piece:
+        """Return all rows of the part, to be joined with others."""
+        with h5py.File(self.path, "r") as file:
+            source_rows = np.asarray(file.attrs[_SOURCE_ROWS], np.int64)
+            layout = {name: ColumnLayout(data.dtype, data.shape[1:]) for name, data in file.items()}
+        everything = np.arange(self.rows)
+        return Piece(self.path, str(self.source), self.source_sha256, everything, source_rows, layout, self.attributes)
+
+
+def part_path(staging: Path, source: Path) -> Path:
+    """Return the path of a source's part; it depends on the source's own path only."""
+    return staging / f"{sha256(str(source.resolve()).encode()).hexdigest()[:20]}.part.hdf5"
+
+
+def stage(source: Path, staging: Path, settings: StagingSettings) -> Part:
+    """Return the part of a source file: the finished one if the file did not change since, otherwise a new one.
+
+    Raises UserError (file, row, column) for the first problem unless `settings.skip_bad`.
+    """
+    path = part_path(staging, source)
+    finished = _finished(path, source, settings)
+    return finished or _make(source, path, settings)
+
+
+def _finished(path: Path, source: Path, settings: StagingSettings) -> Part | None:
+    if not path.exists():
+        return None
+    try:
+        with h5py.File(path, "r") as file:
+            record = json.loads(file.attrs[_RECORD])
+    except (OSError, KeyError, ValueError):
+        return None  # a part that cannot be read is made again
+    if record["settings"] != asdict(settings) or record["source_sha256"] != _sha256(source):
+        return None
+    return Part(
+        path, source, record["source_sha256"], record["rows"], tuple(record["skipped"]), dict(record["attributes"])
+    )
+
+
+def _sha256(source: Path) -> str:
+    try:
+        return sha256_of_file(source)
+    except OSError as error:
+        raise BadFileError(f"{source} cannot be read: {error.strerror or error}") from error
+
+
+def _make(path_in: Path, path: Path, settings: StagingSettings) -> Part:
+    try:
+        source = read_source(path_in, settings.max_expansion)
+    except BadFileError as error:
+        if not settings.skip_bad:
+            raise
+        return _write(Part(path, path_in, "", 0, (str(error),), {}), {}, np.zeros(0, np.int64), settings)
+    table = checked_table(source.columns.cells)
+    if table.problems and not settings.skip_bad:
+        raise UserError(_sentence(path_in, table))
+    columns = table.columns
+    if settings.new_event_ids and columns:
+        columns = {**columns, schema.EVENT_ID: columns[schema.CONTENT_HASH]}
+    part = _part(path, source, table)
+    return _write(part, columns, table.source_rows, settings)
+
+
+def _part(path: Path, source: Source, table: Table) -> Part:
+    skipped = tuple(f"{source.path}, {problem}" for problem in table.problems)
+    return Part(path, source.path, source.sha256, table.rows, skipped, _plain(source.columns.attributes))
+
+
+def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
+    """Return the attributes of a frame that JSON can hold."""
+    return {
+        str(name): value.item() if isinstance(value, np.generic) else value
+        for name, value in attributes.items()
+        if isinstance(value, (str, int, float, bool, np.generic))
+    }
+
+
+def _sentence(source: Path, table: Table) -> str:
+    more = len(table.problems) - 1
+    rest = f" (and {more} more problems)" if more else ""
+    return f"{source}, {table.problems[0]}{rest}; mend the file, or leave such rows out with --skip-bad"
+
+
+def _write(
+    part: Part, columns: dict[str, NDArray[Any]], source_rows: NDArray[np.int64], settings: StagingSettings
+) -> Part:
+    # A file that could not be read has no hash from reading it; the restart compares its bytes all the same.
+    part = part if part.source_sha256 else replace(part, source_sha256=_sha256(part.source))
+    record = {
+        "settings": asdict(settings),
+        "source_sha256": part.source_sha256,
+        "rows": part.rows,
+        "skipped": part.skipped,
+        "attributes": part.attributes,
+    }
+    layout = layout_of(columns)
+    require_space(part.path.parent, layout, part.rows)
+    temporary = part.path.with_suffix(f".{os.getpid()}.tmp")
+    with (
+        disk_errors(part.path),
+        replacing(part.path, temporary),
+        ColumnWriter(temporary, layout, part.rows) as writer,
+    ):
+        writer.write(0, columns)
+        writer.set_attributes({_RECORD: json.dumps(record), _SOURCE_ROWS: source_rows})
+    return part

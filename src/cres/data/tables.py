@@ -1,0 +1,217 @@
+"""Columns as they came out of a pickle → columns as they go to disk, with every cell checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cres import schema
+
+Values = NDArray[Any]
+
+# Where nothing else says so: NaN in these is an error, in other columns it is a value like any other.
+_FINITE_COLUMNS = frozenset((schema.EVENT_ID, *schema.TRUTH_COLUMNS))
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something wrong with one row (counted from 0) of one column; row None means the column as a whole."""
+
+    row: int | None
+    column: str
+    what: str
+
+    def __str__(self) -> str:
+        where = f"column {self.column}" if self.row is None else f"row {self.row}, column {self.column}"
+        return f"{where}: {self.what}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Checked columns, each (rows, …) in its dtype on disk; the rows that failed are left out and listed."""
+
+    columns: dict[str, Values]
+    problems: tuple[Problem, ...]
+    source_rows: NDArray[np.int64]
+    """Row in the source of each row that is kept."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows that are kept."""
+        return len(self.source_rows)
+
+
+def checked_table(cells: dict[str, Values]) -> Table:
+    """Return the columns of one file in their types on disk, without the rows that have problems.
+
+    `event_id` is made from the content where it is absent; `content_hash` is always added. A problem of a whole
+    column (missing, another length, of an unknown type) has row None; then no rows are kept.
+    """
+    problems: list[Problem] = list(_column_problems(cells))
+    if problems:
+        return Table({}, tuple(problems), np.zeros(0, np.int64))
+    columns: dict[str, Values] = {}
+    for name, raw in cells.items():
+        columns[name], found = _convert(name, raw)
+        problems += found or _range_problems(name, columns[name])
+    if any(problem.row is None for problem in problems):
+        return Table({}, tuple(problems), np.zeros(0, np.int64))
+    good = np.ones(len(next(iter(columns.values()))), bool)
+    good[[problem.row for problem in problems if problem.row is not None]] = False
+    if not good.all():
+        columns = {name: values[good] for name, values in columns.items()}
+    return Table(_with_identity(columns), tuple(sorted(problems, key=_order)), np.flatnonzero(good))
+
+
+def _order(problem: Problem) -> int:
+    return -1 if problem.row is None else problem.row
+
+
+def _column_problems(cells: dict[str, Values]) -> Iterable[Problem]:
+    for name in schema.REQUIRED_COLUMNS:
+        if name not in cells:
+            yield Problem(None, name, f"is missing (the file has {', '.join(sorted(cells)) or 'no columns'})")
+    lengths = {name: len(values) for name, values in cells.items()}
+    rows = lengths.get(schema.SERIES_I, 0)
+    for name, length in lengths.items():
+        if length != rows:
+            yield Problem(None, name, f"has {length} rows, {schema.SERIES_I} has {rows}")
+    if lengths and rows == 0 and schema.SERIES_I in lengths:
+        yield Problem(None, schema.SERIES_I, "has no rows")
+    if schema.CONTENT_HASH in cells:
+        yield Problem(None, schema.CONTENT_HASH, "is a name that preparation keeps for itself")
+
+
+def _with_identity(columns: dict[str, Values]) -> dict[str, Values]:
+    content = schema.content_event_ids(columns[schema.SERIES_I], columns[schema.SERIES_Q])
+    return {**columns, schema.EVENT_ID: columns.get(schema.EVENT_ID, content), schema.CONTENT_HASH: content}
+
+
+def _convert(name: str, raw: Values) -> tuple[Values, list[Problem]]:
+    """Return one column in its type on disk, and its problems; rows with a problem hold zeros."""
+    if raw.dtype == object:
+        return _convert_objects(name, raw)
+    if raw.ndim == 1:
+        return _convert_scalars(name, raw)
+    if raw.ndim > 2 or raw.dtype.kind not in "biufc":
+        return raw, [Problem(None, name, f"holds {raw.dtype} of {raw.ndim} dimensions, which no column can be")]
+    if name in schema.SERIES_COLUMNS:
+        return _series(name, raw)
+    return raw, []
+
+
+def _convert_objects(name: str, raw: Values) -> tuple[Values, list[Problem]]:
+    kinds = {_kind(cell) for cell in raw}
+    if kinds <= {"array", "nothing"} and "array" in kinds:
+        return _stack(name, raw)
+    if kinds <= {"number", "nothing"} and name not in schema.SERIES_COLUMNS:
+        scalars = np.array([np.nan if cell is None else cell for cell in raw])
+        return _convert_scalars(name, scalars)
+    if kinds == {"text"}:
+        return _convert_scalars(name, np.array([str(cell) for cell in raw]))
+    return raw, [Problem(None, name, f"holds {' and '.join(sorted(kinds))} cells")]
+
+
+def _kind(cell: Any) -> str:
+    if isinstance(cell, np.ndarray):
+        return "array"
+    if isinstance(cell, (int, float, complex, np.number, np.bool_)):
+        return "number"
+    if isinstance(cell, str):
+        return "text"
+    return "nothing" if cell is None else type(cell).__name__
+
+
+def _stack(name: str, raw: Values) -> tuple[Values, list[Problem]]:
+    """Stack one array a row. The commonest length is the right one."""
+    lengths = np.array([cell.shape[0] if isinstance(cell, np.ndarray) and cell.ndim == 1 else -1 for cell in raw])
+    usable = lengths[lengths >= 0]
+    if len(usable) == 0:
+        return raw, [Problem(None, name, "holds no one-dimensional arrays")]
+    found, counts = np.unique(usable, return_counts=True)
+    samples = int(found[counts.argmax()])
+    problems = [Problem(int(row), name, _wrong_length(raw[row], samples)) for row in np.flatnonzero(lengths != samples)]
+    first = raw[int(np.argmax(lengths == samples))]
+    if any(isinstance(cell, np.ndarray) and cell.dtype.kind not in "biufc" for cell in raw):
+        return raw, [Problem(None, name, "holds arrays of something other than numbers")]
+    dtype = np.dtype(np.float32) if name in schema.SERIES_COLUMNS else first.dtype.newbyteorder("=")
+    if name in schema.SERIES_COLUMNS and any(cell is not None and cell.dtype.kind == "c" for cell in raw):
+        return raw, [Problem(None, name, "is complex; real volts are expected")]
+    stacked = np.zeros((len(raw), samples), dtype)
+    with np.errstate(over="ignore"):
+        for row in np.flatnonzero(lengths == samples):
+            stacked[row] = raw[row]
+    return stacked, problems
+
+
+def _wrong_length(cell: Any, samples: int) -> str:
+    if cell is None:
+        return "is empty"
+    if cell.ndim != 1:
+        return f"has {cell.ndim} dimensions instead of 1"
+    return f"has {cell.shape[0]} samples, the other rows have {samples}"
+
+
+def _series(name: str, raw: Values) -> tuple[Values, list[Problem]]:
+    if raw.dtype.kind == "c":
+        return raw, [Problem(None, name, "is complex; real volts are expected")]
+    with np.errstate(over="ignore"):
+        return raw.astype(np.float32, copy=False), []
+
+
+def _convert_scalars(name: str, raw: Values) -> tuple[Values, list[Problem]]:
+    if name in schema.SERIES_COLUMNS:
+        return raw, [Problem(None, name, "holds one number a row instead of a series")]
+    if raw.dtype.kind in "US":
+        return np.char.encode(raw, "utf-8") if raw.dtype.kind == "U" else raw, _no_text(name)
+    if raw.dtype.kind == "c":
+        return raw.astype(np.complex128), []
+    if raw.dtype.kind == "f" and name != schema.EVENT_ID:
+        return raw.astype(np.float64), []
+    if raw.dtype.kind in "biuf":
+        return _integers(name, raw)
+    return raw, [Problem(None, name, f"holds {raw.dtype}, which is neither number nor text")]
+
+
+def _no_text(name: str) -> list[Problem]:
+    return [Problem(None, name, "holds texts where numbers are expected")] if name in schema.COLUMNS else []
+
+
+def _integers(name: str, raw: Values) -> tuple[Values, list[Problem]]:
+    column = schema.COLUMNS.get(name)
+    if column is not None and column.dtype == "float64":
+        return raw.astype(np.float64), []
+    if raw.dtype.kind == "f":
+        wrong = ~(np.isfinite(raw) & (np.abs(raw) < 2**53) & (raw == np.trunc(np.nan_to_num(raw))))
+    else:
+        wrong = raw > np.iinfo(np.int64).max if raw.dtype.kind == "u" else np.zeros(len(raw), bool)
+    problems = [Problem(int(row), name, f"is {raw[row]}, which is no int64") for row in np.flatnonzero(wrong)]
+    return np.where(wrong, 0, raw).astype(np.int64), problems
+
+
+def _range_problems(name: str, values: Values) -> list[Problem]:
+    """Return the rows of a known column that are not finite, or not plausible in the column's unit."""
+    column = schema.COLUMNS.get(name)
+    if column is None or values.dtype.kind not in "fi":
+        return []
+    low, high = (values.min(axis=1), values.max(axis=1)) if values.ndim == 2 else (values, values)
+    finite = np.isfinite(low) & np.isfinite(high)
+    unusual = finite & ((low < column.minimum) | (high > column.maximum))
+    if name in schema.SERIES_COLUMNS or name in _FINITE_COLUMNS:
+        unusual |= ~finite
+    return [Problem(int(row), name, _range_problem(column, low[row], high[row])) for row in np.flatnonzero(unusual)]
+
+
+def _range_problem(column: schema.Column, low: float, high: float) -> str:
+    if not np.isfinite(low) or not np.isfinite(high):
+        return "holds NaN or infinity"
+    value = low if low < column.minimum else high
+    return (
+        f"is {value:g} {column.unit}".rstrip()
+        + f", outside {column.minimum:g} to {column.maximum:g} {column.unit}".rstrip()
+        + " (is the unit right?)"
+    )
