@@ -90,14 +90,14 @@ def test_band_crop_equals_a_boolean_mask(length, low, width):
 
 
 def test_time_view_is_the_inverse_transform_of_the_band():
-    """Twin: a tone of the band's bins, mixed to the lower edge, appears at the matching bin of the shorter record."""
+    """The band's middle is mixed to zero; a tone of the band appears at the matching bin of the shorter record."""
     samples = 1000
     first, count = band_bins(samples, RATE_HZ, BAND_HZ)
     t = np.arange(samples)
     tone = 0.3 * np.exp(2j * np.pi * (first + 5) * t / samples)
     series = torch.from_numpy(np.stack([tone.real, tone.imag], -1))[None]
     values = complex_twin(TimeView(RATE_HZ, BAND_HZ, scale_volt=1.0)(series).series)[0]
-    expected = 0.3 * np.sqrt(samples / count) * np.exp(2j * np.pi * 5 * np.arange(count) / count)
+    expected = 0.3 * np.sqrt(samples / count) * np.exp(2j * np.pi * (5 - count // 2) * np.arange(count) / count)
     np.testing.assert_allclose(values, expected, atol=1e-12)
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from cres.errors import UserError
 from cres.shapes import Series
 from cres.transforms.random import KeyedRandom
+from cres.transforms.spectrum import from_complex, to_complex
 
 NOMINAL_DENSITY_W_PER_HZ = 2.2e-13
 RESISTANCE_OHM = 50.0
@@ -35,10 +36,18 @@ def channel_std_volt(density_w_per_hz: float, sampling_rate_hz: float, resistanc
     return math.sqrt(resistance_ohm / 2 * density_w_per_hz * sampling_rate_hz)
 
 
-def _per_event(value: float | Tensor, series: Tensor) -> Tensor:
+def per_event(value: float | Tensor, series: Tensor) -> Tensor:
     """Return a number, or one number an electron, as float32 that broadcasts against (batch, time, channel)."""
     value = torch.as_tensor(value, dtype=torch.float32, device=series.device)
     return value.reshape(-1, 1, 1) if value.ndim else value
+
+
+def rotate(series: Series, phase_rad: Tensor, gain: float | Tensor = 1.0) -> Series:
+    """Return gain · e^{iφ} (I + iQ), φ and gain (batch or 1, time or 1, port or 1), in the dtype of the series."""
+    values = to_complex(series)
+    phase = phase_rad.to(values.real.dtype)
+    factor = torch.polar(gain * torch.ones_like(phase), phase)
+    return from_complex(values * factor).to(series.dtype)
 
 
 class WhiteNoise(RandomTransform):
@@ -61,9 +70,9 @@ class WhiteNoise(RandomTransform):
 
     def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
         """Return series + noise in the dtype of the series."""
-        std = self.std_volt * _per_event(scale, series).sqrt()
-        noise = random.normal(*series.shape[1:], stream="white noise")
-        return series + (noise * std).to(series.dtype)
+        std = self.std_volt * per_event(scale, series).sqrt()
+        noise = random.normal(*series.shape[1:], stream="white noise").mul_(std)
+        return series + noise.to(series.dtype)
 
 
 class RandomPhase(RandomTransform):
@@ -76,9 +85,7 @@ class RandomPhase(RandomTransform):
     def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
         """Return the turned records in the dtype of the series."""
         phase = 2 * math.pi * random.uniform(1, 1, stream="common phase")
-        cosine, sine = phase.cos().to(series.dtype), phase.sin().to(series.dtype)
-        i, q = series[..., 0::2], series[..., 1::2]
-        return torch.stack((i * cosine - q * sine, i * sine + q * cosine), dim=-1).flatten(-2)
+        return rotate(series, phase)
 
 
 class RandomChain(RandomTransform):

@@ -21,6 +21,11 @@ Form = Literal["complex", "magnitude", "log_power"]
 WindowName = Literal["rectangular", "hann", "hamming", "blackman", "blackman_harris"]
 
 
+def at_least_float32(values: Tensor) -> Tensor:
+    """Return half-precision values as float32, others unchanged."""
+    return values if values.dtype == torch.float64 else values.float()
+
+
 def to_complex(series: Series) -> ComplexChannels:
     """Return I + iQ for every read-out channel; complex64, or complex128 for float64 series.
 
@@ -30,8 +35,8 @@ def to_complex(series: Series) -> ComplexChannels:
         raise UserError(
             f"a series of {series.shape[-1]} channels cannot be read as (I, Q) pairs: give an even number of channels."
         )
-    wide = series if series.dtype == torch.float64 else series.float()
-    return torch.complex(wide[..., 0::2], wide[..., 1::2])
+    wide = at_least_float32(series).contiguous()
+    return torch.view_as_complex(wide.unflatten(-1, (-1, 2)))
 
 
 def from_complex(values: Complex[Tensor, "batch time port"]) -> Series:
@@ -121,3 +126,15 @@ def form_channels(spectrum: BandSpectrum, form: Form, floor: float = 1e-12) -> F
         return from_complex(spectrum)
     power = spectrum.real.square() + spectrum.imag.square() + floor
     return {"magnitude": torch.sqrt, "log_power": torch.log}[form](power)
+
+
+def periodogram_w_per_hz(
+    series: Series, sampling_rate_hz: float, window_name: WindowName = "rectangular", resistance_ohm: float = 50.0
+) -> Float[Tensor, "batch frequency port"]:
+    """Return the power spectral density |X_k|²/(R f_s) of records in volts, in FFT order.
+
+    Its mean over white noise of `WhiteNoise` is that noise's density S; its sum times f_s/N is the mean power
+    ⟨|I + iQ|²⟩/R.
+    """
+    spectrum = fourier(series, window_name)
+    return (spectrum.real.square() + spectrum.imag.square()) / (resistance_ohm * sampling_rate_hz)
