@@ -1,0 +1,184 @@
+"""Maximum-likelihood fits of the endpoint: start values, MIGRAD, HESSE, MINOS, profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from iminuit import Minuit
+from numpy.typing import NDArray
+
+from cres.endpoint.likelihood import NUISANCES, PARAMETERS, Constraint
+from cres.errors import UserError
+
+Array = NDArray[np.float64]
+
+SCAN_STEPS = 24
+BACKGROUND_STARTS = (0.003, 0.05)
+
+
+class Likelihood(Protocol):
+    """What can be fitted: the unbinned and the binned likelihood."""
+
+    constraints: Mapping[str, Constraint]
+
+    @property
+    def electrons(self) -> int:
+        """Number of electrons."""
+
+    @property
+    def calibrated_range_ev(self) -> tuple[float, float]:
+        """Lowest and highest calibrated energy, from where the endpoint is looked for."""
+
+    def nll(self, values: Mapping[str, float]) -> float:
+        """−ln L."""
+
+
+@dataclass(frozen=True)
+class EndpointFit:
+    """Result of a fit.
+
+    `values`, `errors` (HESSE) and `minos` (lower, upper; errors with sign) by parameter; `correlation` between the
+    `free` parameters; `nll` −ln L at the minimum; `valid` as MINUIT judges.
+    """
+
+    values: dict[str, float]
+    errors: dict[str, float]
+    free: tuple[str, ...]
+    correlation: Array
+    nll: float
+    valid: bool
+    electrons: int
+    minos: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    @property
+    def endpoint_ev(self) -> float:
+        """The endpoint."""
+        return self.values["endpoint_ev"]
+
+    @property
+    def endpoint_error_ev(self) -> float:
+        """Its standard error (HESSE)."""
+        return self.errors["endpoint_ev"]
+
+    def interval_ev(self) -> tuple[float, float]:
+        """Return the 68 % interval of the endpoint: MINOS where it was asked for and found, HESSE otherwise."""
+        lower, upper = self.minos.get("endpoint_ev", (-self.endpoint_error_ev, self.endpoint_error_ev))
+        return self.endpoint_ev + lower, self.endpoint_ev + upper
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain numbers for JSON."""
+        return asdict(self) | {"correlation": self.correlation.tolist(), "free": list(self.free)}
+
+
+def fit_endpoint(
+    likelihood: Likelihood,
+    *,
+    free_mass: bool = False,
+    minos: Collection[str] = (),
+    fixed: Mapping[str, float] | None = None,
+    start: Mapping[str, float] | None = None,
+) -> EndpointFit:
+    """Fit endpoint, signal and background; the squared mass when asked; nuisance parameters that are constrained.
+
+    `fixed` holds parameters at values of their own; `start` replaces the scan for start values. `minos` names the
+    parameters that get MINOS intervals. A fit that does not converge says so in `valid`.
+    """
+    fixed = dict(fixed or {})
+    first = dict(start) if start is not None else _scan(likelihood, fixed)
+    minuit = _minuit(likelihood, {**first, **fixed}, free_mass, fixed)
+    minuit.migrad(ncall=4000)
+    if not minuit.valid:
+        minuit.simplex(ncall=2000).migrad(ncall=4000)
+    minuit.hesse()
+    free = tuple(name for name in PARAMETERS if not minuit.fixed[name])
+    intervals: dict[str, tuple[float, float]] = {}
+    for name in minos:
+        if name in free and minuit.valid:
+            minuit.minos(name)
+            merror = minuit.merrors[name]
+            if merror.is_valid:
+                intervals[name] = (float(merror.lower), float(merror.upper))
+    return EndpointFit(
+        values={name: float(minuit.values[name]) for name in PARAMETERS},
+        errors={name: float(minuit.errors[name]) if name in free else 0.0 for name in PARAMETERS},
+        free=free,
+        correlation=_correlation(minuit, free),
+        nll=float(minuit.fval),
+        valid=bool(minuit.valid and minuit.covariance is not None),
+        electrons=likelihood.electrons,
+        minos=intervals,
+    )
+
+
+def profile(likelihood: Likelihood, best: EndpointFit, name: str, points: Array) -> Array:
+    """Return 2 Δ(−ln L) at fixed values of a parameter, all other free parameters fitted anew, (point,)."""
+    free_mass = "mass_squared_ev2" in best.free
+    result = np.empty(len(points))
+    order = np.argsort(np.abs(points - best.values[name]))
+    for side in (order[points[order] >= best.values[name]], order[points[order] < best.values[name]]):
+        start = dict(best.values)
+        for index in side:
+            step = fit_endpoint(
+                likelihood,
+                free_mass=free_mass,
+                fixed={name: float(points[index])},
+                start={**start, name: points[index]},
+            )
+            start = dict(step.values)
+            result[index] = 2 * (step.nll - best.nll)
+    return np.maximum(result, 0.0)
+
+
+def _minuit(likelihood: Likelihood, start: Mapping[str, float], free_mass: bool, fixed: Mapping[str, float]) -> Minuit:
+    def cost(*values: float) -> float:
+        return likelihood.nll(dict(zip(PARAMETERS, values, strict=True)))
+
+    minuit = Minuit(cost, *(float(start[name]) for name in PARAMETERS), name=PARAMETERS)
+    minuit.errordef = Minuit.LIKELIHOOD
+    minuit.strategy = 1
+    count = max(likelihood.electrons, 1)
+    minuit.limits["signal"], minuit.limits["background"] = (0.0, None), (0.0, None)
+    minuit.errors["endpoint_ev"], minuit.errors["mass_squared_ev2"] = 0.5, 50.0
+    minuit.errors["signal"], minuit.errors["background"] = np.sqrt(count), max(np.sqrt(start["background"]), 0.5)
+    for name in PARAMETERS:
+        minuit.fixed[name] = name in fixed
+    minuit.fixed["mass_squared_ev2"] = not free_mass or "mass_squared_ev2" in fixed
+    for name in NUISANCES:
+        constraint = likelihood.constraints.get(name)
+        minuit.fixed[name] = constraint is None or name in fixed
+        if constraint is not None:
+            minuit.errors[name] = constraint.std
+            minuit.limits[name] = (constraint.centre - 5 * constraint.std, constraint.centre + 5 * constraint.std)
+    if likelihood.constraints.get("resolution_scale") is not None:
+        low, high = minuit.limits["resolution_scale"]
+        minuit.limits["resolution_scale"] = (max(low, 0.2), high)
+    return minuit
+
+
+def _scan(likelihood: Likelihood, fixed: Mapping[str, float]) -> dict[str, float]:
+    """Return the best point of a coarse grid of endpoints and background fractions."""
+    low, high = likelihood.calibrated_range_ev
+    count = float(likelihood.electrons)
+    best: dict[str, float] = {}
+    smallest = np.inf
+    for endpoint in np.linspace(low + 2.0, high + 2.0, SCAN_STEPS):
+        for fraction in BACKGROUND_STARTS:
+            values = dict.fromkeys(PARAMETERS, 0.0) | NUISANCES
+            values |= {"endpoint_ev": float(endpoint), "signal": (1 - fraction) * count, "background": fraction * count}
+            values |= fixed
+            nll = likelihood.nll(values)
+            if nll < smallest:
+                best, smallest = values, nll
+    if not best:
+        raise UserError("the likelihood is not a number anywhere: are the energies in the table finite?")
+    return best
+
+
+def _correlation(minuit: Minuit, free: tuple[str, ...]) -> Array:
+    if minuit.covariance is None or not free:
+        return np.full((len(free), len(free)), np.nan)
+    index = [PARAMETERS.index(name) for name in free]
+    return np.array(minuit.covariance.correlation())[np.ix_(index, index)]

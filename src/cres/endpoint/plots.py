@@ -1,0 +1,251 @@
+"""Pictures of the endpoint analysis. Each function returns a matplotlib Figure with units."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from cres.endpoint.analysis import Analysis
+from cres.endpoint.binned import BinnedLikelihood
+from cres.endpoint.fit import EndpointFit, profile
+from cres.endpoint.likelihood import EndpointLikelihood
+from cres.endpoint.response import ENERGY, Response, energies_and_stds
+from cres.endpoint.systematics import Shift
+from cres.evaluation.plots import styled
+from cres.evaluation.table import PredictionTable
+from cres.physics.beta import electron_factor
+
+Array = NDArray[np.float64]
+
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
+
+
+def histogram_of(likelihood: EndpointLikelihood) -> BinnedLikelihood:
+    """Return the electrons of a likelihood in bins of a readable width."""
+    width = likelihood.window.width_ev
+    bins = int(np.clip(width / 2.0, 20, 80))
+    return BinnedLikelihood(
+        likelihood.energy_ev, likelihood.std_ev, likelihood.response, likelihood.window, likelihood.physics, bins=bins
+    )
+
+
+@styled
+def spectrum_figure(analysis: Analysis) -> Figure:
+    """Histogram of calibrated energies with the fitted spectrum, and the residuals in standard deviations below."""
+    histogram = histogram_of(analysis.likelihood)
+    values = analysis.fit.values
+    expected = histogram.expected(values)
+    edges, counts = histogram.edges_ev, histogram.counts
+    centres, width = 0.5 * (edges[1:] + edges[:-1]), edges[1] - edges[0]
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+    top.errorbar(
+        centres, counts, np.sqrt(np.maximum(counts, 1)), fmt="o", ms=3, lw=1, color="#222222", label="electrons"
+    )
+    top.stairs(expected, edges, color=BLUE, lw=1.8, label="fit, unbinned")
+    background = np.full_like(expected, values["background"] / histogram.bins)
+    top.stairs(background, edges, color=GREY, lw=1.2, ls="--", label="flat background")
+    _mark_endpoints(top, analysis)
+    top.set_ylabel(f"electrons per {width:.3g} eV")
+    top.set_ylim(bottom=0)
+    top.legend(loc="upper right")
+    top.set_title(f"Endpoint {endpoint_text(analysis)}")
+    pull = (counts - expected) / np.sqrt(np.maximum(expected, 1e-9))
+    shown = expected > 0.5
+    bottom.axhline(0, color=GREY, lw=0.8)
+    bottom.plot(centres[shown], pull[shown], "o", ms=3, color=BLUE)
+    bottom.set_ylabel("residual (σ)")
+    bottom.set_xlabel("reconstructed energy, calibrated (eV)")
+    limit = max(3.5, float(np.abs(pull[shown]).max(initial=0.0)) * 1.1)
+    bottom.set_ylim(-limit, limit)
+    return figure
+
+
+@styled
+def kurie_figure(analysis: Analysis) -> Figure:
+    """√(rate/(F p E)) against energy: a straight line to the endpoint for a massless neutrino and sharp resolution."""
+    histogram = histogram_of(analysis.likelihood)
+    edges = histogram.edges_ev
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    efficiency = analysis.response.efficiency.total(centres)
+    electron = electron_factor(centres, analysis.fit.endpoint_ev, analysis.options.physics.corrections)
+    factor = electron / electron.mean() * efficiency / efficiency.mean()
+    background = analysis.fit.values["background"] / histogram.bins
+
+    def kurie(counts: Array) -> Array:
+        return np.sqrt(np.maximum(counts - background, 0.0) / factor)
+
+    error = (
+        0.5 / np.sqrt(factor) * np.sqrt(np.maximum(histogram.counts, 1) / np.maximum(histogram.counts - background, 1))
+    )
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    seen = histogram.counts > 0
+    axes.errorbar(centres[seen], kurie(histogram.counts)[seen], error[seen], fmt="o", ms=3, lw=1, color="#222222",
+                  label="electrons")  # fmt: skip
+    axes.plot(centres, kurie(histogram.expected(analysis.fit.values)), color=BLUE, label="fit, with resolution")
+    _mark_endpoints(axes, analysis)
+    axes.set_xlabel("reconstructed energy, calibrated (eV)")
+    axes.set_ylabel("√(electrons / F p E)  (arb. unit)")
+    axes.set_title("Kurie plot, background subtracted")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="upper right")
+    return figure
+
+
+@styled
+def regression_figure(calibration: PredictionTable, response: Response) -> Figure:
+    """How far poor electrons are pulled to the middle of the training window, and what the correction leaves."""
+    energy, std, truth = _calibration_electrons(calibration, response)
+    corrected, _ = response.calibrate(energy, std)
+    worst = std >= np.quantile(std, 0.75)
+    figure = Figure(figsize=(8.4, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for values, colour, label in ((energy, ORANGE, "as estimated"), (corrected, BLUE, "corrected")):
+        where, mean, error = _binned_mean(truth[worst], (values - truth)[worst], 8)
+        left.errorbar(where, mean, error, fmt="o-", ms=3.5, lw=1.2, color=colour, label=label)
+    for edge in (response.low_ev + response.edge_ev, response.high_ev - response.edge_ev):
+        left.axvline(edge, color=GREY, lw=0.8, ls=":", label="not used outside" if edge < response.centre_ev else None)
+    left.axhline(0, color=GREY, lw=0.8)
+    left.set_xlabel("true energy (eV)")
+    left.set_ylabel("mean of estimate − truth (eV)")
+    left.set_title(f"Least certain quarter (σ > {np.quantile(std, 0.75):.2g} eV)")
+    left.legend()
+    left.tick_params(axis="x", rotation=20)
+    where, slope, error = _binned_slopes(std, truth - response.centre_ev, energy - truth, 6)
+    right.errorbar(where, slope, error, fmt="o", ms=4, lw=1.2, color=ORANGE, label="calibration electrons")
+    fine = np.linspace(std.min(), std.max(), 200)
+    right.plot(fine, response.gain(fine) - 1, color=BLUE, label="model of the response")
+    right.plot(fine, -((fine / response.prior_std_ev) ** 2), color=GREY, ls="--", label="posterior means, −σ²/τ²")
+    right.axhline(0, color=GREY, lw=0.8)
+    right.set_xlabel("stated uncertainty σ (eV)")
+    right.set_ylabel("slope of the residual with energy")
+    right.set_title("Regression to the prior")
+    right.legend(loc="lower left")
+    return figure
+
+
+@styled
+def pull_figure(calibration: PredictionTable, response: Response) -> Figure:
+    """Pulls of the calibrated energies with the modelled density, and the efficiency of the quality cut."""
+    energy, std, truth = _calibration_electrons(calibration, response)
+    corrected, width = response.calibrate(energy, std)
+    pull = (corrected - truth) / width
+    figure = Figure(figsize=(8.4, 3.3), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    edges = np.linspace(-6, 6, 49)
+    counts = np.histogram(pull, edges)[0]
+    left.stairs(counts / len(pull) / np.diff(edges), edges, color="#222222", label="calibration electrons")
+    fine = np.linspace(-6, 6, 400)
+    density = sum(
+        weight / ratio * np.exp(-0.5 * (fine / ratio) ** 2) / np.sqrt(2 * np.pi)
+        for weight, ratio in response.components()
+    )
+    left.plot(fine, density, color=BLUE, label="model")
+    left.set_yscale("log")
+    left.set_ylim(bottom=0.3 / len(pull))
+    left.set_xlabel("(calibrated − true energy) / core width")
+    left.set_ylabel("probability density")
+    left.set_title(f"Pulls; stated σ × {np.exp(response.parameter('log_scale')):.2f} is the core width")
+    left.legend(loc="lower center")
+    _draw_efficiency(right, calibration, response)
+    return figure
+
+
+@styled
+def profile_figure(
+    likelihood: EndpointLikelihood, best: EndpointFit, name: str, label: str, reach: float = 3.0
+) -> Figure:
+    """2 Δ(−ln L) along a parameter, everything else fitted anew, beside the parabola of HESSE."""
+    value, error = best.values[name], best.errors[name]
+    points = value + np.linspace(-reach, reach, 17) * error
+    figure = Figure(figsize=(4.8, 3.4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(points, profile(likelihood, best, name, points), "o-", color=BLUE, label="profile likelihood")
+    fine = np.linspace(points[0], points[-1], 200)
+    axes.plot(fine, ((fine - value) / error) ** 2, color=GREY, ls="--", label="parabola")
+    for level in (1.0, 4.0):
+        axes.axhline(level, color="#bbbbbb", lw=0.8)
+    axes.set_xlabel(label)
+    axes.set_ylabel("2 Δ(−ln L)")
+    axes.legend(loc="upper center")
+    return figure
+
+
+@styled
+def shifts_figure(shifts: list[Shift]) -> Figure:
+    """The shift of the endpoint when one assumption at a time moves."""
+    figure = Figure(figsize=(6.4, 0.9 + 0.42 * max(len(shifts), 1)), layout="constrained")
+    axes = figure.subplots()
+    for row, shift in enumerate(shifts):
+        axes.barh(row, shift.endpoint_ev, color=BLUE if shift.counted else "#bbbbbb")
+        axes.annotate(f" {shift.endpoint_ev:+.3f} eV ", (shift.endpoint_ev, row), va="center",
+                      ha="left" if shift.endpoint_ev >= 0 else "right", fontsize=8.5)  # fmt: skip
+    axes.set_yticks(range(len(shifts)), [shift.name.replace("_", " ") for shift in shifts])
+    axes.axvline(0, color=GREY, lw=0.8)
+    axes.margins(x=0.3)
+    axes.set_xlabel("shift of the endpoint (eV); grey: not counted, shown for its size")
+    return figure
+
+
+def endpoint_text(analysis: Analysis) -> str:
+    """Return 'E₀ ± stat ± syst eV'."""
+    return f"{analysis.fit.endpoint_ev:.2f} ± {analysis.fit.endpoint_error_ev:.2f} ± {analysis.systematic_ev:.2f} eV"
+
+
+def _mark_endpoints(axes, analysis: Analysis) -> None:  # type: ignore[no-untyped-def]
+    low, high = analysis.fit.interval_ev()
+    axes.axvspan(low, high, color=ORANGE, alpha=0.25, lw=0, label="fitted endpoint, 68 %")
+    if analysis.true_endpoint_ev is not None:
+        axes.axvline(analysis.true_endpoint_ev, color=GREEN, lw=1.4, ls=":", label="true endpoint")
+
+
+def _draw_efficiency(axes, calibration: PredictionTable, response: Response) -> None:  # type: ignore[no-untyped-def]
+    _, std = energies_and_stds(calibration)
+    truth = calibration.truth(ENERGY)
+    edges = np.linspace(response.low_ev, response.high_ev, 11)
+    passed = np.histogram(truth[response.passes(std)], edges)[0]
+    everything = np.maximum(np.histogram(truth, edges)[0], 1)
+    share = passed / everything
+    centres = 0.5 * (edges[1:] + edges[:-1])
+    axes.errorbar(centres, share, np.sqrt(np.maximum(share * (1 - share), 0.25 / everything) / everything), fmt="o",
+                  ms=4, lw=1.2, color="#222222", label="calibration electrons")  # fmt: skip
+    fine = np.linspace(response.low_ev, response.high_ev, 100)
+    axes.plot(fine, response.efficiency.total(fine), color=BLUE, label="logistic model")
+    axes.set_ylim(0, 1.05)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel("true energy (eV)")
+    axes.set_ylabel(f"electrons with σ ≤ {response.max_std_ev:.2g} eV")
+    axes.set_title("Efficiency of the quality cut")
+    axes.tick_params(axis="x", rotation=20)
+    axes.legend(loc="lower left")
+
+
+def _calibration_electrons(calibration: PredictionTable, response: Response) -> tuple[Array, Array, Array]:
+    energy, std = energies_and_stds(calibration)
+    truth = calibration.truth(ENERGY).astype(np.float64)
+    good = response.passes(std) & np.isfinite(energy) & np.isfinite(truth)
+    return energy[good], np.maximum(std[good], 1e-3), truth[good]
+
+
+def _binned_mean(x: Array, y: Array, bins: int) -> tuple[Array, Array, Array]:
+    groups = np.array_split(np.argsort(x), bins)
+    return (
+        np.array([x[g].mean() for g in groups]),
+        np.array([y[g].mean() for g in groups]),
+        np.array([y[g].std() / np.sqrt(max(len(g), 1)) for g in groups]),
+    )
+
+
+def _binned_slopes(std: Array, distance: Array, residual: Array, bins: int) -> tuple[Array, Array, Array]:
+    """Return (mean σ, slope of residual with distance, its error) in groups of σ."""
+    rows = []
+    for group in np.array_split(np.argsort(std), bins):
+        x = distance[group] - distance[group].mean()
+        y = residual[group] - residual[group].mean()
+        slope = (x @ y) / (x @ x)
+        rows.append((std[group].mean(), slope, np.sqrt(np.mean((y - slope * x) ** 2) / (x @ x))))
+    where, slopes, errors = np.array(rows).T
+    return where, slopes, errors

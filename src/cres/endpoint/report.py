@@ -1,0 +1,92 @@
+"""What a person gets: the lines on the terminal, the figures and the JSON file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cres.endpoint import plots
+from cres.endpoint.analysis import Analysis
+from cres.evaluation.table import PredictionTable, atomic_path
+
+
+def summary_lines(analysis: Analysis) -> list[str]:
+    """Return the result in plain words, a line each."""
+    fit, window = analysis.fit, analysis.likelihood.window
+    low, high = fit.interval_ev()
+    statistic, degrees, probability = analysis.goodness
+    lines = [
+        f"estimator            {analysis.estimator}",
+        f"electrons in the fit {fit.electrons} between {window.low_ev:.1f} and {window.high_ev:.1f} eV, "
+        f"σ ≤ {analysis.response.max_std_ev:.2f} eV",
+        f"goodness of fit      χ²/ndf = {statistic:.1f}/{degrees}, p = {probability:.2f}",
+        f"fitted endpoint      {fit.endpoint_ev:.3f} ± {fit.endpoint_error_ev:.3f} (stat) "
+        f"± {analysis.systematic_ev:.3f} (syst) eV,  68 %: {low:.3f} to {high:.3f} eV",
+        f"nuisances profiled   {analysis.full_fit.endpoint_ev:.3f} ± {analysis.full_fit.endpoint_error_ev:.3f} eV",
+    ]
+    if analysis.true_fit is not None:
+        lines.append(
+            f"from true energies   {analysis.true_fit.endpoint_ev:.3f} ± {analysis.true_fit.endpoint_error_ev:.3f} eV "
+            f"({analysis.true_fit.electrons} electrons)"
+        )
+    if analysis.true_endpoint_ev is not None:
+        lines.append(
+            f"true endpoint        {analysis.true_endpoint_ev:.3f} eV: the fit is {analysis.deviation:+.2f} "
+            "of its standard deviations away"
+        )
+    if analysis.limit is not None:
+        limit = analysis.limit
+        lines.append(
+            f"neutrino mass        m² = {limit.mass_squared_ev2:.0f} ± {limit.mass_squared_error_ev2:.0f} eV², "
+            f"m < {limit.feldman_cousins_ev:.1f} eV (Feldman–Cousins), {limit.profile_ev:.1f} eV (profile) "
+            f"at {limit.confidence:.0%}"
+        )
+    if not fit.valid:
+        lines.append("WARNING: the fit did not converge; do not use it")
+    return lines
+
+
+def figures(analysis: Analysis, calibration: PredictionTable) -> dict[str, Figure]:
+    """Return the figures of an analysis by name."""
+    drawn = {
+        "spectrum": plots.spectrum_figure(analysis),
+        "kurie": plots.kurie_figure(analysis),
+        "regression_to_the_prior": plots.regression_figure(calibration, analysis.response),
+        "pulls_and_efficiency": plots.pull_figure(calibration, analysis.response),
+        "profile": plots.profile_figure(analysis.likelihood, analysis.fit, "endpoint_ev", "endpoint (eV)"),
+    }
+    if analysis.shifts:
+        drawn["systematic_shifts"] = plots.shifts_figure(analysis.shifts)
+    return drawn
+
+
+def write_json(content: dict[str, Any], path: Path) -> Path:
+    """Write a result as JSON, atomically; numbers that are not finite become null."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(_finite(content), indent=2, default=str, allow_nan=False) + "\n")
+    return path
+
+
+def write_figures(drawn: dict[str, Figure], folder: Path) -> list[Path]:
+    """Write figures as PNG, atomically."""
+    paths = []
+    for name, figure in drawn.items():
+        path = folder / f"{name}.png"
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format="png")
+        paths.append(path)
+    return paths
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value
