@@ -41,11 +41,14 @@ HEADS: dict[str, tuple[type[Head], dict[str, object]]] = {
 }
 
 
-def predict(name: str, targets: int = 2, batch: int = 5, dtype: torch.dtype = torch.float64) -> PredictiveDistribution:
+def predict(
+    name: str, targets: int = 2, batch: int = 5, dtype: torch.dtype = torch.float64, anchor: float | None = None
+) -> PredictiveDistribution:
     torch.manual_seed(1)
     kind, options = HEADS[name]
-    head = kind(7, targets, **options).to(dtype)  # type: ignore[arg-type]
-    return head(torch.randn(batch, 7, dtype=dtype))
+    head = kind(7, targets, **options).to(dtype).requires_grad_(False)  # type: ignore[arg-type]
+    guess = None if anchor is None else torch.full((batch, targets), anchor, dtype=dtype)
+    return head(torch.randn(batch, 7, dtype=dtype), guess)
 
 
 @pytest.fixture(params=HEADS)
@@ -130,8 +133,47 @@ def test_temper_keeps_the_mean_and_scales_the_std(name: str) -> None:
     for temperature in (torch.tensor(2.0).double(), torch.tensor([0.5, 3.0]).double()):
         tempered = distribution.temper(temperature)
         torch.testing.assert_close(tempered.mean, distribution.mean)
-        if name != "point":
+        if isinstance(distribution, GaussianMixture):
+            assert isinstance(tempered, GaussianMixture)
+            torch.testing.assert_close(tempered.locations, distribution.locations)
+            widths = torch.linalg.vector_norm(distribution.choleskys, dim=-1)
+            torch.testing.assert_close(torch.linalg.vector_norm(tempered.choleskys, dim=-1), widths * temperature)
+        elif name != "point":
             torch.testing.assert_close(tempered.std, distribution.std * temperature)
+
+
+@pytest.mark.parametrize("name", ["gaussian", "gaussian_full", "mixture", "mixture_diagonal"])
+def test_estimate_and_error_bar_are_median_and_half_the_central_interval(name: str) -> None:
+    distribution = predict(name, batch=3)
+    draws = distribution.sample(200_000)
+    low, middle, high = torch.quantile(draws, torch.tensor([0.158655, 0.5, 0.841345]).to(draws.dtype), dim=0)
+    torch.testing.assert_close(distribution.estimate, middle, atol=0.02, rtol=0)
+    torch.testing.assert_close(distribution.error_bar, (high - low) / 2, atol=0.02, rtol=0)
+    variances = torch.diagonal(distribution.error_covariance, dim1=-2, dim2=-1)
+    torch.testing.assert_close(variances, distribution.error_bar.square())
+
+
+def test_an_outlying_component_does_not_widen_the_error_bar() -> None:
+    """92 % within 0.1 of 0 and 8 % far away: the standard deviation is ruled by the few, the error bar is not."""
+    narrow = torch.eye(1).expand(1, 2, 1, 1) * 0.1
+    mixture = GaussianMixture(torch.tensor([[0.92, 0.08]]).log(), torch.tensor([[[0.0], [50.0]]]), narrow)
+    assert mixture.std.item() > 10
+    assert mixture.error_bar.item() == pytest.approx(0.12, abs=0.03)
+
+
+@pytest.mark.parametrize("name", ["point", "gaussian", "quantiles"])
+def test_an_anchor_is_what_the_prediction_is_measured_from(name: str) -> None:
+    plain, anchored = predict(name), predict(name, anchor=2.5)
+    torch.testing.assert_close(anchored.estimate, plain.estimate + 2.5)
+
+
+def test_only_the_first_component_is_tied_to_the_anchor() -> None:
+    plain, anchored = predict("mixture"), predict("mixture", anchor=7.0)
+    assert isinstance(plain, GaussianMixture)
+    assert isinstance(anchored, GaussianMixture)
+    torch.testing.assert_close(anchored.locations[:, 1:], plain.locations[:, 1:])
+    widths = torch.diagonal(plain.choleskys, dim1=-2, dim2=-1)
+    torch.testing.assert_close(anchored.locations[:, 0], 7.0 + plain.locations[:, 0] * widths[:, 0])
 
 
 @pytest.mark.parametrize("name", ["gaussian", "gaussian_full", "mixture"])

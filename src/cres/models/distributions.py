@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from collections.abc import Sequence as Many
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float
@@ -18,8 +19,13 @@ from cres.errors import UserError
 from cres.shapes import Covariance, PerElectron, Targets
 
 _LOG_2PI = math.log(2 * math.pi)
+_CENTRAL = (0.158655, 0.841345)
+# Bisection from ± 6 σ of the outermost components: 48 halvings reach float32 and nearly float64.
+_REACH = 6.0
+_BISECTIONS = 48
 
 
+@dataclass(frozen=True, eq=False)
 class PredictiveDistribution(ABC):
     """Abstract distribution of the targets of each electron of a batch."""
 
@@ -54,10 +60,29 @@ class PredictiveDistribution(ABC):
     def affine(self, scale: Tensor, shift: Tensor) -> PredictiveDistribution:
         """Distribution of scale · x + shift; positive scale and shift (target,) or (batch, target)."""
 
+    @abstractmethod
     def temper(self, temperature: Tensor) -> PredictiveDistribution:
-        """Same mean, deviations from it multiplied by `temperature`, () or (target,)."""
-        temperature = temperature.expand_as(self.mean[0])
-        return self.affine(temperature, self.mean * (1 - temperature))
+        """Same place, wider or narrower by the factor `temperature`, () or (target,)."""
+
+    @property
+    @abstractmethod
+    def estimate(self) -> Targets:
+        """What a table reports of each target: the median."""
+
+    @property
+    @abstractmethod
+    def error_bar(self) -> Targets:
+        """Half the central 68.27 % of each target: a Gaussian's standard deviation, blind to tails."""
+
+    @property
+    def error_covariance(self) -> Covariance:
+        """Correlations of the distribution with the error bars as standard deviations; NaN where nothing is known."""
+        scale = self.error_bar / self.std
+        return self.covariance * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> PredictiveDistribution:
+        """Apply `function` (detach, to another device, a choice of electrons …) to each tensor."""
+        return type(self)(*(function(getattr(self, field.name)) for field in fields(self)))
 
     def check(self, value: Tensor) -> Tensor:
         """Return `value`; ValueError unless it has exactly the shape of the mean (broadcasting hides mistakes)."""
@@ -69,7 +94,7 @@ class PredictiveDistribution(ABC):
         return value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Point(PredictiveDistribution):
     """A point estimate: mean only, uncertainty unknown (NaN)."""
 
@@ -106,8 +131,22 @@ class Point(PredictiveDistribution):
         """Scale and shift the estimate."""
         return Point(self.location * scale + shift)
 
+    def temper(self, temperature: Tensor) -> Point:
+        """Nothing to widen."""
+        return self
 
-@dataclass(frozen=True)
+    @property
+    def estimate(self) -> Targets:
+        """The estimate."""
+        return self.location
+
+    @property
+    def error_bar(self) -> Targets:
+        """NaN: a point estimate says nothing about its error."""
+        return self.std
+
+
+@dataclass(frozen=True, eq=False)
 class Gaussian(PredictiveDistribution):
     """Multivariate normal, given by the lower Cholesky factor of its covariance."""
 
@@ -160,8 +199,22 @@ class Gaussian(PredictiveDistribution):
         """Scale and shift."""
         return Gaussian(self.location * scale + shift, self.cholesky * scale.unsqueeze(-1))
 
+    def temper(self, temperature: Tensor) -> Gaussian:
+        """Multiply the standard deviations."""
+        return Gaussian(self.location, self.cholesky * temperature.expand_as(self.location).unsqueeze(-1))
 
-@dataclass(frozen=True)
+    @property
+    def estimate(self) -> Targets:
+        """The mean, which is the median."""
+        return self.location
+
+    @property
+    def error_bar(self) -> Targets:
+        """The standard deviation."""
+        return self.std
+
+
+@dataclass(frozen=True, eq=False)
 class GaussianMixture(PredictiveDistribution):
     """Mixture of multivariate normals: log weights (b, k), means (b, k, t), Cholesky factors (b, k, t, t)."""
 
@@ -222,8 +275,36 @@ class GaussianMixture(PredictiveDistribution):
         scale, shift = (part if part.ndim == 1 else part.unsqueeze(1) for part in (scale, shift))
         return GaussianMixture(self.log_weights, self.locations * scale + shift, self.choleskys * scale.unsqueeze(-1))
 
+    def temper(self, temperature: Tensor) -> GaussianMixture:
+        """Multiply the standard deviations of the components, each about its own mean: no mode moves."""
+        factor = temperature.expand_as(self.locations).unsqueeze(-1)
+        return GaussianMixture(self.log_weights, self.locations, self.choleskys * factor)
 
-@dataclass(frozen=True)
+    @property
+    def estimate(self) -> Targets:
+        """Median of each target."""
+        return self.quantile(0.5)
+
+    @property
+    def error_bar(self) -> Targets:
+        """Half the central 68.27 % of each target."""
+        lower, upper = (self.quantile(level) for level in _CENTRAL)
+        return 0.5 * (upper - lower)
+
+    def quantile(self, level: float) -> Targets:
+        """Quantile of each target's marginal, by bisection of its distribution function."""
+        std = torch.linalg.vector_norm(self.choleskys, dim=-1)
+        low = (self.locations - _REACH * std).amin(dim=1)
+        high = (self.locations + _REACH * std).amax(dim=1)
+        weights = self._weights.unsqueeze(-1)
+        for _ in range(_BISECTIONS):
+            middle = 0.5 * (low + high)
+            below = (weights * torch.special.ndtr((middle.unsqueeze(1) - self.locations) / std)).sum(dim=1) < level
+            low, high = torch.where(below, middle, low), torch.where(below, high, middle)
+        return 0.5 * (low + high)
+
+
+@dataclass(frozen=True, eq=False)
 class Quantiles(PredictiveDistribution):
     """Marginal quantiles: levels (q,) rising in (0, 1), values (b, t, q) that do not fall with the level.
 
@@ -241,7 +322,7 @@ class Quantiles(PredictiveDistribution):
     @property
     def std(self) -> Targets:
         """Half the central 68.27 %, interpolated between the levels (a Gaussian's standard deviation)."""
-        lower, upper = (self.quantile(level) for level in (0.158655, 0.841345))
+        lower, upper = (self.quantile(level) for level in _CENTRAL)
         return 0.5 * (upper - lower)
 
     @property
@@ -294,6 +375,21 @@ class Quantiles(PredictiveDistribution):
         """Scale and shift every quantile."""
         values = self.values * scale.unsqueeze(-1) + shift.unsqueeze(-1)
         return Quantiles(self.levels.to(values.dtype), values)
+
+    def temper(self, temperature: Tensor) -> Quantiles:
+        """Multiply the distances from the mean."""
+        factor = temperature.expand_as(self.values[..., 0])
+        return self.affine(factor, self.mean * (1 - factor))
+
+    @property
+    def estimate(self) -> Targets:
+        """Median of each target."""
+        return self.quantile(0.5)
+
+    @property
+    def error_bar(self) -> Targets:
+        """Half the central 68.27 %."""
+        return self.std
 
 
 def combine(members: Many[PredictiveDistribution]) -> PredictiveDistribution:

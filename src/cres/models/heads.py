@@ -13,7 +13,9 @@ from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.distributions import Gaussian, GaussianMixture, Point, PredictiveDistribution, Quantiles
-from cres.shapes import Features
+from cres.shapes import Features, Targets
+
+Outputs = Float[Tensor, "batch output"]
 
 # softplus⁻¹(1): an untrained head claims the spread of the standardised targets.
 _UNIT = math.log(math.e - 1)
@@ -40,16 +42,20 @@ class Head(nn.Module, ABC):
         nn.init.zeros_(self.linear.bias)
 
     @abstractmethod
-    def distribution(self, outputs: Float[Tensor, "batch output"]) -> PredictiveDistribution:
+    def distribution(self, outputs: Outputs, anchor: Targets | None) -> PredictiveDistribution:
         """Turn the outputs of the network into a distribution."""
 
-    def forward(self, features: Features) -> PredictiveDistribution:
-        """Return the predictive distribution, in float32 or better whatever autocast says."""
+    def forward(self, features: Features, anchor: Targets | None = None) -> PredictiveDistribution:
+        """Return the predictive distribution, in float32 or better whatever autocast says.
+
+        `anchor` (batch, targets) is a first guess made elsewhere, from which the prediction is measured; in a mixture
+        it belongs to the first component alone, and the others stay free for records in which the guess is wrong.
+        """
         if features.ndim != 2 or features.shape[-1] != self.in_width:
             raise ValueError(f"features have shape {tuple(features.shape)}, expected (batch, {self.in_width})")
         with torch.autocast(features.device.type, enabled=False):
             features = features.to(self.linear.weight.dtype)
-            return self.distribution(self.linear(features) + self.perceptron(features))
+            return self.distribution(self.linear(features) + self.perceptron(features), anchor)
 
 
 class PointHead(Head):
@@ -66,9 +72,9 @@ class PointHead(Head):
     def __init__(self, in_width: int, targets: int, *, hidden_width: int = 128, dropout: float = 0.0) -> None:
         super().__init__(in_width, targets, targets, hidden_width, dropout)
 
-    def distribution(self, outputs: Float[Tensor, "batch output"]) -> Point:
-        """Outputs are the estimates."""
-        return Point(outputs)
+    def distribution(self, outputs: Outputs, anchor: Targets | None) -> Point:
+        """Outputs are the estimates, or what they differ by from the anchor."""
+        return Point(outputs if anchor is None else anchor + outputs)
 
 
 class GaussianHead(Head):
@@ -95,10 +101,10 @@ class GaussianHead(Head):
         self.full = covariance == "full"
         super().__init__(in_width, targets, targets + _cholesky_outputs(targets, self.full), hidden_width, dropout)
 
-    def distribution(self, outputs: Float[Tensor, "batch output"]) -> Gaussian:
+    def distribution(self, outputs: Outputs, anchor: Targets | None) -> Gaussian:
         """Means, then the entries of the Cholesky factor."""
         means, entries = outputs.split([self.targets, outputs.shape[-1] - self.targets], dim=-1)
-        return Gaussian(means, _cholesky(entries, self.targets, self.full))
+        return Gaussian(means if anchor is None else anchor + means, _cholesky(entries, self.targets, self.full))
 
 
 class MixtureHead(Head):
@@ -133,12 +139,19 @@ class MixtureHead(Head):
             # Components that start equal would stay equal.
             self.linear.bias.view(components, each)[:, 1 : 1 + targets].normal_(std=0.5)
 
-    def distribution(self, outputs: Float[Tensor, "batch output"]) -> GaussianMixture:
-        """For each component: weight, means, entries of the Cholesky factor."""
+    def distribution(self, outputs: Outputs, anchor: Targets | None) -> GaussianMixture:
+        """For each component: weight, means, entries of the Cholesky factor.
+
+        The first component's distance from the anchor is counted in its own standard deviations: the narrower it is,
+        the finer it corrects.
+        """
         outputs = outputs.unflatten(-1, (self.components, self.each))
         weights, means, entries = outputs.split([1, self.targets, self.each - 1 - self.targets], dim=-1)
         log_weights = torch.log_softmax(weights.squeeze(-1), dim=-1)
-        return GaussianMixture(log_weights, means, _cholesky(entries, self.targets, self.full))
+        choleskys = _cholesky(entries, self.targets, self.full)
+        if anchor is not None:
+            means = torch.cat((_near(anchor, means[:, :1], choleskys[:, :1]), means[:, 1:]), dim=1)
+        return GaussianMixture(log_weights, means, choleskys)
 
 
 class QuantileHead(Head):
@@ -169,14 +182,21 @@ class QuantileHead(Head):
         super().__init__(in_width, targets, targets * len(levels), hidden_width, dropout)
         self.register_buffer("levels", torch.tensor(levels))
 
-    def distribution(self, outputs: Float[Tensor, "batch output"]) -> Quantiles:
-        """The lowest quantile, then positive steps to the next ones."""
+    def distribution(self, outputs: Outputs, anchor: Targets | None) -> Quantiles:
+        """The middle quantile, then positive steps to the others."""
         outputs = outputs.unflatten(-1, (self.targets, len(self.levels)))
         middle = len(self.levels) // 2
         steps = nn.functional.softplus(outputs[..., 1:])
         rising = torch.cat((torch.zeros_like(outputs[..., :1]), steps.cumsum(dim=-1)), dim=-1)
         values = outputs[..., :1] + rising - rising[..., middle : middle + 1]
+        if anchor is not None:
+            values = values + anchor.unsqueeze(-1)
         return Quantiles(self.levels.to(values.dtype), values)
+
+
+def _near(anchor: Tensor, steps: Tensor, choleskys: Tensor) -> Tensor:
+    """Means (b, 1, t) that lie `steps` standard deviations from the anchor; the width is not trained through them."""
+    return anchor.unsqueeze(1) + steps * torch.diagonal(choleskys, dim1=-2, dim2=-1).detach()
 
 
 def _cholesky_outputs(targets: int, full: bool) -> int:

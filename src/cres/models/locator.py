@@ -65,7 +65,9 @@ class Locator(nn.Module):
         mean_position = weights @ place
         outputs = self.perceptron(torch.cat((self._around(series, peak), features, _unit(peak, last)), dim=1))
         position = peak.to(outputs.dtype) + self.window * outputs[:, 0]
-        surety = torch.cat((weights.amax(dim=1, keepdim=True).clamp(min=1e-12).log(), _unit(mean_position, last)), dim=1)
+        surety = torch.cat(
+            (weights.amax(dim=1, keepdim=True).clamp(min=1e-12).log(), _unit(mean_position, last)), dim=1
+        )
         return Reading(position, torch.cat((outputs[:, 1:], surety, _unit(position, last)), dim=1))
 
     def _around(self, series: Series, peak: Tensor) -> Features:

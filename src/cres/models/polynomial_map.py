@@ -63,8 +63,8 @@ class PolynomialMap(nn.Module):
         """
         if len(coordinates) < _LEAST_ROWS_A_TERM * self.terms:
             raise UserError(
-                f"{len(coordinates)} training electrons are too few for a polynomial map of {self.terms} terms: give at "
-                f"least {_LEAST_ROWS_A_TERM * self.terms} electrons, or lower its degrees {list(self.degrees)}."
+                f"{len(coordinates)} training electrons are too few for a polynomial map of {self.terms} terms: give "
+                f"at least {_LEAST_ROWS_A_TERM * self.terms} electrons, or lower its degrees {list(self.degrees)}."
             )
         if not bool(torch.isfinite(coordinates).all() & torch.isfinite(values).all()):
             raise UserError("the polynomial map was given numbers that are not finite to be fitted on.")
@@ -73,8 +73,7 @@ class PolynomialMap(nn.Module):
         self.high.copy_(torch.maximum(exact.amax(dim=0), self.low + torch.finfo(torch.float32).eps))
         self.fitted = True
         basis = self._basis(exact)
-        spread = self._fit_without_outliers(basis, wanted)
-        return spread
+        return self._fit_without_outliers(basis, wanted)
 
     def _fit_without_outliers(self, basis: Tensor, wanted: Tensor) -> Tensor:
         kept = torch.ones(len(basis), dtype=torch.bool, device=basis.device)
