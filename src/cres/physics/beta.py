@@ -9,15 +9,17 @@ squared mass, which a fit may want, keeps the form ε√(ε² − m²) on ε > 0
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from cres.physics import beta_corrections as factors
 from cres.physics.final_states import FinalStates
 
 Array = NDArray[np.float64]
+Numbers = NDArray[Any] | np.number | Sequence[Any] | float | int
 
 T2_ENDPOINT_EV = 18_573.24
 """Molecular tritium; Bodine, Parno and Robertson, Phys. Rev. C 91 (2015) 035505."""
@@ -36,11 +38,11 @@ CORRECTIONS = ("radiative", "screening", "recoil", "coulomb_recoil", "finite_nuc
 
 
 def beta_spectrum_rate(
-    kinetic_energy_ev: ArrayLike,
-    endpoint_ev: ArrayLike,
-    neutrino_mass_ev: ArrayLike = 0.0,
+    kinetic_energy_ev: Numbers,
+    endpoint_ev: Numbers,
+    neutrino_mass_ev: Numbers = 0.0,
     *,
-    neutrino_mass_squared_ev2: ArrayLike | None = None,
+    neutrino_mass_squared_ev2: Numbers | None = None,
     corrections: Collection[str] = CORRECTIONS,
     final_states: FinalStates | None = None,
 ) -> Array:
@@ -198,7 +200,7 @@ def _piecewise_linear_quantile(probability: Array, grid: Array, density: Array) 
     return grid[cell] + width * np.clip(fraction, 0.0, 1.0)
 
 
-def _mass_squared(mass_ev: ArrayLike, mass_squared_ev2: ArrayLike | None) -> Array:
+def _mass_squared(mass_ev: Numbers, mass_squared_ev2: Numbers | None) -> Array:
     mass = np.asarray(mass_ev, np.float64)
     if mass_squared_ev2 is not None:
         if np.any(mass != 0):
@@ -206,4 +208,4 @@ def _mass_squared(mass_ev: ArrayLike, mass_squared_ev2: ArrayLike | None) -> Arr
         return np.asarray(mass_squared_ev2, np.float64)
     if np.any(mass < 0):
         raise ValueError("a negative neutrino mass has no meaning; for fits use neutrino_mass_squared_ev2")
-    return mass**2
+    return np.asarray(mass**2)
