@@ -19,6 +19,7 @@ from cres.transforms import (
     to_complex,
     window,
 )
+from cres.transforms.spectrum import fast_length
 
 RATE_HZ = 403e6
 BAND_HZ = (-80e6, -45e6)
@@ -165,3 +166,18 @@ def test_complex_conversion_is_invertible():
 def test_mistakes_are_named(call, message):
     with pytest.raises(UserError, match=message):
         call()
+
+
+@settings(deadline=None)
+@given(st.integers(1, 20000))
+def test_fast_length_is_the_next_product_of_small_primes(length):
+    def is_fast(n):
+        for prime in (2, 3, 5):
+            while n % prime == 0:
+                n //= prime
+        return n == 1
+
+    found = fast_length(length)
+    assert found >= length
+    assert is_fast(found)
+    assert not any(is_fast(n) for n in range(length, found))

@@ -80,9 +80,9 @@ class ShapedNoise(RandomTransform):
         power = self.resistance_ohm / 2 * self.sampling_rate_hz * self.density_w_per_hz(frequency)
         normal = random.normal(samples, series.shape[2] // 2, 2, stream="shaped noise")
         with torch.autocast(series.device.type, enabled=False):
-            coefficients = torch.view_as_complex(normal) * power.sqrt().float()[:, None]
+            coefficients = torch.view_as_complex(normal).mul_(power.sqrt().float()[:, None])
             noise = torch.view_as_real(torch.fft.ifft(coefficients, dim=1, norm="ortho")).flatten(-2)
-        return series + (noise * per_event(scale, series).sqrt()).to(series.dtype)
+        return (noise * per_event(scale, series).sqrt()).to(series.dtype).add_(series)
 
 
 class ColouredNoise(ShapedNoise):

@@ -11,7 +11,15 @@ from torch import Tensor, nn
 from cres.errors import UserError
 from cres.shapes import Series
 from cres.transforms.noise import rotate
-from cres.transforms.spectrum import at_least_float32, band_bins, crop_band, fourier, from_complex, to_complex
+from cres.transforms.spectrum import (
+    at_least_float32,
+    band_bins,
+    crop_band,
+    fast_length,
+    fourier,
+    from_complex,
+    to_complex,
+)
 
 Resampled = Float[Tensor, "batch sample channel"]
 
@@ -135,7 +143,7 @@ class ButterworthBandPass(nn.Module):
         with torch.autocast(series.device.type, enabled=False):
             values = to_complex(series)
             samples = values.shape[1]
-            padded = samples + min(samples, self._ringing_samples())
+            padded = fast_length(samples + min(samples, self._ringing_samples()))
             frequency = torch.fft.fftfreq(padded, 1 / self.sampling_rate_hz, dtype=torch.float64, device=series.device)
             response = self.response(frequency).to(values.real.dtype)
             spectrum = torch.fft.fft(values, n=padded, dim=1) * response[:, None]

@@ -72,7 +72,7 @@ class WhiteNoise(RandomTransform):
         """Return series + noise in the dtype of the series."""
         std = self.std_volt * per_event(scale, series).sqrt()
         noise = random.normal(*series.shape[1:], stream="white noise").mul_(std)
-        return series + noise.to(series.dtype)
+        return noise.to(series.dtype).add_(series)
 
 
 class RandomPhase(RandomTransform):

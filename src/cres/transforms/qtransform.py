@@ -49,6 +49,7 @@ class QTransform(nn.Module):
         self.sampling_rate_hz = sampling_rate_hz
         self.q = q
         self.times = times
+        self.half_width_hz = tuple(math.sqrt(11) * abs(edge) / q for edge in sorted(band_hz, key=abs))
         magnitude = torch.logspace(math.log10(abs(low)), math.log10(abs(high)), frequencies, dtype=torch.float64)
         self.register_buffer("frequency_hz", math.copysign(1.0, low) * magnitude, persistent=False)
 
@@ -69,19 +70,15 @@ class QTransform(nn.Module):
     def _tiles(self, samples: int) -> tuple[Int[Tensor, "bin point"], Float[Tensor, "bin point"]]:
         """Return the FFT bins of every tile, in the order of an inverse FFT around its middle, and their weights."""
         step = self.sampling_rate_hz / samples
+        narrowest, widest = self.half_width_hz
+        if narrowest < step:
+            largest = self.q * narrowest / step
+            raise UserError(f"q = {self.q:g} is too large for records of {samples} samples: at most {largest:.4g}.")
         centre = torch.round(self.frequency_hz / step)
-        points = self.times * math.ceil((2 * self._half_width_bins(step) + 3) / self.times)
+        points = self.times * math.ceil((2 * math.ceil(widest / step) + 3) / self.times)
         offset = torch.fft.fftfreq(points, 1 / points, dtype=torch.float64, device=centre.device)
         bins = centre[:, None] + offset
         distance = (bins * step / self.frequency_hz[:, None] - 1) * (self.q / math.sqrt(11))
         window = (1 - distance.square()).clamp(min=0).square()
         norm = window.square().sum(dim=1, keepdim=True)
-        if not bool((norm > 0).all()):
-            raise UserError(
-                f"q = {self.q:g} is too large for records of {samples} samples: a tile holds no frequency bin."
-            )
         return torch.remainder(bins, samples).long(), window * norm.rsqrt()
-
-    def _half_width_bins(self, step_hz: float) -> int:
-        widest = float(self.frequency_hz.abs().max())
-        return math.ceil(math.sqrt(11) * widest / self.q / step_hz)

@@ -33,16 +33,21 @@ _GOLDEN = _signed(0x9E3779B97F4A7C15)
 _MIX = ((30, _signed(0xBF58476D1CE4E5B9)), (27, _signed(0x94D049BB133111EB)))
 
 
-def _xor_shift(words: Tensor, shift: int) -> Tensor:
-    """Return words ^ (words >> shift) with a logical shift."""
-    return words ^ (words >> shift).bitwise_and_((1 << (64 - shift)) - 1)
+def _xor_shift_(words: Tensor, shift: int, scratch: Tensor) -> Tensor:
+    """Change words to words ^ (words >> shift) with a logical shift, in place."""
+    torch.bitwise_right_shift(words, shift, out=scratch)
+    return words.bitwise_xor_(scratch.bitwise_and_((1 << (64 - shift)) - 1))
+
+
+def _mix64_(words: Tensor, scratch: Tensor) -> Tensor:
+    for shift, factor in _MIX:
+        _xor_shift_(words, shift, scratch).mul_(factor)
+    return _xor_shift_(words, 31, scratch)
 
 
 def mix64(words: Tensor) -> Tensor:
     """Hash 64-bit words one by one (bijective, every output bit depends on every input bit): SplitMix64's finaliser."""
-    for shift, factor in _MIX:
-        words = _xor_shift(words, shift).mul_(factor)
-    return _xor_shift(words, 31)
+    return _mix64_(words.clone(), torch.empty_like(words))
 
 
 def _digest(text: str) -> int:
@@ -89,11 +94,19 @@ class KeyedRandom:
         pairs = (math.prod(shape) + 1) // 2
         counter = torch.arange(1, pairs + 1, device=self.device) * _GOLDEN
         numbers = torch.empty(len(self), 2 * pairs, device=self.device)
-        keys = self._keys(stream)[:, None]
-        rows = max(1, _CPU_BLOCK // max(pairs, 1)) if self.device.type == "cpu" else max(1, len(self))
-        for key, out in zip(keys.split(rows), numbers.split(rows), strict=True):
-            convert(mix64(key + counter).view(torch.int32), out)
+        rows = self._rows_of_a_block(pairs)
+        words = torch.empty(rows, pairs, dtype=torch.int64, device=self.device)
+        scratch = torch.empty_like(words)
+        for key, out in zip(self._keys(stream)[:, None].split(rows), numbers.split(rows), strict=True):
+            block, spare = words[: len(key)], scratch[: len(key)]
+            _mix64_(torch.add(key, counter, out=block), spare)
+            convert(block.view(torch.int32), spare.view(torch.float32), out)
         return numbers[:, : math.prod(shape)].reshape(len(self), *shape)
+
+    def _rows_of_a_block(self, pairs: int) -> int:
+        """Return how many events are drawn at a time: all on an accelerator, what a cache holds on a CPU."""
+        events = max(1, len(self))
+        return min(events, max(1, _CPU_BLOCK // max(pairs, 1))) if self.device.type == "cpu" else events
 
     def _keys(self, stream: str) -> Tensor:
         base = _digest(f"{self.seed}/{self.epoch}/{self.scope}/{stream}")
@@ -101,19 +114,24 @@ class KeyedRandom:
 
 
 class _Convert(Protocol):
-    def __call__(self, words: Tensor, out: Tensor) -> None: ...
+    """Turns 32-bit words into numbers; may overwrite the words and the scratch, all (event, number)."""
+
+    def __call__(self, words: Tensor, scratch: Tensor, out: Tensor) -> None: ...
 
 
-def _unit_interval(words: Tensor, out: Tensor) -> None:
-    """Write the upper 24 bits of each 32-bit word as a fraction."""
-    torch.mul((words >> 8).bitwise_and_((1 << 24) - 1), 2.0**-24, out=out)
+def _unit_interval(words: Tensor, scratch: Tensor, out: Tensor) -> None:
+    """Write the upper 24 bits of each word as a fraction."""
+    words.bitwise_right_shift_(8).bitwise_and_((1 << 24) - 1)
+    out.copy_(words).mul_(2.0**-24)
 
 
-def _box_muller(words: Tensor, out: Tensor) -> None:
+def _box_muller(words: Tensor, scratch: Tensor, out: Tensor) -> None:
     """Write √(−2 ln u) cos φ and √(−2 ln u) sin φ: u in (0, 1] from the first half of the words, φ from the second."""
     half = words.shape[-1] // 2
-    magnitude = words[:, :half].bitwise_and((1 << 31) - 1).to(out.dtype).mul_(2.0**-31).add_(2.0**-32)
-    magnitude = magnitude.log_().mul_(-2.0).clamp_(min=0.0).sqrt_()
-    phase = words[:, half:].to(out.dtype).mul_(math.pi * 2.0**-31)
-    torch.mul(magnitude, phase.cos(), out=out[:, :half])
-    torch.mul(magnitude, phase.sin_(), out=out[:, half:])
+    magnitude, phase = scratch[:, :half], scratch[:, half:]
+    # 31 bits without the sign keep the relative precision of a small u, the tail of the distribution
+    magnitude.copy_(words[:, :half].bitwise_and_((1 << 31) - 1)).mul_(2.0**-31).add_(2.0**-32)
+    magnitude.log_().mul_(-2.0).clamp_(min=0.0).sqrt_()
+    phase.copy_(words[:, half:]).mul_(math.pi * 2.0**-31)
+    torch.cos(phase, out=out[:, :half]).mul_(magnitude)
+    torch.sin(phase, out=out[:, half:]).mul_(magnitude)

@@ -136,17 +136,19 @@ class GainRipple(RandomTransform):
         frequency = torch.fft.fftfreq(
             values.shape[1], 1 / self.sampling_rate_hz, dtype=torch.float64, device=series.device
         )
-        phase = -2 * math.pi * torch.remainder(frequency / self.period_hz, 1.0)[:, None] + self._phase(random)
-        depth = (self.depth * per_event(scale, series).sqrt()).expand(phase.shape)
-        response = 1 + torch.polar(depth.to(phase.dtype), phase).to(values.dtype)
+        turns = torch.remainder(-frequency / self.period_hz, 1.0)
+        echo = torch.polar(torch.ones_like(turns), 2 * math.pi * turns).to(values.dtype)[:, None]
+        size = self.depth * per_event(scale, series).sqrt()
+        phase = self._phase(random)
+        response = 1 + echo * torch.polar(size.expand_as(phase), phase)
         with torch.autocast(series.device.type, enabled=False):
             rippled = torch.fft.ifft(torch.fft.fft(values, dim=1) * response, dim=1)
         return from_complex(rippled).to(series.dtype)
 
     def _phase(self, random: KeyedRandom) -> Tensor:
         if self.phase_rad is None:
-            return 2 * math.pi * random.uniform(1, 1, stream="ripple").double()
-        return torch.full((len(random), 1, 1), self.phase_rad, dtype=torch.float64, device=random.device)
+            return 2 * math.pi * random.uniform(1, 1, stream="ripple")
+        return torch.full((len(random), 1, 1), self.phase_rad, device=random.device)
 
 
 class GainPhaseDrift(RandomTransform):

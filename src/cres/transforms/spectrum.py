@@ -81,6 +81,12 @@ def crop_band(
     return head if head.shape[1] == count else torch.cat((head, spectrum[:, : count - head.shape[1]]), dim=1)
 
 
+def fast_length(length: int) -> int:
+    """Return the smallest length 2^a 3^b 5^c that is not below `length`: FFTs of it are quick on every device."""
+    odd_parts = (3**b * 5**c for b in range(length.bit_length()) for c in range(length.bit_length()))
+    return min(part << max(0, (-(-length // part) - 1).bit_length()) for part in odd_parts)
+
+
 _WINDOWS: dict[WindowName, tuple[float, ...]] = {
     # coefficients of Σ (−1)^k a_k cos(2πkn/N); Harris, Proc. IEEE 66 (1978) 51
     "rectangular": (1.0,),
