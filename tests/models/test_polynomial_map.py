@@ -83,9 +83,16 @@ def test_the_state_travels_in_the_checkpoint() -> None:
     torch.testing.assert_close(copy(coordinates(5)), polynomial(coordinates(5)))
 
 
-def test_too_few_electrons_or_bad_numbers_are_refused() -> None:
-    with pytest.raises(UserError, match="too few"):
-        fitted(smooth(coordinates(30)), rows=30)
+def test_a_small_set_gets_a_simple_map() -> None:
+    polynomial = fitted(smooth(coordinates(12)), rows=12)
+    assert (polynomial.coefficients != 0).any(dim=1).sum() == 3  # constant and slopes
+    fresh = coordinates(100, seed=6)
+    assert (polynomial(fresh) - smooth(fresh)).abs().mean() < smooth(fresh).std()
+
+
+def test_bad_input_is_refused() -> None:
+    with pytest.raises(UserError, match="no training electrons"):
+        PolynomialMap((1, 9), 2).fit(coordinates(1)[:0], smooth(coordinates(1))[:0])
     values = smooth(coordinates(2000))
     values[3, 0] = torch.nan
     with pytest.raises(UserError, match="finite"):

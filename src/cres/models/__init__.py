@@ -6,8 +6,10 @@ from cres.models.distributions import Gaussian, GaussianMixture, Point, Predicti
 from cres.models.fusion import Fusion
 from cres.models.groups import optimizer_groups
 from cres.models.heads import GaussianHead, Head, MixtureHead, PointHead, QuantileHead
+from cres.models.locator import Locator, Reading, location_loss
 from cres.models.losses import CRPS, MSE, GaussianNLL, Huber, Loss, Pinball
 from cres.models.lstm import LSTMEncoder
+from cres.models.polynomial_map import PolynomialMap
 from cres.models.s4d import S4DEncoder
 from cres.models.s4d_kernel import s4d_kernel
 
@@ -24,18 +26,22 @@ __all__ = [
     "Head",
     "Huber",
     "LSTMEncoder",
+    "Locator",
     "Loss",
     "MixtureHead",
     "Pinball",
     "Point",
     "PointHead",
+    "PolynomialMap",
     "PredictiveDistribution",
     "QuantileHead",
     "Quantiles",
+    "Reading",
     "S4DEncoder",
     "Sequence",
     "combine",
     "fit_temperature",
+    "location_loss",
     "optimizer_groups",
     "s4d_kernel",
 ]

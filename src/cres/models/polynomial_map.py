@@ -19,7 +19,7 @@ Values = Float[Tensor, "batch target"]
 
 _ROUNDS = 4
 _CLIP = 6.0
-_LEAST_ROWS_A_TERM = 2
+_ROWS_A_TERM = 4
 
 
 class PolynomialMap(nn.Module):
@@ -59,27 +59,33 @@ class PolynomialMap(nn.Module):
         """Fit by least squares on the training split; return the robust spread of what remains, a target each.
 
         Rows beyond 6 robust standard deviations (a record in which noise passed for the line) are left out and the fit
-        repeated. Raises UserError for too few rows or values that are not finite.
+        repeated. A small set gets the terms of lowest total order, one for four rows at most. Raises UserError for
+        no rows or values that are not finite.
         """
-        if len(coordinates) < _LEAST_ROWS_A_TERM * self.terms:
-            raise UserError(
-                f"{len(coordinates)} training electrons are too few for a polynomial map of {self.terms} terms: give "
-                f"at least {_LEAST_ROWS_A_TERM * self.terms} electrons, or lower its degrees {list(self.degrees)}."
-            )
+        if not len(coordinates):
+            raise UserError("the polynomial map was given no training electrons to be fitted on.")
         if not bool(torch.isfinite(coordinates).all() & torch.isfinite(values).all()):
             raise UserError("the polynomial map was given numbers that are not finite to be fitted on.")
         exact, wanted = coordinates.double(), values.double()
         self.low.copy_(exact.amin(dim=0))
         self.high.copy_(torch.maximum(exact.amax(dim=0), self.low + torch.finfo(torch.float32).eps))
         self.fitted = True
-        basis = self._basis(exact)
-        return self._fit_without_outliers(basis, wanted)
+        affordable = self._terms_by_order()[: max(1, len(exact) // _ROWS_A_TERM)]
+        return self._fit_without_outliers(self._basis(exact), wanted, affordable.to(exact.device))
 
-    def _fit_without_outliers(self, basis: Tensor, wanted: Tensor) -> Tensor:
+    def _terms_by_order(self) -> Tensor:
+        """Indices of the basis, lowest total order first."""
+        grid = torch.meshgrid(*(torch.arange(degree + 1) for degree in self.degrees), indexing="ij")
+        return torch.argsort(torch.stack(grid).sum(dim=0).flatten(), stable=True)
+
+    def _fit_without_outliers(self, basis: Tensor, wanted: Tensor, terms: Tensor) -> Tensor:
         kept = torch.ones(len(basis), dtype=torch.bool, device=basis.device)
         spread = wanted.new_zeros(wanted.shape[1])
+        self.coefficients.zero_()
         for _ in range(_ROUNDS):
-            self.coefficients.copy_(torch.linalg.lstsq(basis[kept].cpu(), wanted[kept].cpu(), driver="gelsd").solution)
+            chosen = basis[kept][:, terms].cpu()
+            solution = torch.linalg.lstsq(chosen, wanted[kept].cpu(), driver="gelsd").solution
+            self.coefficients[terms] = solution.to(basis.device)
             residuals = (wanted - basis @ self.coefficients).abs()
             spread = residuals[kept].quantile(0.6827, dim=0)
             kept = (residuals <= _CLIP * spread.clamp(min=1e-12)).all(dim=1)
