@@ -34,7 +34,7 @@ _UNITS = {schema.prediction_name(column.name): column.unit for column in schema.
 Values = NDArray[Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PredictionTable:
     """Estimates of an estimator for a set of electrons.
 

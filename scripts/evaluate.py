@@ -1,0 +1,60 @@
+"""Resolution and calibration of prediction tables, side by side on their common electrons.
+
+Writes report.html (one file, works offline), table.md, table.csv and figures/*.png, and prints a short table. A table
+written by `scripts/estimate.py --method bound` among the others is taken as the Cramér–Rao bound.
+
+Examples:
+  python scripts/evaluate.py
+  python scripts/evaluate.py runs/s4d/predictions.hdf5 runs/likelihood.hdf5 runs/bound.hdf5 --output runs/comparison
+
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from cres import errors
+from cres.evaluation.comparison import compare, summarise, summary_table
+from cres.evaluation.find import newest_table, read_tables
+from cres.evaluation.report import write_comparison
+
+
+def main() -> None:
+    """Parse the arguments and evaluate."""
+    options = _parser().parse_args()
+    if options.bootstrap < 0:
+        raise errors.UserError(f"--bootstrap is {options.bootstrap}; it wants 0 or more")
+    tables = read_tables(options.tables or [newest_table(Path("runs"))], options.names)
+    comparison = compare(tables)
+    rows = summarise(comparison, resamples=options.bootstrap, seed=options.seed)
+    report = write_comparison(comparison, rows, options.output)
+    console = Console(highlight=False)
+    console.print(summary_table(rows, len(comparison)))
+    for note in comparison.notes:
+        console.print(f"note: {note}", markup=False)
+    console.print(f"report: {report}", markup=False, soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "tables", nargs="*", type=Path, metavar="TABLE", help="predictions (HDF5); default: the newest in runs/*/"
+    )
+    parser.add_argument(
+        "--output", type=Path, default=Path("runs/evaluation"), metavar="FOLDER", help="folder (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--names", nargs="+", default=[], metavar="NAME", help="display names, one for each table (default: their own)"
+    )
+    parser.add_argument(
+        "--bootstrap", type=int, default=400, metavar="N", help="resamples for the intervals (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,55 @@
+"""Headings and captions of the report's pictures; each caption says what a good result looks like."""
+
+from __future__ import annotations
+
+CAPTIONS: dict[str, tuple[str, str]] = {
+    "residuals": (
+        "residuals",
+        "All electrons. The dashed line is the Gaussian of the core. Good: the histogram follows it, centred on zero, "
+        "and little lies outside. In the last picture a curve crosses the dotted line at about its resolution; good "
+        "curves lie to the left and fall steeply, a shoulder to the right is a tail.",
+    ),
+    "truth": (
+        "truth and estimate",
+        "All electrons. Good: everything on the diagonal. A horizontal band is an estimator that falls back to the "
+        "mean; a second line is a wrong optimum.",
+    ),
+    "resolution": (
+        "resolution",
+        "σ68 in bins of equal numbers: markers with 68 % bootstrap bars for resolved electrons, dotted lines for all. "
+        "Good: flat and low, close to the dashed bound where there is one. It must rise where little signal is left: "
+        "on the axis and at the wall, and near 90°, where the sidebands vanish.",
+    ),
+    "bias": (
+        "bias",
+        "Median of estimate minus truth; markers: resolved electrons, dotted: all. Good: on the zero line everywhere. "
+        "A slope against the energy is an estimator that pulls to the mean, and it shifts an endpoint.",
+    ),
+    "map": (
+        "resolution over pitch angle and radius",
+        "All electrons; grey cells hold fewer than 12. Good: dark nearly everywhere, brighter only where coupling or "
+        "sidebands vanish (radius near zero and near the wall, pitch angle near 90°).",
+    ),
+    "bound": (
+        "how far from the bound",
+        "Median of |residual|/bound over 0.6745, event by event; markers: resolved electrons, dotted: all. Good: 1, "
+        "the Cramér–Rao bound, which no unbiased estimator passes; it cannot be reached where the sidebands drown in "
+        "noise.",
+    ),
+    "calibration": (
+        "are the uncertainties honest?",
+        "Calibration of {group}. Good: pulls follow the dashed unit Gaussian; the coverage lies in the grey band "
+        "around zero (below: over-confident, above: under-confident); the observed spread follows the diagonal, so "
+        "that each electron's own σ can be trusted.",
+    ),
+    "coverage": (
+        "coverage, where?",
+        "Markers: resolved electrons, dotted: all. Good: on the line at 68.3 % everywhere, not only on average.",
+    ),
+    "selection": (
+        "what a selection buys",
+        "Electrons with the smallest stated σ are kept first, of {group}. Good: low to the right, and falling "
+        "steadily to the left: then the stated σ knows which electrons are good. A dashed rms far above the solid "
+        "line is tails.",
+    ),
+}

@@ -1,0 +1,222 @@
+"""Which pictures the report shows for a comparison, as far as its columns allow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cres.evaluation import plots
+from cres.evaluation.binned import Statistic, coverage_of, median_of, sigma68_of
+from cres.evaluation.bootstrap import CENTRAL_68, Array, Sample
+from cres.evaluation.captions import CAPTIONS
+from cres.evaluation.comparison import ALL, RESOLVED, Comparison
+from cres.evaluation.metrics import MEDIAN_OF_ABSOLUTE_GAUSSIAN, pulls
+from cres.evaluation.numbers import plain_name
+from cres.evaluation.plots import Curve
+from cres.evaluation.table import SIDEBAND_SNR, unit_of
+
+PITCH_ANGLE = "true_pitch_angle_deg"
+RADIUS = "true_radius_m"
+COVARIATES = (
+    "true_energy_ev",
+    PITCH_ANGLE,
+    RADIUS,
+    "avg_axial_frequency_hz",
+    "avg_carrier_frequency_hz",
+    SIDEBAND_SNR,
+    "signal_snr",
+    "track_length_s",
+)
+_GROUP_WORDS = {RESOLVED: "resolved electrons (sideband SNR of 25 or more)", ALL: "all electrons"}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: `name` becomes the file name, `alt` is read aloud to those who do not see it.
+
+    `figure` may be a function that draws it, called once when the report is rendered.
+    """
+
+    name: str
+    figure: Figure | Callable[[], Figure]
+    alt: str
+
+    def drawn(self) -> Figure:
+        """Return the picture."""
+        return self.figure if isinstance(self.figure, Figure) else self.figure()
+
+
+@dataclass(frozen=True)
+class Illustration:
+    """Pictures under one heading and caption."""
+
+    title: str
+    caption: str
+    panels: tuple[Panel, ...]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report; `html` is trusted markup that stands before the pictures."""
+
+    title: str
+    html: str = ""
+    illustrations: tuple[Illustration, ...] = ()
+
+
+def target_illustrations(comparison: Comparison, target: str) -> tuple[Illustration, ...]:
+    """Return all pictures of one target that the columns allow."""
+    groups = comparison.groups
+    drawn = [_residuals(comparison, target), _truth(comparison, target)]
+    drawn += [_against_all(comparison, target, "resolution", sigma68_of)]
+    drawn += [_against_all(comparison, target, "bias", median_of, level=0.0)]
+    drawn += [_maps(comparison, target), _over_bound(comparison, target)]
+    drawn += [_calibration(comparison, target, group) for group in groups]
+    drawn += [_coverages(comparison, target), _selection(comparison, target)]
+    return tuple(picture for picture in drawn if picture.panels)
+
+
+def curves_of(comparison: Comparison, target: str, group: str = ALL, *, with_std: bool = False) -> list[Curve]:
+    """Return the estimators' residuals in a group; `with_std`: only of those that state an uncertainty."""
+    mask = comparison.groups[group]
+    return [
+        Curve(
+            table.estimator,
+            table.residual(target)[mask],
+            table.std(target)[mask] if table.has_std(target) else None,
+            place=comparison.tables.index(table),
+        )
+        for table in comparison.estimators_of(target)
+        if mask.any() and (table.has_std(target) or not with_std)
+    ]
+
+
+def _illustration(kind: str, target: str, panels: Sequence[Panel], group: str = "", words: str = "") -> Illustration:
+    title, caption = CAPTIONS[kind]
+    heading = f"{plain_name(target).capitalize()}: {title}" + (f", {group}" if group else "")
+    return Illustration(heading, caption.format(group=words or _GROUP_WORDS.get(group, "")), tuple(panels))
+
+
+def _residuals(comparison: Comparison, target: str) -> Illustration:
+    curves = curves_of(comparison, target)
+    panels = [
+        Panel(
+            f"{target}_residual_{curve.place}",
+            partial(plots.residual_histogram, curve, target),
+            f"Residuals, {curve.label}",
+        )
+        for curve in curves
+    ]
+    panels.append(
+        Panel(f"{target}_survival", partial(plots.survival, curves, target), "Fraction of residuals beyond x")
+    )
+    return _illustration("residuals", target, panels)
+
+
+def _truth(comparison: Comparison, target: str) -> Illustration:
+    panels = []
+    for table, curve in zip(comparison.estimators_of(target), curves_of(comparison, target), strict=True):
+        picture = partial(plots.truth_against_estimate, curve, table.truth(target), target)
+        panels.append(Panel(f"{target}_truth_{curve.place}", picture, f"Truth against estimate, {curve.label}"))
+    return _illustration("truth", target, panels)
+
+
+def _against_all(
+    comparison: Comparison, target: str, what: str, statistic: Statistic, level: float | None = None
+) -> Illustration:
+    bound = comparison.bound_of(target) if what == "resolution" else None
+    ylabel = f"{plain_name(target)} {'σ68' if what == 'resolution' else what} ({unit_of(target)})"
+    panels = [
+        Panel(
+            f"{target}_{what}_{column}",
+            partial(plots.against, curves_of(comparison, target), values, column, ylabel, statistic,
+                    resolved=comparison.groups.get(RESOLVED), bound=bound, level=level),
+            f"{what} against {plain_name(column)}",
+        )
+        for column, values in _covariates(comparison)
+    ]  # fmt: skip
+    return _illustration(what, target, panels)
+
+
+def _maps(comparison: Comparison, target: str) -> Illustration:
+    pitch_angle, radius, panels = comparison.covariate(PITCH_ANGLE), comparison.covariate(RADIUS), []
+    if pitch_angle is not None and radius is not None:
+        for curve in curves_of(comparison, target):
+            picture = partial(plots.resolution_map, curve, pitch_angle, radius, target)
+            panels.append(Panel(f"{target}_map_{curve.place}", picture, f"Resolution map, {curve.label}"))
+    return _illustration("map", target, panels)
+
+
+def _over_bound(comparison: Comparison, target: str) -> Illustration:
+    bound, panels = comparison.bound_of(target), []
+    if bound is not None:
+        curves = curves_of(comparison, target)
+        ratios = [Curve(curve.label, np.abs(pulls(curve.residual, bound)), None, curve.place) for curve in curves]
+        label = f"{plain_name(target)}: resolution over bound"
+        for column, values in _covariates(comparison):
+            picture = partial(plots.against, ratios, values, column, label, _robust_width_of_sizes,
+                              resolved=comparison.groups.get(RESOLVED), reference=1.0)  # fmt: skip
+            panels.append(Panel(f"{target}_over_bound_{column}", picture, f"over bound, {plain_name(column)}"))
+    return _illustration("bound", target, panels)
+
+
+def _calibration(comparison: Comparison, target: str, group: str) -> Illustration:
+    curves, name = curves_of(comparison, target, group, with_std=True), plain_name(target)
+    if not curves:
+        return _illustration("calibration", target, (), group)
+    panels = [
+        Panel(f"{target}_pulls_{group}", partial(plots.pull_histogram, curves), f"Pull distribution, {name}"),
+        Panel(
+            f"{target}_coverage_{group}", partial(plots.coverage_deviation, curves), f"Coverage of intervals, {name}"
+        ),
+        Panel(
+            f"{target}_spread_{group}",
+            partial(plots.spread_against_stated, curves, target),
+            f"Spread and stated σ, {name}",
+        ),
+    ]
+    return _illustration("calibration", target, panels, group)
+
+
+def _coverages(comparison: Comparison, target: str) -> Illustration:
+    curves = [
+        Curve(curve.label, pulls(curve.residual, curve.std), None, curve.place)
+        for curve in curves_of(comparison, target, with_std=True)
+        if curve.std is not None
+    ]
+    panels = []
+    for column, values in _covariates(comparison):
+        if curves:
+            picture = partial(plots.against, curves, values, column, "1σ coverage", coverage_of,
+                              resolved=comparison.groups.get(RESOLVED), level=CENTRAL_68)  # fmt: skip
+            panels.append(Panel(f"{target}_coverage_{column}", picture, f"1σ coverage against {plain_name(column)}"))
+    return _illustration("coverage", target, panels)
+
+
+def _selection(comparison: Comparison, target: str) -> Illustration:
+    panels = []
+    for group in comparison.groups:
+        curves = curves_of(comparison, target, group, with_std=True)
+        if curves:
+            picture = partial(plots.efficiency_curve, curves, target, group)
+            panels.append(Panel(f"{target}_selection_{group}", picture, f"Efficiency against resolution, {group}"))
+    words = " (first picture) and of ".join(_GROUP_WORDS[group] for group in comparison.groups)
+    return _illustration("selection", target, panels, words=words)
+
+
+def _robust_width_of_sizes(sample: Sample) -> Array:
+    return sample.quantile(0.5) / MEDIAN_OF_ABSOLUTE_GAUSSIAN
+
+
+def _covariates(comparison: Comparison) -> Sequence[tuple[str, Array]]:
+    found = [(column, comparison.covariate(column)) for column in COVARIATES]
+    return [(column, values) for column, values in found if values is not None and _varies(values)]
+
+
+def _varies(values: Array) -> bool:
+    finite = values[np.isfinite(values)]
+    return len(finite) > 1 and bool(np.ptp(finite) > 0)

@@ -1,0 +1,393 @@
+"""The pictures of the report. Each function returns a matplotlib Figure with labelled axes and units."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
+from numpy.typing import NDArray
+
+from cres.evaluation.binned import Profile, Statistic, median_of, profile, selection_curve, sigma68_map, sigma68_of
+from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
+from cres.evaluation.calibration import coverage_curve
+from cres.evaluation.metrics import gaussian_core, pulls, sigma68
+from cres.evaluation.numbers import plain_name, significant
+from cres.evaluation.table import unit_of
+
+STYLE = Path(__file__).with_name("cres.mplstyle")
+MARKERS = ("o", "s", "^", "D", "v", "P")
+INK = "#222222"
+_RESIDUAL_CORES = 6
+_LOG_BEYOND = 8.0
+
+P = ParamSpec("P")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """How a column is drawn: factor to the shown unit, that unit, and whether its axis is logarithmic."""
+
+    factor: float
+    unit: str
+    logarithmic: bool = False
+
+
+_AXES = {
+    "true_radius_m": Axis(1e3, "mm"),
+    "avg_axial_frequency_hz": Axis(1e-6, "MHz"),
+    "avg_carrier_frequency_hz": Axis(1e-9, "GHz"),
+    "start_carrier_frequency_hz": Axis(1e-9, "GHz"),
+    "track_length_s": Axis(1e6, "µs"),
+    "sideband_snr": Axis(1, "", logarithmic=True),
+    "signal_snr": Axis(1, "", logarithmic=True),
+}
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One estimator's values for a plot: `place` fixes colour and marker, the same in all pictures."""
+
+    label: str
+    residual: Array
+    std: Array | None
+    place: int
+
+    @property
+    def colour(self) -> str:
+        """Its colour in the style's cycle."""
+        colours: Sequence[str] = mpl.rcParams["axes.prop_cycle"].by_key()["color"]
+        return colours[self.place % len(colours)]
+
+    @property
+    def marker(self) -> str:
+        """Its marker, so that print in grey stays readable."""
+        return MARKERS[self.place % len(MARKERS)]
+
+
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw in the style of the report, whatever the user's settings are."""
+
+    @wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with mpl.style.context(["default", STYLE]):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def axis_of(column: str) -> Axis:
+    """Return how a column is drawn."""
+    return _AXES.get(column, Axis(1.0, unit_of(column)))
+
+
+def canvas() -> tuple[Figure, Axes]:
+    """Return a figure without global state, and its axes; margins are fixed, so that panels line up."""
+    figure = Figure()
+    return figure, figure.add_axes((0.175, 0.165, 0.795, 0.695))
+
+
+def column_label(column: str) -> str:
+    """Return the axis label of a column with the unit in which it is drawn."""
+    unit = axis_of(column).unit
+    return f"{plain_name(column)} ({unit})" if unit else plain_name(column)
+
+
+def residual_label(target: str) -> str:
+    """Return the axis label of a residual."""
+    return f"{plain_name(target)}: estimate − truth ({unit_of(target)})"
+
+
+@styled
+def residual_histogram(curve: Curve, target: str) -> Figure:
+    """Histogram of one estimator's residuals around the core, with the Gaussian of its core."""
+    figure, axes = canvas()
+    values = curve.residual[np.isfinite(curve.residual)]
+    centre, width = gaussian_core(values)
+    axes.set(xlabel=residual_label(target), ylabel="electrons", title=curve.label)
+    if not (np.isfinite(width) and width > 0):
+        return _empty(figure, axes)
+    edges = centre + width * np.linspace(-_RESIDUAL_CORES, _RESIDUAL_CORES, 49)
+    counts, _ = np.histogram(values, edges)
+    axes.stairs(counts, edges, fill=True, color=curve.colour, alpha=0.35)
+    axes.stairs(counts, edges, color=curve.colour, linewidth=1.2)
+    x = np.linspace(edges[0], edges[-1], 301)
+    inside = np.sum(np.abs(values - centre) <= 2 * width) / CENTRAL_95
+    density = np.exp(-0.5 * ((x - centre) / width) ** 2) / (np.sqrt(2 * np.pi) * width)
+    axes.plot(x, density * inside * (edges[1] - edges[0]), color=INK, linewidth=1.2, linestyle="--")
+    outside = np.mean((values < edges[0]) | (values > edges[-1]))
+    unit = unit_of(target)
+    _note(
+        axes,
+        f"σ68 {significant(sigma68(values))} {unit}\ncore σ {significant(width)} {unit}\n"
+        f"bias {significant(float(np.median(values)), 2)} {unit}\n{outside:.1%} outside",
+    )
+    axes.axvline(0, color=INK, linewidth=0.8)
+    return figure
+
+
+@styled
+def survival(curves: Sequence[Curve], target: str) -> Figure:
+    """Fraction of electrons whose residual is larger than x, both axes logarithmic: core and tails in one picture."""
+    figure, axes = canvas()
+    for curve in curves:
+        size = np.sort(np.abs(curve.residual[np.isfinite(curve.residual)]))
+        size = size[size > 0]
+        beyond = 1 - np.arange(len(size)) / max(len(size), 1)
+        axes.plot(size, beyond, color=curve.colour, label=curve.label)
+    axes.axhline(1 - CENTRAL_68, color=INK, linewidth=0.8, linestyle=":")
+    axes.annotate("31.7 %", (0, 1 - CENTRAL_68), (2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
+                  fontsize=8.5, color=INK)  # fmt: skip
+    axes.set(xscale="log", yscale="log", xlabel=f"|estimate − truth| ({unit_of(target)})", ylabel="fraction beyond")
+    smallest = [np.quantile(np.abs(c.residual[np.isfinite(c.residual)]), 0.05) for c in curves if _any(c.residual)]
+    if smallest:
+        axes.set_xlim(left=max(min(smallest), 1e-12))
+    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
+    _legend(axes)
+    return figure
+
+
+@styled
+def against(
+    curves: Sequence[Curve],
+    covariate: Array,
+    column: str,
+    ylabel: str,
+    statistic: Statistic = sigma68_of,
+    *,
+    resolved: NDArray[np.bool_] | None = None,
+    bound: Array | None = None,
+    level: float | None = None,
+    reference: float | None = None,
+) -> Figure:
+    """Draw a statistic of each estimator's residuals in bins of a covariate (rows,).
+
+    Resolved electrons (mask, rows) with markers and bootstrap bars, all electrons as a thin dotted line; without the
+    mask all have markers. `bound` (rows,) is drawn as its median in bins of the main group. `level` is where a good
+    result lies, above or below being wrong alike; `reference` is a line that the statistic, a width, approaches.
+    """
+    figure, axes = canvas()
+    axis = axis_of(column)
+    main = np.ones(len(covariate), dtype=bool) if resolved is None or not resolved.any() else resolved
+    x, shown = covariate * axis.factor, []
+    for curve in curves:
+        binned = profile(x[main], curve.residual[main], statistic)
+        _draw_profile(axes, binned, curve)
+        shown.append(binned.value)
+        if not main.all():
+            everything = profile(x, curve.residual, statistic, resamples=0)
+            axes.plot(everything.centre, everything.value, color=curve.colour, linestyle=":", linewidth=1.2)
+            shown.append(everything.value)
+    if bound is not None:
+        binned = profile(x[main], bound[main], median_of, resamples=0)
+        axes.plot(binned.centre, binned.value, color=INK, linestyle="--", linewidth=1.3, label="bound (median)")
+        shown.append(binned.value)
+    for line in (level, reference):
+        if line is not None:
+            axes.axhline(line, color=INK, linewidth=0.8)
+    axes.set(xlabel=column_label(column), ylabel=ylabel)
+    if axis.logarithmic and np.nanmin(covariate) > 0:
+        axes.set_xscale("log")
+    if level is None:
+        _logarithmic_when_wide(axes, np.concatenate(shown) if shown else np.zeros(0))
+    _legend(axes)
+    return figure
+
+
+@styled
+def pull_histogram(curves: Sequence[Curve]) -> Figure:
+    """Distribution of residual over stated σ beside the unit Gaussian; the end bins hold what lies beyond."""
+    figure, axes = canvas()
+    edges = np.linspace(-5, 5, 41)
+    for curve in curves:
+        pull = _finite_pulls(curve)
+        counts, _ = np.histogram(np.clip(pull, -4.999, 4.999), edges)
+        axes.stairs(counts / max(len(pull), 1) / 0.25, edges, color=curve.colour, linewidth=1.6, label=curve.label)
+    x = np.linspace(-5, 5, 201)
+    axes.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), color=INK, linestyle="--", linewidth=1.2, label="honest")
+    axes.set(xlabel="pull: (estimate − truth) / stated σ", ylabel="density")
+    _legend(axes)
+    return figure
+
+
+@styled
+def coverage_deviation(curves: Sequence[Curve]) -> Figure:
+    """Observed minus nominal coverage of central intervals; the grey band is two binomial standard errors."""
+    figure, axes = canvas()
+    for curve in curves:
+        nominal, observed, error = coverage_curve(curve.residual, _std(curve))
+        axes.plot(nominal, observed - nominal, color=curve.colour, label=curve.label)
+    if curves:
+        axes.fill_between(nominal, -2 * error, 2 * error, color="#dddddd", zorder=0.5, linewidth=0)
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.axvline(CENTRAL_68, color=INK, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="nominal coverage", ylabel="observed − nominal", xlim=(0, 1))
+    for which in (axes.xaxis, axes.yaxis):
+        which.set_major_formatter(PercentFormatter(1, decimals=0))
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, -0.1), max(high, 0.1))
+    _legend(axes)
+    return figure
+
+
+@styled
+def spread_against_stated(curves: Sequence[Curve], target: str) -> Figure:
+    """Observed σ68 in bins of the stated σ: an uncertainty is only useful where both agree."""
+    figure, axes = canvas()
+    ends = []
+    for curve in curves:
+        std = _std(curve)
+        binned = profile(std, curve.residual, sigma68_of)
+        _draw_profile(axes, binned, curve)
+        ends.extend([*binned.centre, *binned.value])
+    positive = [end for end in ends if np.isfinite(end) and end > 0]
+    unit = unit_of(target)
+    axes.set(xlabel=f"stated σ ({unit})", ylabel=f"observed σ68 ({unit})", xscale="log", yscale="log")
+    if positive:
+        line = np.array([min(positive) / 1.3, max(positive) * 1.3])
+        axes.plot(line, line, color=INK, linewidth=0.8)
+        axes.set(xlim=line, ylim=line)
+    _plain_log(axes)
+    _legend(axes)
+    return figure
+
+
+@styled
+def truth_against_estimate(curve: Curve, truth: Array, target: str) -> Figure:
+    """Two-dimensional histogram of truth and estimate; what lies outside the range of the truth is counted."""
+    figure, axes = canvas()
+    estimate = truth + curve.residual
+    low, high = np.nanmin(truth), np.nanmax(truth)
+    edges = np.linspace(low, high if high > low else low + 1, 61)
+    counts, _, _ = np.histogram2d(estimate, truth, bins=(edges, edges))
+    mesh = axes.pcolormesh(edges, edges, np.where(counts > 0, counts, np.nan), norm=LogNorm(1, max(counts.max(), 2)),
+                           rasterized=True)  # fmt: skip
+    axes.plot(edges[[0, -1]], edges[[0, -1]], color="#D55E00", linewidth=0.8)
+    figure.colorbar(mesh, ax=axes, label="electrons")
+    name, unit = plain_name(target), unit_of(target)
+    axes.set(xlabel=f"true {name} ({unit})", ylabel=f"estimated {name} ({unit})", title=curve.label, aspect="equal")
+    outside = np.mean(~((estimate >= edges[0]) & (estimate <= edges[-1])))
+    _note(axes, f"{outside:.1%} outside")
+    axes.locator_params(nbins=5)
+    return figure
+
+
+@styled
+def resolution_map(curve: Curve, pitch_angle_deg: Array, radius_m: Array, target: str) -> Figure:
+    """σ68 over pitch angle and radius; grey cells hold too few electrons."""
+    figure, axes = canvas()
+    x, y, cells = sigma68_map(pitch_angle_deg, radius_m * 1e3, curve.residual)
+    axes.set(xlabel="pitch angle (deg)", ylabel="radius (mm)", title=curve.label, facecolor="#eeeeee")
+    axes.grid(False)
+    finite = cells[np.isfinite(cells) & (cells > 0)]
+    if not len(finite):
+        return _empty(figure, axes)
+    wide = finite.max() / finite.min() > 3
+    norm = LogNorm(finite.min(), finite.max()) if wide else None
+    mesh = axes.pcolormesh(x, y, cells, norm=norm, rasterized=True)
+    bar = figure.colorbar(mesh, ax=axes, label=f"{plain_name(target)} σ68 ({unit_of(target)})")
+    if wide:
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(_short))
+        bar.ax.yaxis.set_minor_formatter(FuncFormatter(_sparse))
+    return figure
+
+
+@styled
+def efficiency_curve(curves: Sequence[Curve], target: str, group: str) -> Figure:
+    """Draw what a selection on the stated σ buys: σ68 (solid) and rms (dashed) of the electrons that are kept."""
+    figure, axes = canvas()
+    shown = []
+    for curve in curves:
+        efficiency, figures, rms = selection_curve(curve.residual, _std(curve))
+        value = np.array([figure.value for figure in figures])
+        low, high = np.array([f.low for f in figures]), np.array([f.high for f in figures])
+        axes.fill_between(efficiency, low, high, color=curve.colour, alpha=0.2, linewidth=0)
+        axes.plot(efficiency, value, color=curve.colour, label=curve.label)
+        axes.plot(efficiency, rms, color=curve.colour, linestyle="--", linewidth=1.2)
+        shown.extend([value, rms])
+    axes.set(xlabel=f"efficiency: fraction of {group} electrons kept", ylabel=f"{plain_name(target)} σ68, rms dashed "
+             f"({unit_of(target)})", xlim=(0, 1.02))  # fmt: skip
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _logarithmic_when_wide(axes, np.concatenate(shown) if shown else np.zeros(0))
+    _legend(axes)
+    return figure
+
+
+def _draw_profile(axes: Axes, binned: Profile, curve: Curve) -> None:
+    if not len(binned.centre):
+        return
+    bars = np.clip([binned.value - binned.low, binned.high - binned.value], 0, None)
+    axes.errorbar(binned.centre, binned.value, yerr=np.nan_to_num(bars), color=curve.colour, marker=curve.marker,
+                  linewidth=1.3, elinewidth=1.0, label=curve.label)  # fmt: skip
+
+
+def _logarithmic_when_wide(axes: Axes, values: NDArray[np.float64]) -> None:
+    positive = values[np.isfinite(values) & (values > 0)]
+    if len(positive) and positive.max() / positive.min() > _LOG_BEYOND:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_formatter(FuncFormatter(_short))
+        axes.yaxis.set_minor_formatter(FuncFormatter(_sparse if positive.max() / positive.min() < 100 else _nothing))
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def _plain_log(axes: Axes) -> None:
+    for which in (axes.xaxis, axes.yaxis):
+        which.set_major_formatter(FuncFormatter(_short))
+        which.set_minor_formatter(FuncFormatter(_nothing))
+        which.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+
+
+def _legend(axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2)
+
+
+def _note(axes: Axes, text: str) -> None:
+    axes.annotate(text, (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=8.5, color=INK)
+
+
+def _empty(figure: Figure, axes: Axes) -> Figure:
+    axes.annotate("too few electrons", (0.5, 0.5), xycoords="axes fraction", ha="center", color=INK)
+    return figure
+
+
+def _std(curve: Curve) -> Array:
+    return np.full(len(curve.residual), np.nan) if curve.std is None else curve.std
+
+
+def _finite_pulls(curve: Curve) -> Array:
+    pull = pulls(curve.residual, _std(curve))
+    return pull[np.isfinite(pull)]
+
+
+def _any(values: Array) -> bool:
+    return bool(np.isfinite(values).any())
+
+
+def _short(value: float, _position: Any = None) -> str:
+    return f"{value:g}"
+
+
+def _sparse(value: float, _position: Any = None) -> str:
+    """Label only 2 and 5 between decades."""
+    leading = f"{value:.0e}"[0]
+    return f"{value:g}" if leading in "25" else ""
+
+
+def _nothing(_value: float, _position: Any = None) -> str:
+    return ""
+
+
+def _percent(value: float, _position: Any = None) -> str:
+    return f"{100 * value:g} %"

@@ -1,0 +1,227 @@
+"""One HTML file that works offline, on a phone and in print; beside it the table as Markdown and CSV, and PNGs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+
+import matplotlib as mpl
+import matplotlib.style
+import numpy as np
+from matplotlib.figure import Figure
+
+import cres
+from cres.errors import UserError
+from cres.evaluation import plots, summary
+from cres.evaluation.comparison import Comparison, Row, compare, summarise
+from cres.evaluation.illustrations import Illustration, Panel, Section, target_illustrations
+from cres.evaluation.metrics import DEFAULT_RESAMPLES, METRICS, RESOLVED_SIDEBAND_SNR
+from cres.evaluation.numbers import plain_name
+from cres.evaluation.plots import Curve
+from cres.evaluation.table import PredictionTable, atomic_path
+from cres.progress import progress_bar
+
+REPORT = "report.html"
+MARKDOWN = "table.md"
+CSV = "table.csv"
+FIGURES = "figures"
+_CHARACTER_FOLDS = str.maketrans(dict.fromkeys(" /()°:", "-"))
+
+
+def write_report(
+    tables: Sequence[PredictionTable],
+    output_dir: Path | str,
+    *,
+    bound: PredictionTable | None = None,
+    sections: Sequence[Section] = (),
+    title: str = "How well are the electrons reconstructed?",
+    resamples: int = DEFAULT_RESAMPLES,
+    seed: int = 0,
+) -> Path:
+    """Evaluate tables on their common electrons and write report.html, table.md, table.csv and figures/*.png.
+
+    `bound` is a table of kind "bound" (one among `tables` serves too); `sections` are added after the figures
+    (endpoint, training curves). Everything is made before anything is written, each file appears whole or not at all.
+    Returns the path of the report. Raises UserError for tables that cannot be compared and for an unwritable folder.
+    """
+    comparison = compare(tables, bound)
+    rows = summarise(comparison, resamples=resamples, seed=seed)
+    return write_comparison(comparison, rows, output_dir, sections=sections, title=title)
+
+
+def write_comparison(
+    comparison: Comparison,
+    rows: Sequence[Row],
+    output_dir: Path | str,
+    *,
+    sections: Sequence[Section] = (),
+    title: str = "How well are the electrons reconstructed?",
+) -> Path:
+    """Write the report of a comparison that is summarised already; see `write_report`."""
+    folder = Path(output_dir)
+    _refuse_unwritable(folder)
+    own = [Section(*_target_head(comparison, rows, t), target_illustrations(comparison, t)) for t in comparison.targets]
+    everything = [*own, *sections]
+    texts = {MARKDOWN: summary.markdown(rows), CSV: summary.comma_separated(rows)}
+    page, pictures = _page(comparison, rows, everything, title, texts)
+    for name, content in pictures.items():
+        _write(folder / FIGURES / name, content)
+    for name, text in texts.items():
+        _write(folder / name, text.encode())
+    _write(folder / REPORT, page.encode())
+    return folder / REPORT
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """Return content as a link that carries it."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def colours_of(comparison: Comparison) -> dict[str, str]:
+    """Return each estimator's colour in all pictures."""
+    with mpl.style.context(["default", plots.STYLE]):
+        empty = [Curve(table.estimator, np.zeros(0), None, i) for i, table in enumerate(comparison.tables)]
+        return {curve.label: curve.colour for curve in empty}
+
+
+def _page(
+    comparison: Comparison, rows: Sequence[Row], sections: Sequence[Section], title: str, texts: Mapping[str, str]
+) -> tuple[str, dict[str, bytes]]:
+    """Return the page and the PNG files of its pictures."""
+    pictures: dict[str, bytes] = {}
+    panels = sum(len(illustration.panels) for section in sections for illustration in section.illustrations)
+    with progress_bar() as bar:
+        task = bar.add_task("Drawing the report", total=panels, unit="pictures")
+        render = partial(_panel, pictures=pictures, advance=lambda: bar.advance(task))
+        body = [_section(section, i, render) for i, section in enumerate(sections)]
+    parts = [
+        _head(title),
+        f"<header><h1>{escape(title)}</h1>{_lead(comparison)}</header><main>",
+        *(f'<p class="note">{escape(note)}</p>' for note in comparison.notes),
+        _contents(sections),
+        *body,
+        _glossary(),
+        _origins(comparison),
+        _downloads(texts),
+        f"</main><footer>Made by cres {escape(cres.__version__)}. This file needs no network.</footer></body></html>",
+    ]
+    return "\n".join(parts), pictures
+
+
+def _head(title: str) -> str:
+    style = files("cres.evaluation").joinpath("report.css").read_text(encoding="utf-8")
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<link rel="icon" href="data:,"><title>{escape(title)}</title><style>{style}</style></head><body>'
+    )
+
+
+def _lead(comparison: Comparison) -> str:
+    counts = ", ".join(f"{int(mask.sum())} {group}" for group, mask in comparison.groups.items())
+    names = ", ".join(table.estimator for table in comparison.tables)
+    return (
+        f'<p class="lead">{escape(names)}, on the same electrons ({escape(counts)}). Resolved are electrons with a '
+        f"sideband SNR of {RESOLVED_SIDEBAND_SNR:.0f} or more: below, no estimator can tell energy from pitch angle. "
+        "Intervals are 68 % intervals of a paired bootstrap.</p>"
+    )
+
+
+def _target_head(comparison: Comparison, rows: Sequence[Row], target: str) -> tuple[str, str]:
+    findings = [
+        f"<li><b>{escape(row.estimator)}</b>, {escape(row.group)}: {summary.badge(row)} "
+        f"{escape('; '.join(row.verdict.findings))}.</li>"
+        for row in rows
+        if row.target == target and row.verdict is not None
+    ]
+    verdicts = f"<h3>Calibration in words</h3><ul>{''.join(findings)}</ul>" if findings else ""
+    return plain_name(target).capitalize(), summary.html_table(rows, target, colours_of(comparison)) + verdicts
+
+
+def _section(section: Section, place: int, render: Callable[[Panel], str]) -> str:
+    parts = [f'<section id="s{place}"><h2>{escape(section.title)}</h2>', section.html]
+    parts += [_illustration(picture, f"s{place}-{i}", render) for i, picture in enumerate(section.illustrations)]
+    return "\n".join([*parts, "</section>"])
+
+
+def _illustration(illustration: Illustration, identity: str, render: Callable[[Panel], str]) -> str:
+    panels = "".join(render(panel) for panel in illustration.panels)
+    return (
+        f'<figure id="{identity}"><h3>{escape(illustration.title)}</h3>'
+        f'<figcaption>{escape(illustration.caption)}</figcaption><div class="panels">{panels}</div></figure>'
+    )
+
+
+def _panel(panel: Panel, pictures: dict[str, bytes], advance: Callable[[], None]) -> str:
+    figure = panel.drawn()
+    content = pictures[f"{panel.name.translate(_CHARACTER_FOLDS)}.png"] = _png(figure)
+    width, height = (round(96 * side) for side in figure.get_size_inches())
+    source = data_uri(content, "image/png")
+    advance()
+    return f'<img src="{source}" alt="{escape(panel.alt)}" width="{width}" height="{height}">'
+
+
+def _png(figure: Figure) -> bytes:
+    stream = io.BytesIO()
+    with mpl.style.context(["default", plots.STYLE]):
+        figure.savefig(stream, format="png")
+    return stream.getvalue()
+
+
+def _contents(sections: Sequence[Section]) -> str:
+    items = []
+    for i, section in enumerate(sections):
+        inner = "".join(
+            f'<li><a href="#s{i}-{j}">{escape(picture.title)}</a></li>'
+            for j, picture in enumerate(section.illustrations)
+        )
+        items.append(f'<li><a href="#s{i}">{escape(section.title)}</a><ol>{inner}</ol></li>')
+    ends = {"glossary": "What the figures mean", "origins": "Where the tables come from", "files": "Files"}
+    items += [f'<li><a href="#{identity}">{text}</a></li>' for identity, text in ends.items()]
+    return f'<nav aria-label="Contents"><ol>{"".join(items)}</ol></nav>'
+
+
+def _glossary() -> str:
+    entries = "".join(f"<dt>{escape(entry.label)}</dt><dd>{escape(entry.meaning)}</dd>" for entry in METRICS)
+    return f'<section id="glossary"><h2>What the figures mean</h2><dl>{entries}</dl></section>'
+
+
+def _origins(comparison: Comparison) -> str:
+    tables = [*comparison.tables, *([comparison.bound] if comparison.bound is not None else [])]
+    parts = []
+    for table in tables:
+        lines = "".join(
+            f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(str(value))}</td></tr>'
+            for name, value in table.attributes.items()
+            if name != "estimator" and value not in ("", "{}")
+        )
+        parts.append(f'<h3>{escape(table.estimator)}</h3><div class="scroll"><table class="wrap">{lines}</table></div>')
+    return f'<section id="origins"><h2>Where the tables come from</h2>{"".join(parts)}</section>'
+
+
+def _downloads(texts: Mapping[str, str]) -> str:
+    kinds = {MARKDOWN: "text/markdown", CSV: "text/csv"}
+    links = "".join(
+        f'<li><a download="{name}" href="{data_uri(text.encode(), kinds[name] + ";charset=utf-8")}">{name}</a></li>'
+        for name, text in texts.items()
+    )
+    return f'<section id="files"><h2>Files</h2><ul class="buttons">{links}</ul></section>'
+
+
+def _write(path: Path, content: bytes) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _refuse_unwritable(folder: Path) -> None:
+    """Raise before minutes of work, and before earlier outputs are touched."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: --output wants a folder")
+    with atomic_path(folder / ".writable") as probe:
+        probe.touch()
+    (folder / ".writable").unlink()

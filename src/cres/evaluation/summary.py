@@ -1,0 +1,143 @@
+"""The table of figures as HTML, Markdown and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from html import escape
+
+from cres.evaluation.comparison import Row
+from cres.evaluation.metrics import METRICS
+from cres.evaluation.numbers import plain_name, significant, with_error, with_unit
+
+_RELATIVE = "σ68 relative"
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return one Markdown table a target and group, intervals included."""
+    parts = []
+    for target, group in _parts(rows):
+        chosen = _chosen(rows, target, group)
+        head = ["estimator", *_headings(chosen, target)]
+        lines = [f"### {plain_name(target).capitalize()}, {group} ({_count(chosen)} electrons)", ""]
+        lines += [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
+        lines += [
+            f"| {' | '.join([row.estimator.replace('|', chr(92) + '|'), *_cells(row, chosen)])} |" for row in chosen
+        ]
+        parts.append("\n".join(lines))
+    return "\n\n".join(parts) + "\n"
+
+
+def comma_separated(rows: Sequence[Row]) -> str:
+    """Return CSV in the long form: one line a figure with its 68 % interval, in plain units and fractions."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["target", "group", "estimator", "metric", "value", "low", "high", "unit"])
+    for row in rows:
+        start = [row.target, row.group, row.estimator]
+        for entry in METRICS:
+            if entry.name in row.figures:
+                figure = row.figures[entry.name]
+                unit = "" if entry.unit == "%" else with_unit(entry.name, row.target)
+                writer.writerow([*start, entry.name, figure.value, figure.low, figure.high, unit])
+        for name in ("count", "failed"):
+            writer.writerow([*start, name, int(row.figures[name].value), "", "", ""])
+        if row.relative_sigma68 is not None:
+            figure = row.relative_sigma68
+            writer.writerow([*start, "sigma68_relative_to_first", figure.value, figure.low, figure.high, ""])
+        if row.seconds_per_electron is not None:
+            writer.writerow([*start, "seconds_per_electron", row.seconds_per_electron, "", "", "s"])
+        if row.verdict is not None:
+            writer.writerow([*start, "calibration", row.verdict.label, "", "", ""])
+    return text.getvalue()
+
+
+def html_table(rows: Sequence[Row], target: str, colours: dict[str, str]) -> str:
+    """Return one HTML table of a target with a part a group, in a box that scrolls sideways on narrow screens."""
+    chosen = [row for row in rows if row.target == target]
+    headings = _headings(chosen, target)
+    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in ["estimator", *headings])
+    body = []
+    for group in dict.fromkeys(row.group for row in chosen):
+        part = _chosen(rows, target, group)
+        label = f"{group}: {_count(part)} electrons"
+        body.append(f'<tr class="group"><th scope="colgroup" colspan="{len(headings) + 1}">{escape(label)}</th></tr>')
+        body += [_html_row(row, chosen, colours.get(row.estimator, "#888")) for row in part]
+    caption = f"{plain_name(target)} figures"
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def badge(row: Row) -> str:
+    """Return the calibration verdict as a small coloured label."""
+    if row.verdict is None:
+        return '<span class="badge unknown">no uncertainty</span>'
+    kind = {True: "yes", False: "no", None: "unknown"}[row.verdict.calibrated]
+    return f'<span class="badge {kind}">{escape(row.verdict.label)}</span>'
+
+
+def _html_row(row: Row, family: Sequence[Row], colour: str) -> str:
+    name = f'<span class="swatch" style="background:{colour}"></span>{escape(row.estimator)}'
+    cells = _cells(row, family)
+    if _any_verdict(family):
+        cells = [badge(row), *(escape(cell) for cell in cells[1:])]
+    return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+
+
+def _headings(family: Sequence[Row], target: str) -> list[str]:
+    headings = ["calibration"] if _any_verdict(family) else []
+    for entry in METRICS:
+        if any(entry.name in row.figures for row in family):
+            unit = with_unit(entry.name, target)
+            headings.append(f"{entry.label} ({unit})" if unit else entry.label)
+    if _any_relative(family):
+        headings.append(f"{_RELATIVE} to {family[0].estimator}")
+    if _any_seconds(family):
+        headings.append("time an electron (ms)")
+    return headings
+
+
+def _cells(row: Row, family: Sequence[Row]) -> list[str]:
+    cells = []
+    if _any_verdict(family):
+        cells.append(row.verdict.label if row.verdict is not None else "–")
+    for entry in METRICS:
+        if any(entry.name in other.figures for other in family):
+            cells.append(with_error(row.figures.get(entry.name), with_unit(entry.name, row.target)))
+    if _any_relative(family):
+        cells.append(with_error(row.relative_sigma68) if row.relative_sigma68 is not None else "1")
+    if _any_seconds(family):
+        cells.append("–" if row.seconds_per_electron is None else significant(1e3 * row.seconds_per_electron))
+    return cells
+
+
+def _unbarred(name: str) -> str:
+    """Keep a bar in a name from ending its cell."""
+    return name.replace("|", "\\|")
+
+
+def _any_verdict(family: Sequence[Row]) -> bool:
+    return any(row.verdict is not None for row in family)
+
+
+def _any_relative(family: Sequence[Row]) -> bool:
+    return any(row.relative_sigma68 is not None for row in family)
+
+
+def _any_seconds(family: Sequence[Row]) -> bool:
+    return any(row.seconds_per_electron is not None for row in family)
+
+
+def _parts(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    return list(dict.fromkeys((row.target, row.group) for row in rows))
+
+
+def _chosen(rows: Sequence[Row], target: str, group: str) -> list[Row]:
+    return [row for row in rows if (row.target, row.group) == (target, group)]
+
+
+def _count(rows: Sequence[Row]) -> int:
+    return int(rows[0].figures["count"].value)
