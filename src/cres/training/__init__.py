@@ -1,0 +1,1 @@
+"""Training: the reconstructor, the LightningModule, curriculum, checkpoints, loggers, the command line."""

@@ -1,0 +1,307 @@
+"""The command line: `python cli.py {fit,validate,test,predict,export} -c CONFIG [--any.option=value]`.
+
+LightningCLI parses, one parser a command. `fit` makes a model from the configuration; the other commands take the
+model from a checkpoint, which alone knows how it was built, and refuse options that would contradict it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+import yaml
+from jsonargparse import ArgumentError
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+
+from cres.data.module import CresDataModule
+from cres.errors import UserError, nearest
+from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, Checkpoints, resumable
+from cres.training.curriculum import Curriculum
+from cres.training.explain import explain
+from cres.training.fitting import FitScalers, FitTemperature
+from cres.training.interruption import Interrupted, StopOnSignal
+from cres.training.loading import load_module, model_card
+from cres.training.loggers import make_loggers
+from cres.training.module import CresModule
+from cres.training.predictions import PredictionWriter, check_data_fit
+from cres.training.progress import EpochLines
+from cres.training.runs import PREDICTIONS, RunRecord, default_folder
+
+COMMANDS = {
+    "fit": "Train a model from a configuration.",
+    "validate": "Print the metrics of a checkpoint on the validation split.",
+    "test": "Reconstruct the test split with a checkpoint and write predictions.hdf5.",
+    "predict": "Reconstruct every record of a file with a checkpoint and write predictions.hdf5.",
+    "export": "Write a checkpoint's whole reconstructor to one file that needs no configuration, with a model card.",
+}
+
+OVERVIEW = "\n".join(
+    [
+        "usage: python cli.py COMMAND -c CONFIG [--section.option=value …]",
+        "",
+        *(f"  {name:10}{text}" for name, text in COMMANDS.items()),
+        "",
+        "examples:",
+        "  python cli.py fit -c configs/s4d.yaml --trainer.max_epochs=20 --run=runs/short",
+        "  python cli.py fit -c configs/s4d.yaml --resume",
+        "  python cli.py test -c configs/s4d.yaml",
+        "  python cli.py predict --run=runs/s4d --data.data=measured.hdf5 --noise_scale=0",
+        "",
+        "`python cli.py COMMAND --help` lists every option of a command.",
+    ]
+)
+
+OUT_OF_MEMORY = (
+    "out of memory: lower data.batch_size and raise trainer.accumulate_grad_batches by the same factor (the same "
+    "training in smaller pieces), or set trainer.precision=bf16-mixed, or narrow the encoder"
+)
+
+TRAINER_DEFAULTS = {
+    "max_epochs": 30,
+    "accelerator": "auto",
+    "gradient_clip_val": 1.0,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+}
+
+
+class CresCLI(LightningCLI):
+    """One command with its options parsed, and the trainer, the data and the model made."""
+
+    def __init__(self, command: str, arguments: Sequence[str]) -> None:
+        self.command = command
+        self.arguments = list(arguments)
+        super().__init__(
+            CresModule,
+            CresDataModule,
+            save_config_callback=SaveConfigCallback if command == "fit" else None,
+            save_config_kwargs={"overwrite": True},
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            parser_kwargs={
+                "prog": f"cli.py {command}",
+                "description": COMMANDS[command],
+                "exit_on_error": False,
+            },
+            args=self.arguments,
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+        )
+
+    # Parsing -----------------------------------------------------------------------------------------------------
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add trainer, model and data; only a training reads the model's section of a configuration file."""
+        if self.command == "fit":
+            super().add_core_arguments_to_parser(parser)
+            return
+        parser.add_lightning_class_args(self.trainer_class, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+        parser.add_argument("--model", type=dict | None, default=None, help=argparse.SUPPRESS)
+        parser.add_lightning_class_args(CresDataModule, "data")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the run's own options, the callbacks' groups, and the links of facts that are written once."""
+        parser.add_argument("--run", type=str | None, default=None, help="Folder of the run; default runs/CONFIG_NAME.")
+        self._add_fit_arguments(parser)
+        if self.command != "fit":
+            self._add_checkpoint_arguments(parser)
+        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+        if self.command == "fit":
+            parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
+            parser.link_arguments("data.targets", "model.targets")
+            rate = "model.sampling_rate_hz"
+            parser.link_arguments("data", rate, compute_fn=_sampling_rate_hz, apply_on="instantiate")
+
+    def _add_fit_arguments(self, parser: LightningArgumentParser) -> None:
+        """Add what a training reads; the other commands accept it, since they read the same configuration files."""
+        resume, project = "Go on from the run's last checkpoint.", "Project on Weights & Biases, if it is used."
+        if self.command != "fit":
+            resume = project = argparse.SUPPRESS
+        parser.add_argument("--resume", action="store_true", help=resume)
+        parser.add_argument("--wandb_project", type=str, default="cres", help=project)
+        parser.add_lightning_class_args(Curriculum, "curriculum")
+        parser.add_lightning_class_args(Checkpoints, "checkpoint")
+        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(StopOnSignal, "interruption")
+        parser.set_defaults(
+            {
+                "early_stopping.monitor": "val/loss",
+                "early_stopping.patience": 15,
+                "early_stopping.check_on_train_epoch_end": False,
+            }
+        )
+
+    def _add_checkpoint_arguments(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--ckpt_path", type=str, default="best", help="best, last, or a checkpoint file.")
+        if self.command in ("test", "predict"):
+            help_text = "Where to write the table; default predictions.hdf5 in the run's folder."
+            parser.add_argument("--predictions", type=Path | None, default=None, help=help_text)
+        if self.command == "predict":
+            help_text = "Noise to add, in units of the nominal; 0 for measured records, which carry their own."
+            parser.add_argument("--noise_scale", type=float, default=1.0, help=help_text)
+        if self.command == "export":
+            help_text = "File to write; default model.pt2 in the run's folder."
+            parser.add_argument("--output", type=Path | None, default=None, help=help_text)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse; mistakes become one sentence that names the nearest key."""
+        try:
+            self.config = parser.parse_args(args)
+        except (ArgumentError, TypeError, ValueError, KeyError) as error:
+            raise UserError(explain(str(error), parser)) from error
+
+    # Making ------------------------------------------------------------------------------------------------------
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run's folder and what depends on it."""
+        files = [Path(str(path)) for path in self.config.get("config") or []]
+        self.run_folder = Path(self.config.run) if self.config.run else default_folder(files)
+        self.config.run = str(self.run_folder)
+        self.config.trainer.default_root_dir = str(self.run_folder)
+        if self.command != "fit":
+            self.checkpoint = self._checkpoint_file()
+
+    def _checkpoint_file(self) -> Path:
+        named = {"best": BEST, "last": LAST}
+        wanted = self.config.ckpt_path
+        return self.run_folder / "checkpoints" / named[wanted] if wanted in named else Path(wanted)
+
+    def instantiate_classes(self) -> None:
+        """Make data and model: from the configuration to train, from the checkpoint for everything else."""
+        self.config_init = self.parser.instantiate(self.config)
+        self.datamodule = self.config_init["data"]
+        self.model = self.config_init["model"] if self.command == "fit" else load_module(self.checkpoint)
+        self.trainer = self.instantiate_trainer(**self._trainer_parts())
+
+    def _trainer_parts(self) -> dict[str, Any]:
+        plugins: list[Any] = [AtomicCheckpointIO()]
+        if SLURMEnvironment.detect():
+            plugins.append(SLURMEnvironment(auto_requeue=False))
+        parts: dict[str, Any] = {"plugins": plugins, "logger": False}
+        if self.command == "fit":
+            plain = yaml.safe_load(self.parser.dump(self.config, format="yaml"))
+            parts["logger"] = make_loggers(self.run_folder, self.config.wandb_project, plain)
+        return parts
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Make the trainer with the callbacks that every run has."""
+        if self.command == "fit":
+            self.trainer_defaults["callbacks"] = [FitScalers(), FitTemperature(), RunRecord(), EpochLines()]
+        return super().instantiate_trainer(**kwargs)
+
+    # Commands ----------------------------------------------------------------------------------------------------
+
+    def execute(self) -> None:
+        """Run the command."""
+        commands: dict[str, Callable[[], None]] = {
+            "fit": self._fit,
+            "validate": self._validate,
+            "test": self._test,
+            "predict": self._predict,
+            "export": self._export,
+        }
+        commands[self.command]()
+
+    def _fit(self) -> None:
+        folder = self.run_folder / "checkpoints"
+        start = resumable(folder) if self.config.resume else None
+        if start is None and (folder / LAST).exists() and self.trainer.is_global_zero:
+            print(
+                f"{self.run_folder} holds an earlier training: it is replaced (--resume would go on)", file=sys.stderr
+            )
+        self.model.card = model_card(self.parser, self.config, self.datamodule, self.run_folder.name)
+        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start)
+
+    def _validate(self) -> None:
+        for results in self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False):
+            for name, value in results.items():
+                print(f"{name.removeprefix('val/'):32} {value:.6g}")
+
+    def _test(self) -> None:
+        self._reconstruct({"datamodule": self.datamodule})
+
+    def _predict(self) -> None:
+        self.model.noise_scale = self.config.noise_scale
+        self.datamodule.trainer = self.trainer
+        self._reconstruct({"dataloaders": self.datamodule.predict_dataloader()})
+
+    def _reconstruct(self, records: dict[str, Any]) -> None:
+        check_data_fit(self.model.card, self.datamodule.file_facts())
+        path = self.config.predictions or self.run_folder / PREDICTIONS
+        self.trainer.callbacks.append(PredictionWriter(path, self.checkpoint))  # type: ignore[attr-defined]
+        self.trainer.test(self.model, **records, verbose=False)
+
+    def _export(self) -> None:
+        from cres.training.export import export
+
+        export(self.model, self.checkpoint, self.config.output or self.run_folder / "model.pt2")
+
+
+def _sampling_rate_hz(data: CresDataModule) -> float:
+    return float(data.file_facts()["sampling_rate_hz"])
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command line; returns the exit code. Raises UserError for a user's mistakes."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(OVERVIEW)
+        return 0
+    command, *rest = arguments
+    if command not in COMMANDS:
+        raise UserError(f"there is no command {command!r}{nearest(command, COMMANDS)}; choose {', '.join(COMMANDS)}")
+    _quiet()
+    rest = rest if command == "fit" else _with_run_config(command, rest)
+    try:
+        CresCLI(command, rest).execute()
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_code
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise UserError(OUT_OF_MEMORY) from error
+    except RuntimeError as error:
+        if "can't allocate memory" in str(error):
+            raise UserError(OUT_OF_MEMORY) from error
+        raise
+    return 0
+
+
+def _with_run_config(command: str, arguments: list[str]) -> list[str]:
+    """Return the arguments of a command on a checkpoint, with the run's own configuration where none is given."""
+    overridden = [text for text in arguments if text.startswith("--model.")]
+    if overridden:
+        raise UserError(f"{command} takes the model from the checkpoint, so {overridden[0]} would change nothing")
+    if any(text in ("-h", "--help", "-c") or text.startswith("--config") for text in arguments):
+        return arguments
+    folder = _named_run(arguments)
+    if folder is None or not (folder / "config.yaml").exists():
+        raise UserError(f"name the run: `python cli.py {command} -c configs/s4d.yaml` or --run=runs/s4d")
+    return ["-c", str(folder / "config.yaml"), *arguments]
+
+
+def _named_run(arguments: list[str]) -> Path | None:
+    options = dict(zip(arguments, [*arguments[1:], ""], strict=True))
+    options |= dict(text.split("=", 1) for text in arguments if "=" in text)
+    if "--run" in options:
+        return Path(options["--run"])
+    if options.get("--ckpt_path", "best") not in ("best", "last"):
+        return Path(options["--ckpt_path"]).parent.parent
+    return None
+
+
+def _quiet() -> None:
+    """Leave out what the libraries say and a user cannot act on."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for text in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*Checkpoint directory.*"):
+        warnings.filterwarnings("ignore", message=text)

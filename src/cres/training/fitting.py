@@ -1,0 +1,125 @@
+"""What is fitted before and after the weights: scalers on the training split, uncertainties on validation."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor
+
+from cres.data.module import CresDataModule
+from cres.errors import UserError
+from cres.training.calibration import fit_temperature
+from cres.training.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
+from cres.training.metrics import Collected, collect
+from cres.training.module import CresModule, evaluation_weights
+from cres.transforms import FROZEN_EPOCH
+
+NOISY_BATCHES = 256
+"""Training batches at most from whose noisy records the views' scalars are standardised and the map is fitted."""
+
+TEMPERATURE = "reconstructor.temperature"
+
+
+class FitScalers(pl.Callback):
+    """Fit the scalers of targets and scalars on the training split, once, before the first step."""
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fit what is not fitted; a resumed training finds everything in its checkpoint."""
+        module, data = _ours(trainer, pl_module)
+        reconstructor = module.reconstructor
+        reconstructor.temperature.fill_(1.0)
+        if not bool(reconstructor.target_scaler.fitted):
+            truth = training_targets(data)
+            reconstructor.target_scaler.fit(truth)
+            module.card["ranges"] = _ranges(truth, module.targets)
+            _fit_on_noisy_records(module, data.train_dataloader())
+
+
+def training_targets(data: CresDataModule) -> Tensor:
+    """Return the true targets of the training split, (rows, target) float64. Raises UserError without any."""
+    if not data.labelled:
+        raise UserError(f"the data have no columns {', '.join(data.targets)}: they can be predicted, not trained on")
+    columns = [np.asarray(data.records.scalar(name), np.float64)[data.split.train] for name in data.targets]
+    return torch.from_numpy(np.stack(columns, axis=1))
+
+
+def _ranges(truth: Tensor, targets: Sequence[str]) -> dict[str, list[float]]:
+    low, high = truth.min(dim=0).values.tolist(), truth.max(dim=0).values.tolist()
+    return {name: [low[i], high[i]] for i, name in enumerate(targets)}
+
+
+@torch.no_grad()
+def _fit_on_noisy_records(module: CresModule, loader: Iterable[Any]) -> None:
+    """Fit the scaler of the views' scalars, and the landmark's map, on training records with frozen nominal noise."""
+    reconstructor = module.reconstructor
+    scalars, targets, columns = [], [], []
+    for batch in islice(loader, NOISY_BATCHES):
+        there = module.transfer_batch_to_device(batch, reconstructor.temperature.device, 0)
+        scalars.append(reconstructor.scalars(module.inject(there, FROZEN_EPOCH)))
+        if reconstructor.landmark is not None:
+            targets.append(module.standardised_targets(there, torch.float64))
+            columns.append(module.landmark_column(there))
+    reconstructor.scalar_scaler.fit(torch.cat(scalars))
+    if reconstructor.landmark is not None:
+        standardised = reconstructor.scalar_scaler(torch.cat(scalars))
+        reconstructor.landmark.fit(torch.cat(columns), standardised, torch.cat(targets))
+
+
+class FitTemperature(pl.Callback):
+    """After the last step, scale the stated uncertainties of `best.ckpt` and `last.ckpt` on the validation split."""
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Fit and store the temperatures; the weights in memory stay as they are."""
+        module, _ = _ours(trainer, pl_module)
+        loader = trainer.val_dataloaders
+        if module.calibration == "none" or loader is None:
+            return
+        present = copy.deepcopy(module.state_dict())
+        for name in (LAST, BEST):
+            path = Checkpoints.folder(trainer) / name
+            if trainer.strategy.broadcast(path.exists()):
+                _calibrate(trainer, module, path, loader)
+        module.load_state_dict(present)
+
+
+def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: Iterable[Any]) -> None:
+    trainer.strategy.barrier()
+    checkpoint = read_checkpoint(path)
+    module.load_state_dict(evaluation_weights(checkpoint))
+    module.reconstructor.temperature.fill_(1.0)
+    collected = validate(module, loader, trainer.world_size)
+    if collected.truth is None:
+        return
+    factor = fit_temperature(collected.mean - collected.truth, collected.std, module.calibration)
+    checkpoint["state_dict"][TEMPERATURE] = torch.as_tensor(factor)
+    trainer.strategy.barrier()
+    if trainer.is_global_zero:
+        write_atomically(checkpoint, path)
+
+
+@torch.no_grad()
+def validate(module: CresModule, loader: Iterable[Any], world_size: int = 1) -> Collected:
+    """Return the module's predictions of a loader's records with frozen nominal noise, over all processes."""
+    training = module.training
+    module.eval()
+    parts = []
+    for batch in loader:
+        there = module.transfer_batch_to_device(batch, module.device, 0)
+        outcome = module.evaluate(there)
+        parts.append(collect(module.reconstructor.physical(outcome.distribution), there))
+    module.train(training)
+    return Collected.gather(parts, world_size)
+
+
+def _ours(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[CresModule, CresDataModule]:
+    data = trainer.datamodule  # type: ignore[attr-defined]
+    assert isinstance(module, CresModule)
+    assert isinstance(data, CresDataModule)
+    return module, data

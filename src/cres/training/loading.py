@@ -1,0 +1,66 @@
+"""A checkpoint alone makes the model again: it carries the configuration, the scalers and what it was trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from cres.data.module import CresDataModule
+from cres.errors import UserError
+from cres.provenance import ancestry
+from cres.training.checkpoints import read_with_fallback
+from cres.training.module import CARD, CresModule, evaluation_weights
+from cres.training.reconstructor import Reconstructor
+
+
+def build_module(config: Mapping[str, Any]) -> CresModule:
+    """Make a module from the plain form of its configuration (nested dictionaries with class_path and init_args).
+
+    Raises UserError when the configuration does not fit this version of the program.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(CresModule, "model", sub_configs=True)
+    try:
+        parsed = parser.parse_object({"model": dict(config)})
+    except (ArgumentError, TypeError, ValueError, KeyError) as error:
+        raise UserError(f"the model's configuration is not understood: {error}") from error
+    module: CresModule = parser.instantiate(parsed)["model"]
+    module.card = {"model": dict(config)}
+    return module
+
+
+def load_module(path: Path | str) -> CresModule:
+    """Return the module of a checkpoint, ready to predict. Raises UserError when the file is missing or damaged."""
+    checkpoint, found = read_with_fallback(Path(path))
+    if CARD not in checkpoint or "model" not in checkpoint[CARD]:
+        raise UserError(f"{found} does not say how its model was built: it was not written by `python cli.py fit`")
+    module = build_module(checkpoint[CARD]["model"])
+    module.load_state_dict(evaluation_weights(checkpoint))
+    module.card = {name: value for name, value in checkpoint[CARD].items() if name != "format"}
+    return module.eval()
+
+
+def load_reconstructor(path: Path | str) -> Reconstructor:
+    """Return what turns volts (batch, time, 2) with noise into a distribution in physical units."""
+    return load_module(path).reconstructor
+
+
+def model_card(parser: Any, config: Namespace, data: CresDataModule, name: str) -> dict[str, Any]:
+    """Return what a checkpoint says about itself, in plain types: model, data, valid ranges, ancestry."""
+    plain = yaml.safe_load(parser.dump(config, format="yaml", skip_link_targets=False))
+    facts = data.file_facts()
+    model = plain["model"] | {
+        "sampling_rate_hz": float(facts["sampling_rate_hz"]),
+        "targets": list(data.targets),
+        "seed": int(config.seed_everything),
+    }
+    return {
+        "name": name,
+        "model": model,
+        "data": facts,
+        "ancestry": ancestry(plain, seed=int(config.seed_everything)),
+    }

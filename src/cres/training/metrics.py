@@ -1,0 +1,104 @@
+"""Predictions of batches collected into arrays, over all processes, and the figures shown while training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch.distributed
+from numpy.typing import NDArray
+
+from cres import schema
+from cres.evaluation.metrics import coverage, sigma68
+from cres.models import PredictiveDistribution
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Collected:
+    """Predictions of electrons as arrays: rows r, targets t; truth is None for data without it."""
+
+    event_id: Array
+    mean: Array
+    covariance: Array
+    truth: Array | None
+    observables: dict[str, Array] = field(default_factory=dict)
+    seconds: float = 0.0
+    """Time that the forward pass took, in s."""
+
+    def __len__(self) -> int:
+        return len(self.event_id)
+
+    @property
+    def std(self) -> Array:
+        """Standard deviations (r, t)."""
+        return np.sqrt(np.diagonal(self.covariance, axis1=1, axis2=2))
+
+    @classmethod
+    def join(cls, parts: Sequence[Collected]) -> Collected:
+        """Put parts together in order of event_id, each electron once."""
+        event_id = np.concatenate([part.event_id for part in parts])
+        kept = np.unique(event_id, return_index=True)[1]
+        truths = [part.truth for part in parts if part.truth is not None]
+        return cls(
+            event_id[kept],
+            np.concatenate([part.mean for part in parts])[kept],
+            np.concatenate([part.covariance for part in parts])[kept],
+            np.concatenate(truths)[kept] if len(truths) == len(parts) else None,
+            {name: np.concatenate([part.observables[name] for part in parts])[kept] for name in parts[0].observables},
+            sum(part.seconds for part in parts),
+        )
+
+    @classmethod
+    def gather(cls, parts: Sequence[Collected], world_size: int) -> Collected:
+        """Join the parts of all processes; every process gets the whole."""
+        mine = cls.join(parts)
+        if world_size == 1:
+            return mine
+        everyone: list[Any] = [None] * world_size
+        torch.distributed.all_gather_object(everyone, mine)
+        return cls.join(everyone)
+
+
+def collect(distribution: PredictiveDistribution, batch: Mapping[str, Any], seconds: float = 0.0) -> Collected:
+    """Return the predictions of one batch on the host."""
+    truth = batch.get("targets")
+    return Collected(
+        _host(batch["event_id"]),
+        _host(distribution.estimate),
+        _host(distribution.error_covariance),
+        None if truth is None else _host(truth),
+        {name: _host(values) for name, values in batch.get("observables", {}).items()},
+        seconds,
+    )
+
+
+def _host(values: torch.Tensor) -> Array:
+    return values.detach().cpu().numpy()
+
+
+def metric_name(column: str, metric: str) -> str:
+    """Return the name of a figure with its unit: energy_eV, sigma68 → val/energy_sigma68_eV."""
+    stem, _, unit = column.rpartition("_")
+    return f"val/{stem}_{metric}_{unit}" if stem else f"val/{column}_{metric}"
+
+
+def validation_metrics(collected: Collected, targets: Sequence[str]) -> dict[str, float]:
+    """Return σ68 of each target in its unit and the share of truths within one stated standard deviation."""
+    if collected.truth is None:
+        return {}
+    residual = collected.mean - collected.truth
+    figures = {metric_name(name, "sigma68"): sigma68(residual[:, i]) for i, name in enumerate(targets)}
+    if np.isfinite(collected.std).any():
+        figures["val/coverage"] = float(
+            np.mean([coverage(residual[:, i], collected.std[:, i]) for i in range(len(targets))])
+        )
+    return figures
+
+
+def target_unit(column: str) -> str:
+    """Return the unit of a column, '' when the schema does not know it."""
+    return schema.COLUMNS[column].unit if column in schema.COLUMNS else ""

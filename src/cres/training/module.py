@@ -1,0 +1,306 @@
+"""The LightningModule: noise on the device, loss of the standardised targets, metrics in physical units.
+
+Training noise is drawn anew each epoch, keyed by (seed, epoch, event); validation, test and prediction noise is frozen
+and nominal, so that a score depends on the weights alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from cres.errors import UserError, nearest
+from cres.models import GaussianNLL, Loss, PredictiveDistribution, optimizer_groups
+from cres.shapes import Series
+from cres.training.calibration import Calibration
+from cres.training.landmark import LandmarkOptions
+from cres.training.metrics import Collected, collect, validation_metrics
+from cres.training.reconstructor import EncoderFactory, HeadFactory, Outcome, ViewFactory, build_reconstructor
+from cres.training.schedules import Cosine, Schedule
+from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransform, WhiteNoise
+
+Batch = dict[str, Any]
+
+CARD = "cres"
+AVERAGE = "average"
+
+
+class NoiseFactory(Protocol):
+    """Make a source of noise for records of a sampling rate."""
+
+    def __call__(self, sampling_rate_hz: float) -> RandomTransform:
+        """Return the source."""
+        ...
+
+
+@dataclass(frozen=True)
+class Optimiser:
+    """AdamW, with the dynamics of state-space layers (Δ and A) in a group of their own, without decay.
+
+    Args:
+        lr: Peak learning rate.
+        ssm_lr: Peak learning rate of Δ and A.
+        weight_decay: Decay of matrices; vectors and dynamics have none.
+        betas: Memory of the two moments.
+
+    """
+
+    lr: float = 2e-3
+    ssm_lr: float = 1e-3
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+
+
+class Average:
+    """An exponential moving average of the parameters; `swap` exchanges it with the parameters themselves."""
+
+    def __init__(self) -> None:
+        self.other: dict[str, Tensor] = {}
+        self.in_use = False
+
+    @torch.no_grad()
+    def update(self, module: nn.Module, decay: float) -> None:
+        """Move the average towards the parameters by 1 − decay; the first call copies them."""
+        for name, parameter in module.named_parameters():
+            if name in self.other:
+                self.other[name].lerp_(parameter, 1 - decay)
+            else:
+                self.other[name] = parameter.detach().clone()
+
+    @torch.no_grad()
+    def swap(self, module: nn.Module) -> None:
+        """Exchange the average and the parameters; nothing happens before the first update."""
+        if not self.other:
+            return
+        for name, parameter in module.named_parameters():
+            mine = parameter.detach().clone()
+            parameter.copy_(self.other[name])
+            self.other[name] = mine
+        self.in_use = not self.in_use
+
+
+class NonFiniteLoss(UserError):
+    """The loss was NaN or infinite."""
+
+
+class CresModule(pl.LightningModule):
+    """Trains a reconstructor.
+
+    Args:
+        sampling_rate_hz: Sampling rate of the records; linked from the data.
+        targets: Names of the columns to regress; linked from the data.
+        views: What is made of a record, by name: TimeView, SpectrumView, AlignedSpectrum …
+        encoders: An encoder for each view, under the same name.
+        head: PointHead, GaussianHead, MixtureHead or QuantileHead.
+        loss: MSE, Huber, GaussianNLL, CRPS or Pinball, on standardised targets.
+        noise: Sources of noise of the nominal apparatus; empty for records that carry their own.
+        augmentations: Random changes of the training records only.
+        fusion: How features of several views are joined.
+        landmark: A line whose place is measured on the way, and mapped to a first guess of the targets.
+        optimiser: Learning rates and decay.
+        schedule: Shape of the learning rate over the training.
+        ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
+        calibration: How the stated uncertainties are scaled after training, on the validation split: coverage (68.27 %
+            of the truths within one standard deviation), likelihood, or none.
+        seed: Seed of the noise.
+
+    """
+
+    def __init__(
+        self,
+        sampling_rate_hz: float,
+        targets: tuple[str, ...],
+        views: dict[str, ViewFactory],
+        encoders: dict[str, EncoderFactory],
+        head: HeadFactory,
+        loss: Loss | None = None,
+        noise: list[NoiseFactory] | None = None,
+        augmentations: list[RandomTransform] | None = None,
+        fusion: Literal["gated", "concatenate"] = "gated",
+        landmark: LandmarkOptions | None = None,
+        optimiser: Optimiser = Optimiser(),
+        schedule: Schedule | None = None,
+        ema_decay: float = 0.0,
+        calibration: Calibration = "coverage",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= ema_decay < 1:
+            raise UserError(f"model.ema_decay is {ema_decay}, but must lie in [0, 1)")
+        self.reconstructor = build_reconstructor(sampling_rate_hz, targets, views, encoders, head, fusion, landmark)
+        self.loss = loss or GaussianNLL()
+        sources: list[NoiseFactory] = [WhiteNoise] if noise is None else noise
+        self.noise = RandomChain(source(sampling_rate_hz=sampling_rate_hz) for source in sources)
+        self.augmentations = RandomChain(augmentations or [])
+        self.optimiser, self.schedule = optimiser, schedule or Cosine()
+        self.ema_decay, self.calibration, self.seed = ema_decay, calibration, seed
+        self.targets = targets
+        self.noise_scale = 1.0
+        self.card: dict[str, Any] = {}
+        """What the checkpoint says about itself: the model's configuration, the data it was trained on, its ranges."""
+        self.average = Average()
+        self._validation: list[Collected] = []
+
+    # Forward -----------------------------------------------------------------------------------------------------
+
+    def forward(self, series: Series) -> PredictiveDistribution:
+        """Return the calibrated distribution in physical units of records that carry their noise."""
+        return self.reconstructor(series)
+
+    def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Tensor:
+        """Return the batch's records with noise; the training epochs' records are changed at random before."""
+        random = KeyedRandom(self.seed, epoch, batch["event_id"], batch["series"].device)
+        series: Tensor = batch["series"]
+        if epoch != FROZEN_EPOCH:
+            series = self.augmentations(series, random)
+        return _within_length(self.noise(series, random, scale), batch["lengths"])
+
+    def standardised_targets(self, batch: Batch, dtype: torch.dtype) -> Tensor:
+        """Return the true targets (batch, target), standardised."""
+        if "targets" not in batch:
+            raise UserError(
+                f"the data have no columns {', '.join(self.targets)}: they can be predicted, not trained on"
+            )
+        return self.reconstructor.target_scaler(batch["targets"]).to(dtype)
+
+    def objective(self, outcome: Outcome, batch: Batch) -> Tensor:
+        """Return the mean loss of a batch."""
+        truth = self.standardised_targets(batch, outcome.distribution.mean.dtype)
+        loss = self.loss(outcome.distribution, truth).mean()
+        if outcome.measured is None or self.reconstructor.landmark is None:
+            return loss
+        return loss + self.reconstructor.landmark.loss(outcome.measured, self.landmark_column(batch))
+
+    def landmark_column(self, batch: Batch) -> Tensor:
+        """Return the column (batch,) that the landmark follows. Raises UserError when the data lack it."""
+        assert self.reconstructor.landmark is not None
+        column = self.reconstructor.landmark.options.column
+        if column not in batch["observables"]:
+            raise UserError(
+                f"the data have no column {column!r}, which model.landmark follows"
+                f"{nearest(column, batch['observables'])}: name another one, or set model.landmark to null"
+            )
+        frequency_hz: Tensor = batch["observables"][column]
+        return frequency_hz
+
+    # Steps -------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of noisy records at the curriculum's noise scale."""
+        noisy = self.inject(batch, self.current_epoch, self.noise_scale)
+        loss = self.objective(self.reconstructor.standardised(noisy), batch)
+        self._refuse_non_finite(loss, batch, batch_idx)
+        size = len(batch["event_id"])
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
+        return loss
+
+    def _refuse_non_finite(self, loss: Tensor, batch: Batch, batch_idx: int) -> None:
+        if bool(torch.isfinite(loss)):
+            return
+        events = batch["event_id"].tolist()
+        bad = [event for event, row in zip(events, batch["series"], strict=True) if not bool(torch.isfinite(row).all())]
+        cause = (
+            f"the records of event_id {bad[:10]} hold values that are not finite: prepare the data again"
+            if bad
+            else "the records are finite, so the training diverged: lower model.optimiser.lr, or set "
+            "trainer.gradient_clip_val; the last good state is checkpoints/last.ckpt"
+        )
+        where = f"epoch {self.current_epoch}, batch {batch_idx} (event_id {events[:5]} …)"
+        raise NonFiniteLoss(f"the loss is {loss.item()} in {where}: {cause}")
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout from (seed, epoch, batch, rank), so that a resumed training draws the same."""
+        key = f"{self.seed}/{self.current_epoch}/{batch_idx}/{self.global_rank}"
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "little"))
+
+    def evaluate(self, batch: Batch, scale: float = 1.0) -> Outcome:
+        """Return the outcome for frozen noise at the nominal scale (times `scale`)."""
+        return self.reconstructor.standardised(self.inject(batch, FROZEN_EPOCH, scale))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect predictions and log the loss."""
+        outcome = self.evaluate(batch)
+        size = len(batch["event_id"])
+        self.log("val/loss", self.objective(outcome, batch), prog_bar=True, batch_size=size, sync_dist=True)
+        self._validation.append(collect(self.reconstructor.physical(outcome.distribution), batch))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log σ68 of every target in its unit, and the coverage of the stated intervals."""
+        collected, self._validation = Collected.gather(self._validation, self.trainer.world_size), []
+        self.last_validation = collected
+        self.log_dict(validation_metrics(collected, self.targets), prog_bar=True, rank_zero_only=False)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Return the predictions of a batch with frozen noise: nominal, unless a prediction chose another scale."""
+        started = time.perf_counter()
+        distribution = self.reconstructor.physical(self.evaluate(batch, self.noise_scale).distribution)
+        return {"collected": collect(distribution, batch, time.perf_counter() - started)}
+
+    # Average of the weights --------------------------------------------------------------------------------------
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step and move the average of the weights after it."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema_decay:
+            self.average.update(self.reconstructor, self.ema_decay)
+
+    def on_validation_start(self) -> None:
+        """Validate the average; `best.ckpt` is written while it is in place."""
+        self.average.swap(self.reconstructor)
+
+    def on_validation_end(self) -> None:
+        """Go on with the weights themselves."""
+        self.average.swap(self.reconstructor)
+
+    # Checkpoints -------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what makes a checkpoint stand alone, and the other one of weights and average."""
+        checkpoint[CARD] = {"format": 1, **self.card}
+        checkpoint[AVERAGE] = {"in_use": self.average.in_use, "other": dict(self.average.other)}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the weights and their average from a checkpoint to go on with the training."""
+        self.card = {name: value for name, value in checkpoint[CARD].items() if name != "format"}
+        stored = checkpoint[AVERAGE]
+        weights = checkpoint["state_dict"]
+        if stored["in_use"]:
+            averaged = {name: weights[f"reconstructor.{name}"] for name in stored["other"]}
+            weights |= {f"reconstructor.{name}": value for name, value in stored["other"].items()}
+            stored = {"in_use": False, "other": averaged}
+        self.average.other = dict(stored["other"])
+
+    # Optimisation ------------------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW with groups from the layers' types, and the schedule."""
+        settings = self.optimiser
+        groups = optimizer_groups(self.reconstructor, settings.lr, settings.weight_decay, settings.ssm_lr)
+        optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+        steps = int(self.trainer.estimated_stepping_batches)
+        batches = max(1, int(self.trainer.num_training_batches))
+        return {"optimizer": optimiser, "lr_scheduler": self.schedule.build(optimiser, steps, batches)}
+
+
+def evaluation_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Return the state to predict with: the average of the weights where there is one, else the weights."""
+    weights = dict(checkpoint["state_dict"])
+    average = checkpoint[AVERAGE]
+    if not average["in_use"]:
+        weights |= {f"reconstructor.{name}": value for name, value in average["other"].items()}
+    return weights
+
+
+def _within_length(series: Tensor, lengths: Tensor) -> Tensor:
+    """Return the records with zeros, not noise, beyond their length."""
+    if bool((lengths == series.shape[1]).all()):
+        return series
+    inside = torch.arange(series.shape[1], device=series.device) < lengths.unsqueeze(1)
+    return series * inside.unsqueeze(-1)

@@ -1,0 +1,98 @@
+"""From collected predictions to the predictions table, and whether a model fits the data that it is given."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+
+from cres import schema
+from cres.errors import UserError
+from cres.evaluation import PredictionTable
+from cres.provenance import sha256_of_file
+from cres.training.metrics import Collected
+from cres.training.module import CresModule
+
+OUTSIDE = "outside_range"
+"""Flag of electrons whose estimate lies outside the range of the training targets."""
+
+_MUST_AGREE = {"sampling_rate_hz": "sampling rate", "lo_frequency_hz": "local oscillator"}
+
+
+class PredictionWriter(pl.Callback):
+    """Collect the predictions of a test or predict run and write the table."""
+
+    def __init__(self, path: Path, checkpoint: Path) -> None:
+        self.path, self.checkpoint = path, checkpoint
+        self._parts: list[Collected] = []
+
+    def on_test_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any) -> None:
+        """Keep the predictions of a batch."""
+        self._parts.append(outputs["collected"])
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Write the table."""
+        assert isinstance(pl_module, CresModule)
+        collected = Collected.gather(self._parts, trainer.world_size)
+        if not trainer.is_global_zero:
+            return
+        table = prediction_table(collected, pl_module.card, sha256_of_file(self.checkpoint))
+        table.write(self.path)
+        outside = int(table.columns[OUTSIDE].sum())
+        print(f"{len(table)} electrons reconstructed, {outside} outside the trained range: {self.path}")
+
+
+def prediction_table(collected: Collected, card: Mapping[str, Any], checkpoint_hash: str) -> PredictionTable:
+    """Return the table of predictions (rows r, targets t); uncertainties only where the head states them."""
+    targets = tuple(card["model"]["targets"])
+    stated = bool(np.isfinite(collected.covariance).all())
+    return PredictionTable.from_estimates(
+        collected.event_id,
+        {name: collected.mean[:, i] for i, name in enumerate(targets)},
+        estimator=str(card.get("name", "network")),
+        std={name: collected.std[:, i] for i, name in enumerate(targets)} if stated else None,
+        covariance=collected.covariance if stated else None,
+        truth=None if collected.truth is None else {name: collected.truth[:, i] for i, name in enumerate(targets)},
+        observables=collected.observables | {OUTSIDE: outside_range(collected.mean, card)},
+        seconds_per_electron=collected.seconds / max(1, len(collected)),
+        checkpoint_hash=checkpoint_hash,
+        config=card["model"],
+    )
+
+
+def outside_range(mean: np.ndarray[Any, Any], card: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return which estimates (rows, target) lie outside the range of the training targets, (rows,)."""
+    ranges = card.get("ranges", {})
+    flagged = ~np.isfinite(mean).all(axis=1)
+    for i, name in enumerate(card["model"]["targets"]):
+        if name in ranges:
+            low, high = ranges[name]
+            flagged |= (mean[:, i] < low) | (mean[:, i] > high)
+    return flagged
+
+
+def check_data_fit(card: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Raise UserError when records differ from the training's in what the model relies on; warn for the length."""
+    trained = card.get("data", {})
+    for key, plain in _MUST_AGREE.items():
+        if key in trained and not np.isclose(trained[key], facts[key], rtol=1e-9):
+            raise UserError(
+                f"the records' {plain} is {facts[key]:.10g} Hz, but the model was trained at {trained[key]:.10g} Hz: "
+                "its estimates would be wrong; use a model trained for this read-out"
+            )
+    if "samples" in trained and trained["samples"] != facts["samples"]:
+        warnings.warn(
+            f"the records have {facts['samples']} samples, the model was trained on {trained['samples']}: "
+            "expect a bias and wrong uncertainties; crop the records (data.crop) or train at this length",
+            stacklevel=2,
+        )
+
+
+def described(column: str) -> str:
+    """Return a column's plain name with its unit: energy_eV → energy (eV)."""
+    known = schema.COLUMNS.get(column)
+    return f"{known.plain} ({known.unit})" if known else column

@@ -1,0 +1,160 @@
+"""From raw volts to a predictive distribution in physical units: views, encoder, head, and the fitted scalers.
+
+Everything that was fitted is a buffer, so that a checkpoint alone reconstructs electrons. Targets are named columns;
+nothing here knows what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from cres.errors import UserError, nearest
+from cres.models import Encoded, Encoder, Fusion, Head, PredictiveDistribution
+from cres.shapes import Series, Targets
+from cres.training.landmark import Landmark, LandmarkOptions, Measured
+from cres.transforms import RecordView, Standardise
+
+
+class ViewFactory(Protocol):
+    """Make a view for records of a sampling rate."""
+
+    def __call__(self, sampling_rate_hz: float) -> RecordView:
+        """Return the view."""
+        ...
+
+
+class EncoderFactory(Protocol):
+    """Make an encoder for a view's channels."""
+
+    def __call__(self, in_channels: int) -> Encoder:
+        """Return the encoder."""
+        ...
+
+
+class HeadFactory(Protocol):
+    """Make a head for the width of the features and the number of targets."""
+
+    def __call__(self, in_width: int, targets: int) -> Head:
+        """Return the head."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """What a forward pass gives: the distribution of the standardised targets, pooling weights, the landmark."""
+
+    distribution: PredictiveDistribution
+    encoded: dict[str, Encoded]
+    measured: Measured | None
+
+
+class Reconstructor(nn.Module):
+    """Volts (batch, time, channel) → distribution of the named targets in their own units.
+
+    Views of the noisy record go to their encoders; the views' scalars, standardised, join the features before the
+    head. Buffers: `target_scaler`, `scalar_scaler`, `temperature` (target,) that multiplies the standard deviations.
+    """
+
+    temperature: Tensor
+
+    def __init__(
+        self,
+        views: Mapping[str, RecordView],
+        encoders: Mapping[str, Encoder],
+        head: HeadFactory,
+        targets: tuple[str, ...],
+        fusion: Literal["gated", "concatenate"] = "gated",
+        landmark: LandmarkOptions | None = None,
+    ) -> None:
+        super().__init__()
+        _check_names(views, encoders)
+        self.targets = targets
+        self.views = nn.ModuleDict(views)
+        self.fusion = Fusion(encoders, "concatenate" if len(encoders) == 1 else fusion)
+        scalars = sum(view.scalar_count for view in views.values())
+        self.landmark = None if landmark is None else _landmark(landmark, views, encoders, scalars, len(targets))
+        width = self.fusion.output_width + scalars + (self.landmark.feature_width if self.landmark else 0)
+        self.head = head(in_width=width, targets=len(targets))
+        self.scalar_scaler = Standardise(scalars)
+        self.target_scaler = Standardise(len(targets))
+        self.register_buffer("temperature", torch.ones(len(targets), dtype=torch.float64))
+
+    def standardised(self, series: Series) -> Outcome:
+        """Return the distribution of the standardised targets, before calibration, with the pooling weights."""
+        views = {name: view(series) for name, view in self.views.items()}
+        encoded = {name: _encode(encoder, views[name].series) for name, encoder in self.fusion.encoders.items()}
+        scalars = self.scalar_scaler(torch.cat([view.scalars for view in views.values()], dim=-1))
+        features = [self.fusion.fuse([part.features for part in encoded.values()]), scalars]
+        if self.landmark is None:
+            return Outcome(self.head(_joined(features)), encoded, None)
+        name = self.landmark.options.view
+        measured = self.landmark(views[name], encoded[name], scalars)
+        return Outcome(self.head(_joined([*features, measured.features]), measured.anchor), encoded, measured)
+
+    def physical(self, distribution: PredictiveDistribution) -> PredictiveDistribution:
+        """Return a distribution of standardised targets, calibrated, in physical units (float64)."""
+        calibrated = distribution.affine(self.target_scaler.scale, self.target_scaler.shift)
+        return calibrated.temper(self.temperature)
+
+    def forward(self, series: Series) -> PredictiveDistribution:
+        """Return the calibrated distribution of the targets in their own units."""
+        return self.physical(self.standardised(series).distribution)
+
+    @torch.no_grad()
+    def scalars(self, series: Series) -> Targets:
+        """Return the views' scalars (batch, k) of noisy records, on which `scalar_scaler` is fitted."""
+        return torch.cat([view(series).scalars for view in self.views.values()], dim=-1)
+
+
+def _encode(encoder: nn.Module, series: Series) -> Encoded:
+    assert isinstance(encoder, Encoder)
+    return encoder.encode(series)
+
+
+def build_reconstructor(
+    sampling_rate_hz: float,
+    targets: tuple[str, ...],
+    views: Mapping[str, ViewFactory],
+    encoders: Mapping[str, EncoderFactory],
+    head: HeadFactory,
+    fusion: Literal["gated", "concatenate"] = "gated",
+    landmark: LandmarkOptions | None = None,
+) -> Reconstructor:
+    """Make views for the sampling rate, encoders for the views' channels, and a head for the targets."""
+    _check_names(views, encoders)
+    made = {name: view(sampling_rate_hz=sampling_rate_hz) for name, view in views.items()}
+    read = {name: encoders[name](in_channels=view.channels) for name, view in made.items()}
+    return Reconstructor(made, read, head, targets, fusion, landmark)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Concatenate features in the dtype of the first, leaving out those without columns."""
+    return torch.cat([part.to(parts[0].dtype) for part in parts if part.shape[-1]], dim=-1)
+
+
+def _landmark(
+    options: LandmarkOptions,
+    views: Mapping[str, RecordView],
+    encoders: Mapping[str, Encoder],
+    scalars: int,
+    targets: int,
+) -> Landmark:
+    if options.view not in views:
+        raise UserError(
+            f"model.landmark.view is {options.view!r}, but no view is called so{nearest(options.view, views)}"
+        )
+    return Landmark(options, views[options.view].channels, encoders[options.view].output_width, scalars, targets)
+
+
+def _check_names(views: Mapping[str, object], encoders: Mapping[str, object]) -> None:
+    if not views:
+        raise UserError("the model needs at least one view in model.views and an encoder of the same name")
+    for name in encoders:
+        if name not in views:
+            raise UserError(f"model.encoders has {name!r}, but no view is called so{nearest(name, views)}")
+    for name in views:
+        if name not in encoders:
+            raise UserError(f"model.views has {name!r}, but no encoder is called so{nearest(name, encoders)}")
