@@ -17,8 +17,8 @@ from cres.simulation.track import TABLE, TrackModel
 PARAMETERS = ("energy_ev", "pitch_angle_deg", "radius_m", "start_phase_rad", "axial_phase_rad", "amplitude")
 """Order of the columns of `parameters`."""
 
-JACOBIAN_BLOCK = 8
-"""Electrons whose derivatives are evaluated together: 0.8 MB an electron and a few times that in between."""
+CURVES_BLOCK = 64
+"""Electrons whose tables are differentiated together: enough to hide the cost of the calls."""
 
 
 class ForwardModel(nn.Module):
@@ -50,8 +50,14 @@ class ForwardModel(nn.Module):
         self, parameters: Float[Tensor, "batch 6"]
     ) -> tuple[Complex[Tensor, "batch samples"], Complex[Tensor, "batch 6 samples"]]:
         """Return the records and their derivatives by each of `PARAMETERS`, complex128 volts per unit."""
-        blocks = [self._jacobian(block) for block in parameters.double().split(JACOBIAN_BLOCK)]
-        return torch.cat([series for series, _ in blocks]), torch.cat([slopes for _, slopes in blocks])
+        parameters = parameters.double()
+        samples = len(self.time_s)
+        series = torch.empty(len(parameters), samples, dtype=torch.complex128, device=parameters.device)
+        derivatives = torch.empty(len(parameters), 6, samples, dtype=torch.complex128, device=parameters.device)
+        for begin in range(0, len(parameters), CURVES_BLOCK):
+            block = slice(begin, begin + CURVES_BLOCK)
+            self._jacobian(parameters[block], series[block], derivatives[block])
+        return series, derivatives
 
     def _curves(
         self, energy_ev: Tensor, pitch_angle_deg: Tensor, radius_m: Tensor, axial_phase: Tensor
@@ -86,39 +92,48 @@ class ForwardModel(nn.Module):
     def _interpolate(self, cubics: Tensor, place: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
         """Evaluate tables side by side: cubics (batch, table, 4, tables) → (batch, samples, tables).
 
-        The second result is the derivative of the first table by axial phase, (batch, samples).
+        The second result are the derivatives by axial phase.
         """
         batch = torch.arange(len(place), device=place.device)[:, None]
         constant, linear, square, cube = cubics[batch, place].unbind(2)
         u = part[..., None]
         value = ((cube * u + square) * u + linear) * u + constant
-        slope = (3 * cube[..., 0] * part + 2 * square[..., 0]) * part + linear[..., 0]
-        return value, slope * self._intervals_per_rad
+        return value, ((3 * cube * u + 2 * square) * u + linear) * self._intervals_per_rad
 
-    def _jacobian(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+    def _jacobian(self, parameters: Tensor, series: Tensor, derivatives: Tensor) -> None:
+        """Fill the records (batch, samples) and their derivatives (batch, 6, samples)."""
         energy, pitch, radius, start_phase, axial_phase, amplitude = parameters.unbind(1)
-        inputs = (energy, pitch, radius, axial_phase)
-        # one tangent each for energy, pitch angle, radius and axial phase
-        tangents = tuple(
-            torch.eye(4, dtype=torch.float64, device=energy.device)[i][:, None].expand(4, len(energy)) for i in range(4)
-        )
-        (phase, axial, envelope, slope), changes = _push(self._curves, inputs, tangents)
-        phase_by, axial_by, envelope_by, slope_by = changes
-
-        angle = self._polynomial(phase) + start_phase[:, None]
-        place, part = self._place(self._polynomial(axial))
+        # one direction each for energy, pitch angle, radius and axial phase
+        identity = torch.eye(4, dtype=torch.float64, device=energy.device)
+        directions = tuple(identity[i][:, None].expand(4, len(energy)) for i in range(4))
+        curves, changes = _push(self._curves, (energy, pitch, radius, axial_phase), directions)
+        phase, axial = curves[0] + 0.0, curves[1]
+        phase[:, 0] += start_phase
         # the tables of the envelope and of its changes with the first three; the axial phase moves no table
-        tables = torch.cat([envelope[None], envelope_by[:3]]), torch.cat([slope[None], slope_by[:3]])
-        value, along = self._interpolate(self._cubics(*tables).permute(1, 2, 3, 0), place, part)
+        tables = [torch.cat([table[None], change[:3]]) for table, change in zip(curves[2:], changes[2:], strict=True)]
+        cubics = torch.view_as_real(self._cubics(*tables)).permute(1, 2, 3, 0, 4).flatten(3).contiguous()
+        for i in range(len(parameters)):
+            row = slice(i, i + 1)
+            turned = torch.polar(torch.ones_like(self.time_s), self._polynomial(phase[i]))
+            inner = self._inner(axial[row], changes[0][:, i], changes[1][:, i], cubics[row])
+            torch.mul(inner, turned * amplitude[i], out=derivatives[i])
+            torch.mul(inner[5], turned, out=derivatives[i, 5])
+            torch.mul(derivatives[i, 5], amplitude[i], out=series[i])
 
-        carrier = torch.polar(amplitude[:, None].expand_as(angle), angle)
-        series = carrier * value[..., 0]
-        along = carrier * along
-        by_curves = 1j * self._polynomial(phase_by) * series + self._polynomial(axial_by) * along
-        by_curves[:3] += (carrier[..., None] * value[..., 1:]).permute(2, 0, 1)
-        by_amplitude = torch.polar(torch.ones_like(angle), angle) * value[..., 0]
-        derivatives = [by_curves[0], by_curves[1], by_curves[2], 1j * series, by_curves[3], by_amplitude]
-        return series, torch.stack(derivatives, 1)
+    def _inner(self, axial: Tensor, phase_by: Tensor, axial_by: Tensor, cubics: Tensor) -> Tensor:
+        """Return d/dp of e^{iΦ}h(Ψ) over e^{iΦ}: i Φ_p h + Ψ_p h' + h_p, (6, samples) complex; the last is h itself.
+
+        In real numbers: torch multiplies complex by real numbers as if both were complex.
+        """
+        value, slope = self._interpolate(cubics, *self._place(self._polynomial(axial)))
+        pairs = value[0].T.unflatten(0, (4, 2)).contiguous()  # h, h by energy, pitch angle, radius; real, imaginary
+        along = slope[0, :, :2].T
+        envelope = pairs[0]
+        quarter_turned = torch.stack([-envelope[1], envelope[0]])
+        inner = self._polynomial(phase_by)[:, None] * quarter_turned + self._polynomial(axial_by)[:, None] * along
+        inner[:3] += pairs[1:]
+        ordered = torch.cat([inner[:3], quarter_turned[None], inner[3:], envelope[None]])
+        return torch.complex(ordered[:, 0], ordered[:, 1])
 
 
 def _push(
