@@ -48,8 +48,8 @@ _AXES = {
     "avg_carrier_frequency_hz": Axis(1e-9, "GHz"),
     "start_carrier_frequency_hz": Axis(1e-9, "GHz"),
     "track_length_s": Axis(1e6, "µs"),
-    "sideband_snr": Axis(1, "", logarithmic=True),
-    "signal_snr": Axis(1, "", logarithmic=True),
+    "sideband_snr": Axis(1.0, "", logarithmic=True),
+    "signal_snr": Axis(1.0, "", logarithmic=True),
 }
 
 
