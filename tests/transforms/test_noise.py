@@ -8,7 +8,15 @@ import torch
 from scipy import stats
 
 from cres.errors import UserError
-from cres.transforms import KeyedRandom, RandomChain, RandomPhase, WhiteNoise, channel_std_volt
+from cres.transforms import (
+    BandSelect,
+    KeyedRandom,
+    RandomChain,
+    RandomPhase,
+    ThermalNoise,
+    WhiteNoise,
+    channel_std_volt,
+)
 
 RATE_HZ = 403e6
 
@@ -37,6 +45,30 @@ def test_white_noise_has_the_stated_density(factor, accepted):
 def test_nominal_noise_is_47_millivolt():
     # physics.md of the design: 2.2e-13 W/Hz, 50 Ω, 403 MHz: 0.0471 V a channel
     assert channel_std_volt(2.2e-13, RATE_HZ) == pytest.approx(0.0471, abs=5e-5)
+
+
+@pytest.mark.parametrize(("temperature_k", "accepted"), [(5.0, True), (5.1, False)])
+def test_thermal_noise_is_kt_times_gain(temperature_k, accepted):
+    noise = ThermalNoise(RATE_HZ, temperature_k, gain=3e9)(torch.zeros(32, 8192, 2), source(32))
+    # CODATA 2022: k = 1.380649e-23 J/K
+    assert density_is_as_stated(noise, 1.380649e-23 * 5.0 * 3e9) is accepted
+
+
+def test_thermal_noise_holds_the_quantum_limit():
+    """At 0 K nearly: hf/2k = 0.6216 K at 25.905 GHz."""
+    noise = ThermalNoise(RATE_HZ, 1e-3, gain=3e9, frequency_hz=25.905e9)(torch.zeros(32, 8192, 2), source(32))
+    assert density_is_as_stated(noise, 1.380649e-23 * 0.62163 * 3e9)
+
+
+@pytest.mark.parametrize(("factor", "accepted"), [(1.0, True), (1.02, False)])
+def test_noise_of_a_selected_band_is_that_of_the_whole_record(factor, accepted):
+    """Noise then band, and band then noise with the original sampling rate, have one density."""
+    select, white = BandSelect(RATE_HZ, (-80e6, -45e6)), WhiteNoise(RATE_HZ, 2.2e-13 * factor)
+    after = white(select(torch.zeros(384, 8192, 2)), source(384))
+    before = select(white(torch.zeros(64, 8192, 2), source(64)))
+    assert after.shape[1] == before.shape[1]
+    assert density_is_as_stated(after, 2.2e-13) is accepted
+    assert float(before.square().mean() / after.square().mean()) == pytest.approx(1.0, abs=0.02)
 
 
 def test_white_noise_is_white_and_iq_are_independent():

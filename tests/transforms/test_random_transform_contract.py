@@ -15,6 +15,7 @@ from cres.transforms import (
     RandomChain,
     RandomPhase,
     SpuriousTones,
+    ThermalNoise,
     WhiteNoise,
 )
 
@@ -23,6 +24,7 @@ TRANSFORMS = {
     "white": lambda: WhiteNoise(RATE_HZ),
     "coloured": lambda: ColouredNoise(RATE_HZ, [(-200e6, 1e-13), (0.0, 3e-13), (200e6, 2e-13)]),
     "cavity": lambda: CavityNoise(RATE_HZ, 25.9702e9, gain=3e9, quantum=True),
+    "thermal": lambda: ThermalNoise(RATE_HZ, 5.0, gain=3e9, frequency_hz=25.9e9),
     "phase": RandomPhase,
     "phase noise": lambda: PhaseNoise(RATE_HZ, [(1e4, -70.0), (1e6, -90.0), (1e8, -110.0)]),
     "phase walk": lambda: PhaseWalk(RATE_HZ, 1e4),

@@ -61,6 +61,35 @@ def test_q_transform_equals_the_explicit_sum(band_hz, q, times):
             np.testing.assert_allclose(out[event, :, :, port], expected, atol=1e-10)
 
 
+# every eighth of 64 tiles at 64 and at 100 Hz, over the mean of all
+GWPY_ENERGY = (
+    (0.3262396216, 1.445509187, 4.432076033, 0.6878561621, 0.01799760253, 0.04607968953, 0.04927647929, 0.05852719914),
+    (
+        0.8809703154,
+        7.885366062e-07,
+        7.555902619e-07,
+        6.986838824e-06,
+        0.0002149533,
+        0.02055470398,
+        1.103345194,
+        4.9054808,
+    ),
+)
+
+
+def test_q_transform_equals_gwpy():
+    """Energies by gwpy 4.1.0 (QTile(q=20, f, 1 s, 512 Hz).transform, norm=False).
+
+    gwpy reads one FFT bin above the tile; the spectrum that it got was moved along by one bin.
+    """
+    n = np.arange(512)
+    analytic = signal.hilbert(np.cos(2 * np.pi * (0.1 * n + 1e-4 * n**2)) + 0.3 * np.sin(0.7 * n))
+    series = torch.from_numpy(np.stack([analytic.real, analytic.imag], -1))[None]
+    energy = QTransform(512.0, (64.0, 100.0), q=20.0, frequencies=2, times=64)(series).abs().square()[0, :, :, 0]
+    energy = (energy / energy.mean(dim=0)).numpy()
+    np.testing.assert_allclose(energy[::8].T, GWPY_ENERGY, rtol=1e-6)
+
+
 def test_q_transform_frequencies_are_logarithmic():
     frequency = QTransform(RATE_HZ, BAND_HZ, frequencies=9).frequency_hz.numpy()
     np.testing.assert_allclose(frequency, -np.geomspace(80e6, 45e6, 9), rtol=1e-12)

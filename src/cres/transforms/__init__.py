@@ -9,6 +9,7 @@ from cres.transforms.noise import (
     RandomChain,
     RandomPhase,
     RandomTransform,
+    ThermalNoise,
     WhiteNoise,
     channel_std_volt,
 )
@@ -61,6 +62,7 @@ __all__ = [
     "SpectrumView",
     "SpuriousTones",
     "Standardise",
+    "ThermalNoise",
     "TimeView",
     "View",
     "WhiteNoise",

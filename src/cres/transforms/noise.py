@@ -18,6 +18,7 @@ from cres.errors import UserError
 from cres.shapes import Series
 from cres.transforms.random import KeyedRandom
 from cres.transforms.spectrum import from_complex, to_complex
+from cres.transforms.temperature import thermal_density_w_per_hz
 
 NOMINAL_DENSITY_W_PER_HZ = 2.2e-13
 RESISTANCE_OHM = 50.0
@@ -53,8 +54,9 @@ def rotate(series: Series, phase_rad: Tensor, gain: float | Tensor = 1.0) -> Ser
 class WhiteNoise(RandomTransform):
     """Add white Gaussian noise to every channel, σ² = R/2 · S · scale · f_s.
 
-    S (`density_w_per_hz`) is the one-sided spectral density of the complex record's power |I + iQ|²/R, so that
-    ⟨|n|²⟩/R = S f_s. A noise temperature T is S = kT (times the gain).
+    S (`density_w_per_hz`) is the spectral density of the complex record's power |I + iQ|²/R: ⟨|n|²⟩/R = S f_s. On a
+    record that `BandSelect` has cut down it means the same with the *original* sampling rate: that transform keeps the
+    standard deviation of white noise, so fewer numbers make the same noise.
     """
 
     def __init__(
@@ -73,6 +75,29 @@ class WhiteNoise(RandomTransform):
         std = self.std_volt * per_event(scale, series).sqrt()
         noise = random.normal(*series.shape[1:], stream="white noise").mul_(std)
         return noise.to(series.dtype).add_(series)
+
+
+class ThermalNoise(RandomTransform):
+    """Add white noise of a system temperature, S = k T · gain (power gain): `WhiteNoise` of that density.
+
+    With `frequency_hz` (before mixing), T is T_eff = (hf/k)(½ + 1/(e^{hf/kT} − 1)), which holds the quantum limit.
+    """
+
+    def __init__(
+        self,
+        sampling_rate_hz: float,
+        temperature_k: float,
+        gain: float = 1.0,
+        frequency_hz: float | None = None,
+        resistance_ohm: float = RESISTANCE_OHM,
+    ) -> None:
+        super().__init__()
+        density = float(thermal_density_w_per_hz(temperature_k, gain, frequency_hz))
+        self.white = WhiteNoise(sampling_rate_hz, density, resistance_ohm)
+
+    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+        """Return series + noise in the dtype of the series."""
+        return self.white(series, random, scale)
 
 
 class RandomPhase(RandomTransform):
