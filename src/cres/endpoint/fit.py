@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from iminuit import Minuit
@@ -19,6 +19,7 @@ SCAN_STEPS = 24
 BACKGROUND_STARTS = (0.003, 0.05)
 
 
+@runtime_checkable
 class Likelihood(Protocol):
     """What can be fitted: the unbinned and the binned likelihood."""
 

@@ -149,7 +149,7 @@ class EndpointLikelihood:
 
     def penalty(self, values: Values) -> float:
         """Return the constraints' part of −ln L."""
-        return sum(constraint.penalty(values[name]) for name, constraint in self.constraints.items())
+        return float(sum(constraint.penalty(values[name]) for name, constraint in self.constraints.items()))
 
     def signal_density(self, values: Values) -> tuple[Array, float]:
         """Return (electron,) signal densities and their integral over the window, in the same arbitrary units."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from matplotlib.figure import Figure
 
 from cres.endpoint import plots
 from cres.endpoint.analysis import Analysis
+from cres.evaluation.illustrations import Illustration, Panel, Section
 from cres.evaluation.table import PredictionTable, atomic_path
 
 
@@ -62,6 +64,37 @@ def figures(analysis: Analysis, calibration: PredictionTable) -> dict[str, Figur
     if analysis.shifts:
         drawn["systematic_shifts"] = plots.shifts_figure(analysis.shifts)
     return drawn
+
+
+CAPTIONS = {
+    "spectrum": (
+        "Spectrum and fit",
+        "Reconstructed energies of the tritium electrons, corrected for the estimator's regression to its training "
+        "window, with the spectrum of the unbinned fit. Below: residuals in standard deviations.",
+    ),
+    "kurie": ("Kurie plot", "A straight line down to the endpoint, rounded by the resolution near it."),
+    "regression_to_the_prior": (
+        "Regression to the prior",
+        "A network trained on a flat window pulls electrons that it cannot measure to the window's middle. The pull is "
+        "measured on electrons of known energy against their stated uncertainty, and removed.",
+    ),
+    "pulls_and_efficiency": (
+        "Resolution and efficiency",
+        "How far the stated uncertainties are true, and which part of the electrons passes the quality cut.",
+    ),
+    "profile": ("Profile likelihood", "Its width at 1 is the 68 % interval of the endpoint."),
+    "systematic_shifts": ("Systematic shifts", "The fitted endpoint's change when one assumption at a time moves."),
+}
+
+
+def section(analysis: Analysis, calibration: PredictionTable) -> Section:
+    """Return the analysis as a part of the evaluation report."""
+    rows = "".join(f"<li>{escape(line)}</li>" for line in summary_lines(analysis))
+    pictures = tuple(
+        Illustration(*CAPTIONS[name], (Panel(f"endpoint-{name}", figure, CAPTIONS[name][0]),))
+        for name, figure in figures(analysis, calibration).items()
+    )
+    return Section("The tritium endpoint", f"<ul>{rows}</ul>", pictures)
 
 
 def write_json(content: dict[str, Any], path: Path) -> Path:
