@@ -8,7 +8,18 @@ import h5py
 import numpy as np
 import pytest
 
+from cres.training.cli import QUIET
+
 SAMPLES = 512
+HERE = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The command line leaves these warnings out; here they would be errors."""
+    for item in items:
+        if HERE in item.path.parents:
+            for text in QUIET:
+                item.add_marker(pytest.mark.filterwarnings(f"ignore:{text}"))
 
 
 def write_records(path: Path, count: int = 192, labelled: bool = True, seed: int = 0, **attributes: float) -> Path:
@@ -37,3 +48,34 @@ def write_records(path: Path, count: int = 192, labelled: bool = True, seed: int
 @pytest.fixture(scope="session")
 def records(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_records(tmp_path_factory.mktemp("data") / "records.hdf5")
+
+
+TINY = """
+seed_everything: 3
+trainer:
+  max_epochs: 3
+  accelerator: cpu
+  enable_progress_bar: false
+  log_every_n_steps: 1
+data:
+  batch_size: 32
+model:
+  views:
+    spectrum: {class_path: cres.transforms.SpectrumView, init_args: {band_hz: [-70.0e+6, -50.0e+6]}}
+  encoders:
+    spectrum: {class_path: cres.models.S4DEncoder, init_args: {width: 6, state: 4, depth: 1, dropout: 0.2}}
+  head: {class_path: cres.models.GaussianHead, init_args: {hidden_width: 8}}
+  augmentations: [{class_path: cres.transforms.RandomPhase}]
+  schedule: {class_path: cres.training.schedules.Plateau, init_args: {patience: 0, threshold: 0.5}}
+  ema_decay: 0.9
+curriculum: {shape: linear, start: 0.1}
+checkpoint: {every_minutes: 0.0}
+"""
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration that trains in a second or two."""
+    path = tmp_path_factory.mktemp("configs") / "tiny.yaml"
+    path.write_text(TINY)
+    return path

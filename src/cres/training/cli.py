@@ -20,7 +20,7 @@ import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import EarlyStopping
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cres.data.module import CresDataModule
 from cres.errors import UserError, nearest
@@ -60,6 +60,13 @@ OVERVIEW = "\n".join(
     ]
 )
 
+QUIET = (
+    ".*does not have many workers.*",
+    ".*smaller than the logging interval.*",
+    ".*is deprecated, use `isinstance\\(treespec.*",
+)
+"""Warnings of the libraries that a user cannot act on."""
+
 OUT_OF_MEMORY = (
     "out of memory: lower data.batch_size and raise trainer.accumulate_grad_batches by the same factor (the same "
     "training in smaller pieces), or set trainer.precision=bf16-mixed, or narrow the encoder"
@@ -84,8 +91,7 @@ class CresCLI(LightningCLI):
         super().__init__(
             CresModule,
             CresDataModule,
-            save_config_callback=SaveConfigCallback if command == "fit" else None,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=None,
             trainer_defaults=TRAINER_DEFAULTS,
             seed_everything_default=0,
             parser_kwargs={
@@ -221,8 +227,16 @@ class CresCLI(LightningCLI):
             print(
                 f"{self.run_folder} holds an earlier training: it is replaced (--resume would go on)", file=sys.stderr
             )
+        if self.trainer.is_global_zero:
+            self._save_config()
         self.model.card = model_card(self.parser, self.config, self.datamodule, self.run_folder.name)
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start)
+
+    def _save_config(self) -> None:
+        config = self.config.clone()
+        config.resume = False
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        (self.run_folder / "config.yaml").write_text(self.parser.dump(config, format="yaml"))
 
     def _validate(self) -> None:
         for results in self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False):
@@ -303,5 +317,5 @@ def _named_run(arguments: list[str]) -> Path | None:
 def _quiet() -> None:
     """Leave out what the libraries say and a user cannot act on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for text in (".*does not have many workers.*", ".*smaller than the logging interval.*", ".*Checkpoint directory.*"):
+    for text in QUIET:
         warnings.filterwarnings("ignore", message=text)

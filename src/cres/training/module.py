@@ -10,7 +10,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import lightning.pytorch as pl
 import torch
@@ -32,6 +32,7 @@ CARD = "cres"
 AVERAGE = "average"
 
 
+@runtime_checkable
 class NoiseFactory(Protocol):
     """Make a source of noise for records of a sampling rate."""
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
+from numpy.typing import NDArray
 
 from cres import schema
 from cres.errors import UserError
@@ -64,7 +65,7 @@ def prediction_table(collected: Collected, card: Mapping[str, Any], checkpoint_h
     )
 
 
-def outside_range(mean: np.ndarray[Any, Any], card: Mapping[str, Any]) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def outside_range(mean: NDArray[Any], card: Mapping[str, Any]) -> NDArray[np.bool_]:
     """Return which estimates (rows, target) lie outside the range of the training targets, (rows,)."""
     ranges = card.get("ranges", {})
     flagged = ~np.isfinite(mean).all(axis=1)

@@ -7,7 +7,7 @@ nothing here knows what they mean.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from cres.training.landmark import Landmark, LandmarkOptions, Measured
 from cres.transforms import RecordView, Standardise
 
 
+@runtime_checkable
 class ViewFactory(Protocol):
     """Make a view for records of a sampling rate."""
 
@@ -27,6 +28,7 @@ class ViewFactory(Protocol):
         ...
 
 
+@runtime_checkable
 class EncoderFactory(Protocol):
     """Make an encoder for a view's channels."""
 
@@ -35,6 +37,7 @@ class EncoderFactory(Protocol):
         ...
 
 
+@runtime_checkable
 class HeadFactory(Protocol):
     """Make a head for the width of the features and the number of targets."""
 

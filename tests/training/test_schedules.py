@@ -1,0 +1,113 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cres.errors import UserError
+from cres.training.curriculum import Curriculum, curve
+from cres.training.schedules import Constant, Cosine, Exponential, OneCycle, Plateau
+
+STEPS = 200
+
+
+def rates(schedule, steps=STEPS, per_epoch=10):
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    described = schedule.build(optimiser, steps, per_epoch)
+    scheduler, seen = described["scheduler"], []
+    for step in range(steps):
+        seen.append(optimiser.param_groups[0]["lr"])
+        optimiser.step()
+        due = described["interval"] == "step" or (step + 1) % per_epoch == 0
+        if due:
+            scheduler.step()
+    return seen
+
+
+def test_cosine_warms_up_and_ends_at_its_floor():
+    seen = rates(Cosine(warmup=0.1, floor=0.05))
+    assert seen[0] < 0.1
+    assert max(seen) == pytest.approx(1.0, abs=1e-2)
+    assert seen[-1] == pytest.approx(0.05, abs=1e-3)
+
+
+def test_one_cycle_rises_then_falls():
+    seen = rates(OneCycle(rise=0.3, start=0.04, end=1e-4))
+    top = seen.index(max(seen))
+    assert seen[0] == pytest.approx(0.04)
+    assert abs(top - 0.3 * STEPS) <= 1
+    assert all(a <= b for a, b in zip(seen[:top], seen[1 : top + 1], strict=True))
+    assert seen[-1] < 2e-3
+
+
+def test_exponential_decays_once_an_epoch():
+    seen = rates(Exponential(0.5), steps=30, per_epoch=10)
+    assert seen[9] == 1.0
+    assert seen[10] == 0.5
+    assert seen[29] == 0.25
+
+
+def test_constant_stays():
+    assert set(rates(Constant())) == {1.0}
+
+
+def test_plateau_falls_only_without_improvement():
+    optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
+    scheduler = Plateau(factor=0.5, patience=1).build(optimiser, 100, 10)["scheduler"]
+    for loss in (3.0, 2.0, 1.0):
+        scheduler.step(loss)
+    assert optimiser.param_groups[0]["lr"] == 1.0
+    for loss in (1.0, 1.0):
+        scheduler.step(loss)
+    assert optimiser.param_groups[0]["lr"] == 0.5
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: Plateau(factor=2.0), lambda: Cosine(warmup=1.0), lambda: OneCycle(rise=0.0), lambda: Exponential(0.0)]
+)
+def test_senseless_schedules_are_refused(make):
+    with pytest.raises(UserError):
+        make()
+
+
+@given(
+    shape=st.sampled_from(["linear", "root", "quadratic", "cosine", "step"]),
+    over=st.floats(0.05, 1.0),
+    total=st.integers(1, 5000),
+)
+def test_curriculum_starts_ends_and_never_turns_back(shape, over, total):
+    curriculum = Curriculum(shape, start=0.1, end=1.0, over=over)
+    values = [curriculum.value(step, total, total / 10) for step in range(0, total + 1, max(1, total // 50))]
+    assert all(a <= b + 1e-12 for a, b in zip(values, values[1:], strict=False))
+    assert curriculum.value(0, total, total / 10) == pytest.approx(0.1)
+    assert curriculum.value(math.ceil(over * total), total, total / 10) == 1.0
+    assert curriculum.value(total, total, total / 10) == 1.0
+
+
+@pytest.mark.parametrize(("shape", "middle"), [("linear", 0.5), ("root", 0.5**0.5), ("quadratic", 0.25), ("cosine", 0.5)])
+def test_shapes_in_the_middle(shape, middle):
+    assert curve(shape, 0.5) == pytest.approx(middle)
+
+
+def test_no_curriculum_is_nominal_from_the_first_step():
+    assert Curriculum("none", start=0.1).value(0, 100, 10.0) == 1.0
+
+
+def test_curriculum_in_epochs():
+    curriculum = Curriculum("linear", start=0.0, epochs=2.0)
+    assert curriculum.value(10, 1000, 10.0) == pytest.approx(0.5)
+    assert curriculum.value(20, 1000, 10.0) == 1.0
+
+
+def test_competence_advances_when_validation_stops_improving_and_is_restored():
+    curriculum = Curriculum("competence", start=0.0, steps=4, patience=2, over=1.0)
+    for loss in (3.0, 2.0, 1.0, 1.0):
+        curriculum.observe(loss)
+    assert curriculum.value(1, 100, 10.0) == 0.0
+    curriculum.observe(1.0)
+    assert curriculum.value(1, 100, 10.0) == 0.25
+    again = Curriculum("competence", start=0.0, steps=4, patience=2, over=1.0)
+    again.load_state_dict(curriculum.state_dict())
+    assert again.value(1, 100, 10.0) == 0.25
+    assert again.value(100, 100, 10.0) == 1.0
