@@ -164,3 +164,8 @@ def test_gradients_are_exact(name):
 def test_impossible_settings_are_refused(call, message):
     with pytest.raises(UserError, match=message):
         call()
+
+
+def test_casting_the_module_changes_nothing():
+    series = records()
+    torch.testing.assert_close(Decimate(4).to(torch.bfloat16)(series), Decimate(4)(series), rtol=0, atol=0)

@@ -106,3 +106,25 @@ def test_scale_zero_is_the_clean_record_and_scale_is_per_electron(name):
 def test_module_travels_through_a_checkpoint(name):
     state = TRANSFORMS[name]().state_dict()
     TRANSFORMS[name]().load_state_dict(state)
+
+
+ADDITIVE = ("white", "thermal", "coloured", "cavity")
+
+
+@pytest.mark.parametrize("first", ADDITIVE)
+@pytest.mark.parametrize("second", ADDITIVE)
+def test_noises_of_one_chain_are_independent(first, second):
+    zero = torch.zeros(4, 2048, 2)
+    one = TRANSFORMS[first]()(zero, source(range(4)))
+    both = RandomChain([TRANSFORMS[first](), TRANSFORMS[second]()])(zero, source(range(4)))
+    pair = torch.stack((one.flatten(), (both - one).flatten())).double()
+    # coloured noise has fewer independent numbers than samples
+    assert abs(float(torch.corrcoef(pair)[0, 1])) < 6 / (zero.numel() / 2) ** 0.5
+
+
+@every_transform
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_casting_the_module_changes_nothing(name, dtype):
+    series = records()
+    cast = TRANSFORMS[name]().to(dtype)
+    torch.testing.assert_close(cast(series, source(range(5))), TRANSFORMS[name]()(series, source(range(5))))

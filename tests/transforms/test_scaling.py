@@ -1,5 +1,6 @@
 """Standardise: fitted state in the checkpoint, exact for 25.9 GHz, refuses to run unfitted."""
 
+import copy
 import io
 
 import numpy as np
@@ -65,3 +66,20 @@ def test_unfitted_refuses_and_says_how():
 def test_bad_rows_are_refused(values):
     with pytest.raises(UserError, match="finite"):
         Standardise(2).fit(values)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_a_cast_model_keeps_the_digits_of_its_scalers(dtype):
+    """18 612.34 eV and 25.905 GHz survive model.to(bfloat16); loading and copying afterwards work, too."""
+    values = torch.tensor([[18612.34, 25.905e9], [18500.1, 25.900e9]], dtype=torch.float64)
+    model = torch.nn.Sequential(Standardise(2), torch.nn.Linear(2, 2))
+    model[0].fit(values)
+    expected = model[0](values)
+    model.to(dtype)
+    assert model[1].weight.dtype == dtype
+    assert model[0].shift.dtype == torch.float64
+    torch.testing.assert_close(model[0](values), expected, rtol=0, atol=0)
+    torch.testing.assert_close(copy.deepcopy(model)[0].inverse(expected), values)
+    fresh = torch.nn.Sequential(Standardise(2), torch.nn.Linear(2, 2)).to(dtype)
+    fresh.load_state_dict(model.state_dict())
+    torch.testing.assert_close(fresh[0](values), expected, rtol=0, atol=0)

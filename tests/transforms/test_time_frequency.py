@@ -181,3 +181,11 @@ def test_gradients_are_exact(transform):
 def test_impossible_settings_are_refused(call, message):
     with pytest.raises(UserError, match=message):
         call()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_casting_the_module_changes_nothing(dtype):
+    series = records().float()
+    transform = QTransform(RATE_HZ, BAND_HZ)
+    expected = transform(series)
+    torch.testing.assert_close(transform.to(dtype)(series), expected, rtol=0, atol=0)

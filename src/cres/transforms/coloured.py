@@ -78,7 +78,7 @@ class ShapedNoise(RandomTransform):
         samples = series.shape[1]
         frequency = torch.fft.fftfreq(samples, 1 / self.sampling_rate_hz, dtype=torch.float64, device=series.device)
         power = self.resistance_ohm / 2 * self.sampling_rate_hz * self.density_w_per_hz(frequency)
-        normal = random.normal(samples, series.shape[2] // 2, 2, stream="shaped noise")
+        normal = random.normal(samples, series.shape[2] // 2, 2, stream=type(self).__name__)
         with torch.autocast(series.device.type, enabled=False):
             coefficients = torch.view_as_complex(normal).mul_(power.sqrt().float()[:, None])
             noise = torch.view_as_real(torch.fft.ifft(coefficients, dim=1, norm="ortho")).flatten(-2)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.shapes import Series
+from cres.transforms.buffers import ExactBuffers
 from cres.transforms.noise import rotate
 from cres.transforms.spectrum import (
     at_least_float32,
@@ -67,7 +68,7 @@ class FrequencyShift(nn.Module):
         return rotate(series, 2 * math.pi * torch.remainder(self.cycles_per_sample * n, 1.0)[None, :, None])
 
 
-class Decimate(nn.Module):
+class Decimate(ExactBuffers):
     """Low-pass and keep every `factor`-th sample: y_m = Σ_j h_j s_{mD−j}, zero phase, zeros outside the record.
 
     h is a Kaiser-windowed (β = 5) sinc of cut-off f_s/2D and 20 D + 1 taps with Σh = 1: the same as

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.shapes import Series
+from cres.transforms.buffers import ExactBuffers
 from cres.transforms.random import KeyedRandom
 from cres.transforms.spectrum import from_complex, to_complex
 from cres.transforms.temperature import thermal_density_w_per_hz
@@ -24,7 +25,7 @@ NOMINAL_DENSITY_W_PER_HZ = 2.2e-13
 RESISTANCE_OHM = 50.0
 
 
-class RandomTransform(nn.Module, ABC):
+class RandomTransform(ExactBuffers, ABC):
     """A random change of a batch of records; the same event, seed and epoch get the same change."""
 
     @abstractmethod
@@ -97,7 +98,7 @@ class ThermalNoise(RandomTransform):
 
     def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
         """Return series + noise in the dtype of the series."""
-        return self.white(series, random, scale)
+        return self.white(series, random.scoped("thermal"), scale)
 
 
 class RandomPhase(RandomTransform):

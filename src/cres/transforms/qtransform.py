@@ -6,16 +6,17 @@ import math
 
 import torch
 from jaxtyping import Complex, Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from cres.errors import UserError
 from cres.shapes import Series
+from cres.transforms.buffers import ExactBuffers
 from cres.transforms.spectrum import fourier
 
 TimeFrequency = Complex[Tensor, "batch tile bin port"]
 
 
-class QTransform(nn.Module):
+class QTransform(ExactBuffers):
     """Constant-Q transform with bisquare windows, batched and differentiable.
 
     Q(τ_m, f_j) = Σ_k w_jk X_k e^{2πi(k−k_j)m/M} / √(Σ_k w_jk²),   w_jk = (1 − x²)² for |x| < 1, else 0,
@@ -23,8 +24,7 @@ class QTransform(nn.Module):
     The window of Chatterji et al., Class. Quantum Grav. 21 (2004) S1809, of half width √11 |f|/q, here on a complex
     record: bands below the local oscillator have negative frequencies, and q counts from the record's zero. White
     noise of standard deviation σ in I and Q has standard deviation σ in the real and imaginary part of every tile.
-    The record is taken as periodic. Frequencies are equidistant in log |f|, both ends of the band included; several
-    thousand samples need a q of a few hundred to resolve axial sidebands.
+    The record is taken as periodic. Frequencies are equidistant in log |f|, both ends of the band included.
     """
 
     frequency_hz: Tensor

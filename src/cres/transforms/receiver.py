@@ -76,8 +76,7 @@ class SpuriousTones(RandomTransform):
     """Add tones, s_n → s_n + Σ_j √(R P_j · scale) e^{i(2π f_j n/f_s + φ_j)}, φ_j uniform.
 
     f_j = f̄_j + spread · (u_j − ½), u_j uniform: P_j is the power after gain in W, f̄_j the record frequency in Hz. A
-    spread as wide as the band puts the tone
-    anywhere. All read-out channels see the same tones.
+    spread as wide as the band puts the tone anywhere. All read-out channels see the same tones.
     """
 
     frequency_hz: Tensor
@@ -96,7 +95,7 @@ class SpuriousTones(RandomTransform):
             raise UserError("spurious tones need one power of zero or more for each frequency.")
         self.sampling_rate_hz = sampling_rate_hz
         self.spread_hz = spread_hz
-        amplitude = (resistance_ohm * torch.tensor(power_w, dtype=torch.float64)).sqrt().float()
+        amplitude = (resistance_ohm * torch.tensor(power_w, dtype=torch.float64)).sqrt()
         self.register_buffer("frequency_hz", torch.tensor(frequency_hz, dtype=torch.float64), persistent=False)
         self.register_buffer("amplitude_volt", amplitude, persistent=False)
 
@@ -109,7 +108,7 @@ class SpuriousTones(RandomTransform):
         n = torch.arange(series.shape[1], dtype=torch.float64, device=series.device)
         # the phase of a long record is exact in float64 only; below one turn float32 is enough
         turns = torch.remainder(cycles[:, None, :] * n[:, None] + start[:, None, :], 1.0).float()
-        total = torch.polar(self.amplitude_volt.expand_as(turns), 2 * math.pi * turns).sum(dim=-1, keepdim=True)
+        total = torch.polar(self.amplitude_volt.float().expand_as(turns), 2 * math.pi * turns).sum(dim=-1, keepdim=True)
         added = torch.view_as_real(total).flatten(-2).repeat(1, 1, series.shape[2] // 2)
         return series + (added * per_event(scale, series).sqrt()).to(series.dtype)
 

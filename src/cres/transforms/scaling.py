@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from cres.errors import UserError
+from cres.transforms.buffers import ExactBuffers
 
 Values = Float[Tensor, "rows column"]
 
 
-class Standardise(nn.Module):
+class Standardise(ExactBuffers):
     """x → (x − shift)/scale per column, shift and scale the mean and standard deviation of the fitted rows.
 
-    Buffers `shift` and `scale` in float64: a carrier of 25.9 GHz keeps its digits. Whether it was fitted is part of the
-    state, too (a plain bool: no wait for the device, nothing for `torch.export` to branch on). A column that does not
-    vary gets scale 1.
+    Buffers `shift` and `scale` in float64, also in a model that is cast: a carrier of 25.9 GHz keeps its digits.
+    Whether it was fitted is part of the state, too (a plain bool: no wait for the device, nothing for `torch.export` to
+    branch on). A column that does not vary gets scale 1.
     """
 
     shift: Tensor
