@@ -1,0 +1,64 @@
+"""Estimate electrons without a network and write a predictions table.
+
+carrier         energy against the carrier frequency alone, a curve fitted on the training split
+peaks           carrier and sidebands of the periodogram, inverted for the trap
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from cres import errors
+from cres.estimation.methods import DEFAULT_BAND_HZ, METHODS, Task, run
+from cres.estimation.recordings import SPLITS
+from cres.simulation.config import SimulationConfig
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """The table of methods as it is written, and defaults."""
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=_Help,
+        epilog="Next step: python scripts/evaluate.py TABLE… --output FOLDER",
+    )
+    parser.add_argument("--method", choices=list(METHODS), default="carrier", help="the estimator, see above")
+    parser.add_argument("--data", nargs="+", default=["data/cres.hdf5"], help="files, folders or globs of records")
+    parser.add_argument("--output", type=Path, default=Path("predictions.hdf5"), help="the predictions table to write")
+    parser.add_argument("--split", choices=SPLITS, default="test", help="which electrons, split as the network's data")
+    parser.add_argument("--limit", type=int, default=None, help="only the first N electrons of the split")
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=Path,
+        default=None,
+        help="apparatus (YAML); default: that of the data",
+    )
+    parser.add_argument("--noise-scale", type=float, default=1.0, help="noise power over nominal; 0: none is added")
+    parser.add_argument("--noise-seed", type=int, default=0, help="seed of the frozen noise: that of the network")
+    parser.add_argument("--split-seed", type=int, default=0, help="seed of the split: that of the network's data")
+    parser.add_argument("--training-electrons", type=int, default=4000, help="at most so many fit curves and spreads")
+    parser.add_argument(
+        "--band-hz", type=float, nargs=2, default=DEFAULT_BAND_HZ, help="where carriers are sought, after mixing"
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Estimate and say what was written."""
+    arguments = vars(parse_arguments())
+    config, output = arguments.pop("config"), arguments.pop("output")
+    arguments["band_hz"] = tuple(arguments["band_hz"])
+    task = Task(**{field.name: arguments[field.name] for field in dataclasses.fields(Task)})
+    table = run(task, None if config is None else SimulationConfig.from_yaml(config))
+    table.write(output)
+    print(f"{len(table)} electrons by {table.estimator} in {output}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

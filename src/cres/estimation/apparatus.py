@@ -1,0 +1,94 @@
+"""One apparatus as the likelihood sees it: forward model, trap, read-out, noise, strength against the radius."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cres.estimation import least_squares
+from cres.estimation.bank import Reception
+from cres.estimation.inversion import SimulatedTrap, Trap
+from cres.shapes import PerElectron
+from cres.simulation.config import SimulationConfig
+from cres.simulation.forward import ForwardModel
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Apparatus:
+    """What estimators know. Frequencies of carriers are after mixing wherever `band_hz` is meant."""
+
+    model: least_squares.ForwardModel
+    trap: Trap
+    reception: Reception
+    noise_std_volt: float
+    """Of I and of Q."""
+    energies_ev: tuple[float, float]
+    pitch_angles_deg: tuple[float, float]
+    largest_radius_m: float
+
+    @classmethod
+    def from_config(cls, config: SimulationConfig, noise_scale: float = 1.0) -> Apparatus:
+        """Return the apparatus of a simulation configuration with its nominal noise times `noise_scale` in power."""
+        readout = config.readout
+        return cls(
+            ForwardModel(config),
+            SimulatedTrap(config.trap),
+            Reception(readout.lo_frequency_hz, readout.sampling_rate_hz, readout.samples),
+            math.sqrt(noise_scale * readout.complex_noise_variance / 2),
+            config.ensemble.energy_ev,
+            config.ensemble.pitch_angle_deg,
+            config.ensemble.radius_m[1],
+        )
+
+    @property
+    def middle_energy_ev(self) -> float:
+        """Middle of the energy window."""
+        return sum(self.energies_ev) / 2
+
+
+@dataclass(frozen=True)
+class RadialStrength:
+    """Norm √Σ|s|² of a noiseless record against the radius, at a fixed energy and pitch angle.
+
+    Two radii, on either side of the best one, give one strength. A record's power also sets its energy loss, so that
+    an inner radius of the right strength describes both: in a trap that ignores the radius nothing else is lost.
+    """
+
+    radius_m: Float[Tensor, "radius"]
+    norm_volt: Float[Tensor, "radius"]
+
+    @classmethod
+    def measure(cls, apparatus: Apparatus, pitch_angle_deg: float = 89.5, count: int = 101) -> RadialStrength:
+        """Tabulate from the forward model, from the axis to the largest radius."""
+        radius = torch.linspace(0, apparatus.largest_radius_m, count, dtype=torch.float64)
+        rows = torch.zeros(count, 6, dtype=torch.float64)
+        rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 5] = apparatus.middle_energy_ev, pitch_angle_deg, radius, 1.0
+        return cls(radius, apparatus.model(rows).abs().square().sum(1).sqrt())
+
+    @property
+    def best(self) -> int:
+        """Index of the radius of the strongest record."""
+        return int(self.norm_volt.argmax())
+
+    def norm(self, radius_m: PerElectron) -> PerElectron:
+        """Return the norm at radii, linear between the nodes."""
+        return torch.from_numpy(np.interp(radius_m.numpy(), self.radius_m.numpy(), self.norm_volt.numpy()))
+
+    def inner_radius(self, norm_volt: PerElectron) -> PerElectron:
+        """Return the radius inside the best one that has this norm; the best radius for stronger records."""
+        best = self.best + 1
+        inner = np.interp(norm_volt.numpy(), self.norm_volt[:best].numpy(), self.radius_m[:best].numpy())
+        return torch.from_numpy(inner)
+
+    def outer_radius(self, norm_volt: PerElectron) -> PerElectron:
+        """Return the radius outside the best one that has this norm; the largest radius for weaker records."""
+        norms, radii = self.norm_volt[self.best :].flip(0).numpy(), self.radius_m[self.best :].flip(0).numpy()
+        return torch.from_numpy(np.interp(norm_volt.numpy(), norms, radii))

@@ -1,0 +1,169 @@
+"""Templates of the matched filter as line spectra: a carrier and sidebands at multiples of the axial frequency.
+
+A record of constant frequencies is Σ_m a_m exp(i m ψ) exp(2πi (f_c + m f_a)(t − t_mid)), ψ the axial phase at the
+middle. One padded Fourier transform of the data then serves every template: moving a template in carrier frequency
+reads the spectrum elsewhere, and the sum over m for all ψ is itself a short Fourier sum.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Complex, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cres.estimation.inversion import Trap
+from cres.estimation.least_squares import ForwardModel
+from cres.estimation.periodogram import refine_line
+from cres.physics.cyclotron import cyclotron_frequency_hz
+from cres.shapes import ComplexSeries
+
+Array = NDArray[np.float64]
+LARGEST_HARMONIC = 4
+# Lines below this share of the power in all templates are left out.
+NEGLIGIBLE_POWER = 1e-4
+
+
+@dataclass(frozen=True)
+class Reception:
+    """What the bank must know of the read-out."""
+
+    lo_frequency_hz: float
+    sampling_rate_hz: float
+    samples: int
+
+    @property
+    def middle_s(self) -> float:
+        """Time from the first sample to the middle of the record."""
+        return (self.samples - 1) / 2 / self.sampling_rate_hz
+
+    @property
+    def bin_hz(self) -> float:
+        """Natural frequency resolution 1/T."""
+        return self.sampling_rate_hz / self.samples
+
+
+@dataclass(frozen=True)
+class TemplateBank:
+    """Line amplitudes on a grid of energies (the cavity sees the carrier) and axial frequencies (the pitch angle)."""
+
+    harmonics: Int[Tensor, "line"]
+    axial_hz: Float[Tensor, "axial"]
+    """Rising."""
+    pitch_angle_deg: Float[Tensor, "energy axial"]
+    """The pitch angle that has the axial frequency at this energy."""
+    carrier_hz: Float[Tensor, "energy axial"]
+    """After mixing, at the middle of the record; falls with energy."""
+    amplitudes: Complex[Tensor, "energy axial line"]
+    """At ψ = 0, of norm 1 over the lines, the carrier real."""
+    energies_ev: Float[Tensor, "energy"]
+    reception: Reception
+
+    @property
+    def reach_hz(self) -> float:
+        """Distance of the outermost line from the carrier."""
+        return float(self.harmonics.abs().max() * self.axial_hz[-1])
+
+    @property
+    def carrier_band_hz(self) -> tuple[float, float]:
+        """Carriers of all templates, after mixing."""
+        return float(self.carrier_hz.min()), float(self.carrier_hz.max())
+
+    def resampled(self, axial_hz: Float[Tensor, "other"]) -> TemplateBank:
+        """Return the bank on another grid of axial frequencies, linear between the nodes."""
+        upper = torch.searchsorted(self.axial_hz, axial_hz).clamp(1, len(self.axial_hz) - 1)
+        left, right = self.axial_hz[upper - 1], self.axial_hz[upper]
+        weight = (axial_hz - left) / (right - left)
+        carrier = torch.lerp(self.carrier_hz[:, upper - 1], self.carrier_hz[:, upper], weight)
+        pitch = torch.lerp(self.pitch_angle_deg[:, upper - 1], self.pitch_angle_deg[:, upper], weight)
+        lines = self.amplitudes
+        mixed = lines[:, upper - 1] + weight[:, None] * (lines[:, upper] - lines[:, upper - 1])
+        return replace(
+            self, axial_hz=axial_hz, pitch_angle_deg=pitch, carrier_hz=carrier, amplitudes=_normalised(mixed)
+        )
+
+    def energy_index(self, carrier_hz: Tensor, axial: Tensor) -> Int[Tensor, "..."]:
+        """Return the energy node whose carrier is nearest, for carriers (…) and axial indices (…)."""
+        distance = (self.carrier_hz.T[axial] - carrier_hz[..., None]).abs()
+        return distance.argmin(-1)
+
+
+def build_bank(
+    model: ForwardModel,
+    trap: Trap,
+    reception: Reception,
+    *,
+    energies_ev: tuple[float, float] = (18_480.0, 18_720.0),
+    pitch_angles_deg: tuple[float, float] = (87.95, 89.97),
+    radius_m: float = 3.4e-3,
+    energy_nodes: int = 5,
+    axial_nodes: int = 48,
+) -> TemplateBank:
+    """Measure the lines of noiseless records of the forward model: any trap, any mode, no formula twice."""
+    energy = np.linspace(*energies_ev, energy_nodes)
+    axial, pitch = _axial_nodes(trap, energy, pitch_angles_deg, radius_m, axial_nodes)
+    axial_hz = torch.from_numpy(axial)
+    lines, carriers = [], []
+    for value, angles in zip(energy, pitch, strict=True):
+        rows = _template_rows(float(value), angles, radius_m)
+        series = model(torch.from_numpy(rows))
+        field = trap.average_field_t(rows[:, 0], angles, rows[:, 2])
+        nominal = cyclotron_frequency_hz(rows[:, 0], field) - reception.lo_frequency_hz
+        carriers.append(refine_line(series, torch.from_numpy(nominal), reception.sampling_rate_hz))
+        lines.append(_line_amplitudes(series, carriers[-1], axial_hz, reception))
+    amplitudes = torch.stack(lines)
+    power = amplitudes.abs().square()
+    kept = (power / power.sum(-1, keepdim=True)).amax((0, 1)) > NEGLIGIBLE_POWER
+    return TemplateBank(
+        torch.arange(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1)[kept],
+        axial_hz,
+        torch.from_numpy(pitch),
+        torch.stack(carriers),
+        _normalised(amplitudes[..., kept]),
+        torch.from_numpy(energy),
+        reception,
+    )
+
+
+def _axial_nodes(
+    trap: Trap, energies_ev: Array, limits_deg: tuple[float, float], radius_m: float, count: int
+) -> tuple[Array, Array]:
+    """Return even axial frequencies (axial,) that all energies reach, and their pitch angles (energy, axial)."""
+    dense = np.linspace(limits_deg[1], limits_deg[0], 4000)
+    radius = np.full_like(dense, radius_m)
+    curves = [trap.axial_frequency_hz(np.full_like(dense, energy), dense, radius) for energy in energies_ev]
+    axial = np.linspace(max(curve[0] for curve in curves), min(curve[-1] for curve in curves), count)
+    return axial, np.stack([np.interp(axial, curve, dense) for curve in curves])
+
+
+def _template_rows(energy_ev: float, pitch: Array, radius_m: float) -> Array:
+    rows = np.zeros((len(pitch), 6))
+    rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 5] = energy_ev, pitch, radius_m, 1.0
+    return rows
+
+
+def _line_amplitudes(
+    series: ComplexSeries, carrier_hz: Tensor, axial_hz: Tensor, reception: Reception
+) -> Complex[Tensor, "axial line"]:
+    """Project on exp(2πi (f_c + m f_a)(t − t_mid)) under a Hann window, which keeps strong lines out of weak ones.
+
+    Turned to axial phase 0 at the middle and to a real carrier.
+    """
+    window = torch.hann_window(reception.samples, dtype=torch.float64)
+    time = torch.arange(reception.samples, dtype=torch.float64) / reception.sampling_rate_hz - reception.middle_s
+    lines = []
+    for harmonic in range(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1):
+        frequency = carrier_hz + harmonic * axial_hz
+        projected = (series * torch.exp(-2j * math.pi * frequency[:, None] * time) * window).sum(1)
+        lines.append(projected * torch.exp(-2j * math.pi * harmonic * axial_hz * reception.middle_s))
+    amplitudes = torch.stack(lines, -1)
+    carrier = amplitudes[:, LARGEST_HARMONIC]
+    return amplitudes * (carrier.conj() / carrier.abs())[:, None]
+
+
+def _normalised(lines: Tensor) -> Tensor:
+    return lines / lines.abs().square().sum(-1, keepdim=True).sqrt()

@@ -1,0 +1,159 @@
+"""Maximum likelihood on the forward model: several starts, batched Levenberg–Marquardt, the best optimum, flags."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from cres.estimation.apparatus import Apparatus, RadialStrength
+from cres.estimation.bank import TemplateBank, build_bank
+from cres.estimation.goodness import goodness_p
+from cres.estimation.least_squares import AMPLITUDE, ENERGY, PITCH, RADIUS, Fit, Options, fit
+from cres.estimation.matched_filter import Profile, carrier_grid, coarse_bank, detect, fine_bank, profile
+from cres.estimation.modes import credible_half_width, optimum_weight, template_energies, template_weights
+from cres.estimation.noise import NoiseModel, White
+from cres.estimation.periodogram import centred_spectrum, refine_line
+from cres.estimation.starts import OPTIMUM_WIDTH_BINS, candidate_starts
+from cres.shapes import ComplexSeries, PerElectron
+
+FREE = ("energy_ev", "pitch_angle_deg", "start_phase_rad", "axial_phase_rad", "amplitude")
+STARTS = 3
+# An optimum this much below the best in the coarse statistic cannot win: the grid loses at most a few units.
+START_MARGIN = 6.0
+SMALLEST_GOODNESS = 1e-3
+SMALLEST_WEIGHT = 0.9
+# Room around the ensemble's window, for electrons at its edge and for noise.
+ENERGY_ROOM_EV = 60.0
+PITCH_ROOM_DEG = 0.3
+LARGEST_PITCH_DEG = 89.9995
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """The result for each electron, in the order of the records."""
+
+    parameters: Float[Tensor, "batch 6"]
+    covariance: Float[Tensor, "batch k k"]
+    """Inverse observed (Gauss–Newton) information of `FREE`."""
+    chi_square: PerElectron
+    goodness: PerElectron
+    """Probability that noise alone leaves such a residual."""
+    weight: PerElectron
+    """Posterior share of the chosen optimum among the pitch angles tried (flat in cos θ); 1: nothing else fits."""
+    credible_ev: PerElectron
+    """Half-width around the energy that holds 68.27 % of the posterior over pitch angles, on the templates' grid."""
+    statistic: PerElectron
+    """Matched-filter log likelihood ratio against noise alone."""
+    converged: Bool[Tensor, "batch"]
+    evaluations: PerElectron
+    """Derivative evaluations spent on the electron."""
+
+    @property
+    def failed(self) -> Bool[Tensor, "batch"]:
+        """Not converged, or a residual that noise does not explain."""
+        return ~self.converged | (self.goodness < SMALLEST_GOODNESS)
+
+    @property
+    def ambiguous(self) -> Bool[Tensor, "batch"]:
+        """Another optimum has a share of the posterior worth naming."""
+        return self.weight < SMALLEST_WEIGHT
+
+
+class LikelihoodEstimator:
+    """Fits records of one apparatus; templates and strengths are made once."""
+
+    def __init__(
+        self,
+        apparatus: Apparatus,
+        noise: NoiseModel | None = None,
+        starts: int = STARTS,
+        bank: TemplateBank | None = None,
+    ) -> None:
+        self.apparatus = apparatus
+        self.noise = noise or White(apparatus.noise_std_volt)
+        self.starts = starts
+        self.strength = RadialStrength.measure(apparatus)
+        bank = bank or build_bank(apparatus.model, apparatus.trap, apparatus.reception)
+        self.fine, self.coarse = fine_bank(bank), coarse_bank(bank)
+        self.carriers_hz = carrier_grid(bank)
+        self.options = fit_options(apparatus)
+
+    def estimate(self, data: ComplexSeries) -> Likelihood:
+        """Search the whole bank, fit the best candidates, keep the best fit."""
+        spectrum = centred_spectrum(data, self.apparatus.reception.sampling_rate_hz)
+        found = detect(spectrum, self.apparatus.noise_std_volt, self.coarse, self.carriers_hz)
+        carrier = refine_line(data, found.carrier_hz, self.apparatus.reception.sampling_rate_hz)
+        searched = profile(spectrum, self.apparatus.noise_std_volt, self.fine, carrier)
+        return self.fit_candidates(data, carrier, searched, self.starts)
+
+    def fit_candidates(
+        self, data: ComplexSeries, carrier_hz: PerElectron, searched: Profile, starts: int
+    ) -> Likelihood:
+        """Fit up to `starts` optima of a profile an electron and keep the best."""
+        candidates = candidate_starts(
+            self.apparatus, self.strength, self.fine, searched, carrier_hz, starts, START_MARGIN
+        )
+        first = fit(self.apparatus.model, data[candidates.electron], candidates.parameters, self.noise, self.options)
+        best = best_start(first.chi_square, candidates.electron, len(data))
+        last = fit(
+            self.apparatus.model, data, self._strength_to_radius(first.parameters[best]), self.noise, self.options
+        )
+        spent = torch.zeros(len(data), dtype=torch.float64)
+        spent.index_add_(0, candidates.electron, 1.0 + first.steps.double())
+        return self._result(data, searched, last, spent + 1.0 + last.steps, carrier_hz)
+
+    def _strength_to_radius(self, parameters: Float[Tensor, "batch 6"]) -> Float[Tensor, "batch 6"]:
+        """Turn a fitted amplitude at one radius into the radius of that strength at the known gain.
+
+        The radius sets the energy loss; the residual amplitude is 1 but for records stronger than any radius makes.
+        """
+        parameters = parameters.clone()
+        norm = parameters[:, AMPLITUDE] * self.strength.norm(parameters[:, RADIUS])
+        parameters[:, RADIUS] = self.strength.inner_radius(norm)
+        parameters[:, AMPLITUDE] = norm / self.strength.norm(parameters[:, RADIUS])
+        return parameters
+
+    def _result(
+        self, data: ComplexSeries, searched: Profile, last: Fit, evaluations: PerElectron, carrier_hz: PerElectron
+    ) -> Likelihood:
+        low, high = self.fine.carrier_band_hz
+        band = (low - self.fine.reach_hz, high + self.fine.reach_hz)
+        fitted = self.apparatus.model(last.parameters)
+        weights = template_weights(searched, self.fine)
+        energies = template_energies(searched, self.fine, self.fine.energies_ev, carrier_hz)
+        width = OPTIMUM_WIDTH_BINS * self.fine.reception.bin_hz
+        return Likelihood(
+            last.parameters,
+            torch.linalg.inv(last.information),
+            last.chi_square,
+            goodness_p(data, fitted, self.noise, self.apparatus.reception.sampling_rate_hz, band),
+            optimum_weight(weights, searched, self.fine, self._axial_hz(last.parameters), width),
+            credible_half_width(energies, weights, last.parameters[:, ENERGY]),
+            searched.statistic.amax(1),
+            last.converged,
+            evaluations,
+        )
+
+    def _axial_hz(self, parameters: Float[Tensor, "batch 6"]) -> PerElectron:
+        energy, pitch, radius = (parameters[:, column].numpy() for column in (ENERGY, PITCH, RADIUS))
+        return torch.from_numpy(self.apparatus.trap.axial_frequency_hz(energy, pitch, radius))
+
+
+def best_start(chi_square: PerElectron, electron: Int[Tensor, "start"], electrons: int) -> Int[Tensor, "batch"]:
+    """Return, for each electron, the row of its lowest χ²."""
+    best = torch.full((electrons,), -1, dtype=torch.int64)
+    for row in chi_square.argsort(descending=True).tolist():
+        best[electron[row]] = row
+    return best
+
+
+def fit_options(apparatus: Apparatus) -> Options:
+    """Return the free parameters and limits of a fit with the radius tied to the strength."""
+    (low_e, high_e), low_pitch = apparatus.energies_ev, apparatus.pitch_angles_deg[0]
+    lower = (low_e - ENERGY_ROOM_EV, low_pitch - PITCH_ROOM_DEG, 0.0, -math.inf, -math.inf, 1e-3)
+    upper = (high_e + ENERGY_ROOM_EV, LARGEST_PITCH_DEG, apparatus.largest_radius_m, math.inf, math.inf, math.inf)
+    return Options(FREE, lower, upper)

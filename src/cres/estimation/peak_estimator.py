@@ -1,0 +1,97 @@
+"""Energy and pitch angle from the peaks of the periodogram, with uncertainties measured on the training split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Complex
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cres import schema
+from cres.errors import UserError
+from cres.estimation.apparatus import Apparatus
+from cres.estimation.calibration import FEWEST_PER_BIN, LocalSpread
+from cres.estimation.carrier import CarrierCurve
+from cres.estimation.inversion import energy_and_pitch
+from cres.estimation.peaks import CombSearch, Peaks, comb_threshold, find_peaks
+from cres.estimation.tables import Estimates
+
+Array = NDArray[np.float64]
+COMB_FALSE_ALARM = 1e-2
+TYPICAL_RADIUS_M = 3.4e-3
+
+
+@dataclass(frozen=True)
+class PeakEstimator:
+    """Inverts (carrier, axial frequency) where the comb is significant, else falls back to curves of the carrier.
+
+    `offset` is what the inversion misses on the training split: the peak is the mean carrier, the energy that of the
+    start. `spread` is a function of the comb's power.
+    """
+
+    apparatus: Apparatus
+    threshold: float
+    offset: Mapping[str, float]
+    spread: Mapping[str, LocalSpread]
+    curves: Mapping[str, CarrierCurve]
+
+    @classmethod
+    def fit(cls, apparatus: Apparatus, search: CombSearch, found: Peaks, truth: Mapping[str, Array]) -> PeakEstimator:
+        """Fit on the peaks and the truth (by column) of training electrons."""
+        threshold = comb_threshold(search, apparatus.reception.bin_hz, COMB_FALSE_ALARM)
+        significant = (found.comb_snr > threshold).numpy()
+        if significant.sum() < FEWEST_PER_BIN:
+            raise UserError(f"only {significant.sum()} training electrons show sidebands: name more training electrons")
+        residuals = {
+            name: truth[name][significant] - values[significant] for name, values in inverted(apparatus, found).items()
+        }
+        offset = {name: float(np.median(values)) for name, values in residuals.items()}
+        power = found.comb_snr.numpy()[significant]
+        spread = {name: LocalSpread.fit(power, values - offset[name]) for name, values in residuals.items()}
+        curves = {name: CarrierCurve.fit(found.carrier_hz.numpy(), values) for name, values in truth.items()}
+        return cls(apparatus, threshold, offset, spread, curves)
+
+    def estimate(self, found: Peaks) -> Estimates:
+        """Return energy and pitch angle of each electron; the column `sidebands_found` says which way."""
+        significant = (found.comb_snr > self.threshold).numpy()
+        values, std = {}, {}
+        for name, direct in inverted(self.apparatus, found).items():
+            fallback, fallback_std = self.curves[name](found.carrier_hz.numpy())
+            values[name] = np.where(significant, direct + self.offset[name], fallback)
+            std[name] = np.where(significant, self.spread[name](found.comb_snr.numpy()), fallback_std)
+        extra = {
+            "sidebands_found": significant,
+            "comb_snr": found.comb_snr.numpy(),
+            "peak_carrier_hz": found.carrier_hz.numpy(),
+            "peak_axial_frequency_hz": found.axial_frequency_hz.numpy(),
+        }
+        return Estimates(values, std, extra)
+
+
+def inverted(apparatus: Apparatus, found: Peaks) -> dict[str, Array]:
+    """Return energy and pitch angle that have this carrier and this axial frequency in the trap."""
+    carrier_hz = found.carrier_hz.numpy() + apparatus.reception.lo_frequency_hz
+    energy, pitch = energy_and_pitch(apparatus.trap, carrier_hz, found.axial_frequency_hz.numpy(), TYPICAL_RADIUS_M)
+    return {schema.ENERGY: energy, schema.PITCH_ANGLE: pitch}
+
+
+def find(apparatus: Apparatus, series: Complex[Tensor, "batch time"], search: CombSearch) -> Peaks:
+    """Return the peaks of records of an apparatus."""
+    return find_peaks(series, apparatus.reception.sampling_rate_hz, apparatus.noise_std_volt, search)
+
+
+def concatenated(found: list[Peaks]) -> Peaks:
+    """Return the peaks of consecutive blocks as one."""
+    names = ("carrier_hz", "carrier_snr", "axial_frequency_hz", "comb_snr")
+    return Peaks(*(torch.cat([getattr(part, name) for part in found]) for name in names))
+
+
+def comb_search(apparatus: Apparatus, band_hz: tuple[float, float]) -> CombSearch:
+    """Return the search for an apparatus: axial frequencies up to that of its smallest pitch angle."""
+    lowest = np.array([apparatus.pitch_angles_deg[0]])
+    highest = apparatus.trap.axial_frequency_hz(np.array([apparatus.energies_ev[1]]), lowest, np.zeros(1))
+    return CombSearch(band_hz, 1.02 * float(highest[0]))

@@ -1,0 +1,110 @@
+"""Power spectra of whole records: the strongest line to a small part of a bin, and the comb of its sidebands.
+
+Records are complex volts (batch, time); frequencies are those after mixing, in hertz, and may be negative.
+Spectra refer to the middle of the record: there the phase of a line does not turn with a small frequency offset.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from cres.shapes import ComplexSeries, PerElectron
+
+PADDING = 4
+"""Values of a spectrum a natural bin."""
+NEWTON_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """Zero-padded discrete Fourier sums X(f) = Σ_t x(t) exp(−2πi f (t − t_mid)) of a batch of records."""
+
+    values: Complex[Tensor, "batch bin"]
+    sampling_rate_hz: float
+    samples: int
+
+    @property
+    def bin_hz(self) -> float:
+        """Distance of neighbouring values."""
+        return self.sampling_rate_hz / self.values.shape[1]
+
+    def index(self, frequency_hz: Tensor) -> Tensor:
+        """Return the index of the value nearest to a frequency, wrapped at the sampling rate."""
+        return torch.round(frequency_hz / self.bin_hz).long() % self.values.shape[1]
+
+    def at(self, frequency_hz: Float[Tensor, "batch *point"]) -> Tensor:
+        """Return X at the nearest computed frequency, same shape as the argument."""
+        flat = self.index(frequency_hz).flatten(1)
+        return self.values.gather(1, flat).reshape(frequency_hz.shape)
+
+
+def centred_spectrum(series: ComplexSeries, sampling_rate_hz: float, padding: int = PADDING) -> Spectrum:
+    """Return the spectrum of records, `padding` values a natural bin."""
+    samples = series.shape[1]
+    length = padding * samples
+    frequency = torch.fft.fftfreq(length, 1 / sampling_rate_hz, dtype=torch.float64, device=series.device)
+    turn = torch.exp(2j * math.pi * frequency * (samples - 1) / 2 / sampling_rate_hz)
+    return Spectrum(torch.fft.fft(series, length) * turn, sampling_rate_hz, samples)
+
+
+def band_indices(spectrum: Spectrum, band_hz: tuple[float, float]) -> Int[Tensor, "point"]:
+    """Return the indices of all values between two frequencies, in rising frequency."""
+    low, high = (math.ceil(band_hz[0] / spectrum.bin_hz), math.floor(band_hz[1] / spectrum.bin_hz))
+    return torch.arange(low, high + 1, device=spectrum.values.device) % spectrum.values.shape[1]
+
+
+def strongest_line(series: ComplexSeries, spectrum: Spectrum, band_hz: tuple[float, float]) -> PerElectron:
+    """Return the frequency of the highest periodogram value in a band, refined between the bins."""
+    indices = band_indices(spectrum, band_hz)
+    best = spectrum.values[:, indices].abs().argmax(1)
+    signed = (indices[best] + spectrum.values.shape[1] // 2) % spectrum.values.shape[1] - spectrum.values.shape[1] // 2
+    return refine_line(series, signed * spectrum.bin_hz, spectrum.sampling_rate_hz)
+
+
+def refine_line(series: ComplexSeries, frequency_hz: PerElectron, sampling_rate_hz: float) -> PerElectron:
+    """Climb to the maximum of |X(f)|² by Newton steps, the maximum-likelihood frequency of a single tone.
+
+    With X = Σ x e^{−iωt}: P' = 2 Re(X* X'), P'' = 2 Re(X* X'') + 2 |X'|². A step is at most a quarter of a bin.
+    """
+    samples = series.shape[1]
+    time = (torch.arange(samples, dtype=torch.float64, device=series.device) - (samples - 1) / 2) / sampling_rate_hz
+    largest = 0.25 * sampling_rate_hz / samples
+    for _ in range(NEWTON_STEPS):
+        mixed = series * torch.exp(-2j * math.pi * frequency_hz[:, None] * time)
+        x0, x1, x2 = (_moment(mixed, time, order) for order in range(3))
+        slope = 2 * (x0.conj() * x1).real
+        curvature = 2 * (x0.conj() * x2).real + 2 * x1.abs().square()
+        step = torch.where(curvature < 0, -slope / curvature, torch.zeros_like(slope))
+        frequency_hz = frequency_hz + step.clamp(-largest, largest)
+    return frequency_hz
+
+
+def _moment(mixed: ComplexSeries, time: Float[Tensor, "time"], order: int) -> Complex[Tensor, "batch"]:
+    """Return the derivative of the given order of Σ x exp(−2πi f t) with respect to f."""
+    return (mixed * (-2j * math.pi * time) ** order).sum(1)
+
+
+def comb_power(
+    spectrum: Spectrum, carrier_hz: PerElectron, spacing_hz: Float[Tensor, "spacing"], pairs: int
+) -> Float[Tensor, "batch spacing"]:
+    """Return Σ_{n=1..pairs} |X(f_c + n Δ)|² + |X(f_c − n Δ)|² for each line spacing Δ."""
+    power = torch.zeros(len(carrier_hz), len(spacing_hz), dtype=torch.float64, device=carrier_hz.device)
+    for order in range(1, pairs + 1):
+        for sign in (-1, 1):
+            power += spectrum.at(carrier_hz[:, None] + sign * order * spacing_hz).abs().square()
+    return power
+
+
+def parabolic_peak(power: Float[Tensor, "batch point"]) -> tuple[Int[Tensor, "batch"], PerElectron]:
+    """Return the index of the highest value and the offset, within ±½, of the parabola through it."""
+    best = power.argmax(1)
+    inside = best.clamp(1, power.shape[1] - 2)
+    left, middle, right = (power.gather(1, (inside + k)[:, None])[:, 0] for k in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    offset = torch.where(bend < 0, (left - right) / (2 * bend), torch.zeros_like(bend)).clamp(-0.5, 0.5)
+    return best, torch.where(inside == best, offset, torch.zeros_like(offset))

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from cres.errors import UserError
+from cres.estimation.methods import Task, run
+from cres.estimation.recordings import Recordings
+from cres.evaluation.table import PredictionTable
+from cres.transforms.noise import WhiteNoise
+from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "estimate.py"
+
+
+def estimate(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, str(SCRIPT), *arguments], capture_output=True, text=True, timeout=120)
+
+
+def test_the_noise_is_the_frozen_noise_of_the_event(data_file: Path) -> None:
+    recordings = Recordings(str(data_file), noise_seed=4)
+    rows = np.array([7, 3])
+    volts = torch.from_numpy(recordings.records.read_series(rows))
+    random = KeyedRandom(4, FROZEN_EPOCH, torch.from_numpy(recordings.records.event_ids[rows]))
+    expected = WhiteNoise(recordings.records.sampling_rate_hz)(volts, random).double()
+    torch.testing.assert_close(torch.view_as_real(recordings.series(rows)), expected, rtol=0, atol=0)
+    torch.testing.assert_close(recordings.series(rows[:1]), recordings.series(rows)[:1], rtol=0, atol=0)
+
+
+def test_splits_do_not_overlap_and_an_empty_one_is_refused(data_file: Path) -> None:
+    recordings = Recordings(str(data_file))
+    parts = [set(recordings.rows(split).tolist()) for split in ("train", "validation", "test")]
+    assert sum(map(len, parts)) == len(set.union(*parts)) == len(recordings.rows("all"))
+    assert len(recordings.rows("all", 5)) == 5
+    with pytest.raises(UserError, match="test split"):
+        Recordings(str(data_file), fractions=(1.0, 0.0, 0.0)).rows("test")
+
+
+def test_the_carrier_curve_is_fitted_on_the_training_split_only(data_file: Path) -> None:
+    table = run(Task(str(data_file), "carrier"))
+    assert set(table.event_id) == set(
+        Recordings(str(data_file)).records.event_ids[Recordings(str(data_file)).rows("test")]
+    )
+    assert table.targets == ("energy_ev",)
+    assert np.percentile(np.abs(table.residual("energy_ev")), 68) < 60
+    assert {"true_pitch_angle_deg", "true_radius_m", "sideband_snr", "peak_carrier_hz"} <= set(table.columns)
+
+
+def test_peaks_resolve_what_shows_sidebands(data_file: Path, simulated) -> None:  # type: ignore[no-untyped-def]
+    table = run(Task(str(data_file), "peaks", split="all"))
+    resolved = simulated.resolved
+    assert np.median(np.abs(table.residual("energy_ev")[resolved])) < 0.15
+    assert np.median(np.abs(table.residual("pitch_angle_deg")[resolved])) < 2e-3
+    covered = np.abs(table.residual("energy_ev")) < table.std("energy_ev")
+    assert 0.5 < covered.mean() < 0.85
+    found = table.column("sidebands_found")
+    assert found[resolved].mean() > 0.95
+    assert found[simulated.columns["sideband_snr"] < 3].mean() < 0.1
+
+
+def test_the_script_writes_a_table(data_file: Path, tmp_path: Path) -> None:
+    output = tmp_path / "carrier.hdf5"
+    done = estimate("--method", "carrier", "--data", str(data_file), "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    table = PredictionTable.read(output)
+    assert table.estimator == "carrier alone"
+    assert str(data_file.name) in table.attributes["sources"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["--data", "nowhere.hdf5"], "no file nowhere.hdf5"),
+        (["--noise-scale", "-1"], "noise scale"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+    ],
+)
+def test_mistakes_get_one_sentence(data_file: Path, tmp_path: Path, wrong: list[str], message: str) -> None:
+    output = tmp_path / "table.hdf5"
+    output.write_bytes(b"earlier")
+    done = estimate("--data", str(data_file), "--output", str(output), *wrong)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert output.read_bytes() == b"earlier"
