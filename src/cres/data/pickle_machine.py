@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-# A list of numbers takes 9 bytes a number in a pickle and about 40 in memory. More than that means that small opcodes
-# were repeated to fill the memory.
+# A list of numbers takes 9 bytes a number in a pickle and about 40 in memory, an array is handed on a few times. What
+# goes far beyond that repeats small opcodes, or one large object, to fill the memory.
 _BYTES_PER_OPCODE: Final = 80
 _MEMORY_PER_PICKLE_BYTE: Final = 16
 _MEMORY_FLOOR: Final = 1 << 26
@@ -28,6 +28,11 @@ class RefusedPickleError(Exception):
 
 class Node(ABC):
     """A thing that a pickle builds in two steps: constructed, then given its state."""
+
+    @property
+    @abstractmethod
+    def weight(self) -> int:
+        """Bytes that it holds."""
 
     @abstractmethod
     def set_state(self, state: Any) -> None:
@@ -68,14 +73,11 @@ def interpret(data: io.BytesIO, vocabulary: Vocabulary) -> Any:
     Raises RefusedPickleError for foreign names, for opcodes that data never need, for more objects than the data can
     justify, and for a damaged pickle.
     """
-    machine = _Machine(vocabulary)
     size = data.getbuffer().nbytes
-    limit = (_MEMORY_PER_PICKLE_BYTE * size + _MEMORY_FLOOR) // _BYTES_PER_OPCODE
+    machine = _Machine(vocabulary, _MEMORY_PER_PICKLE_BYTE * size + _MEMORY_FLOOR)
     end = 0
     try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
-            if count > limit:
-                raise RefusedPickleError("it makes far more objects than it holds data")
+        for opcode, argument, position in pickletools.genops(data):
             machine.step(opcode.name, argument)
             end = (position or 0) + 1
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError, UnicodeError) as error:
@@ -88,8 +90,9 @@ def interpret(data: io.BytesIO, vocabulary: Vocabulary) -> Any:
 class _Machine:
     """Stack and memo of one pickle."""
 
-    def __init__(self, vocabulary: Vocabulary) -> None:
+    def __init__(self, vocabulary: Vocabulary, budget: int) -> None:
         self._vocabulary = vocabulary
+        self._budget = budget
         self._stack: list[Any] = []
         self._memo: dict[int, Any] = {}
         self._actions: dict[str, Callable[[Any], None]] = {
@@ -131,6 +134,7 @@ class _Machine:
 
     def step(self, opcode: str, argument: Any) -> None:
         """Apply one opcode."""
+        self._charge(_BYTES_PER_OPCODE)
         if opcode in _CONSTANTS:
             self._stack.append(argument)
         elif (action := self._actions.get(opcode)) is not None:
@@ -142,7 +146,13 @@ class _Machine:
         """Return the one value that is left on the stack."""
         if len(self._stack) != 1 or self._stack[0] is _MARK:
             raise RefusedPickleError("it does not end with one object")
+        self._charge(_weight(self._stack[0]))
         return self._stack[0]
+
+    def _charge(self, size: int) -> None:
+        self._budget -= size
+        if self._budget < 0:
+            raise RefusedPickleError("it makes far more objects than it holds data")
 
     def _top(self) -> Any:
         if self._stack[-1] is _MARK:
@@ -207,6 +217,7 @@ class _Machine:
     def _construct(self, maker: Any, arguments: Any) -> None:
         if not isinstance(maker, Name) or not isinstance(arguments, tuple):
             raise RefusedPickleError(f"it calls {_describe(maker)}")
+        self._charge(_weight(arguments))
         self._stack.append(maker(*arguments))
 
     def _construct_ex(self) -> None:
@@ -219,7 +230,21 @@ class _Machine:
         target = self._top()
         if not isinstance(target, Node):
             raise RefusedPickleError(f"it sets the state of {_describe(target)}")
+        self._charge(_weight(state))
         target.set_state(state)
+
+
+def _weight(value: Any, depth: int = 4) -> int:
+    """Return about how many bytes a stand-in may copy when it is given this value."""
+    if isinstance(value, (bytes, bytearray, str)):
+        return len(value)
+    if isinstance(value, Node):
+        return value.weight
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (list, tuple)) and depth:
+        return 8 * len(value) + sum(_weight(item, depth - 1) for item in value)
+    return 8
 
 
 def _describe(value: Any) -> str:

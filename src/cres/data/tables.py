@@ -14,6 +14,7 @@ from cres import schema
 Values = NDArray[Any]
 
 # Where nothing else says so: NaN in these is an error, in other columns it is a value like any other.
+_LONGEST_TEXT = 256
 _FINITE_COLUMNS = frozenset((schema.EVENT_ID, *schema.TRUTH_COLUMNS))
 
 
@@ -112,6 +113,8 @@ def _convert_objects(name: str, raw: Values) -> tuple[Values, list[Problem]]:
         scalars = np.array([np.nan if cell is None else cell for cell in raw])
         return _convert_scalars(name, scalars)
     if kinds == {"text"}:
+        if max(map(len, raw)) > _LONGEST_TEXT:
+            return raw, [Problem(None, name, f"holds a text of more than {_LONGEST_TEXT} characters")]
         return _convert_scalars(name, np.array([str(cell) for cell in raw]))
     return raw, [Problem(None, name, f"holds {' and '.join(sorted(kinds))} cells")]
 
@@ -134,6 +137,8 @@ def _stack(name: str, raw: Values) -> tuple[Values, list[Problem]]:
         return raw, [Problem(None, name, "holds no one-dimensional arrays")]
     found, counts = np.unique(usable, return_counts=True)
     samples = int(found[counts.argmax()])
+    if 2 * counts.max() < len(raw):  # also what would fill the memory: few long rows among very many others
+        return raw, [Problem(None, name, f"has rows of many lengths: {found[0]} to {found[-1]}")]
     problems = [Problem(int(row), name, _wrong_length(raw[row], samples)) for row in np.flatnonzero(lengths != samples)]
     first = raw[int(np.argmax(lengths == samples))]
     if any(isinstance(cell, np.ndarray) and cell.dtype.kind not in "biufc" for cell in raw):

@@ -13,7 +13,7 @@ from cres.data.pickle_machine import RefusedPickleError, interpret
 from cres.data.pickled_frames import VOCABULARY, Columns, columns_of
 from cres.errors import UserError
 
-MAX_EXPANSION: Final = 64
+MAX_EXPANSION: Final = 64.0
 """How many times its size on disk a file may unpack to. Records of noise-like float32 unpack to 1.1 times."""
 
 _FLOOR_BYTES: Final = 1 << 26
