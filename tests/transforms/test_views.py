@@ -9,6 +9,10 @@ from scipy import signal
 
 from cres.errors import UserError
 from cres.transforms import (
+    ButterworthBandPass,
+    Decimate,
+    FilteredView,
+    FrequencyShift,
     SpectrumView,
     TimeView,
     band_bins,
@@ -122,6 +126,10 @@ VIEWS = {
     "whole time": lambda c: TimeView(RATE_HZ, None, input_channels=c),
     "complex": lambda c: SpectrumView(RATE_HZ, input_channels=c),
     "magnitude": lambda c: SpectrumView(RATE_HZ, form="magnitude", input_channels=c),
+    "filtered": lambda c: FilteredView(
+        [ButterworthBandPass(RATE_HZ, BAND_HZ), FrequencyShift(RATE_HZ, 62.5e6), Decimate(4)],
+        SpectrumView(RATE_HZ / 4, (-20e6, 20e6), input_channels=c),
+    ),
     "log power": lambda c: SpectrumView(RATE_HZ, form="log_power", window="blackman", input_channels=c),
 }
 
@@ -141,6 +149,12 @@ def test_views_keep_their_contract_under_autocast(name, dtype, channels):
     values.series.square().sum().backward()
     assert torch.isfinite(series.grad).all()
     assert series.grad.abs().sum() > 0
+
+
+def test_filters_come_before_the_view():
+    series = records()
+    band_pass, view = ButterworthBandPass(RATE_HZ, BAND_HZ), SpectrumView(RATE_HZ)
+    torch.testing.assert_close(FilteredView([band_pass], view)(series).series, view(band_pass(series)).series)
 
 
 def test_gradient_of_a_zero_record_is_finite():

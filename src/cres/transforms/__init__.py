@@ -30,7 +30,7 @@ from cres.transforms.spectrum import (
     window,
 )
 from cres.transforms.temperature import effective_temperature_k, noise_temperature_k, thermal_density_w_per_hz
-from cres.transforms.views import SIGNAL_BAND_HZ, RecordView, SpectrumView, TimeView, View
+from cres.transforms.views import SIGNAL_BAND_HZ, FilteredView, RecordView, SpectrumView, TimeView, View
 
 __all__ = [
     "CARRIER_BAND_HZ",
@@ -45,6 +45,7 @@ __all__ = [
     "CavityNoise",
     "ColouredNoise",
     "Decimate",
+    "FilteredView",
     "FrequencyShift",
     "GainPhaseDrift",
     "GainRipple",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -110,3 +111,22 @@ class SpectrumView(RecordView):
             band = crop_band(fourier(series, self.window), self.sampling_rate_hz, self.band_hz)
             values = form_channels(band / self.scale_volt, self.form)
             return View(values, no_scalars(values))
+
+
+class FilteredView(RecordView):
+    """A view of filtered records: `filters` one after the other (a band-pass, a shift, a decimation), then `view`.
+
+    After a change of the sampling rate the view needs the new rate.
+    """
+
+    def __init__(self, filters: Sequence[nn.Module], view: RecordView) -> None:
+        super().__init__()
+        self.filters = nn.Sequential(*filters)
+        self.view = view
+        self.channels = view.channels
+        self.scalar_count = view.scalar_count
+
+    def forward(self, series: Series) -> View:
+        """Return the inner view of the filtered records."""
+        view: View = self.view(self.filters(series))
+        return view
