@@ -113,8 +113,8 @@ def test_two_of_a_kind_draw_different_noise_and_the_first_draws_as_alone():
 
 
 def test_random_phase_turns_all_ports_by_one_uniform_angle():
-    series = torch.randn(400, 32, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    turned = RandomPhase()(series, source(400))
+    series = torch.randn(5000, 4, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    turned = RandomPhase()(series, source(5000))
     before = torch.complex(series[..., 0::2], series[..., 1::2])
     after = torch.complex(turned[..., 0::2], turned[..., 1::2])
     factor = after / before
