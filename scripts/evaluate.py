@@ -6,6 +6,7 @@ written by `scripts/estimate.py --method bound` among the others is taken as the
 Examples:
   python scripts/evaluate.py
   python scripts/evaluate.py runs/s4d/predictions.hdf5 runs/likelihood.hdf5 runs/bound.hdf5 --output runs/comparison
+  python scripts/evaluate.py runs/s4d/predictions.hdf5 --tritium runs/s4d/tritium.hdf5
 
 """
 
@@ -17,9 +18,13 @@ from pathlib import Path
 from rich.console import Console
 
 from cres import errors
+from cres.endpoint.analysis import analyse
+from cres.endpoint.report import section as endpoint_section
+from cres.endpoint.report import summary_lines
 from cres.evaluation.comparison import compare, summarise, summary_table
 from cres.evaluation.find import newest_table, read_tables
 from cres.evaluation.report import write_comparison
+from cres.evaluation.table import PredictionTable
 
 
 def main() -> None:
@@ -30,11 +35,15 @@ def main() -> None:
     tables = read_tables(options.tables or [newest_table(Path("runs"))], options.names)
     comparison = compare(tables)
     rows = summarise(comparison, resamples=options.bootstrap, seed=options.seed)
-    report = write_comparison(comparison, rows, options.output)
+    analysis = None if options.tritium is None else analyse(PredictionTable.read(options.tritium), tables[0])
+    sections = [] if analysis is None else [endpoint_section(analysis, tables[0])]
+    report = write_comparison(comparison, rows, options.output, sections=sections)
     console = Console(highlight=False)
     console.print(summary_table(rows, len(comparison)))
     for note in comparison.notes:
         console.print(f"note: {note}", markup=False)
+    for line in [] if analysis is None else ["The tritium endpoint", *summary_lines(analysis), ""]:
+        console.print(line, markup=False, soft_wrap=True)
     console.print(f"report: {report}", markup=False, soft_wrap=True)
 
 
@@ -48,6 +57,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--names", nargs="+", default=[], metavar="NAME", help="display names, one for each table (default: their own)"
+    )
+    parser.add_argument(
+        "--tritium",
+        type=Path,
+        metavar="TABLE",
+        help="predictions of tritium electrons by the first estimator: adds the fit of the endpoint to the report",
     )
     parser.add_argument(
         "--bootstrap", type=int, default=400, metavar="N", help="resamples for the intervals (default: %(default)s)"

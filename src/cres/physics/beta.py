@@ -4,7 +4,8 @@ dΓ/dK = G_F² |V_ud|² (g_V² + 3 g_A²)/(2π³ħ) · F(2,K) · p E · Σ_f P_f
 ε_f = E₀ − V_f − K.   Kleesiek et al. 2018 (arXiv:1806.00369), after Wilkinson, Nucl. Phys. A 526 (1991) 131.
 
 `endpoint_ev` is the largest electron energy for a massless neutrino and the lowest final state (V = 0). A negative
-squared mass, which a fit may want, keeps the form ε√(ε² − m²) on ε > 0.
+squared mass has no meaning but is wanted by fits: there ε√(ε² − m²) is continued by its first-order form ε² − m²/2 on
+ε > 0, so that the spectrum is linear in m², and a smeared one has no kink at m² = 0.
 """
 
 from __future__ import annotations
@@ -94,17 +95,30 @@ def neutrino_factor(
     corrections: Collection[str] = CORRECTIONS,
     final_states: FinalStates | None = None,
 ) -> Array:
-    """Return Σ_f P_f ε_f √(ε_f² − m²) Θ(ε_f − m) G(K, ε_f) in eV²; G is the radiative correction, or 1 without."""
+    """Return Σ_f P_f ε_f √(ε_f² − m²) Θ(ε_f − m) G(K, ε_f) in eV²; G is the radiative correction, or 1 without.
+
+    For m² < 0 see the module's convention.
+    """
     radiative = factors.Radiative.of(kinetic_energy_ev) if "radiative" in corrections else None
     total = np.zeros(np.broadcast(kinetic_energy_ev, endpoint_ev, mass_squared_ev2).shape)
     states = [(0.0, 1.0)] if final_states is None else final_states.pairs()
     for excitation_ev, probability in states:
         neutrino_energy = np.maximum(endpoint_ev - excitation_ev - kinetic_energy_ev, 0.0)
-        term = neutrino_energy * np.sqrt(np.maximum(neutrino_energy**2 - mass_squared_ev2, 0.0))
+        term = phase_space(neutrino_energy, mass_squared_ev2)
         if radiative is not None:
             term = term * radiative(neutrino_energy)
         total += probability * term
     return total
+
+
+def phase_space(neutrino_energy_ev: Array, mass_squared_ev2: Array | float) -> Array:
+    """Return ε√(ε² − m²) for m² ≥ 0 and its continuation ε² − m²/2 for m² < 0; zero where ε ≤ m or ε ≤ 0."""
+    square = neutrino_energy_ev**2
+    physical = neutrino_energy_ev * np.sqrt(np.maximum(square - mass_squared_ev2, 0.0))
+    if np.all(np.asarray(mass_squared_ev2) >= 0):
+        return physical
+    continued = np.where(neutrino_energy_ev > 0, square - np.minimum(mass_squared_ev2, 0.0) / 2, 0.0)
+    return np.where(np.asarray(mass_squared_ev2) < 0, continued, physical)
 
 
 def check_corrections(corrections: Collection[str]) -> None:

@@ -18,7 +18,7 @@ from cres.schema import DEFAULT_LO_FREQUENCY_HZ, DEFAULT_SAMPLING_RATE_HZ
 
 TRAP_KINDS = ("bathtub", "harmonic")
 LOSS_KINDS = ("cavity", "free_space", "off")
-ENSEMBLE_KINDS = ("uniform",)
+ENSEMBLE_KINDS = ("uniform", "tritium")
 
 T = TypeVar("T")
 
@@ -90,9 +90,16 @@ class ReadoutConfig:
 
 @dataclass(frozen=True)
 class EnsembleConfig:
-    """Ranges of the start values: isotropic pitch angles, radius uniform in area, all phases uniform."""
+    """Ranges of the start values: isotropic pitch angles, radius uniform in area, all phases uniform.
+
+    Energies are uniform, or those of tritium beta decay in the range, up to the endpoint, with the spectrum's defaults;
+    a fraction of them may be flat background over the whole range.
+    """
 
     kind: str = "uniform"
+    endpoint_ev: float = 18_573.24
+    neutrino_mass_ev: float = 0.0
+    background_fraction: float = 0.0
     energy_ev: tuple[float, float] = (18_500.0, 18_700.0)
     pitch_angle_deg: tuple[float, float] = (88.0, 90.0)
     radius_m: tuple[float, float] = (0.0, 6.5e-3)
@@ -100,6 +107,13 @@ class EnsembleConfig:
     def __post_init__(self) -> None:
         _choice("ensemble.kind", self.kind, ENSEMBLE_KINDS)
         _interval("ensemble.energy_ev", self.energy_ev, 0.0, math.inf)
+        if self.kind == "tritium" and self.endpoint_ev <= self.energy_ev[0]:
+            raise UserError(
+                f"ensemble.endpoint_ev {self.endpoint_ev:g} lies below the energies {self.energy_ev[0]:g} to "
+                f"{self.energy_ev[1]:g} eV: no electron of the spectrum would be among them"
+            )
+        if not 0 <= self.background_fraction <= 1:
+            raise UserError(f"ensemble.background_fraction is {self.background_fraction:g}; it must lie in 0 to 1")
         _interval("ensemble.pitch_angle_deg", self.pitch_angle_deg, 0.0, 90.0)
         _interval("ensemble.radius_m", self.radius_m, 0.0, math.inf)
 

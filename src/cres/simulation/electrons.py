@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres.errors import UserError
+from cres.physics.beta import beta_quantile
 from cres.simulation.config import EnsembleConfig, SimulationConfig
 
 FloatArray = NDArray[np.float64]
@@ -56,7 +57,7 @@ def sample_electrons(config: SimulationConfig, count: int, seed: int, start: int
     draws = uniform_draws(seed, start, count)
     ensemble = config.ensemble
     return Electrons(
-        energy_ev=_between(ensemble.energy_ev, draws[:, 0]),
+        energy_ev=energies_ev(ensemble, draws[:, 0], draws[:, 6]),
         pitch_angle_deg=isotropic_pitch_deg(ensemble, draws[:, 1]),
         radius_m=uniform_area_radius_m(ensemble, draws[:, 2]),
         azimuth_rad=2 * math.pi * draws[:, 3],
@@ -65,6 +66,15 @@ def sample_electrons(config: SimulationConfig, count: int, seed: int, start: int
         amplitude=np.ones(count),
         event_id=event_ids(seed, start, count),
     )
+
+
+def energies_ev(ensemble: EnsembleConfig, draw: FloatArray, choice: FloatArray) -> FloatArray:
+    """Energies of the ensemble at the quantiles `draw`; `choice` below the background's fraction makes background."""
+    if ensemble.kind == "uniform":
+        return _between(ensemble.energy_ev, draw)
+    background = choice < ensemble.background_fraction
+    low, high = ensemble.energy_ev
+    return beta_quantile(draw, low, high, ensemble.endpoint_ev, ensemble.neutrino_mass_ev, background=background)
 
 
 def _between(interval: tuple[float, float], draw: FloatArray) -> FloatArray:
