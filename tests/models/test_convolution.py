@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cres.models import convolution
 from cres.models.convolution import fft_convolve, good_length, kernel_spectrum
 
 
@@ -44,3 +45,17 @@ def test_gradcheck(directions: int, length: int) -> None:
     values = torch.randn(2, 3, length, dtype=torch.float64, requires_grad=True)
     size = good_length(2 * length)
     assert torch.autograd.gradcheck(lambda v, k: fft_convolve(v, kernel_spectrum(k, size), size), (values, kernel))
+
+
+def test_more_channels_than_fit_into_the_cache_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = torch.randn(1, 5, 8, dtype=torch.float64, requires_grad=True)
+    values = torch.randn(2, 5, 8, dtype=torch.float64, requires_grad=True)
+
+    def gradients() -> tuple[torch.Tensor, ...]:
+        result = fft_convolve(values, kernel_spectrum(kernel, 16), 16)
+        return result, *torch.autograd.grad(result.square().sum(), (values, kernel))
+
+    at_once = gradients()
+    monkeypatch.setattr(convolution, "_CACHE_BYTES", 2 * 2 * 16 * 8)
+    for piecewise, expected in zip(gradients(), at_once, strict=True):
+        torch.testing.assert_close(piecewise, expected)

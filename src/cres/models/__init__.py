@@ -2,9 +2,12 @@
 
 from cres.models.base import Encoded, Encoder, Sequence
 from cres.models.calibration import fit_temperature
+from cres.models.conformer import ConformerEncoder
+from cres.models.convnet import ConvNetEncoder
+from cres.models.denoiser import Denoiser, SeriesHuber, SeriesLoss, SeriesMSE, TimeSpectrumLoss
 from cres.models.distributions import Gaussian, GaussianMixture, Point, PredictiveDistribution, Quantiles, combine
 from cres.models.fusion import Fusion
-from cres.models.groups import optimizer_groups
+from cres.models.groups import optimizer_groups, set_trainable
 from cres.models.heads import GaussianHead, Head, MixtureHead, PointHead, QuantileHead
 from cres.models.locator import Locator, Reading, location_loss
 from cres.models.losses import CRPS, MSE, GaussianNLL, Huber, Loss, Pinball
@@ -16,6 +19,9 @@ from cres.models.s4d_kernel import s4d_kernel
 __all__ = [
     "CRPS",
     "MSE",
+    "ConformerEncoder",
+    "ConvNetEncoder",
+    "Denoiser",
     "Encoded",
     "Encoder",
     "Fusion",
@@ -39,9 +45,14 @@ __all__ = [
     "Reading",
     "S4DEncoder",
     "Sequence",
+    "SeriesHuber",
+    "SeriesLoss",
+    "SeriesMSE",
+    "TimeSpectrumLoss",
     "combine",
     "fit_temperature",
     "location_loss",
     "optimizer_groups",
     "s4d_kernel",
+    "set_trainable",
 ]

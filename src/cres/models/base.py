@@ -37,7 +37,7 @@ class Encoder(nn.Module, ABC):
     """Abstract encoder: (batch, time, channel) to (batch, output_width).
 
     `lengths` (batch,) says how many samples of each record are real; what lies behind never changes the features.
-    Subclasses call `__init__(in_channels, sequence_width, stride, pooling)` and write `sequence`.
+    Subclasses call `__init__(in_channels, sequence_width, stride, pooling)` and write `sequence` and `layers`.
     """
 
     def __init__(self, in_channels: int, sequence_width: int, stride: int, pooling: Pooling) -> None:
@@ -47,6 +47,11 @@ class Encoder(nn.Module, ABC):
         self.stride = stride
         self.pooling = pooling
         self.output_width = pooling.output_width
+
+    @property
+    @abstractmethod
+    def layers(self) -> tuple[nn.Module, ...]:
+        """The layers from input to output, without the pooling: what fine-tuning freezes or trains."""
 
     @abstractmethod
     def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:

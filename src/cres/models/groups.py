@@ -1,4 +1,4 @@
-"""Optimiser groups from module types: tags on parameters are lost by deepcopy (averaged and exported models)."""
+"""What the optimiser sees: groups from module types (tags on parameters are lost by deepcopy), frozen layers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from typing import Any
 
 from torch import nn
 
+from cres.errors import UserError
+from cres.models.base import Encoder
 from cres.models.s4d_layer import Dynamics
 
 
@@ -28,3 +30,17 @@ def optimizer_groups(module: nn.Module, lr: float, weight_decay: float, ssm_lr: 
         name = "ssm" if id(parameter) in dynamics else "plain" if parameter.ndim < 2 else "decayed"
         groups[name]["params"].append(parameter)
     return [{"name": name, **group} for name, group in groups.items() if group["params"]]
+
+
+def set_trainable(encoder: Encoder, last_layers: int | None) -> None:
+    """Let all of an encoder learn (None), nothing of it (0), or only its last layers and its pooling (k).
+
+    Raises UserError when the encoder has fewer layers.
+    """
+    layers = encoder.layers
+    if last_layers is not None and not 0 <= last_layers <= len(layers):
+        raise UserError(f"the encoder has {len(layers)} layers, so that the last {last_layers} cannot be chosen")
+    encoder.requires_grad_(last_layers is None)
+    if last_layers:
+        for part in (*layers[-last_layers:], encoder.pooling):
+            part.requires_grad_(True)

@@ -6,9 +6,8 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from cres.models.base import Encoder, Sequence
-from cres.models.masking import strided_lengths, valid_positions
 from cres.models.pooling import EndsPooling, PoolingName, make_pooling
-from cres.models.s4d import patches
+from cres.models.positions import patches, strided_lengths, valid_positions
 from cres.shapes import Lengths, Series
 
 
@@ -51,15 +50,17 @@ class LSTMEncoder(Encoder):
             dropout=dropout if depth > 1 else 0.0,
         )
 
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """One: the stack of an LSTM is one module."""
+        return (self.lstm,)
+
     def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
         """Return (batch, position, width) features, zero beyond each record."""
-        if lengths is None:
-            values, _ = self.lstm(patches(series, self.stride).transpose(1, 2))
-            return Sequence(values, None)
-        series = series * valid_positions(lengths, series.shape[1]).unsqueeze(-1).to(series.dtype)
-        positions = patches(series, self.stride).transpose(1, 2)
+        positions = patches(series, self.stride, lengths).transpose(1, 2)
         lengths = strided_lengths(lengths, self.stride)
-        assert lengths is not None
+        if lengths is None:
+            return Sequence(self.lstm(positions)[0], None)
         packed = pack_padded_sequence(positions, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
         values, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=positions.shape[1])
         return Sequence(values * valid_positions(lengths, values.shape[1]).unsqueeze(-1).to(values.dtype), lengths)

@@ -10,16 +10,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cres.models.masking import valid_positions
+from cres.models.positions import valid_positions
 from cres.shapes import Lengths
 
 PoolingName = Literal["mean", "attention", "last"]
 
 
 class Pooled(NamedTuple):
-    """Features of the record; attention weights and their logarithms where there are any."""
+    """Features of a record or of a piece of it; attention weights and their logarithms where there are any."""
 
     features: Tensor
+    log_weight: Tensor | None
+    """(batch,) logarithm of the weight of this piece beside other pieces; None where only the last piece counts."""
     attention: Tensor | None = None
     log_attention: Tensor | None = None
 
@@ -44,9 +46,9 @@ class MeanPooling(Pooling):
 
     def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
         """Pool by the mean."""
-        if lengths is None:
-            return Pooled(values.mean(dim=1))
-        return Pooled(values.sum(dim=1) / lengths.clamp(min=1).unsqueeze(1).to(values.dtype))
+        counts = torch.full_like(values[:, 0, 0], values.shape[1]) if lengths is None else lengths.clamp(min=1)
+        counts = counts.to(values.dtype)
+        return Pooled(values.sum(dim=1) / counts.unsqueeze(1), counts.log())
 
 
 class LastPooling(Pooling):
@@ -58,9 +60,9 @@ class LastPooling(Pooling):
     def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
         """Pool by taking the last position."""
         if lengths is None:
-            return Pooled(values[:, -1])
+            return Pooled(values[:, -1], None)
         last = (lengths - 1).clamp(min=0).reshape(-1, 1, 1).expand(-1, 1, values.shape[-1])
-        return Pooled(values.gather(1, last).squeeze(1))
+        return Pooled(values.gather(1, last).squeeze(1), None)
 
 
 class EndsPooling(Pooling):
@@ -77,7 +79,7 @@ class EndsPooling(Pooling):
         """Pool by taking both ends."""
         half = self.output_width // 2
         last = self.last(values, lengths).features
-        return Pooled(torch.cat((last[:, :half], values[:, 0, half:]), dim=-1))
+        return Pooled(torch.cat((last[:, :half], values[:, 0, half:]), dim=-1), None)
 
 
 class AttentionPooling(Pooling):
@@ -95,10 +97,20 @@ class AttentionPooling(Pooling):
         if lengths is not None:
             # A record without samples still needs one finite score.
             scores = scores.masked_fill(~valid_positions(lengths.clamp(min=1), values.shape[1]), -torch.inf)
-        log_attention = torch.log_softmax(scores, dim=1)
+        log_weight = torch.logsumexp(scores, dim=1)
+        log_attention = scores - log_weight.unsqueeze(1)
         attention = log_attention.exp()
         features = torch.einsum("bp,bpw->bw", attention.to(values.dtype), values)
-        return Pooled(features, attention, log_attention)
+        return Pooled(features, log_weight, attention, log_attention)
+
+
+def merge(first: Pooled, second: Pooled) -> Pooled:
+    """Pool two neighbouring pieces of a record as one."""
+    if first.log_weight is None or second.log_weight is None:
+        return second
+    log_weight = torch.logaddexp(first.log_weight, second.log_weight)
+    first_share = torch.exp(first.log_weight - log_weight).unsqueeze(1)
+    return Pooled(first_share * first.features + (1 - first_share) * second.features, log_weight)
 
 
 def make_pooling(name: PoolingName, width: int) -> Pooling:

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from collections.abc import Sequence as Many
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.base import Encoder, Sequence
-from cres.models.masking import strided_lengths, valid_positions
-from cres.models.pooling import PoolingName, make_pooling
+from cres.models.channel_norm import ChannelNorm
+from cres.models.pooling import Pooled, PoolingName, make_pooling, merge
+from cres.models.positions import average_neighbours, masked, patches, position_mask, strided_lengths
 from cres.models.s4d_layer import Initialisation, StateSpace
-from cres.shapes import Lengths, Series
+from cres.shapes import Features, Lengths, Series
 
 Mixing = Literal["glu", "linear"]
-
-
-class ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of (batch, channel, position), position by position."""
-
-    def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-        self.epsilon = epsilon
-
-    def forward(self, values: Float[Tensor, "batch channel position"]) -> Float[Tensor, "batch channel position"]:
-        """Normalise to mean 0 and variance 1, then scale and shift."""
-        centred = values - values.mean(dim=1, keepdim=True)
-        variance = centred.square().mean(dim=1, keepdim=True)
-        normed = centred * torch.rsqrt(variance + self.epsilon)
-        return torch.addcmul(self.bias.unsqueeze(-1), normed, self.weight.unsqueeze(-1))
 
 
 class S4DBlock(nn.Module):
@@ -52,14 +37,24 @@ class S4DBlock(nn.Module):
         self, values: Float[Tensor, "batch width position"], mask: Float[Tensor, "batch 1 position"] | None
     ) -> Float[Tensor, "batch width position"]:
         """Values beyond the record are zeroed before the convolution, so that padding cannot reach the record."""
-        residual = self.norm(values) if self.prenorm else values
-        if mask is not None:
-            residual = residual * mask
-        values = values + self.after_convolution(self.state_space(residual))
+        convolved = self.state_space(masked(self._before(values), mask))
+        return self._after(values, convolved)
+
+    def chunk(
+        self, values: Float[Tensor, "batch width position"], state: Complex[Tensor, "batch width state"]
+    ) -> tuple[Float[Tensor, "batch width position"], Complex[Tensor, "batch width state"]]:
+        """The same for one piece of a longer series; returns the state to be handed to the next piece."""
+        convolved, state = self.state_space.chunk(self._before(values), state)
+        return self._after(values, convolved), state
+
+    def _before(self, values: Tensor) -> Tensor:
+        return self.norm(values) if self.prenorm else values
+
+    def _after(self, values: Tensor, convolved: Tensor) -> Tensor:
+        values = values + self._mixed(convolved)
         return values if self.prenorm else self.norm(values)
 
-    def after_convolution(self, convolved: Float[Tensor, "batch width position"]) -> Tensor:
-        """Activation, dropout and channel mixing: all that works position by position."""
+    def _mixed(self, convolved: Tensor) -> Tensor:
         mixed = self.mix(self.dropout(nn.functional.gelu(convolved)))
         return self.dropout(nn.functional.glu(mixed, dim=1) if self.gated else mixed)
 
@@ -135,40 +130,52 @@ class S4DEncoder(Encoder):
         )
         self.norm = ChannelNorm(width) if prenorm else nn.Identity()
 
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """Input projection, blocks, final norm."""
+        return (self.project, *self.blocks, self.norm)
+
     def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
         """Return (batch, position, width) features, zero beyond each record."""
-        if lengths is not None:
-            series = series * valid_positions(lengths, series.shape[1]).unsqueeze(-1).to(series.dtype)
-        values = self.project(patches(series, self.patch))
+        values = self.project(patches(series, self.patch, lengths))
         lengths = strided_lengths(lengths, self.patch)
         for block, factor in zip(self.blocks, self.factors, strict=True):
-            values = block(values, _mask(values, lengths))
+            mask = position_mask(values, lengths)
+            values = block(values, mask)
             if factor > 1:
-                values = _average(values, _mask(values, lengths), factor)
+                values = average_neighbours(masked(values, mask), factor)
                 lengths = strided_lengths(lengths, factor)
-        values = self.norm(values)
-        mask = _mask(values, lengths)
-        return Sequence((values if mask is None else values * mask).transpose(1, 2), lengths)
+        values = masked(self.norm(values), position_mask(values, lengths))
+        return Sequence(values.transpose(1, 2), lengths)
 
+    @torch.no_grad()
+    def stream(self, pieces: Iterable[Tensor]) -> Features:
+        """Features of a record that arrives in pieces (batch, time, channel); memory does not grow with the record.
 
-def patches(series: Series, size: int) -> Float[Tensor, "batch features position"]:
-    """Merge `size` neighbouring samples of all channels into the features of one position (zeros at the end)."""
-    if size == 1:
-        return series.transpose(1, 2)
-    missing = -series.shape[1] % size
-    series = nn.functional.pad(series, (0, 0, 0, missing))
-    return series.reshape(series.shape[0], series.shape[1] // size, -1).transpose(1, 2)
+        Equal to `forward` of the whole record, for causal models. The length of every piece but the last is a multiple
+        of `stride`. Raises UserError when the model looks into the future or a piece has another length.
+        """
+        states: list[Tensor] = []
+        pooled: Pooled | None = None
+        aligned = True
+        for piece in pieces:
+            if not aligned:
+                raise UserError(f"pieces of a record must be multiples of {self.stride} samples, but for the last one")
+            aligned = piece.shape[1] % self.stride == 0
+            states = states or [block.state_space.initial_state(piece.shape[0]) for block in self._typed_blocks()]
+            newest = self.pooling(self._advance(piece, states).transpose(1, 2), None)
+            pooled = newest if pooled is None else merge(pooled, newest)
+        if pooled is None:
+            raise UserError("a record needs at least one piece")
+        return pooled.features
 
+    def _advance(self, piece: Series, states: list[Tensor]) -> Tensor:
+        """Features of the positions of one piece; `states` move on in place."""
+        values = self.project(patches(piece, self.patch))
+        for i, (block, factor) in enumerate(zip(self._typed_blocks(), self.factors, strict=True)):
+            values, states[i] = block.chunk(values, states[i])
+            values = average_neighbours(values, factor) if factor > 1 else values
+        return self.norm(values)
 
-def _average(values: Tensor, mask: Tensor | None, factor: int) -> Tensor:
-    """Mean of `factor` neighbouring positions; positions that do not exist count as zero."""
-    if mask is not None:
-        values = values * mask
-    values = nn.functional.pad(values, (0, -values.shape[-1] % factor))
-    return nn.functional.avg_pool1d(values, factor)
-
-
-def _mask(values: Tensor, lengths: Tensor | None) -> Tensor | None:
-    if lengths is None:
-        return None
-    return valid_positions(lengths, values.shape[-1]).unsqueeze(1).to(values.dtype)
+    def _typed_blocks(self) -> list[S4DBlock]:
+        return [block for block in self.blocks if isinstance(block, S4DBlock)]

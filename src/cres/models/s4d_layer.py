@@ -92,9 +92,10 @@ class StateSpace(nn.Module):
         self._cache: tuple[tuple[Tensor, ...], int, Tensor] | None = None
 
     def kernel(self, length: int) -> Float[Tensor, "direction channel length"]:
-        """Return the convolution kernel of each direction."""
+        """Return the convolution kernel of each direction; D is part of the first weight of the past's."""
         a, dt = self.dynamics()
-        return s4d_kernel(torch.view_as_complex(self.c), a, dt, length)
+        kernel = s4d_kernel(torch.view_as_complex(self.c), a, dt, length)
+        return kernel + nn.functional.pad(self.skip.reshape(1, -1, 1), (0, length - 1, 0, 0, 0, self.directions - 1))
 
     def forward(self, values: Float[Tensor, "batch channel length"]) -> Float[Tensor, "batch channel length"]:
         """Convolve in float32 or better, whatever autocast says; zeros behind a record's end change nothing."""
@@ -102,7 +103,7 @@ class StateSpace(nn.Module):
             values = values.to(self.c.dtype)
             length = values.shape[-1]
             size = good_length(2 * length)
-            return fft_convolve(values, self._spectrum(length, size), size) + self.skip.unsqueeze(-1) * values
+            return fft_convolve(values, self._spectrum(length, size), size)
 
     def _spectrum(self, length: int, size: int) -> Tensor:
         """Spectrum of the kernel; kept while nothing trains and no parameter changes."""
@@ -115,7 +116,7 @@ class StateSpace(nn.Module):
         return self._cache[2]
 
     def _kernel_parameters(self) -> tuple[Tensor, ...]:
-        return (self.c, self.dynamics.log_dt, self.dynamics.log_a_real, self.dynamics.a_imaginary)
+        return (self.c, self.skip, self.dynamics.log_dt, self.dynamics.log_a_real, self.dynamics.a_imaginary)
 
     def initial_state(self, batch: int) -> Complex[Tensor, "batch channel state"]:
         """Return the state before the first sample: zero."""
