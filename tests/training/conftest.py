@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from cres.training.cli import QUIET
+from cres.training.cli import QUIET, CresCLI
 
 SAMPLES = 512
 HERE = Path(__file__).parent
@@ -79,3 +80,27 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("configs") / "tiny.yaml"
     path.write_text(TINY)
     return path
+
+
+@pytest.fixture(scope="session")
+def fit(tiny: Path, records: Path) -> Callable[..., None]:
+    """Train in this process: fit(folder, *options)."""
+
+    def train(folder: Path, *options: str) -> None:
+        CresCLI("fit", ["-c", str(tiny), f"--data.data={records}", f"--run={folder}", *options]).execute()
+
+    return train
+
+
+@pytest.fixture(scope="session")
+def trained(fit: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("trained")
+    fit(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_records() -> Callable[..., Path]:
+    """Write records: make_records(path, count, labelled, seed, **attributes)."""
+    return write_records

@@ -7,13 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from cres.training.cli import CresCLI, main
+from cres.training.cli import main
 from cres.training.interruption import Interrupted
 from cres.training.module import CresModule
-
-
-def fit(config: Path, records: Path, folder: Path, *options: str) -> None:
-    CresCLI("fit", ["-c", str(config), f"--data.data={records}", f"--run={folder}", *options]).execute()
 
 
 def final_state(folder: Path) -> dict:
@@ -41,13 +37,6 @@ def assert_same_training(one: Path, other: Path) -> None:
         assert_same(first[part], second[part], part)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tiny, records, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("undisturbed")
-    fit(tiny, records, folder)
-    return folder
-
-
 def stop_after(monkeypatch, step: int, number: int) -> None:
     """Send a signal to this process during the given batch of the whole training."""
     inner, seen = CresModule.training_step, [0]
@@ -66,39 +55,39 @@ def stop_after(monkeypatch, step: int, number: int) -> None:
     ("step", "number", "workers"),
     [(2, signal.SIGTERM, 0), (5, signal.SIGUSR1, 0), (8, signal.SIGINT, 0), (8, signal.SIGUSR1, 2)],
 )
-def test_signals_anywhere(undisturbed, tiny, records, tmp_path, monkeypatch, step, number, workers):
+def test_signals_anywhere(trained, fit, tmp_path, monkeypatch, step, number, workers):
     options = [f"--data.workers={workers}"]
     with monkeypatch.context() as patched:
         stop_after(patched, step, number)
         with pytest.raises(Interrupted, match="--resume"):
-            fit(tiny, records, tmp_path, *options)
+            fit(tmp_path, *options)
     assert final_state(tmp_path)["global_step"] == step
-    fit(tiny, records, tmp_path, "--resume", *options)
-    assert_same_training(undisturbed, tmp_path)
+    fit(tmp_path, "--resume", *options)
+    assert_same_training(trained, tmp_path)
 
 
 @pytest.mark.parametrize("step", [4, 12])
-def test_killed_outright_goes_on_from_the_last_checkpoint(undisturbed, tiny, records, tmp_path, step):
+def test_killed_outright_goes_on_from_the_last_checkpoint(trained, fit, tmp_path, step):
     child = os.fork()
     if child == 0:
         with pytest.MonkeyPatch.context() as patched:
             stop_after(patched, step, signal.SIGKILL)
-            fit(tiny, records, tmp_path, "--checkpoint.every_steps=3")
+            fit(tmp_path, "--checkpoint.every_steps=3")
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    fit(tiny, records, tmp_path, "--resume")
-    assert_same_training(undisturbed, tmp_path)
+    fit(tmp_path, "--resume")
+    assert_same_training(trained, tmp_path)
 
 
-def test_more_epochs_after_the_end(undisturbed, tiny, records, tmp_path):
-    fit(tiny, records, tmp_path, "--trainer.max_epochs=2", "--curriculum.epochs=1.5")
-    fit(tiny, records, tmp_path, "--resume", "--trainer.max_epochs=3", "--curriculum.epochs=1.5")
-    assert_same_training(undisturbed, tmp_path)
+def test_more_epochs_after_the_end(trained, fit, tmp_path):
+    fit(tmp_path, "--trainer.max_epochs=2", "--curriculum.epochs=1.5")
+    fit(tmp_path, "--resume", "--trainer.max_epochs=3", "--curriculum.epochs=1.5")
+    assert_same_training(trained, tmp_path)
 
 
-def test_metrics_have_no_row_twice(undisturbed, tiny, records, tmp_path, monkeypatch):
+def test_metrics_have_no_row_twice(trained, fit, tiny, records, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         stop_after(patched, 8, signal.SIGTERM)
         assert main(["fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}"]) == 128 + signal.SIGTERM
-    fit(tiny, records, tmp_path, "--resume")
-    assert (tmp_path / "metrics.csv").read_text() == (undisturbed / "metrics.csv").read_text()
+    fit(tmp_path, "--resume")
+    assert (tmp_path / "metrics.csv").read_text() == (trained / "metrics.csv").read_text()

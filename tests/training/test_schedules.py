@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_one_cycle_rises_then_falls():
     top = seen.index(max(seen))
     assert seen[0] == pytest.approx(0.04)
     assert abs(top - 0.3 * STEPS) <= 1
-    assert all(a <= b for a, b in zip(seen[:top], seen[1 : top + 1], strict=True))
+    assert all(a <= b for a, b in pairwise(seen[: top + 1]))
     assert seen[-1] < 2e-3
 
 
@@ -64,7 +65,8 @@ def test_plateau_falls_only_without_improvement():
 
 
 @pytest.mark.parametrize(
-    "make", [lambda: Plateau(factor=2.0), lambda: Cosine(warmup=1.0), lambda: OneCycle(rise=0.0), lambda: Exponential(0.0)]
+    "make",
+    [lambda: Plateau(factor=2.0), lambda: Cosine(warmup=1.0), lambda: OneCycle(rise=0.0), lambda: Exponential(0.0)],
 )
 def test_senseless_schedules_are_refused(make):
     with pytest.raises(UserError):
@@ -79,13 +81,15 @@ def test_senseless_schedules_are_refused(make):
 def test_curriculum_starts_ends_and_never_turns_back(shape, over, total):
     curriculum = Curriculum(shape, start=0.1, end=1.0, over=over)
     values = [curriculum.value(step, total, total / 10) for step in range(0, total + 1, max(1, total // 50))]
-    assert all(a <= b + 1e-12 for a, b in zip(values, values[1:], strict=False))
+    assert all(a <= b + 1e-12 for a, b in pairwise(values))
     assert curriculum.value(0, total, total / 10) == pytest.approx(0.1)
     assert curriculum.value(math.ceil(over * total), total, total / 10) == 1.0
     assert curriculum.value(total, total, total / 10) == 1.0
 
 
-@pytest.mark.parametrize(("shape", "middle"), [("linear", 0.5), ("root", 0.5**0.5), ("quadratic", 0.25), ("cosine", 0.5)])
+@pytest.mark.parametrize(
+    ("shape", "middle"), [("linear", 0.5), ("root", 0.5**0.5), ("quadratic", 0.25), ("cosine", 0.5)]
+)
 def test_shapes_in_the_middle(shape, middle):
     assert curve(shape, 0.5) == pytest.approx(middle)
 

@@ -26,10 +26,12 @@ from cres.data.module import CresDataModule
 from cres.errors import UserError, nearest
 from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, Checkpoints, resumable
 from cres.training.curriculum import Curriculum
+from cres.training.denoising import FineTune
 from cres.training.explain import explain
+from cres.training.figures import Figures
 from cres.training.fitting import FitScalers, FitTemperature
 from cres.training.interruption import Interrupted, StopOnSignal
-from cres.training.loading import load_module, model_card
+from cres.training.loading import load_ensemble, model_card
 from cres.training.loggers import make_loggers
 from cres.training.module import CresModule
 from cres.training.predictions import PredictionWriter, check_data_fit
@@ -141,6 +143,8 @@ class CresCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(StopOnSignal, "interruption")
+        parser.add_lightning_class_args(Figures, "figures")
+        parser.add_lightning_class_args(FineTune, "fine_tune")
         parser.set_defaults(
             {
                 "early_stopping.monitor": "val/loss",
@@ -150,7 +154,8 @@ class CresCLI(LightningCLI):
         )
 
     def _add_checkpoint_arguments(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--ckpt_path", type=str, default="best", help="best, last, or a checkpoint file.")
+        help_text = "best, last, or a checkpoint file; a list of files is used as one ensemble."
+        parser.add_argument("--ckpt_path", type=str | list[str], default="best", help=help_text)
         if self.command in ("test", "predict"):
             help_text = "Where to write the table; default predictions.hdf5 in the run's folder."
             parser.add_argument("--predictions", type=Path | None, default=None, help=help_text)
@@ -177,18 +182,24 @@ class CresCLI(LightningCLI):
         self.config.run = str(self.run_folder)
         self.config.trainer.default_root_dir = str(self.run_folder)
         if self.command != "fit":
-            self.checkpoint = self._checkpoint_file()
+            wanted = self.config.ckpt_path
+            self.checkpoints = [self._checkpoint_file(one) for one in ([wanted] if isinstance(wanted, str) else wanted)]
 
-    def _checkpoint_file(self) -> Path:
+    def _checkpoint_file(self, wanted: str) -> Path:
         named = {"best": BEST, "last": LAST}
-        wanted = self.config.ckpt_path
         return self.run_folder / "checkpoints" / named[wanted] if wanted in named else Path(wanted)
 
     def instantiate_classes(self) -> None:
         """Make data and model: from the configuration to train, from the checkpoint for everything else."""
-        self.config_init = self.parser.instantiate(self.config)
+        try:
+            self.config_init = self.parser.instantiate(self.config)
+        except ValueError as error:
+            # what the data say when a linked fact is asked of them arrives wrapped by the parser
+            if isinstance(error.__cause__, UserError):
+                raise error.__cause__ from None
+            raise
         self.datamodule = self.config_init["data"]
-        self.model = self.config_init["model"] if self.command == "fit" else load_module(self.checkpoint)
+        self.model = self.config_init["model"] if self.command == "fit" else load_ensemble(self.checkpoints)
         self.trainer = self.instantiate_trainer(**self._trainer_parts())
 
     def _trainer_parts(self) -> dict[str, Any]:
@@ -254,13 +265,13 @@ class CresCLI(LightningCLI):
     def _reconstruct(self, records: dict[str, Any]) -> None:
         check_data_fit(self.model.card, self.datamodule.file_facts())
         path = self.config.predictions or self.run_folder / PREDICTIONS
-        self.trainer.callbacks.append(PredictionWriter(path, self.checkpoint))  # type: ignore[attr-defined]
+        self.trainer.callbacks.append(PredictionWriter(path, self.checkpoints))  # type: ignore[attr-defined]
         self.trainer.test(self.model, **records, verbose=False)
 
     def _export(self) -> None:
         from cres.training.export import export
 
-        export(self.model, self.checkpoint, self.config.output or self.run_folder / "model.pt2")
+        export(self.model, self.checkpoints, self.config.output or self.run_folder / "model.pt2")
 
 
 def _sampling_rate_hz(data: CresDataModule) -> float:

@@ -1,13 +1,14 @@
 """One file that turns raw volts into estimates without this program's classes, and the model card beside it.
 
 The file is a `torch.export` program: `torch.export.load(FILE).module()(volts)` with volts (batch, samples, 2) float32
-returns mean (batch, target) and covariance (batch, target, target) in physical units, float64.
+returns the estimates (batch, target) and the covariance of their errors (batch, target, target), float64, in the
+units of the targets.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,10 @@ from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.evaluation.metrics import coverage, sigma68
 from cres.evaluation.table import atomic_path
-from cres.provenance import sha256_of_file
+from cres.models import combine
 from cres.shapes import Series
 from cres.training.module import CresModule
-from cres.training.predictions import described
-from cres.training.reconstructor import Reconstructor
+from cres.training.predictions import checkpoint_hash, described
 
 EXAMPLE_BATCH = 3
 
@@ -31,31 +31,32 @@ EXAMPLE_BATCH = 3
 class VoltsToEstimates(nn.Module):
     """The whole reconstructor with tensors in and tensors out."""
 
-    def __init__(self, reconstructor: Reconstructor) -> None:
+    def __init__(self, module: CresModule) -> None:
         super().__init__()
-        self.reconstructor = reconstructor
+        self.reconstructor, self.others = module.reconstructor, module.others
 
     def forward(self, volts: Series) -> tuple[Tensor, Tensor]:
-        """Return mean (batch, target) and covariance (batch, target, target); NaN where nothing is stated."""
-        distribution = self.reconstructor(volts)
-        return distribution.mean, distribution.covariance
+        """Return estimate (batch, target) and covariance of its error (batch, target, target), NaN where not stated."""
+        members = [self.reconstructor(volts), *(member(volts) for member in self.others)]
+        distribution = combine(members) if len(members) > 1 else members[0]
+        return distribution.estimate, distribution.error_covariance
 
 
 def export_program(module: CresModule, samples: int) -> torch.export.ExportedProgram:
     """Return the program of a module for records of `samples` samples, any number of records at once."""
-    whole = VoltsToEstimates(module.reconstructor).eval()
+    whole = VoltsToEstimates(module).eval()
     example = torch.zeros(EXAMPLE_BATCH, samples, 2)
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():
         return torch.export.export(whole, (example,), dynamic_shapes=({0: batch},), strict=False)
 
 
-def export(module: CresModule, checkpoint: Path, output: Path) -> Path:
+def export(module: CresModule, checkpoints: Sequence[Path], output: Path) -> Path:
     """Write the program and its model card (`OUTPUT.md`); returns the path of the program."""
     samples = int(module.card["data"]["samples"])
     program = export_program(module, samples)
     facts = {name: module.card["data"][name] for name in ("sampling_rate_hz", "lo_frequency_hz", "samples")}
-    about = facts | {"targets": list(module.targets), "checkpoint_hash": sha256_of_file(checkpoint)}
+    about = facts | {"targets": list(module.targets), "checkpoint_hash": checkpoint_hash(checkpoints)}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(output) as temporary:
@@ -65,13 +66,13 @@ def export(module: CresModule, checkpoint: Path, output: Path) -> Path:
     except OSError as error:
         raise UserError(f"cannot write {output}: {error.strerror or error}") from error
     card = output.with_suffix(".md")
-    table = checkpoint.parent.parent / "predictions.hdf5"
+    table = checkpoints[0].parent.parent / "predictions.hdf5"
     card.write_text(card_text(module.card, about["checkpoint_hash"], table if table.exists() else None))
     print(f"{output}: volts (batch, {samples}, 2) → mean, covariance of {', '.join(module.targets)}; card {card}")
     return output
 
 
-def card_text(card: Mapping[str, Any], checkpoint_hash: str, table: Path | None) -> str:
+def card_text(card: Mapping[str, Any], made_by: str, table: Path | None) -> str:
     """Return the model card as Markdown: what it is for, data, noise, valid ranges, resolution, limits."""
     data, split, made = card["data"], card["data"]["split"], card["ancestry"]
     lines = [
@@ -87,13 +88,13 @@ def card_text(card: Mapping[str, Any], checkpoint_hash: str, table: Path | None)
         "## Training",
         f"- {split['train']} electrons of {', '.join(Path(name).name for name in data['files'])}",
         f"- {split['validation']} for validation (early stopping, calibration), {split['test']} never seen",
-        f"- checkpoint {checkpoint_hash[:16]}, {made['created_by']}, commit {made['git_commit']}",
+        f"- checkpoint {made_by[:16]}, {made['created_by']}, commit {made['git_commit']}",
         "",
         "## Valid range",
         *(f"- {described(name)}: {low:.6g} to {high:.6g}" for name, (low, high) in card.get("ranges", {}).items()),
         "",
         "## Resolution and calibration",
-        *_resolution(card, checkpoint_hash, table),
+        *_resolution(card, made_by, table),
         "",
         "## Limits",
         "- trained on simulation: anything that the simulation leaves out is not in the stated uncertainty",
@@ -110,13 +111,13 @@ def _noise(model: Mapping[str, Any]) -> str:
     return "; ".join(f"{source['class_path'].rpartition('.')[2]} {source.get('init_args') or ''}" for source in sources)
 
 
-def _resolution(card: Mapping[str, Any], checkpoint_hash: str, table: Path | None) -> list[str]:
+def _resolution(card: Mapping[str, Any], made_by: str, table: Path | None) -> list[str]:
     """Return the figures of a table of this very checkpoint on electrons with a known truth."""
     missing = ["- not measured yet: `python cli.py test` writes the table that this section is made from"]
     if table is None:
         return missing
     predictions = PredictionTable.read(table)
-    if predictions.attributes.get("checkpoint_hash") != checkpoint_hash:
+    if predictions.attributes.get("checkpoint_hash") != made_by:
         return missing
     lines = []
     for name, target in zip(card["model"]["targets"], predictions.targets, strict=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Iterable, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,18 +12,22 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+import torch.distributed
 from torch import Tensor
 
 from cres.data.module import CresDataModule
 from cres.errors import UserError
-from cres.training.calibration import fit_temperature
+from cres.models import PredictiveDistribution, fit_temperature
+from cres.shapes import Targets
 from cres.training.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
-from cres.training.metrics import Collected, collect
 from cres.training.module import CresModule, evaluation_weights
 from cres.transforms import FROZEN_EPOCH
 
 NOISY_BATCHES = 256
 """Training batches at most from whose noisy records the views' scalars are standardised and the map is fitted."""
+
+FEWEST = 20
+"""With fewer validation electrons than this a temperature would be noise, and stays 1."""
 
 TEMPERATURE = "reconstructor.temperature"
 
@@ -35,7 +40,7 @@ class FitScalers(pl.Callback):
         module, data = _ours(trainer, pl_module)
         reconstructor = module.reconstructor
         reconstructor.temperature.fill_(1.0)
-        if not bool(reconstructor.target_scaler.fitted):
+        if module.regresses and not bool(reconstructor.target_scaler.fitted):
             truth = training_targets(data)
             reconstructor.target_scaler.fit(truth)
             module.card["ranges"] = _ranges(truth, module.targets)
@@ -66,9 +71,10 @@ def _fit_on_noisy_records(module: CresModule, loader: Iterable[Any]) -> None:
         if reconstructor.landmark is not None:
             targets.append(module.standardised_targets(there, torch.float64))
             columns.append(module.landmark_column(there))
-    reconstructor.scalar_scaler.fit(torch.cat(scalars))
+    if scalars[0].shape[-1]:
+        reconstructor.scalar_scaler.fit(torch.cat(scalars))
     if reconstructor.landmark is not None:
-        standardised = reconstructor.scalar_scaler(torch.cat(scalars))
+        standardised = reconstructor.standardised_scalars(torch.cat(scalars))
         reconstructor.landmark.fit(torch.cat(columns), standardised, torch.cat(targets))
 
 
@@ -79,7 +85,7 @@ class FitTemperature(pl.Callback):
         """Fit and store the temperatures; the weights in memory stay as they are."""
         module, _ = _ours(trainer, pl_module)
         loader = trainer.val_dataloaders
-        if module.calibration == "none" or loader is None:
+        if module.calibration == "none" or loader is None or not module.regresses:
             return
         present = copy.deepcopy(module.state_dict())
         for name in (LAST, BEST):
@@ -93,29 +99,37 @@ def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: Iter
     trainer.strategy.barrier()
     checkpoint = read_checkpoint(path)
     module.load_state_dict(evaluation_weights(checkpoint))
-    module.reconstructor.temperature.fill_(1.0)
-    collected = validate(module, loader, trainer.world_size)
-    if collected.truth is None:
+    distribution, truth = _validation(module, loader, trainer.world_size)
+    if len(truth) < FEWEST or module.calibration == "none":
         return
-    factor = fit_temperature(collected.mean - collected.truth, collected.std, module.calibration)
-    checkpoint["state_dict"][TEMPERATURE] = torch.as_tensor(factor)
+    checkpoint["state_dict"][TEMPERATURE] = fit_temperature(distribution, truth, module.calibration).double()
     trainer.strategy.barrier()
     if trainer.is_global_zero:
         write_atomically(checkpoint, path)
 
 
 @torch.no_grad()
-def validate(module: CresModule, loader: Iterable[Any], world_size: int = 1) -> Collected:
-    """Return the module's predictions of a loader's records with frozen nominal noise, over all processes."""
+def _validation(module: CresModule, loader: Iterable[Any], world_size: int) -> tuple[PredictiveDistribution, Targets]:
+    """Return the predictions of standardised targets with frozen nominal noise, and the truth, over all processes."""
     training = module.training
     module.eval()
-    parts = []
+    parts: list[tuple[PredictiveDistribution, Tensor]] = []
     for batch in loader:
         there = module.transfer_batch_to_device(batch, module.device, 0)
-        outcome = module.evaluate(there)
-        parts.append(collect(module.reconstructor.physical(outcome.distribution), there))
+        distribution = module.evaluate(there).distribution.map(Tensor.cpu)
+        parts.append((distribution, module.standardised_targets(there, distribution.mean.dtype).cpu()))
     module.train(training)
-    return Collected.gather(parts, world_size)
+    if world_size > 1:
+        everyone: list[Any] = [None] * world_size
+        torch.distributed.all_gather_object(everyone, parts)
+        parts = [part for one in everyone for part in one]
+    return _joined([distribution for distribution, _ in parts]), torch.cat([truth for _, truth in parts])
+
+
+def _joined(parts: Sequence[PredictiveDistribution]) -> PredictiveDistribution:
+    """Put the distributions of several batches together; what is not an electron's (quantile levels) stays."""
+    columns = ([getattr(part, field.name) for part in parts] for field in dataclasses.fields(parts[0]))
+    return type(parts[0])(*(column[0] if column[0].ndim == 1 else torch.cat(column) for column in columns))
 
 
 def _ours(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[CresModule, CresDataModule]:

@@ -70,8 +70,8 @@ class Landmark(nn.Module):
         super().__init__()
         if len(options.scalar_degrees) != scalars:
             raise UserError(
-                f"model.landmark.scalar_degrees has {len(options.scalar_degrees)} entries, but the views make {scalars} "
-                "scalars: give one order for each"
+                f"model.landmark.scalar_degrees has {len(options.scalar_degrees)} entries, but the views make "
+                f"{scalars} scalars: give one order for each"
             )
         self.options = options
         self.locator = Locator(channels, encoder_width, window=options.window, hidden_width=options.hidden_width)

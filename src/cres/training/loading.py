@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,17 @@ def load_module(path: Path | str) -> CresModule:
     module.load_state_dict(evaluation_weights(checkpoint))
     module.card = {name: value for name, value in checkpoint[CARD].items() if name != "format"}
     return module.eval()
+
+
+def load_ensemble(paths: Sequence[Path]) -> CresModule:
+    """Return one module for several checkpoints, whose predictions it combines; they must agree on data and targets."""
+    first, *rest = (load_module(path) for path in paths)
+    for path, other in zip(paths[1:], rest, strict=True):
+        for fact in ("targets", "sampling_rate_hz"):
+            if other.card["model"][fact] != first.card["model"][fact]:
+                raise UserError(f"{path} and {paths[0]} cannot be one ensemble: they differ in {fact}")
+        first.others.append(other.reconstructor)
+    return first.eval()
 
 
 def load_reconstructor(path: Path | str) -> Reconstructor:

@@ -6,7 +6,6 @@ A run without a network, a key or a quota trains like any other and says so once
 from __future__ import annotations
 
 import csv
-import math
 import netrc
 import os
 import threading
@@ -32,7 +31,7 @@ class CsvMetrics(Logger):
         super().__init__()
         self.path = folder / "metrics.csv"
         self._columns: list[str] = ["step"]
-        self._pending: dict[str, float] = {}
+        self._pending: dict[str, float | int] = {}
         self._started = False
 
     @property
@@ -70,7 +69,7 @@ class CsvMetrics(Logger):
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         """Write what belongs to one step; values of the same step share a row."""
-        values: dict[str, float] = {"step": -1 if step is None else step, **metrics}
+        values: dict[str, float | int] = {"step": -1 if step is None else step, **metrics}
         if self._pending and self._pending["step"] != values["step"]:
             self.save()
         self._pending |= values
@@ -112,8 +111,8 @@ class CsvMetrics(Logger):
         self.save()
 
 
-def _text(value: float) -> str:
-    return f"{value:.10g}" if math.isfinite(float(value)) else str(float(value))
+def _text(value: float | int) -> str:
+    return f"{value:.10g}"
 
 
 def wandb_wanted() -> bool:

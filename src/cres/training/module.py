@@ -16,10 +16,11 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from cres.data.loader import ResumableLoader
 from cres.errors import UserError, nearest
-from cres.models import GaussianNLL, Loss, PredictiveDistribution, optimizer_groups
+from cres.models import GaussianNLL, Loss, PredictiveDistribution, combine, optimizer_groups
 from cres.shapes import Series
-from cres.training.calibration import Calibration
+from cres.training.denoising import Denoising, DenoisingOptions
 from cres.training.landmark import LandmarkOptions
 from cres.training.metrics import Collected, collect, validation_metrics
 from cres.training.reconstructor import EncoderFactory, HeadFactory, Outcome, ViewFactory, build_reconstructor
@@ -28,8 +29,11 @@ from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransf
 
 Batch = dict[str, Any]
 
+Calibration = Literal["coverage", "likelihood", "none"]
+
 CARD = "cres"
 AVERAGE = "average"
+PLACE = "place_in_epoch"
 
 
 @runtime_checkable
@@ -105,6 +109,7 @@ class CresModule(pl.LightningModule):
         augmentations: Random changes of the training records only.
         fusion: How features of several views are joined.
         landmark: A line whose place is measured on the way, and mapped to a first guess of the targets.
+        denoising: Rebuild a view without its noise, beside the targets or alone, to pre-train an encoder.
         optimiser: Learning rates and decay.
         schedule: Shape of the learning rate over the training.
         ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
@@ -126,6 +131,7 @@ class CresModule(pl.LightningModule):
         augmentations: list[RandomTransform] | None = None,
         fusion: Literal["gated", "concatenate"] = "gated",
         landmark: LandmarkOptions | None = None,
+        denoising: DenoisingOptions | None = None,
         optimiser: Optimiser = Optimiser(),
         schedule: Schedule | None = None,
         ema_decay: float = 0.0,
@@ -136,6 +142,12 @@ class CresModule(pl.LightningModule):
         if not 0 <= ema_decay < 1:
             raise UserError(f"model.ema_decay is {ema_decay}, but must lie in [0, 1)")
         self.reconstructor = build_reconstructor(sampling_rate_hz, targets, views, encoders, head, fusion, landmark)
+        self.others = nn.ModuleList()
+        """Further members of an ensemble, whose predictions are combined with the reconstructor's."""
+        self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
+        self.regresses = denoising is None or not denoising.alone
+        if self.denoising is not None and not self.regresses:
+            self.denoising.train_alone(self.reconstructor)
         self.loss = loss or GaussianNLL()
         sources: list[NoiseFactory] = [WhiteNoise] if noise is None else noise
         self.noise = RandomChain(source(sampling_rate_hz=sampling_rate_hz) for source in sources)
@@ -147,13 +159,17 @@ class CresModule(pl.LightningModule):
         self.card: dict[str, Any] = {}
         """What the checkpoint says about itself: the model's configuration, the data it was trained on, its ranges."""
         self.average = Average()
+        self._resume_at: dict[str, int] = {}
+        self.last_validation: Collected | None = None
+        """Predictions of the validation split after the last epoch, of all processes."""
         self._validation: list[Collected] = []
 
     # Forward -----------------------------------------------------------------------------------------------------
 
     def forward(self, series: Series) -> PredictiveDistribution:
         """Return the calibrated distribution in physical units of records that carry their noise."""
-        return self.reconstructor(series)
+        members = [self.reconstructor(series), *(member(series) for member in self.others)]
+        return combine(members) if len(members) > 1 else members[0]
 
     def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Tensor:
         """Return the batch's records with noise; the training epochs' records are changed at random before."""
@@ -171,8 +187,16 @@ class CresModule(pl.LightningModule):
             )
         return self.reconstructor.target_scaler(batch["targets"]).to(dtype)
 
-    def objective(self, outcome: Outcome, batch: Batch) -> Tensor:
-        """Return the mean loss of a batch."""
+    def objective(self, noisy: Tensor, batch: Batch) -> tuple[Tensor, Outcome | None]:
+        """Return the mean loss of a batch of noisy records, and the outcome when targets are regressed."""
+        outcome = self.reconstructor.standardised(noisy) if self.regresses else None
+        loss = noisy.new_zeros(()) if outcome is None else self.regression_loss(outcome, batch)
+        if self.denoising is not None:
+            loss = loss + self.denoising(self.reconstructor, noisy, batch["series"])
+        return loss, outcome
+
+    def regression_loss(self, outcome: Outcome, batch: Batch) -> Tensor:
+        """Return the mean loss of the targets, with that of the landmark."""
         truth = self.standardised_targets(batch, outcome.distribution.mean.dtype)
         loss = self.loss(outcome.distribution, truth).mean()
         if outcome.measured is None or self.reconstructor.landmark is None:
@@ -196,7 +220,7 @@ class CresModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Return the loss of noisy records at the curriculum's noise scale."""
         noisy = self.inject(batch, self.current_epoch, self.noise_scale)
-        loss = self.objective(self.reconstructor.standardised(noisy), batch)
+        loss = self.objective(noisy, batch)[0]
         self._refuse_non_finite(loss, batch, batch_idx)
         size = len(batch["event_id"])
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
@@ -227,13 +251,15 @@ class CresModule(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions and log the loss."""
-        outcome = self.evaluate(batch)
-        size = len(batch["event_id"])
-        self.log("val/loss", self.objective(outcome, batch), prog_bar=True, batch_size=size, sync_dist=True)
-        self._validation.append(collect(self.reconstructor.physical(outcome.distribution), batch))
+        loss, outcome = self.objective(self.inject(batch, FROZEN_EPOCH), batch)
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["event_id"]), sync_dist=True)
+        if outcome is not None:
+            self._validation.append(collect(self.reconstructor.physical(outcome.distribution), batch))
 
     def on_validation_epoch_end(self) -> None:
         """Log σ68 of every target in its unit, and the coverage of the stated intervals."""
+        if not self.regresses:
+            return
         collected, self._validation = Collected.gather(self._validation, self.trainer.world_size), []
         self.last_validation = collected
         self.log_dict(validation_metrics(collected, self.targets), prog_bar=True, rank_zero_only=False)
@@ -241,7 +267,8 @@ class CresModule(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return the predictions of a batch with frozen noise: nominal, unless a prediction chose another scale."""
         started = time.perf_counter()
-        distribution = self.reconstructor.physical(self.evaluate(batch, self.noise_scale).distribution)
+        noisy = self.inject(batch, FROZEN_EPOCH, self.noise_scale)
+        distribution = self(noisy)
         return {"collected": collect(distribution, batch, time.perf_counter() - started)}
 
     # Average of the weights --------------------------------------------------------------------------------------
@@ -265,11 +292,13 @@ class CresModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what makes a checkpoint stand alone, and the other one of weights and average."""
         checkpoint[CARD] = {"format": 1, **self.card}
+        checkpoint[PLACE] = self._place_in_epoch()
         checkpoint[AVERAGE] = {"in_use": self.average.in_use, "other": dict(self.average.other)}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the weights and their average from a checkpoint to go on with the training."""
         self.card = {name: value for name, value in checkpoint[CARD].items() if name != "format"}
+        self._resume_at = checkpoint[PLACE]
         stored = checkpoint[AVERAGE]
         weights = checkpoint["state_dict"]
         if stored["in_use"]:
@@ -278,12 +307,23 @@ class CresModule(pl.LightningModule):
             stored = {"in_use": False, "other": averaged}
         self.average.other = dict(stored["other"])
 
+    def _place_in_epoch(self) -> dict[str, int]:
+        loader = self.trainer.train_dataloader
+        return loader.state_dict() if isinstance(loader, ResumableLoader) else {}
+
+    def on_train_start(self) -> None:
+        """Go on behind the last batch; Lightning has made the loader before it read the state, and forgets it."""
+        loader, place = self.trainer.train_dataloader, self._resume_at
+        if isinstance(loader, ResumableLoader) and 0 < place.get("batches", 0) < len(loader):
+            loader.load_state_dict(place)
+        self._resume_at = {}
+
     # Optimisation ------------------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with groups from the layers' types, and the schedule."""
         settings = self.optimiser
-        groups = optimizer_groups(self.reconstructor, settings.lr, settings.weight_decay, settings.ssm_lr)
+        groups = optimizer_groups(self, settings.lr, settings.weight_decay, settings.ssm_lr)
         optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
         steps = int(self.trainer.estimated_stepping_batches)
         batches = max(1, int(self.trainer.num_training_batches))

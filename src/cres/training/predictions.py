@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ _MUST_AGREE = {"sampling_rate_hz": "sampling rate", "lo_frequency_hz": "local os
 class PredictionWriter(pl.Callback):
     """Collect the predictions of a test or predict run and write the table."""
 
-    def __init__(self, path: Path, checkpoint: Path) -> None:
-        self.path, self.checkpoint = path, checkpoint
+    def __init__(self, path: Path, checkpoints: Sequence[Path]) -> None:
+        self.path, self.checkpoints = path, checkpoints
         self._parts: list[Collected] = []
 
     def on_test_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any) -> None:
@@ -41,13 +41,18 @@ class PredictionWriter(pl.Callback):
         collected = Collected.gather(self._parts, trainer.world_size)
         if not trainer.is_global_zero:
             return
-        table = prediction_table(collected, pl_module.card, sha256_of_file(self.checkpoint))
+        table = prediction_table(collected, pl_module.card, checkpoint_hash(self.checkpoints))
         table.write(self.path)
         outside = int(table.columns[OUTSIDE].sum())
         print(f"{len(table)} electrons reconstructed, {outside} outside the trained range: {self.path}")
 
 
-def prediction_table(collected: Collected, card: Mapping[str, Any], checkpoint_hash: str) -> PredictionTable:
+def checkpoint_hash(checkpoints: Sequence[Path]) -> str:
+    """Return the SHA-256 of a checkpoint; those of an ensemble, joined."""
+    return "+".join(sha256_of_file(path) for path in checkpoints)
+
+
+def prediction_table(collected: Collected, card: Mapping[str, Any], made_by: str) -> PredictionTable:
     """Return the table of predictions (rows r, targets t); uncertainties only where the head states them."""
     targets = tuple(card["model"]["targets"])
     stated = bool(np.isfinite(collected.covariance).all())
@@ -60,7 +65,7 @@ def prediction_table(collected: Collected, card: Mapping[str, Any], checkpoint_h
         truth=None if collected.truth is None else {name: collected.truth[:, i] for i, name in enumerate(targets)},
         observables=collected.observables | {OUTSIDE: outside_range(collected.mean, card)},
         seconds_per_electron=collected.seconds / max(1, len(collected)),
-        checkpoint_hash=checkpoint_hash,
+        checkpoint_hash=made_by,
         config=card["model"],
     )
 

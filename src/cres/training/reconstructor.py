@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from cres.errors import UserError, nearest
 from cres.models import Encoded, Encoder, Fusion, Head, PredictiveDistribution
-from cres.shapes import Series, Targets
+from cres.shapes import Features, Series, Targets
 from cres.training.landmark import Landmark, LandmarkOptions, Measured
 from cres.transforms import RecordView, Standardise
 
@@ -89,7 +89,7 @@ class Reconstructor(nn.Module):
         """Return the distribution of the standardised targets, before calibration, with the pooling weights."""
         views = {name: view(series) for name, view in self.views.items()}
         encoded = {name: _encode(encoder, views[name].series) for name, encoder in self.fusion.encoders.items()}
-        scalars = self.scalar_scaler(torch.cat([view.scalars for view in views.values()], dim=-1))
+        scalars = self.standardised_scalars(torch.cat([view.scalars for view in views.values()], dim=-1))
         features = [self.fusion.fuse([part.features for part in encoded.values()]), scalars]
         if self.landmark is None:
             return Outcome(self.head(_joined(features)), encoded, None)
@@ -105,6 +105,10 @@ class Reconstructor(nn.Module):
     def forward(self, series: Series) -> PredictiveDistribution:
         """Return the calibrated distribution of the targets in their own units."""
         return self.physical(self.standardised(series).distribution)
+
+    def standardised_scalars(self, scalars: Features) -> Features:
+        """Return the views' scalars (batch, k) standardised; there is nothing to fit or do for views without any."""
+        return self.scalar_scaler(scalars) if scalars.shape[-1] else scalars
 
     @torch.no_grad()
     def scalars(self, series: Series) -> Targets:

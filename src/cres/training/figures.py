@@ -1,0 +1,95 @@
+"""Pictures of the validation split every few epochs: residuals, pulls, and resolution over the targets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cres.errors import UserError
+from cres.evaluation.metrics import sigma68
+from cres.training.loggers import WandbMetrics
+from cres.training.metrics import Collected, target_unit
+from cres.training.module import CresModule
+from cres.training.predictions import described
+
+Values = NDArray[Any]
+
+
+class Figures(pl.Callback):
+    """Draw the validation split into the run's `figures/`.
+
+    Args:
+        every_epochs: Draw after so many epochs, and after the last; 0 means never.
+
+    """
+
+    def __init__(self, every_epochs: int = 5) -> None:
+        if every_epochs < 0:
+            raise UserError("figures.every_epochs must not be negative")
+        self.every_epochs = every_epochs
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Draw when it is time, on one process."""
+        assert isinstance(pl_module, CresModule)
+        done = trainer.current_epoch + 1
+        due = self.every_epochs > 0 and (done % self.every_epochs == 0 or done == trainer.max_epochs)
+        collected = pl_module.last_validation
+        if not (due and trainer.is_global_zero) or collected is None or collected.truth is None:
+            return
+        folder = Path(trainer.default_root_dir) / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"validation_{done:04d}.png"
+        figure = draw(collected, pl_module.targets, f"epoch {done}")
+        figure.savefig(path, dpi=100)
+        plt.close(figure)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbMetrics):
+                logger.log_figure("validation", path, trainer.global_step)
+
+
+def draw(collected: Collected, targets: tuple[str, ...], title: str) -> Figure:
+    """Return one row a target: residuals, pulls beside the unit Gaussian, and residual against the truth."""
+    assert collected.truth is not None
+    figure, axes = plt.subplots(len(targets), 3, figsize=(12, 3.2 * len(targets)), squeeze=False, layout="constrained")
+    residual = collected.mean - collected.truth
+    for i, name in enumerate(targets):
+        _residuals(axes[i, 0], residual[:, i], name)
+        _pulls(axes[i, 1], residual[:, i] / collected.std[:, i])
+        _map(axes[i, 2], collected.truth[:, i], residual[:, i], name)
+    figure.suptitle(f"{title}: validation, {len(collected)} electrons")
+    return figure
+
+
+def _residuals(axes: Axes, residual: Values, name: str) -> None:
+    width = sigma68(residual)
+    reach = 5 * width if width > 0 else 1.0
+    axes.hist(
+        np.clip(residual, -reach, reach), bins=np.linspace(-reach, reach, 51).tolist(), histtype="stepfilled", alpha=0.6
+    )
+    axes.set(xlabel=f"estimate − truth, {described(name)}", ylabel="electrons")
+    axes.set_title(f"σ68 = {width:.3g} {target_unit(name)}; ends hold the tails", fontsize="medium")
+
+
+def _pulls(axes: Axes, pull: Values) -> None:
+    pull = pull[np.isfinite(pull)]
+    grid = np.linspace(-5, 5, 51)
+    axes.hist(np.clip(pull, -5, 5), bins=grid.tolist(), density=True, histtype="stepfilled", alpha=0.6)
+    axes.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), "k--", label="honest")
+    inside = float(np.mean(np.abs(pull) <= 1)) if len(pull) else np.nan
+    axes.set(xlabel="residual / stated uncertainty", ylabel="density")
+    axes.set_title(f"{100 * inside:.0f} % within 1σ (68 % is honest)", fontsize="medium")
+    axes.legend(frameon=False)
+
+
+def _map(axes: Axes, truth: Values, residual: Values, name: str) -> None:
+    reach = 5 * sigma68(residual) or 1.0
+    axes.plot(truth, np.clip(residual, -reach, reach), ".", markersize=3, alpha=0.5)
+    axes.axhline(0, color="k", linewidth=0.8)
+    axes.set(xlabel=f"true {described(name)}", ylabel=f"residual ({target_unit(name)})")

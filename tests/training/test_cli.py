@@ -1,0 +1,148 @@
+"""The command line as a user meets it: what it writes, and what it says about mistakes."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from cres.errors import UserError
+from cres.evaluation import PredictionTable
+from cres.training.cli import CresCLI, main
+from cres.training.loading import load_reconstructor
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(UserError) as error:
+        main(arguments)
+    message = str(error.value)
+    assert "\n" not in message
+    return message
+
+
+def test_overview_names_every_command(capsys):
+    assert main(["--help"]) == 0
+    assert all(command in capsys.readouterr().out for command in ("fit", "validate", "test", "predict", "export"))
+
+
+def test_mistakes_name_the_nearest_thing_that_exists(tiny, records):
+    config = ["-c", str(tiny)]
+    encoder = "--model.encoders.spectrum"
+    assert "'predict'" in refused("predikt")
+    assert "configs/" in refused("fit", "-c", "configs/nothing.yaml")
+    assert "-c configs/s4d.yaml" in refused("fit")
+    assert "'model'" in refused("fit", *config, "--modle.seed=1")
+    assert "'max_epochs'" in refused("fit", *config, "--trainer.max_epoch=1")
+    assert "'width'" in refused("fit", *config, f"{encoder}.widht=3")
+    assert "'S4DEncoder'" in refused("fit", *config, f"{encoder}.class_path=cres.models.S4DEncodr")
+    assert "width" in refused("fit", *config, f"{encoder}.width=wide")
+
+
+def test_mistakes_in_a_file_name_the_nearest_key(tiny, tmp_path):
+    text = tiny.read_text()
+    for wrong, right in (("ema_decay", "ema_deca"), ("max_epochs", "max_epoch"), ("curriculum", "curiculum")):
+        path = tmp_path / f"{right}.yaml"
+        path.write_text(text.replace(wrong, right))
+        assert f"'{wrong}'" in refused("fit", "-c", str(path))
+
+
+def test_missing_data_names_the_command_that_makes_them(tiny, tmp_path):
+    message = refused("fit", "-c", str(tiny), f"--data.data={tmp_path / 'none.hdf5'}", f"--run={tmp_path}")
+    assert "scripts/data_prep.py" in message
+
+
+def test_the_model_of_a_checkpoint_cannot_be_overridden(trained):
+    assert "checkpoint" in refused("test", f"--run={trained}", "--model.ema_decay=0.5")
+
+
+def test_a_missing_checkpoint_names_the_command_that_makes_it(tiny, records, tmp_path):
+    assert "cli.py fit" in refused("test", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}")
+    assert "--resume" in refused("fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}", "--resume")
+
+
+def test_a_run_folder_has_everything(trained):
+    names = {path.relative_to(trained).as_posix() for path in trained.rglob("*")}
+    assert {"config.yaml", "environment.json", "metrics.csv", "checkpoints/best.ckpt", "checkpoints/last.ckpt"} <= names
+    assert "figures/validation_0003.png" in names
+    assert json.loads((trained / "environment.json").read_text())[0]["git_commit"]
+    header = (trained / "metrics.csv").read_text().splitlines()[0].split(",")
+    assert {"step", "val/loss", "val/energy_sigma68_eV", "val/coverage", "train/noise_scale"} <= set(header)
+
+
+def test_test_writes_the_table_of_the_test_split(trained, records):
+    assert main(["test", f"--run={trained}"]) == 0
+    table = PredictionTable.read(trained / "predictions.hdf5")
+    assert table.targets == ("energy_ev", "pitch_angle_deg")
+    assert len(table) == 19
+    assert {"energy_std_ev", "true_energy_ev", "true_radius_m", "avg_axial_frequency_hz", "outside_range"} <= set(
+        table.columns
+    )
+    assert table.attributes["seconds_per_electron"] > 0
+
+
+def test_validate_agrees_with_the_last_line_of_the_metrics(trained, capsys):
+    main(["validate", f"--run={trained}", "--ckpt_path=best"])
+    printed = dict(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(("loss", "energy")))
+    losses = [line.split(",") for line in (trained / "metrics.csv").read_text().splitlines()]
+    column = losses[0].index("val/loss")
+    best = min(float(row[column]) for row in losses[1:] if row[column])
+    assert float(printed["loss"]) == pytest.approx(best, rel=1e-5)
+
+
+def test_scores_do_not_depend_on_batches_or_workers(trained, tmp_path):
+    tables = []
+    for name, options in (("a", []), ("b", ["--data.batch_size=7"]), ("c", ["--data.workers=1"])):
+        main(["test", f"--run={trained}", f"--predictions={tmp_path / name}", *options])
+        tables.append(PredictionTable.read(tmp_path / name))
+    for table in tables[1:]:
+        np.testing.assert_array_equal(table.event_id, tables[0].event_id)
+        np.testing.assert_allclose(table.columns["energy_ev"], tables[0].columns["energy_ev"], rtol=1e-6)
+
+
+def test_predict_needs_no_truth_and_flags_what_lies_outside(trained, make_records, tmp_path):
+    unlabelled = make_records(tmp_path / "unlabelled.hdf5", 20, labelled=False, seed=1)
+    out = tmp_path / "p.hdf5"
+    main(["predict", f"--run={trained}", f"--data.data={unlabelled}", f"--predictions={out}", "--noise_scale=0.0"])
+    table = PredictionTable.read(out)
+    assert len(table) == 20
+    assert not any(name.startswith("true_") for name in table.columns)
+    assert table.columns["outside_range"].dtype == bool
+
+
+def test_predict_refuses_another_read_out(trained, make_records, tmp_path):
+    other = make_records(tmp_path / "other.hdf5", 20, lo_frequency_hz=25.9e9)
+    assert "local oscillator" in refused("predict", f"--run={trained}", f"--data.data={other}")
+    other = make_records(tmp_path / "other.hdf5", 20, sampling_rate_hz=200e6)
+    assert "sampling rate" in refused("predict", f"--run={trained}", f"--data.data={other}")
+
+
+def test_export_gives_the_same_numbers_from_raw_volts(trained, tmp_path):
+    main(["export", f"--run={trained}", f"--output={tmp_path / 'model.pt2'}"])
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    volts = 0.1 * torch.randn(5, 512, 2)
+    with torch.no_grad():
+        distribution = load_reconstructor(trained / "checkpoints" / "best.ckpt")(volts)
+        estimate, covariance = program(volts)
+    torch.testing.assert_close(estimate, distribution.estimate, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(covariance, distribution.error_covariance, rtol=1e-4, atol=1e-6)
+    card = (tmp_path / "model.md").read_text()
+    assert "403 MHz" in card
+    assert "energy (eV): 185" in card
+
+
+def test_loss_that_is_not_finite_names_batch_and_electrons(tiny, make_records, tmp_path):
+    broken = make_records(tmp_path / "broken.hdf5")
+    import h5py
+
+    with h5py.File(broken, "r+") as file:
+        file["output_ts_I"][:, 3] = np.nan
+    message = refused("fit", "-c", str(tiny), f"--data.data={broken}", f"--run={tmp_path / 'run'}")
+    assert "batch 0" in message
+    assert "event_id" in message
+
+
+def test_every_configuration_of_the_repository_is_understood(records, tmp_path, request):
+    configs = request.config.rootpath / "configs"
+    for path in sorted(configs.glob("*.yaml")):
+        cli = CresCLI("fit", ["-c", str(path), f"--data.data={records}", f"--run={tmp_path / path.stem}"])
+        assert cli.model.reconstructor.targets == ("energy_eV", "pitch_angle_deg"), path
