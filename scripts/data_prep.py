@@ -1,28 +1,154 @@
-"""Prepare pickled electrons (.pkl.gz) as one HDF5 file for training and evaluation."""
+"""Prepare electrons for training: pickled files (.pkl.gz) to HDF5; join HDF5 files (--merge); verify them (--check).
+
+Killed at any moment, the same command finishes the work: what was read already waits in a hidden folder beside the
+output. Pickles are read without running anything that is in them.
+
+On a cluster, read the files in an array job, then join them with the same command without --task:
+
+    #SBATCH --array=0-15
+    srun python scripts/data_prep.py --input raw/ --output cres.hdf5 --task $SLURM_ARRAY_TASK_ID/16
+"""
 
 from __future__ import annotations
 
 import argparse
+import warnings
+from collections.abc import Sequence
 
 from cres import errors
-from cres.data.prepare import prepare
+from cres.data.assembly import Assembly
+from cres.data.checking import check
+from cres.data.hdf5_writer import COMPRESSIONS
+from cres.data.merging import merge
+from cres.data.prepare import PreparationResult, prepare, stage_task
+from cres.data.staging import StagingSettings
+from cres.data.unpickle import MAX_EXPANSION
 from cres.data.workers import available_cpus
+
+
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
+    """Defaults are shown, the description keeps its lines."""
 
 
 def parse_arguments() -> argparse.Namespace:
     """Return the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument("--input", nargs="+", default=["data/raw/*.pkl.gz"], help="files, folders or globs of pickles")
     parser.add_argument("--output", default="data/cres.hdf5", help="the HDF5 file to write")
-    parser.add_argument("--workers", type=int, default=available_cpus(), help="processes that read files")
-    return parser.parse_args()
+    parser.add_argument("--workers", type=_positive, default=available_cpus(), help="processes that read files")
+    other = parser.add_mutually_exclusive_group()
+    other.add_argument("--merge", nargs="+", metavar="HDF5", help="join these HDF5 files instead of reading pickles")
+    other.add_argument("--check", nargs="+", metavar="HDF5", help="verify these HDF5 files and describe their columns")
+    other.add_argument("--task", type=_task, metavar="I/N", help="read only each N-th file, from I (array jobs)")
+    bad = parser.add_argument_group("bad input")
+    bad.add_argument(
+        "--skip-bad",
+        action="store_true",
+        help="leave bad files, bad rows and repeated electrons out, and list them in OUTPUT.skipped.txt",
+    )
+    bad.add_argument(
+        "--new-event-ids", action="store_true", help="number the events anew, by their content (ids that repeat)"
+    )
+    bad.add_argument(
+        "--max-expansion", type=float, default=MAX_EXPANSION, help="how many times its size a file may unpack to"
+    )
+    layout = parser.add_argument_group("output")
+    layout.add_argument(
+        "--shard-rows", type=int, metavar="N", help="write shards of N rows and an index (0: one shard a source)"
+    )
+    layout.add_argument("--plain", action="store_true", help="contiguous columns without attributes, for other readers")
+    layout.add_argument("--compression", choices=COMPRESSIONS, default="none", help="smaller files, slower training")
+    layout.add_argument("--sampling-rate-hz", type=float, help="of the records, where the files do not say it")
+    layout.add_argument("--lo-frequency-hz", type=float, help="of the mixer, where the files do not say it")
+    arguments = parser.parse_args()
+    if arguments.shard_rows is not None and arguments.shard_rows < 0:
+        parser.error("--shard-rows is 0 or more")
+    return arguments
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _task(text: str) -> tuple[int, int]:
+    task, _, tasks = text.partition("/")
+    return int(task), int(tasks)
 
 
 def main() -> None:
-    """Prepare and say what was written."""
+    """Do what the command line asks, and say what was written."""
+    warnings.formatwarning = _one_line
     arguments = parse_arguments()
-    result = prepare(arguments.input, arguments.output, workers=arguments.workers)
-    print(f"{result.rows} electrons in {arguments.output}")
+    if arguments.check:
+        print(check(arguments.check))
+    elif arguments.merge:
+        assembly = _assembly(arguments)
+        _tell(
+            merge(
+                arguments.merge,
+                arguments.output,
+                workers=arguments.workers,
+                assembly=assembly,
+                skip_bad=arguments.skip_bad,
+            )
+        )
+    elif arguments.task:
+        _read_task(arguments)
+    else:
+        settings, assembly = _settings(arguments), _assembly(arguments)
+        _tell(
+            prepare(arguments.input, arguments.output, workers=arguments.workers, settings=settings, assembly=assembly)
+        )
+
+
+def _read_task(arguments: argparse.Namespace) -> None:
+    task, tasks = arguments.task
+    rows = stage_task(
+        arguments.input,
+        arguments.output,
+        task=task,
+        tasks=tasks,
+        workers=arguments.workers,
+        settings=_settings(arguments),
+    )
+    print(f"task {task} of {tasks}: {rows} electrons read; the same command without --task joins all")
+
+
+def _settings(arguments: argparse.Namespace) -> StagingSettings:
+    return StagingSettings(arguments.skip_bad, arguments.new_event_ids, arguments.max_expansion)
+
+
+def _assembly(arguments: argparse.Namespace) -> Assembly:
+    return Assembly(
+        arguments.shard_rows,
+        arguments.plain,
+        arguments.compression,
+        arguments.sampling_rate_hz,
+        arguments.lo_frequency_hz,
+    )
+
+
+def _tell(result: PreparationResult) -> None:
+    if result.skipped:
+        print(f"left out {len(result.skipped)} files or rows, listed in {result.report}:")
+        _tell_some(result.skipped)
+    print(f"{result.rows} electrons in {result.outputs[-1]}")
+
+
+def _tell_some(sentences: Sequence[str], most: int = 5) -> None:
+    for sentence in sentences[:most]:
+        print(f"  {sentence}")
+    if len(sentences) > most:
+        print(f"  and {len(sentences) - most} more")
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return f"warning: {message}\n"
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Finished parts → the output: one file or shards with an index, each electron once."""
+"""Pieces of HDF5 files that are to become one data set: do they fit together, is each electron there once?"""
 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,17 +15,20 @@ from numpy.typing import NDArray
 
 import cres
 from cres import schema
-from cres.data.hdf5_writer import ColumnWriter, Layout, disk_errors, replacing, require_space
+from cres.data.hdf5_writer import Layout
 from cres.errors import UserError
 from cres.provenance import git_commit
 
-_BLOCK_ROWS = 256
 _FACTS = {"sampling_rate_hz": schema.DEFAULT_SAMPLING_RATE_HZ, "lo_frequency_hz": schema.DEFAULT_LO_FREQUENCY_HZ}
 
 
 @dataclass(frozen=True)
 class Assembly:
-    """What the output looks like. `shard_rows` None: one file; 0: one shard a source; N: shards of N rows."""
+    """What the output looks like.
+
+    shard_rows: None for one file, 0 for one shard a source, N for shards of N rows.
+    plain: contiguous datasets without attributes, as other people's readers expect them.
+    """
 
     shard_rows: int | None = None
     plain: bool = False
@@ -183,48 +185,3 @@ def root_attributes(pieces: Sequence[Piece], facts: dict[str, float], skipped: S
     if len(seeds) == 1:
         attributes["seed"] = seeds.pop()
     return attributes
-
-
-def common_layout(pieces: Sequence[Piece]) -> Layout:
-    """Return the layout of the output: that of every piece, texts as wide as the widest."""
-    layout = dict(pieces[0].layout)
-    for piece in pieces[1:]:
-        for name, column in piece.layout.items():
-            layout[name] = replace(column, dtype=np.promote_types(layout[name].dtype, column.dtype))
-    return layout
-
-
-def write_file(
-    path: Path, temporary: Path, pieces: Sequence[Piece], assembly: Assembly, attributes: dict[str, Any]
-) -> None:
-    """Write pieces one after the other into one file, which appears under its name when it is complete."""
-    layout = common_layout(pieces)
-    if assembly.plain:
-        layout = {name: column for name, column in layout.items() if name != schema.CONTENT_HASH}
-    rows = sum(piece.rows for piece in pieces)
-    require_space(temporary.parent, layout, rows)
-    with (
-        disk_errors(path),
-        replacing(path, temporary),
-        ColumnWriter(temporary, layout, rows, assembly.compression, assembly.plain) as writer,
-    ):
-        start = 0
-        for block in _blocks(pieces, layout):
-            writer.write(start, block)
-            start += len(block[schema.EVENT_ID])
-        if not assembly.plain:
-            writer.set_attributes(attributes)
-
-
-def _blocks(pieces: Sequence[Piece], layout: Layout) -> Iterator[dict[str, NDArray[Any]]]:
-    for piece in pieces:
-        with h5py.File(piece.path, "r") as file:
-            for start in range(0, piece.rows, _BLOCK_ROWS):
-                rows = piece.keep[start : start + _BLOCK_ROWS]
-                span = slice(int(rows[0]), int(rows[-1]) + 1)
-                yield {name: file[name][span][rows - rows[0]] for name in layout}
-
-
-def temporary_name(folder: Path, path: Path) -> Path:
-    """Return where a file is written before it takes its name."""
-    return folder / f"{path.name}.{os.getpid()}.tmp"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import shutil
 from collections.abc import Iterator, Sequence
@@ -17,10 +18,9 @@ from cres.data.assembly import (
     facts_of,
     one_layout,
     root_attributes,
-    temporary_name,
     without_duplicates,
-    write_file,
 )
+from cres.data.outputs import write_one, write_report, write_shards
 from cres.data.staging import Part, StagingSettings, stage
 from cres.data.workers import map_files
 from cres.errors import UserError
@@ -36,6 +36,8 @@ class PreparationResult:
     outputs: tuple[Path, ...]
     rows: int
     skipped: tuple[str, ...]
+    report: Path | None = None
+    """Where `skipped` is written down, if there is anything."""
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
@@ -80,42 +82,94 @@ def prepare(
 
     Raises UserError with one sentence for every user's mistake and every bad file; earlier outputs stay as they were.
     """
-    output = Path(output)
+    output = output_path(output)
     settings = settings or StagingSettings()
     sources = find_sources(inputs)
-    with _staging_folder(output) as staging:
-        parts = stage_all(sources, staging, settings, workers)
-        return _assemble(parts, output, staging, assembly or Assembly(), settings.skip_bad)
+    with staging_folder(output, alone=True) as staging:
+        parts = _stage_all(sources, staging, settings, workers)
+        skipped = [sentence for part in parts for sentence in part.skipped]
+        pieces = [part.piece() for part in parts if part.rows]
+        result = join(pieces, skipped, output, staging, assembly or Assembly(), settings.skip_bad, workers)
+        shutil.rmtree(staging)
+    return result
 
 
-def stage_all(sources: Sequence[Path], staging: Path, settings: StagingSettings, workers: int) -> list[Part]:
-    """Return the parts of all sources, made now or before, in the sources' order."""
+def stage_task(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    task: int,
+    tasks: int,
+    workers: int = 1,
+    settings: StagingSettings | None = None,
+) -> int:
+    """Read the files of one task of an array job (each `tasks`-th, from `task`) and return the number of electrons.
+
+    The parts wait beside the output for `prepare`, with the same settings, to join them.
+    """
+    if not 0 <= task < tasks:
+        raise UserError(f"task {task} of {tasks} does not exist: tasks are counted from 0 to {tasks - 1}")
+    output = output_path(output)
+    sources = find_sources(inputs)[task::tasks]
+    with staging_folder(output, alone=False) as staging:
+        parts = _stage_all(sources, staging, settings or StagingSettings(), workers)
+    return sum(part.rows for part in parts)
+
+
+def output_path(output: str | Path) -> Path:
+    """Return the path of an output. Raises UserError where it cannot be a file."""
+    path = Path(output)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder; name a file in it, such as {path / 'cres.hdf5'}")
+    return path
+
+
+def _stage_all(sources: Sequence[Path], staging: Path, settings: StagingSettings, workers: int) -> list[Part]:
     work = partial(stage, staging=staging, settings=settings)
-    return map_files(work, sources, workers, "reading", rows=lambda part: part.rows)
+    return map_files(work, sources, workers, "reading", rows=lambda part: part.rows) if sources else []
 
 
 @contextmanager
-def _staging_folder(output: Path) -> Iterator[Path]:
-    """Yield the folder of the parts; it is removed when the work is done, and stays when it is interrupted."""
+def staging_folder(output: Path, alone: bool) -> Iterator[Path]:
+    """Yield the folder of the parts of an output, locked: for this process alone, or shared by the tasks of an array.
+
+    It stays when the work is interrupted. Raises UserError where it cannot be made or another process holds it.
+    """
     staging = output.parent / f".{output.name}.parts"
     try:
         staging.mkdir(parents=True, exist_ok=True)
+        lock = (staging / "lock").open("a")
     except OSError as error:
         raise UserError(f"{output} cannot be written: {error.strerror or error}") from error
-    yield staging
-    shutil.rmtree(staging)
+    with lock:
+        try:
+            fcntl.flock(lock, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"another preparation is writing {output}; wait for it, or name another --output"
+            ) from error
+        yield staging
 
 
-def _assemble(
-    parts: Sequence[Part], output: Path, staging: Path, assembly: Assembly, skip_bad: bool
+def join(
+    pieces: list[Piece],
+    skipped: list[str],
+    output: Path,
+    staging: Path,
+    assembly: Assembly,
+    skip_bad: bool,
+    workers: int,
 ) -> PreparationResult:
-    skipped = [sentence for part in parts for sentence in part.skipped]
-    pieces: list[Piece] = [part.piece() for part in parts if part.rows]
+    """Check that the pieces fit together, and write them. `skipped` says what was left out before."""
     if not pieces:
         raise UserError(f"no row is left: {skipped[0] if skipped else 'the files are empty'}")
     pieces, different = one_layout(pieces, skip_bad)
     pieces, repeated = without_duplicates(pieces, skip_bad)
-    skipped += different + repeated
+    skipped = [*skipped, *different, *repeated]
     attributes = root_attributes(pieces, facts_of(pieces, assembly), skipped)
-    write_file(output, temporary_name(staging, output), pieces, assembly, attributes)
-    return PreparationResult((output,), sum(piece.rows for piece in pieces), tuple(skipped))
+    if assembly.shard_rows is None:
+        outputs = write_one(output, staging, pieces, assembly, attributes)
+    else:
+        outputs = write_shards(output, staging, pieces, assembly, attributes, workers)
+    report = write_report(output, skipped)
+    return PreparationResult(tuple(outputs), sum(piece.rows for piece in pieces), tuple(skipped), report)

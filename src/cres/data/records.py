@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
+from cres.data.index import INDEX_SUFFIX, content_digest, index_path, read_index, shard_paths
 from cres.data.row_reader import RowReader
 from cres.errors import UserError
 
@@ -112,8 +113,8 @@ class Records:
         first = self.files[0]
         for file in self.files[1:]:
             _require_same(first, file)
-        self.columns = tuple(first.columns)
-        self.scalar_columns = tuple(first.scalar_columns)
+        self.columns = tuple(name for name in first.columns if all(name in file.columns for file in self.files))
+        self.scalar_columns = tuple(name for name in first.scalar_columns if name in self.columns)
         self.samples = first.samples
         facts = _facts(self.files)
         self.sampling_rate_hz = facts["sampling_rate_hz"]
@@ -173,6 +174,11 @@ class Records:
                 planes[:, chosen] = out
         return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
+    def describe(self, row: int) -> str:
+        """Say which row of which file this is."""
+        index = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return f"{self.files[index].path} row {row - int(self.starts[index])}"
+
     def close(self) -> None:
         """Close all handles; the next read opens them again."""
         for file in self.files:
@@ -223,23 +229,51 @@ def _facts(files: Sequence[RecordFile]) -> dict[str, float]:
 
 
 def open_records(data: str | Path | Sequence[str | Path]) -> Records:
-    """Return the electrons of a file, a folder, a glob, or a list of these. Raises UserError where there are none."""
+    """Return the electrons of a file, an index of shards, a folder, a glob, or a list of these.
+
+    Raises UserError where there are none, where they do not fit together, and where a shard is missing or changed.
+    """
+    return Records([RecordFile(path) for path in data_files(data)])
+
+
+def data_files(data: str | Path | Sequence[str | Path]) -> list[Path]:
+    """Return the HDF5 files that paths name, each once. Raises UserError where there are none."""
     given = [data] if isinstance(data, (str, Path)) else list(data)
-    paths = dict.fromkeys(path for item in given for path in _files_of(Path(item)))
+    paths = list(dict.fromkeys(path for item in given for path in _files_of(Path(item))))
     if not paths:
         raise UserError("no data files are named")
-    return Records([RecordFile(path) for path in paths])
+    return paths
 
 
 def _files_of(path: Path) -> list[Path]:
     if path.is_dir():
-        files = sorted(file for file in path.iterdir() if file.suffix in _SUFFIXES and not file.name.startswith("."))
-        if not files:
+        files = sorted(file for file in path.iterdir() if not file.name.startswith("."))
+        data = [file for file in files if file.suffix in _SUFFIXES]
+        for index in (file for file in files if file.name.endswith(INDEX_SUFFIX)):
+            _verified_shards(index)
+        if not data:
             raise UserError(f"the folder {path} holds no .hdf5 files; {_HINT}")
-        return files
+        return data
+    if path.name.endswith(INDEX_SUFFIX) and path.exists():
+        return _verified_shards(path)
     if path.exists():
         return [path]
+    if index_path(path).exists():  # the output of a sharded preparation, by the name that was asked for
+        return _verified_shards(index_path(path))
     files = sorted(Path(name) for name in glob.glob(str(path)))  # noqa: PTH207 (patterns may be absolute)
     if not files:
         raise UserError(f"there is no file {path}; {_HINT}")
     return files
+
+
+def _verified_shards(index: Path) -> list[Path]:
+    """Return the shards of an index. Raises UserError where one is missing, cut or another file than was indexed."""
+    paths = shard_paths(index)
+    for path, shard in zip(paths, read_index(index).shards, strict=True):
+        file = RecordFile(path)
+        if file.rows != shard.rows:
+            raise UserError(f"{path} holds {file.rows} electrons, its index says {shard.rows}; prepare the data again")
+        stored = schema.CONTENT_HASH in file.columns
+        if stored and content_digest(file.scalar(schema.CONTENT_HASH)) != shard.content:
+            raise UserError(f"{path} does not hold the electrons that its index lists; prepare the data again")
+    return paths

@@ -58,7 +58,7 @@ def checked_table(cells: dict[str, Values]) -> Table:
     columns: dict[str, Values] = {}
     for name, raw in cells.items():
         columns[name], found = _convert(name, raw)
-        problems += found or _range_problems(name, columns[name])
+        problems += found or range_problems(name, columns[name])
     if any(problem.row is None for problem in problems):
         return Table({}, tuple(problems), np.zeros(0, np.int64))
     good = np.ones(len(next(iter(columns.values()))), bool)
@@ -198,7 +198,7 @@ def _integers(name: str, raw: Values) -> tuple[Values, list[Problem]]:
     return np.where(wrong, 0, raw).astype(np.int64), problems
 
 
-def _range_problems(name: str, values: Values) -> list[Problem]:
+def range_problems(name: str, values: Values) -> list[Problem]:
     """Return the rows of a known column that are not finite, or not plausible in the column's unit."""
     column = schema.COLUMNS.get(name)
     if column is None or values.dtype.kind not in "fi":

@@ -1,0 +1,146 @@
+"""Is this file whole? Schema, checksums, NaN, ranges, identities: every value is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cres import schema
+from cres.data.records import RecordFile, Records, data_files
+from cres.data.tables import range_problems
+from cres.errors import UserError
+from cres.progress import progress_bar
+
+_BLOCK_ROWS: Final = 256
+
+
+@dataclass
+class ColumnSummary:
+    """What one column holds, over all files."""
+
+    name: str
+    unit: str
+    kind: str
+    rows: int = 0
+    values: int = 0
+    not_finite: int = 0
+    minimum: float = np.inf
+    maximum: float = -np.inf
+    total: float = 0.0
+
+    def add(self, block: NDArray[Any]) -> None:
+        """Count the values of some rows."""
+        self.rows += len(block)
+        self.values += block.size
+        if block.dtype.kind not in "biuf" or block.size == 0:
+            return
+        finite = block[np.isfinite(block)]
+        self.not_finite += block.size - finite.size
+        if finite.size:
+            self.minimum = min(self.minimum, float(finite.min()))
+            self.maximum = max(self.maximum, float(finite.max()))
+            self.total += float(finite.sum(dtype=np.float64))
+
+    @property
+    def mean(self) -> float:
+        """Mean of the finite values; NaN where there are none."""
+        finite = self.values - self.not_finite
+        return self.total / finite if finite and np.isfinite(self.minimum) else np.nan
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """A data set that was read to its last value and found good."""
+
+    files: int
+    rows: int
+    samples: int
+    sampling_rate_hz: float
+    lo_frequency_hz: float
+    columns: tuple[ColumnSummary, ...]
+
+    def __str__(self) -> str:
+        head = (
+            f"{self.rows} electrons of {self.samples} samples in {self.files} file(s), "
+            f"{self.sampling_rate_hz / 1e6:g} MHz, oscillator {self.lo_frequency_hz / 1e9:g} GHz"
+        )
+        rows = [("column", "type", "unit", "minimum", "mean", "maximum", "NaN")]
+        rows += [
+            (c.name, c.kind, c.unit, f"{c.minimum:.8g}", f"{c.mean:.8g}", f"{c.maximum:.8g}", str(c.not_finite))
+            if np.isfinite(c.minimum)
+            else (c.name, c.kind, c.unit, "", "", "", str(c.not_finite))
+            for c in self.columns
+        ]
+        widths = [max(len(row[position]) for row in rows) for position in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        return "\n".join([head, *lines])
+
+
+def check(data: str | Path | Sequence[str | Path]) -> CheckResult:
+    """Read every value of HDF5 files and return a summary.
+
+    Raises UserError for the first damage, implausible value, content that is not what its hash says, or repeated
+    electron, with file, row and column.
+    """
+    records = Records([RecordFile(path) for path in data_files(data)])
+    summaries = {name: _summary(records.files[0], name) for name in records.columns}
+    with progress_bar() as bar:
+        task = bar.add_task("checking", total=len(records), unit="electrons")
+        for file in records.files:
+            for start in range(0, file.rows, _BLOCK_ROWS):
+                _check_block(file, start, summaries)
+                bar.advance(task, min(_BLOCK_ROWS, file.rows - start))
+    _require_unique(records)
+    return CheckResult(
+        len(records.files),
+        len(records),
+        records.samples,
+        records.sampling_rate_hz,
+        records.lo_frequency_hz,
+        tuple(summaries.values()),
+    )
+
+
+def _summary(file: RecordFile, name: str) -> ColumnSummary:
+    with h5py.File(file.path, "r", locking=False) as opened:
+        dataset = opened[name]
+        unit = schema.COLUMNS[name].unit if name in schema.COLUMNS else str(dataset.attrs.get("units", ""))
+        tail = "".join(f"[{size}]" for size in dataset.shape[1:])
+        return ColumnSummary(name, unit, f"{dataset.dtype}{tail}")
+
+
+def _check_block(file: RecordFile, start: int, summaries: dict[str, ColumnSummary]) -> None:
+    columns = {name: _read(file, name, start) for name in summaries if name in file.columns}
+    for name, block in columns.items():
+        summaries[name].add(block)
+        for problem in range_problems(name, block):
+            raise UserError(f"{file.path}, row {start + (problem.row or 0)}, column {name}: {problem.what}")
+    if schema.CONTENT_HASH in columns:
+        content = schema.content_event_ids(columns[schema.SERIES_I], columns[schema.SERIES_Q])
+        for row in np.flatnonzero(content != columns[schema.CONTENT_HASH]):
+            raise UserError(f"{file.path}, row {start + row}: the series is not the one that was prepared")
+
+
+def _read(file: RecordFile, name: str, start: int) -> NDArray[Any]:
+    """Read through HDF5, which compares the checksums."""
+    try:
+        with h5py.File(file.path, "r", locking=False) as opened:
+            return np.asarray(opened[name][start : start + _BLOCK_ROWS])
+    except OSError as error:
+        end = min(start + _BLOCK_ROWS, file.rows) - 1
+        raise UserError(f"{file.path} is damaged in column {name}, rows {start} to {end}; prepare it again") from error
+
+
+def _require_unique(records: Records) -> None:
+    for values, what in ((records.content_hashes(), "the same series"), (records.event_ids, "one event_id")):
+        _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+        for row in np.flatnonzero(first[inverse] != np.arange(len(values))):
+            raise UserError(
+                f"{records.describe(int(first[inverse[row]]))} and {records.describe(int(row))} have {what}"
+            )

@@ -1,0 +1,111 @@
+"""Joining HDF5 files of electrons: ours as they are, files in the plain column layout with their electrons checked."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from cres import schema
+from cres.data.assembly import Assembly, Piece
+from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
+from cres.data.prepare import PreparationResult, join, output_path, staging_folder
+from cres.data.records import RecordFile, data_files
+from cres.data.tables import Problem, checked_table
+from cres.errors import UserError
+from cres.progress import track
+from cres.provenance import sha256_of_file
+
+_BLOCK_ROWS = 256
+
+
+def merge(
+    inputs: Sequence[str | Path],
+    output: str | Path,
+    *,
+    workers: int = 1,
+    assembly: Assembly | None = None,
+    skip_bad: bool = False,
+) -> PreparationResult:
+    """Join HDF5 files, each electron once, and return what was written.
+
+    Raises UserError for files that do not fit together, for bad rows and for repeated electrons (unless `skip_bad`).
+    """
+    output = output_path(output)
+    files = [RecordFile(path) for path in data_files(inputs)]
+    skipped: list[str] = []
+    with staging_folder(output, alone=True) as staging:
+        pieces = []
+        for number, file in enumerate(track(files, "reading", len(files), "files")):
+            if schema.CONTENT_HASH in file.columns:
+                pieces.append(_whole(file, str(file.path)))
+            else:
+                part, problems = _checked_copy(file, staging / f"merge-{number}.hdf5", skip_bad)
+                skipped += [f"{file.path}, {problem}" for problem in problems]
+                pieces.append(part)
+        result = join(
+            [piece for piece in pieces if piece.rows],
+            skipped,
+            output,
+            staging,
+            assembly or Assembly(),
+            skip_bad,
+            workers,
+        )
+        shutil.rmtree(staging)
+    return result
+
+
+def _whole(file: RecordFile, source: str) -> Piece:
+    rows = np.arange(file.rows)
+    with h5py.File(file.path, "r", locking=False) as opened:
+        layout = {name: ColumnLayout(opened[name].dtype, opened[name].shape[1:]) for name in file.columns}
+    return Piece(file.path, source, sha256_of_file(file.path), rows, rows, layout, file.attributes)
+
+
+def _checked_copy(file: RecordFile, path: Path, skip_bad: bool) -> tuple[Piece, list[Problem]]:
+    """Copy a foreign file block by block into our types, with identities; return it and the rows that are bad."""
+    problems: list[Problem] = []
+    source_rows: list[NDArray[np.int64]] = []
+    first, _ = _block(file, 0, 1)
+    layout = layout_of(first)
+    require_space(path.parent, layout, file.rows)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    with disk_errors(path), replacing(path, temporary), ColumnWriter(temporary, layout, file.rows) as writer:
+        written = 0
+        for start in range(0, file.rows, _BLOCK_ROWS):
+            columns, found = _block(file, start, _BLOCK_ROWS)
+            if found and not skip_bad:
+                raise UserError(f"{file.path}, {found[0]}; mend the file, or leave such rows out with --skip-bad")
+            problems += found
+            bad = {problem.row for problem in found}
+            kept = np.array([row for row in range(start, min(start + _BLOCK_ROWS, file.rows)) if row not in bad], int)
+            writer.write(written, columns)
+            written += len(kept)
+            source_rows.append(kept)
+    piece = _whole(RecordFile(path), str(file.path))
+    origin = np.concatenate(source_rows)
+    attributes = dict(file.attributes)
+    sha256 = sha256_of_file(file.path)
+    return replace(piece, sha256=sha256, keep=np.arange(written), source_rows=origin, attributes=attributes), problems
+
+
+def _block(file: RecordFile, start: int, rows: int) -> tuple[dict[str, NDArray[Any]], list[Problem]]:
+    """Return some rows in our types, and what is wrong with them, rows counted in the whole file."""
+    with h5py.File(file.path, "r", locking=False) as opened:
+        cells = {name: opened[name][start : start + rows] for name in file.columns}
+    cells = {name: np.char.decode(raw) if raw.dtype.kind == "S" else raw for name, raw in cells.items()}
+    table = checked_table(cells)
+    moved = [
+        problem if problem.row is None else replace(problem, row=problem.row + start) for problem in table.problems
+    ]
+    if any(problem.row is None for problem in moved):
+        raise UserError(f"{file.path}, {moved[0]}")
+    return table.columns, moved
