@@ -69,12 +69,14 @@ def profile(
 ) -> Profile:
     """Return a statistic of values (rows,) in equal-count bins of a covariate (rows,); NaN in either is left out.
 
-    Without `bins` there are as many as keep 60 electrons each, 12 at most.
+    A constant covariate makes one bin. Without `bins` there are as many as keep 60 electrons each, 12 at most.
     """
     usable = np.isfinite(covariate) & np.isfinite(values)
     x, y = covariate[usable], values[usable]
     wanted = int(np.clip(len(x) // _PER_BIN, 1, _MOST_BINS)) if bins is None else bins
     edges = np.unique(np.quantile(x, np.linspace(0, 1, wanted + 1))) if len(x) else np.zeros(0)
+    if len(edges) == 1:
+        edges = np.repeat(edges, 2)
     if len(edges) < 2:
         return Profile(edges, np.zeros(0), [], np.zeros(0, dtype=np.int64))
     index = np.clip(np.searchsorted(edges, x, side="right") - 1, 0, len(edges) - 2)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,9 +38,9 @@ def bootstrap_weights(count: int, resamples: int, seed: int) -> Iterator[Array]:
     rows = max(1, _CHUNK_VALUES // max(count, 1))
     yield np.ones((1, count))
     for start in range(0, resamples, rows):
-        piece = range(start, min(start + rows, resamples))
-        draws = (random.integers(count, size=count) for _ in piece) if count else (np.zeros(0, int) for _ in piece)
-        yield np.stack([np.bincount(draw, minlength=count) for draw in draws]).astype(np.float64)
+        piece = min(rows, resamples - start)
+        draws = random.integers(max(count, 1), size=(piece, count)) + count * np.arange(piece)[:, None]
+        yield np.bincount(draws.ravel(), minlength=piece * count).reshape(piece, count).astype(np.float64)
 
 
 class Sample:
@@ -101,8 +102,18 @@ class Sample:
 
     def _drawn(self, index: Array) -> Array:
         """Return the value at a position of the sorted sample with repetitions."""
-        rows = [np.searchsorted(row[1:], k, side="right") for row, k in zip(self._count, index, strict=True)]
-        return self.values[np.minimum(rows, len(self.values) - 1)]
+        rows, size = np.arange(len(self.weights)), len(self.values)
+        found = np.searchsorted(self._ladder, index + self._step * rows, side="right") - size * rows
+        return self.values[np.clip(found, 0, size - 1)]
+
+    @cached_property
+    def _step(self) -> float:
+        return float(self.total.max()) + 1
+
+    @cached_property
+    def _ladder(self) -> Array:
+        """Running sums of all replicates one above the other: increasing, so that one search serves them all."""
+        return (self._count[:, 1:] + self._step * np.arange(len(self.weights))[:, None]).ravel()
 
     def _window(self, low: Array | float, high: Array | float) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         rows = len(self.weights)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import wraps
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, ParamSpec
 
 import matplotlib as mpl
-import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from cres.evaluation.binned import Profile, Statistic, median_of, profile, selection_curve, sigma68_map, sigma68_of
@@ -53,7 +54,7 @@ _AXES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Curve:
     """One estimator's values for a plot: `place` fixes colour and marker, the same in all pictures."""
 
@@ -79,10 +80,20 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
 
     @wraps(draw)
     def inside(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        with mpl.style.context(["default", STYLE]):
+        with in_style():
             return draw(*args, **kwargs)
 
     return inside
+
+
+def in_style() -> AbstractContextManager[None]:
+    """Return the context in which pictures are drawn and saved."""
+    return mpl.rc_context(_settings())
+
+
+@cache
+def _settings() -> mpl.RcParams:
+    return mpl.rc_params_from_file(STYLE, use_default_template=True)
 
 
 def axis_of(column: str) -> Axis:
@@ -139,19 +150,22 @@ def residual_histogram(curve: Curve, target: str) -> Figure:
 def survival(curves: Sequence[Curve], target: str) -> Figure:
     """Fraction of electrons whose residual is larger than x, both axes logarithmic: core and tails in one picture."""
     figure, axes = canvas()
-    for curve in curves:
-        size = np.sort(np.abs(curve.residual[np.isfinite(curve.residual)]))
-        size = size[size > 0]
-        beyond = 1 - np.arange(len(size)) / max(len(size), 1)
-        axes.plot(size, beyond, color=curve.colour, label=curve.label)
+    axes.set(xlabel=f"|estimate − truth| ({unit_of(target)})", ylabel="fraction beyond")
+    sizes = {curve: np.sort(np.abs(curve.residual[np.isfinite(curve.residual)])) for curve in curves}
+    sizes = {curve: size for curve, size in sizes.items() if len(size) and size[-1] > 0}
+    if not sizes:
+        return _empty(figure, axes)
+    for curve, size in sizes.items():
+        beyond = 1 - np.arange(len(size)) / len(size)
+        axes.plot(size[size > 0], beyond[size > 0], color=curve.colour, label=curve.label)
     axes.axhline(1 - CENTRAL_68, color=INK, linewidth=0.8, linestyle=":")
     axes.annotate("31.7 %", (0, 1 - CENTRAL_68), (2, 2), xycoords=("axes fraction", "data"), textcoords="offset points",
                   fontsize=8.5, color=INK)  # fmt: skip
-    axes.set(xscale="log", yscale="log", xlabel=f"|estimate − truth| ({unit_of(target)})", ylabel="fraction beyond")
-    smallest = [np.quantile(np.abs(c.residual[np.isfinite(c.residual)]), 0.05) for c in curves if _any(c.residual)]
-    if smallest:
-        axes.set_xlim(left=max(min(smallest), 1e-12))
-    axes.yaxis.set_major_formatter(FuncFormatter(_percent))
+    left = min(max(float(np.quantile(size, 0.05)), size[-1] * 1e-6) for size in sizes.values())
+    axes.set(xscale="log", yscale="log")
+    axes.set_xlim(left=left)
+    _plain_log(axes.xaxis)
+    _plain_log(axes.yaxis, _percent)
     _legend(axes)
     return figure
 
@@ -195,10 +209,13 @@ def against(
         if line is not None:
             axes.axhline(line, color=INK, linewidth=0.8)
     axes.set(xlabel=column_label(column), ylabel=ylabel)
+    if not any(np.isfinite(values).any() for values in shown):
+        return _empty(figure, axes)
     if axis.logarithmic and np.nanmin(covariate) > 0:
         axes.set_xscale("log")
+        _plain_log(axes.xaxis)
     if level is None:
-        _logarithmic_when_wide(axes, np.concatenate(shown) if shown else np.zeros(0))
+        _logarithmic_when_wide(axes, np.concatenate(shown))
     _legend(axes)
     return figure
 
@@ -251,12 +268,14 @@ def spread_against_stated(curves: Sequence[Curve], target: str) -> Figure:
         ends.extend([*binned.centre, *binned.value])
     positive = [end for end in ends if np.isfinite(end) and end > 0]
     unit = unit_of(target)
-    axes.set(xlabel=f"stated σ ({unit})", ylabel=f"observed σ68 ({unit})", xscale="log", yscale="log")
-    if positive:
-        line = np.array([min(positive) / 1.3, max(positive) * 1.3])
-        axes.plot(line, line, color=INK, linewidth=0.8)
-        axes.set(xlim=line, ylim=line)
-    _plain_log(axes)
+    axes.set(xlabel=f"stated σ ({unit})", ylabel=f"observed σ68 ({unit})")
+    if not positive:
+        return _empty(figure, axes)
+    line = np.array([min(positive) / 1.3, max(positive) * 1.3])
+    axes.plot(line, line, color=INK, linewidth=0.8)
+    axes.set(xscale="log", yscale="log", xlim=line, ylim=line)
+    _plain_log(axes.xaxis)
+    _plain_log(axes.yaxis)
     _legend(axes)
     return figure
 
@@ -296,8 +315,7 @@ def resolution_map(curve: Curve, pitch_angle_deg: Array, radius_m: Array, target
     mesh = axes.pcolormesh(x, y, cells, norm=norm, rasterized=True)
     bar = figure.colorbar(mesh, ax=axes, label=f"{plain_name(target)} σ68 ({unit_of(target)})")
     if wide:
-        bar.ax.yaxis.set_major_formatter(FuncFormatter(_short))
-        bar.ax.yaxis.set_minor_formatter(FuncFormatter(_sparse))
+        _plain_log(bar.ax.yaxis)
     return figure
 
 
@@ -334,17 +352,26 @@ def _logarithmic_when_wide(axes: Axes, values: NDArray[np.float64]) -> None:
     positive = values[np.isfinite(values) & (values > 0)]
     if len(positive) and positive.max() / positive.min() > _LOG_BEYOND:
         axes.set_yscale("log")
-        axes.yaxis.set_major_formatter(FuncFormatter(_short))
-        axes.yaxis.set_minor_formatter(FuncFormatter(_sparse if positive.max() / positive.min() < 100 else _nothing))
+        _plain_log(axes.yaxis)
     else:
         axes.set_ylim(bottom=0)
 
 
-def _plain_log(axes: Axes) -> None:
-    for which in (axes.xaxis, axes.yaxis):
-        which.set_major_formatter(FuncFormatter(_short))
-        which.set_minor_formatter(FuncFormatter(_nothing))
-        which.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+def _short(value: float, _position: Any = None) -> str:
+    return f"{value:g}"
+
+
+def _percent(value: float, _position: Any = None) -> str:
+    return f"{100 * value:g} %"
+
+
+def _plain_log(axis: XAxis | YAxis, written: Callable[[float, Any], str] = _short) -> None:
+    """Label a logarithmic axis with plain numbers: decades, with 2 and 5 between them on a short axis."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low) if 0 < low < high else 1.0
+    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2.5 else (1.0, 2.0, 5.0)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(written))
 
 
 def _legend(axes: Axes) -> None:
@@ -369,25 +396,3 @@ def _std(curve: Curve) -> Array:
 def _finite_pulls(curve: Curve) -> Array:
     pull = pulls(curve.residual, _std(curve))
     return pull[np.isfinite(pull)]
-
-
-def _any(values: Array) -> bool:
-    return bool(np.isfinite(values).any())
-
-
-def _short(value: float, _position: Any = None) -> str:
-    return f"{value:g}"
-
-
-def _sparse(value: float, _position: Any = None) -> str:
-    """Label only 2 and 5 between decades."""
-    leading = f"{value:.0e}"[0]
-    return f"{value:g}" if leading in "25" else ""
-
-
-def _nothing(_value: float, _position: Any = None) -> str:
-    return ""
-
-
-def _percent(value: float, _position: Any = None) -> str:
-    return f"{100 * value:g} %"

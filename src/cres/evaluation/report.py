@@ -10,8 +10,6 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
-import matplotlib as mpl
-import matplotlib.style
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -84,7 +82,7 @@ def data_uri(content: bytes, kind: str) -> str:
 
 def colours_of(comparison: Comparison) -> dict[str, str]:
     """Return each estimator's colour in all pictures."""
-    with mpl.style.context(["default", plots.STYLE]):
+    with plots.in_style():
         empty = [Curve(table.estimator, np.zeros(0), None, i) for i, table in enumerate(comparison.tables)]
         return {curve.label: curve.colour for curve in empty}
 
@@ -168,7 +166,7 @@ def _panel(panel: Panel, pictures: dict[str, bytes], advance: Callable[[], None]
 
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
-    with mpl.style.context(["default", plots.STYLE]):
+    with plots.in_style():
         figure.savefig(stream, format="png")
     return stream.getvalue()
 
