@@ -7,3 +7,7 @@ from cres.physics.cyclotron import chirp_rate_hz_per_s as chirp_rate_hz_per_s
 from cres.physics.cyclotron import cyclotron_frequency_hz as cyclotron_frequency_hz
 from cres.physics.cyclotron import kinetic_energy_ev as kinetic_energy_ev
 from cres.physics.cyclotron import radiated_power_w as radiated_power_w
+from cres.physics.traps import BathtubTrap as BathtubTrap
+from cres.physics.traps import CoilTrap as CoilTrap
+from cres.physics.traps import HarmonicTrap as HarmonicTrap
+from cres.physics.traps import Trap as Trap

@@ -1,0 +1,234 @@
+"""Magnetic traps: axial frequency, mean field, turning point, drift.
+
+Pitch angles are those at the field minimum on the electron's field line. `gyroradius=False` gives the guiding-centre
+value. Electrons that a trap does not hold give NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+import numpy as np
+
+from cres.physics.constants import ELECTRON_MASS_EV
+from cres.physics.cyclotron import Array, Result, Values, as_array, gyroradius_m, lorentz_factor, speed_m_per_s
+from cres.physics.fields import CoilField
+from cres.physics.guiding import AxisymmetricField, Bounce, solve_bounce
+
+
+class Trap(ABC):
+    """What every trap answers; all arguments broadcast."""
+
+    @abstractmethod
+    def axial_frequency_hz(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Frequency of the bounce between the turning points."""
+
+    @abstractmethod
+    def average_field_t(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Field averaged over a bounce: the mean carrier is that of this field."""
+
+    @abstractmethod
+    def turning_point_m(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Place of the upper turning point."""
+
+    @abstractmethod
+    def drift_frequency_hz(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Turns of the guiding centre around the axis a second; positive in the sense of the gyration."""
+
+    @abstractmethod
+    def field_t(self, radius_m: Values, axial_m: Values) -> Result:
+        """Modulus of the field."""
+
+
+def _cotangent(pitch_angle_deg: Values) -> Array:
+    pitch = np.deg2rad(as_array(pitch_angle_deg))
+    return np.asarray(np.abs(np.cos(pitch)) / np.sin(pitch))
+
+
+def _broadcast(result: Result, *arguments: Values) -> Array:
+    return np.broadcast_to(result, np.broadcast(result, *(as_array(a) for a in arguments)).shape)
+
+
+class BathtubTrap(Trap):
+    """A flat bottom (flat_length_m) between walls B = B₀(1 + x²/L₀²), x the way into the wall. The radius is ignored.
+
+    κ = 1/(1 + L₁ tanθ/πL₀), ω_a = κ v sinθ/L₀, ⟨B⟩ = B₀(1 + ½κcot²θ), z_m = L₁/2 + L₀cotθ.
+    """
+
+    def __init__(self, field_t: float, flat_length_m: float, gradient_length_m: float) -> None:
+        self.minimum_field_t = field_t
+        self.flat_length_m = flat_length_m
+        self.gradient_length_m = gradient_length_m
+
+    def _wall_share(self, pitch_angle_deg: Values) -> Array:
+        wall = math.pi * self.gradient_length_m * _cotangent(pitch_angle_deg)
+        return np.asarray(wall / (wall + self.flat_length_m))
+
+    def axial_frequency_hz(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Frequency of the bounce."""
+        transverse = speed_m_per_s(kinetic_energy_ev) * np.sin(np.deg2rad(as_array(pitch_angle_deg)))
+        frequency = self._wall_share(pitch_angle_deg) * transverse / (2 * math.pi * self.gradient_length_m)
+        return _broadcast(frequency, radius_m)
+
+    def average_field_t(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Field averaged over a bounce."""
+        rise = self._wall_share(pitch_angle_deg) * _cotangent(pitch_angle_deg) ** 2 / 2
+        return _broadcast(self.minimum_field_t * (1 + rise), kinetic_energy_ev, radius_m)
+
+    def turning_point_m(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Place of the upper turning point."""
+        place = self.flat_length_m / 2 + self.gradient_length_m * _cotangent(pitch_angle_deg)
+        return _broadcast(place, kinetic_energy_ev, radius_m)
+
+    def drift_frequency_hz(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Zero: without a radial dependence nothing drifts."""
+        return _broadcast(np.zeros(()), kinetic_energy_ev, pitch_angle_deg, radius_m)
+
+    def field_t(self, radius_m: Values, axial_m: Values) -> Result:
+        """Modulus of the field."""
+        depth = np.maximum(np.abs(as_array(axial_m)) - self.flat_length_m / 2, 0.0) / self.gradient_length_m
+        return _broadcast(self.minimum_field_t * (1 + depth**2), radius_m)
+
+
+class HarmonicTrap(Trap):
+    """The vacuum quadratic field B_z = B₀(1 + z²/L₀² − ρ²/2L₀²), B_ρ = −B₀ρz/L₀².
+
+    On the axis z_m = L₀cotθ, ω_a = v sinθ/L₀, ⟨B⟩ = B₀(1 + ½cot²θ). Off the axis, to the first order in z²/L₀²,
+    B₀ → B₀(1 − ρ²/2L₀²) and L₀² → L₀²(1 − ρ²/2L₀²)/(1 + ρ²/L₀²), with the gyration at ρ² + r_c² for the cyclotron
+    motion and ρ² + r_c²/2 for the bounce.
+    """
+
+    def __init__(self, field_t: float, gradient_length_m: float) -> None:
+        self.minimum_field_t = field_t
+        self.gradient_length_m = gradient_length_m
+
+    def _radius2(self, energy: Values, pitch_deg: Values, radius_m: Values, gyro: bool, share: float) -> Result:
+        gyration = gyroradius_m(energy, pitch_deg, self.minimum_field_t)
+        return np.asarray(as_array(radius_m) ** 2 + share * gyration**2 * float(gyro)) / self.gradient_length_m**2
+
+    def _length2(self, relative_radius2: Result) -> Result:
+        return np.asarray(self.gradient_length_m**2 * (1 - relative_radius2 / 2) / (1 + relative_radius2))
+
+    def axial_frequency_hz(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Frequency of the bounce."""
+        length2 = self._length2(self._radius2(kinetic_energy_ev, pitch_angle_deg, radius_m, gyroradius, 0.5))
+        transverse = speed_m_per_s(kinetic_energy_ev) * np.sin(np.deg2rad(as_array(pitch_angle_deg)))
+        return np.asarray(transverse / (2 * math.pi * np.sqrt(length2)))
+
+    def average_field_t(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Field averaged over a bounce."""
+        disc = self._radius2(kinetic_energy_ev, pitch_angle_deg, radius_m, gyroradius, 0.5)
+        ring = self._radius2(kinetic_energy_ev, pitch_angle_deg, radius_m, gyroradius, 1.0)
+        rise = _cotangent(pitch_angle_deg) ** 2 / 2 * self._length2(disc) / self._length2(ring)
+        return np.asarray(self.minimum_field_t * (1 - ring / 2) * (1 + rise))
+
+    def turning_point_m(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Place of the upper turning point."""
+        disc = self._radius2(kinetic_energy_ev, pitch_angle_deg, radius_m, gyroradius, 0.5)
+        return np.asarray(np.sqrt(self._length2(disc)) * _cotangent(pitch_angle_deg))
+
+    def drift_frequency_hz(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """(γmv²/e)(1 + ½cos²θ)/(4π B₀ L₀²): ⟨cos²θ(z)⟩ is half its value at the minimum."""
+        gamma = lorentz_factor(kinetic_energy_ev)
+        volts = ELECTRON_MASS_EV * (gamma - 1 / gamma)
+        cosine2 = np.cos(np.deg2rad(as_array(pitch_angle_deg))) ** 2
+        frequency = volts * (1 + cosine2 / 2) / (4 * math.pi * self.minimum_field_t * self.gradient_length_m**2)
+        return _broadcast(frequency, radius_m)
+
+    def field_t(self, radius_m: Values, axial_m: Values) -> Result:
+        """Modulus of the field."""
+        rho, z = as_array(radius_m) / self.gradient_length_m, as_array(axial_m) / self.gradient_length_m
+        return np.asarray(self.minimum_field_t * np.hypot(1 + z**2 - rho**2 / 2, rho * z))
+
+
+class NumericalTrap(Trap):
+    """A trap in any axisymmetric field on a background, solved by quadrature (see `guiding`).
+
+    interval_m: where electrons may move; the field minimum lies in its inner half.
+    """
+
+    def __init__(self, field: AxisymmetricField, interval_m: tuple[float, float]) -> None:
+        self.field = field
+        self.interval_m = interval_m
+
+    def bounce(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Bounce:
+        """Solve one bounce of each electron, in flat arrays."""
+        shape = self._shape(kinetic_energy_ev, pitch_angle_deg, radius_m)
+        flat = [np.broadcast_to(as_array(v), shape).ravel() for v in (kinetic_energy_ev, pitch_angle_deg, radius_m)]
+        return solve_bounce(self.field, flat[0], flat[1], flat[2], self.interval_m, gyroradius)
+
+    def _shape(self, *arguments: Values) -> tuple[int, ...]:
+        return np.broadcast_shapes(*(as_array(a).shape for a in arguments))
+
+    def axial_frequency_hz(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Frequency of the bounce."""
+        solved = self.bounce(kinetic_energy_ev, pitch_angle_deg, radius_m, gyroradius)
+        return (1 / solved.period_s).reshape(self._shape(kinetic_energy_ev, pitch_angle_deg, radius_m))
+
+    def average_field_t(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Field averaged over a bounce."""
+        solved = self.bounce(kinetic_energy_ev, pitch_angle_deg, radius_m, gyroradius)
+        return solved.average_field_t.reshape(self._shape(kinetic_energy_ev, pitch_angle_deg, radius_m))
+
+    def turning_point_m(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Place of the upper turning point."""
+        solved = self.bounce(kinetic_energy_ev, pitch_angle_deg, radius_m, gyroradius)
+        return solved.high_m.reshape(self._shape(kinetic_energy_ev, pitch_angle_deg, radius_m))
+
+    def drift_frequency_hz(
+        self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
+    ) -> Result:
+        """Turns of the guiding centre around the axis a second."""
+        solved = self.bounce(kinetic_energy_ev, pitch_angle_deg, radius_m, gyroradius)
+        return solved.drift_frequency_hz.reshape(self._shape(kinetic_energy_ev, pitch_angle_deg, radius_m))
+
+    def field_t(self, radius_m: Values, axial_m: Values) -> Result:
+        """Modulus of the field."""
+        return np.asarray(self.field.background_t + self.field.excess_t(as_array(radius_m), as_array(axial_m)))
+
+
+class CoilTrap(NumericalTrap):
+    """Circular coils, each (radius_m, axial_m, current_a), around the axis of a uniform field.
+
+    Electrons may move between the outermost coils; gradient_t_per_m adds B_z = g z to the background.
+    """
+
+    def __init__(self, field_t: float, coils: Sequence[Sequence[float]], gradient_t_per_m: float = 0.0) -> None:
+        if len(coils) < 2:
+            raise ValueError("a coil trap needs at least two coils")
+        places = [float(coil[1]) for coil in coils]
+        super().__init__(CoilField(field_t, coils, gradient_t_per_m), (min(places), max(places)))
