@@ -1,6 +1,9 @@
 """Fit the tritium endpoint and the neutrino mass to the reconstructed energies of a predictions table.
 
     python scripts/endpoint.py --data predictions_tritium.hdf5 --calibration predictions_test.hdf5
+    python scripts/endpoint.py --calibrate predictions_krypton.hdf5 --data predictions_tritium.hdf5 …
+    python scripts/endpoint.py --toys 200          coverage of pseudo-experiments; run again to go on
+    python scripts/endpoint.py --sensitivity       uncertainties against electrons, resolution, background
 
 The calibration table holds simulated electrons of known energy that went through the same estimator (the test split):
 from them the response, its regression to the prior and the efficiency of the quality cut are measured.
@@ -9,38 +12,93 @@ from them the response, its regression to the prior and the efficiency of the qu
 from __future__ import annotations
 
 import argparse
+import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from cres import errors
-from cres.endpoint import report
+from cres.endpoint import plots, report
 from cres.endpoint.analysis import Options, analyse
+from cres.endpoint.coverage import run_toys, summarise
+from cres.endpoint.krypton import LINES, Calibration, calibrate, read_lines
 from cres.endpoint.likelihood import Physics
+from cres.endpoint.pseudo import Experiment
+from cres.endpoint.sensitivity import study
 from cres.evaluation.table import PredictionTable
 from cres.physics.beta import CORRECTIONS
 from cres.physics.final_states import FinalStates
 from cres.provenance import ancestry
 
+CALIBRATED = "calibrated.hdf5"
+
 
 def main() -> None:
     """Read the arguments and run what they ask for."""
     arguments = parser().parse_args()
-    if arguments.data is None or arguments.calibration is None:
+    if arguments.toys is not None:
+        toys(arguments)
+    elif arguments.sensitivity:
+        sensitivity(arguments)
+    elif arguments.calibrate is not None:
+        scale = krypton(arguments)
+        if arguments.data is not None and arguments.calibration is not None:
+            fit(arguments, scale)
+    elif arguments.data is None or arguments.calibration is None:
         raise errors.UserError(
             "name both tables: --data (tritium electrons) and --calibration (the test split of the same estimator); "
             "`python cli.py predict` and `python cli.py test` write them"
         )
-    fit(arguments)
+    else:
+        fit(arguments)
 
 
-def fit(arguments: argparse.Namespace) -> None:
-    """Fit a table and write numbers and figures."""
+def fit(arguments: argparse.Namespace, scale: Calibration | None = None) -> None:
+    """Fit a table, calibrated with krypton or as it is, and write numbers and figures."""
     data, calibration = PredictionTable.read(arguments.data), PredictionTable.read(arguments.calibration)
-    result = analyse(data, calibration, options(arguments))
+    chosen = options(arguments)
+    if scale is not None:
+        data = PredictionTable.read(arguments.output / CALIBRATED)
+        chosen = replace(chosen, energy_scale_std_ev=scale.energy_error_ev(float(data.mean("energy_ev").mean())))
+    result = analyse(data, calibration, chosen)
     facts = ancestry(vars(arguments), sources=[arguments.data, arguments.calibration])
     report.write_json({**result.to_dict(), **facts}, arguments.output / "endpoint.json")
     report.write_figures(report.figures(result, calibration), arguments.output)
     print("\n".join(report.summary_lines(result)))
+    print(f"numbers and figures  {arguments.output}/")
+
+
+def krypton(arguments: argparse.Namespace) -> Calibration:
+    """Calibrate field and resolution with krypton lines, and apply that to the data table when it is given."""
+    lines = LINES if arguments.lines is None else read_lines(arguments.lines)
+    scale = calibrate(PredictionTable.read(arguments.calibrate), lines)
+    facts = ancestry(vars(arguments), sources=[arguments.calibrate])
+    report.write_json({**scale.to_dict(), **facts}, arguments.output / "calibration.json")
+    print("\n".join(scale.summary()))
+    if arguments.data is not None:
+        path = scale.apply(PredictionTable.read(arguments.data)).write(arguments.output / CALIBRATED)
+        print(f"calibrated table     {path}")
+    return scale
+
+
+def toys(arguments: argparse.Namespace) -> None:
+    """Run the coverage study and print pulls and coverage."""
+    experiment = Experiment(physics=options(arguments).physics)
+    path = arguments.output / "toys.jsonl"
+    made = run_toys(experiment, arguments.toys, path, seed=arguments.seed, workers=arguments.workers)
+    result = summarise(made, experiment.endpoint_ev)
+    report.write_json(vars(result), arguments.output / "coverage.json")
+    report.write_figures({"coverage": plots.coverage_figure(made, experiment.endpoint_ev)}, arguments.output)
+    print("\n".join(result.lines()))
+    print(f"each of them         {path}")
+
+
+def sensitivity(arguments: argparse.Namespace) -> None:
+    """Run the sensitivity study and print its table."""
+    points = study(Experiment(physics=options(arguments).physics), seed=arguments.seed)
+    report.write_json({"points": [point.to_dict() for point in points]}, arguments.output / "sensitivity.json")
+    report.write_figures({"sensitivity": plots.sensitivity_figure(points)}, arguments.output)
+    print("\n".join(report.sensitivity_lines(points)))
     print(f"numbers and figures  {arguments.output}/")
 
 
@@ -79,6 +137,13 @@ def parser() -> argparse.ArgumentParser:
     add("--resolution-scale-std", type=float, metavar="FRACTION", help=resolution_help)
     slope_help = "uncertainty of the efficiency's slope per 100 eV (default: from the calibration's statistics)"
     add("--efficiency-slope-std", type=float, metavar="FRACTION", help=slope_help)
+    add("--calibrate", **table, help="predictions of 83mKr electrons: measures the scales of energy and resolution")
+    lines_help = "krypton lines: name, energy in eV, full width in eV[, intensity] (default: K-32)"
+    add("--lines", type=Path, metavar="FILE", help=lines_help)
+    add("--toys", type=int, metavar="N", help="make and fit N pseudo-experiments")
+    add("--sensitivity", action="store_true", help="study the uncertainties that experiments reach")
+    add("--workers", type=int, default=os.cpu_count() or 1, help="processes for --toys (%(default)s)")
+    add("--seed", type=int, default=0, help="seed of pseudo-experiments (%(default)s)")
     add("--confidence", type=float, default=0.9, help="confidence level of the mass limit (%(default)s)")
     return line
 

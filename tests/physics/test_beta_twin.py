@@ -26,7 +26,9 @@ def slow_rate(kinetic, endpoint, mass_squared, corrections, final_states=None):
         epsilon = endpoint - mp.mpf(excitation) - kinetic
         if epsilon <= 0 or epsilon**2 < mass_squared:
             continue
-        term = epsilon * mp.sqrt(epsilon**2 - mass_squared) * mp.mpf(probability)
+        physical = mass_squared >= 0
+        term = epsilon * mp.sqrt(epsilon**2 - mass_squared) if physical else epsilon**2 - mass_squared / 2
+        term *= mp.mpf(probability)
         total += term * (radiative(beta, w, epsilon / ME) if "radiative" in corrections else 1)
     factors = {
         "screening": lambda: screening(w, p, g),

@@ -200,7 +200,7 @@ def _search(tree: Any, key: str) -> float | None:
 
 
 def _mass(likelihood: EndpointLikelihood, start: EndpointFit, options: Options) -> tuple[EndpointFit, MassLimit]:
-    mass_fit = fit_endpoint(likelihood, free_mass=True, start=start.values)
+    mass_fit = fit_endpoint(likelihood, free_mass=True, minos=("mass_squared_ev2",), start=start.values)
     return mass_fit, mass_limit(likelihood, mass_fit, options.confidence)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,7 +58,7 @@ class BinnedLikelihood:
     @property
     def electrons(self) -> int:
         """Number of electrons in the histogram."""
-        return int(self.counts.sum())
+        return round(float(self.counts.sum()))
 
     @property
     def calibrated_range_ev(self) -> tuple[float, float]:
@@ -81,6 +82,19 @@ class BinnedLikelihood:
         poisson = expected - self.counts + xlogy(self.counts, self.counts / expected)
         penalty = sum(constraint.penalty(values[name]) for name, constraint in self.constraints.items())
         return float(poisson.sum() + penalty)
+
+    def refilled(self, calibrated_ev: Array) -> BinnedLikelihood:
+        """Return the same likelihood for other electrons, given by calibrated energies; nothing else is computed."""
+        other = copy(self)
+        other.calibrated_ev = calibrated_ev[self.window.contains(calibrated_ev)]
+        other.counts = np.histogram(other.calibrated_ev, self.edges_ev)[0].astype(np.float64)
+        return other
+
+    def asimov(self, values: Values) -> BinnedLikelihood:
+        """Return the same likelihood for the data set that the parameters expect, which has no fluctuations."""
+        other = copy(self)
+        other.counts = self.expected(values)
+        return other
 
     def goodness(self, values: Values, free: int) -> tuple[float, int, float]:
         """Return Baker–Cousins χ², degrees of freedom and p-value, with bins merged until each expects 5 electrons."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,8 @@ class MassLimit:
 
     `profile_ev`: where the likelihood, profiled over everything else and relative to its best physical point, has
     risen by the quantile of χ² with one degree of freedom (two-sided); `feldman_cousins_ev`: the unified interval of a
-    normal measurement of m² ≥ 0 with the fit's standard error. `sensitivity_ev` is the latter's upper limit for m² = 0.
+    normal measurement of m² ≥ 0 with the fit's error towards larger m² (MINOS; below zero the likelihood is not
+    parabolic). `sensitivity_ev` is the latter's upper limit for m² = 0.
     """
 
     confidence: float
@@ -40,7 +41,7 @@ class MassLimit:
 
 def mass_limit(likelihood: Likelihood, mass_fit: EndpointFit, confidence: float = 0.9) -> MassLimit:
     """Return the limits for a fit with a free squared mass."""
-    value, error = mass_fit.values["mass_squared_ev2"], mass_fit.errors["mass_squared_ev2"]
+    value, error = mass_fit.values["mass_squared_ev2"], upper_error(mass_fit)
     upper = feldman_cousins_upper(value / error, confidence) * error
     sensitivity = feldman_cousins_upper(0.0, confidence) * error
     return MassLimit(
@@ -53,11 +54,19 @@ def mass_limit(likelihood: Likelihood, mass_fit: EndpointFit, confidence: float 
     )
 
 
+def upper_error(mass_fit: EndpointFit) -> float:
+    """Return the error of the squared mass towards larger values: MINOS where there is one, HESSE otherwise."""
+    hesse = mass_fit.errors["mass_squared_ev2"]
+    return mass_fit.minos.get("mass_squared_ev2", (-hesse, hesse))[1]
+
+
 def _profile_upper(likelihood: Likelihood, mass_fit: EndpointFit, confidence: float) -> float:
     """Return the squared mass at which the profile crosses, counted from the best physical point."""
-    value, error = mass_fit.values["mass_squared_ev2"], mass_fit.errors["mass_squared_ev2"]
+    value, error = mass_fit.values["mass_squared_ev2"], upper_error(mass_fit)
     start = dict(mass_fit.values)
 
+    # remembered, since a second fit from elsewhere differs in the last digits
+    @cache
     def profiled(mass_squared: float) -> float:
         fixed = {"mass_squared_ev2": mass_squared}
         fit = fit_endpoint(likelihood, fixed=fixed, start={**start, **fixed})

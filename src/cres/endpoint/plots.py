@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from cres.endpoint.analysis import Analysis
 from cres.endpoint.binned import BinnedLikelihood
+from cres.endpoint.coverage import Toy
 from cres.endpoint.fit import EndpointFit, profile
 from cres.endpoint.likelihood import EndpointLikelihood
 from cres.endpoint.response import ENERGY, Response, energies_and_stds
+from cres.endpoint.sensitivity import Sensitivity
 from cres.endpoint.systematics import Shift
 from cres.evaluation.plots import styled
 from cres.evaluation.table import PredictionTable
@@ -190,9 +195,74 @@ def shifts_figure(shifts: list[Shift]) -> Figure:
     return figure
 
 
+@styled
+def coverage_figure(toys: Sequence[Toy], endpoint_ev: float) -> Figure:
+    """Pulls of the fitted endpoints with the standard normal density, and the first intervals beside the truth."""
+    good = [toy for toy in toys if toy["valid"]]
+    pull = np.array([(toy["endpoint_ev"] - endpoint_ev) / toy["error_ev"] for toy in good])
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    edges = np.linspace(-4, 4, 25)
+    left.stairs(np.histogram(pull, edges)[0], edges, color="#222222", label="pseudo-experiments")
+    fine = np.linspace(-4, 4, 200)
+    scale = len(pull) * (edges[1] - edges[0]) / np.sqrt(2 * np.pi)
+    left.plot(fine, scale * np.exp(-0.5 * fine**2), color=BLUE, label="standard normal")
+    left.set_xlabel("(fitted − true endpoint) / its uncertainty")
+    left.set_ylabel("pseudo-experiments")
+    left.set_title(f"Pulls: mean {pull.mean():+.2f}, width {pull.std(ddof=1) if len(pull) > 1 else 0:.2f}")
+    left.legend()
+    for row, toy in enumerate(good[:40]):
+        low, high = toy["low_ev"] - endpoint_ev, toy["high_ev"] - endpoint_ev
+        right.plot([low, high], [row, row], lw=1.4, color=BLUE if low <= 0 <= high else ORANGE)
+    right.axvline(0, color=GREEN, ls=":", lw=1.4)
+    right.set_xlabel("68 % interval of the endpoint − truth (eV)")
+    right.set_ylabel("pseudo-experiment")
+    right.set_title("Orange intervals miss the truth")
+    return figure
+
+
+@styled
+def sensitivity_figure(points: Sequence[Sensitivity]) -> Figure:
+    """Uncertainties against electrons, resolution and background; lines: Fisher information."""
+    figure = Figure(figsize=(9.6, 5.2), layout="constrained")
+    axes = figure.subplots(2, 3, sharey="row")
+    names = (("electrons", "electrons in the window"), ("resolution_ev", "resolution (eV)"),
+             ("background_fraction", "background fraction"))  # fmt: skip
+    rows = (("endpoint_ev", "endpoint_expected_ev", "endpoint (eV)"),
+            ("mass_squared_ev2", "mass_squared_expected_ev2", "squared mass (eV²)"))  # fmt: skip
+    for column, (name, label) in enumerate(names):
+        chosen = sorted(_varied(points, name), key=lambda point: getattr(point, name))
+        x = [getattr(point, name) for point in chosen]
+        for row, (seen, expected, what) in enumerate(rows):
+            panel = axes[row, column]
+            panel.loglog(x, [getattr(point, seen) for point in chosen], "o", color=BLUE, label="fits")
+            panel.loglog(x, [getattr(point, expected) for point in chosen], color=GREY, label="Fisher information")
+            panel.set_xlabel(label)
+            panel.set_xticks(x, [f"{value:g}" for value in x])
+            panel.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            panel.yaxis.set_minor_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+            panel.xaxis.set_minor_locator(NullLocator())
+            if column == 0:
+                panel.set_ylabel(f"error of the {what}")
+    axes[0, 0].legend()
+    return figure
+
+
 def endpoint_text(analysis: Analysis) -> str:
     """Return 'E₀ ± stat ± syst eV'."""
     return f"{analysis.fit.endpoint_ev:.2f} ± {analysis.fit.endpoint_error_ev:.2f} ± {analysis.systematic_ev:.2f} eV"
+
+
+def _varied(points: Sequence[Sensitivity], name: str) -> list[Sensitivity]:
+    """Return the points that differ in one quantity only, from those of the most common values of the others."""
+    others = [key for key in ("electrons", "resolution_ev", "background_fraction") if key != name]
+    settings = Counter(tuple(getattr(point, key) for key in others) for point in points)
+    chosen = max(settings, key=lambda setting: _distinct(points, name, others, setting))
+    return [point for point in points if tuple(getattr(point, key) for key in others) == chosen]
+
+
+def _distinct(points: Sequence[Sensitivity], name: str, others: list[str], setting: tuple[float, ...]) -> int:
+    return len({getattr(p, name) for p in points if tuple(getattr(p, key) for key in others) == setting})
 
 
 def _mark_endpoints(axes, analysis: Analysis) -> None:  # type: ignore[no-untyped-def]

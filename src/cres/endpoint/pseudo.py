@@ -11,8 +11,12 @@ from cres.endpoint.likelihood import MARGIN_EV, Physics, Window
 from cres.endpoint.response import Response
 from cres.errors import UserError
 from cres.physics.beta import T2_ENDPOINT_EV, sample_beta_spectrum
+from cres.physics.final_states import FinalStates
 
 Array = NDArray[np.float64]
+
+PHASE_TWO_FWHM_EV = 1.66
+FWHM_PER_STD = float(2 * np.sqrt(2 * np.log(2)))
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Experiment:
     mass_squared_ev2: float = 0.0
     std_low_ev: float = 0.3
     std_high_ev: float = 5.0
-    window: Window = field(default_factory=lambda: Window(T2_ENDPOINT_EV - 63.24, T2_ENDPOINT_EV + 26.76))
+    window: Window = field(default_factory=lambda: Window(T2_ENDPOINT_EV - 15.0, T2_ENDPOINT_EV + 30.0))
     physics: Physics = field(default_factory=Physics)
 
     def __post_init__(self) -> None:
@@ -37,6 +41,23 @@ class Experiment:
             raise UserError("the range of resolutions must be positive and ascending")
         if not 0 <= self.background_fraction < 1:
             raise UserError("the background fraction must lie between 0 and 1")
+
+    @classmethod
+    def like_phase_two(cls) -> Experiment:
+        """Return an exposure like that of the published Phase II analysis (Phys. Rev. Lett. 131 102502).
+
+        3 770 electrons between 16.2 and 19.8 keV, the line resolution of 1.66 eV FWHM for every electron, no background
+        and molecular final states (a sketch of them). Left out: the low-energy tail of missed scatters, the
+        efficiency's dependence on frequency, the uncertainties of both and of the field.
+        """
+        return cls(
+            electrons=3770.0,
+            background_fraction=0.0,
+            std_low_ev=PHASE_TWO_FWHM_EV / FWHM_PER_STD,
+            std_high_ev=PHASE_TWO_FWHM_EV / FWHM_PER_STD,
+            window=Window(16_200.0, 19_800.0),
+            physics=Physics(final_states=FinalStates.t2_sketch()),
+        )
 
     def draw_stds(self, count: int, generator: np.random.Generator) -> Array:
         """Draw stated uncertainties, (count,)."""
@@ -63,9 +84,9 @@ class Experiment:
     def _signal(self, count: int, generator: np.random.Generator) -> tuple[Array, Array, Array]:
         """Draw until `count` electrons fall into the window after smearing."""
         low = self.window.low_ev - min(MARGIN_EV, 8 * self.std_high_ev)
-        found = np.empty((3, 0))
+        found, accepted = np.empty((3, 0)), 0.05
         while found.shape[1] < count:
-            batch = count - found.shape[1] + 100
+            batch = int(1.1 * (count - found.shape[1]) / accepted) + 100
             truth = sample_beta_spectrum(
                 batch,
                 low,
@@ -79,5 +100,6 @@ class Experiment:
             std = self.draw_stds(batch, generator)
             energy = truth + std * generator.standard_normal(batch)
             inside = self.window.contains(energy)
+            accepted = max(float(inside.mean()), 1e-3)
             found = np.concatenate([found, np.stack([energy, std, truth])[:, inside]], axis=1)
         return found[0, :count], found[1, :count], found[2, :count]

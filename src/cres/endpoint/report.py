@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from cres.endpoint import plots
 from cres.endpoint.analysis import Analysis
+from cres.endpoint.sensitivity import Sensitivity
 from cres.evaluation.illustrations import Illustration, Panel, Section
 from cres.evaluation.table import PredictionTable, atomic_path
 
@@ -50,6 +52,20 @@ def summary_lines(analysis: Analysis) -> list[str]:
     if not fit.valid:
         lines.append("WARNING: the fit did not converge; do not use it")
     return lines
+
+
+def sensitivity_lines(points: Sequence[Sensitivity]) -> list[str]:
+    """Return the sensitivity study as a table in text."""
+    head = "electrons  resolution  background    endpoint (expected)        m² (expected)     mass limit 90 %"
+    return [
+        head,
+        *(
+            f"{p.electrons:9.0f} {p.resolution_ev:8.2f} eV {p.background_fraction:11.2%}"
+            f" {p.endpoint_ev:8.3f} ({p.endpoint_expected_ev:.3f}) eV {p.mass_squared_ev2:8.2f}"
+            f" ({p.mass_squared_expected_ev2:.2f}) eV² {p.mass_limit_ev:9.2f} eV"
+            for p in points
+        ),
+    ]
 
 
 def figures(analysis: Analysis, calibration: PredictionTable) -> dict[str, Figure]:

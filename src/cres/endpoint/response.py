@@ -85,7 +85,7 @@ class Response:
             centre,
             (high_ev - low_ev) / np.sqrt(12),
             float(np.exp(np.log(std).mean())),
-            float(std.max()),
+            1.001 * float(std.max()),
             low_ev,
             high_ev,
             edges,

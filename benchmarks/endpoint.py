@@ -1,0 +1,91 @@
+"""Endpoint benchmark: coverage of pseudo-experiments, gain of per-electron uncertainties, Phase II, speeds.
+
+    python benchmarks/endpoint.py                 1 000 pseudo-experiments, some minutes on two cores
+    python benchmarks/endpoint.py --toys 100      a quick look
+
+Targets: endpoint pull mean within 0.1 and width 0.93 to 1.07, 68 % intervals cover 68 ± 5 %, a fit under 2 s, endpoint
+uncertainty of an exposure like the published Phase II within a factor 1.5 of 19 eV, a million energies a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from cres.endpoint.coverage import Coverage, run_toys, summarise
+from cres.endpoint.fit import fit_endpoint
+from cres.endpoint.likelihood import EndpointLikelihood
+from cres.endpoint.pseudo import Experiment
+from cres.physics.beta import T2_ENDPOINT_EV, beta_spectrum_rate
+from cres.provenance import git_commit
+
+PUBLISHED_PHASE_TWO_EV = 19.0  # Phys. Rev. Lett. 131 102502: 18 548 ± 19 eV, frequentist
+
+
+def main() -> None:
+    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line.add_argument("--toys", type=int, default=1000, help="pseudo-experiments (%(default)s)")
+    line.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
+    line.add_argument("--seed", type=int, default=0)
+    line.add_argument("--output", type=Path, help="JSON-lines file to keep and resume (a temporary one)")
+    arguments = line.parse_args()
+    print(f"environment          {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ")
+    print(f"                     load {os.getloadavg()[0]:.1f}, commit {git_commit()[:12]}")
+    spectrum_speed()
+    phase_two()
+    with tempfile.TemporaryDirectory() as folder:
+        coverage(arguments, arguments.output or Path(folder) / "toys.jsonl")
+
+
+def spectrum_speed() -> None:
+    energies = np.linspace(T2_ENDPOINT_EV - 200, T2_ENDPOINT_EV, 1_000_000)
+    start = time.process_time()
+    beta_spectrum_rate(energies, T2_ENDPOINT_EV, 0.2)
+    seconds = time.process_time() - start
+    print(
+        f"spectrum             {1e-6 / seconds * len(energies):.2f} million energies a second of CPU, all corrections"
+    )
+
+
+def phase_two() -> None:
+    experiment = Experiment.like_phase_two()
+    energy, std, _ = experiment.generate(np.random.default_rng(2))
+    response = experiment.response()
+    fit = fit_endpoint(EndpointLikelihood(energy, std, response, experiment.window, experiment.physics))
+    ratio = fit.endpoint_error_ev / PUBLISHED_PHASE_TWO_EV
+    print(f"Phase II exposure    ± {fit.endpoint_error_ev:.1f} eV; published ± {PUBLISHED_PHASE_TWO_EV:.0f} eV; "
+          f"ratio {ratio:.2f} {verdict(1 / 1.5 < ratio < 1.5)}")  # fmt: skip
+    print("                     left out: tail of missed scatters, efficiency against frequency, field uncertainty")
+
+
+def coverage(arguments: argparse.Namespace, path: Path) -> None:
+    experiment = Experiment()
+    window = experiment.window
+    print(f"pseudo-experiments   {experiment.electrons:.0f} electrons, resolution {experiment.std_low_ev} to "
+          f"{experiment.std_high_ev} eV, {window.low_ev:.1f} to {window.high_ev:.1f} eV")  # fmt: skip
+    toys = run_toys(experiment, arguments.toys, path, seed=arguments.seed, workers=arguments.workers, common=True)
+    result = summarise(toys, experiment.endpoint_ev)
+    print("\n".join(result.lines()))
+    judge(result)
+
+
+def judge(result: Coverage) -> None:
+    print(f"pull mean within 0.1          {verdict(abs(result.pull_mean) < 0.1)}")
+    print(f"pull width 0.93 to 1.07       {verdict(0.93 < result.pull_width < 1.07)}")
+    print(f"68 % intervals cover 68 ± 5 % {verdict(abs(result.inside - 0.6827) < 0.05)}")
+    print(f"a fit under 2 s               {verdict(result.seconds_per_fit < 2)}")
+    print(f"own uncertainties are better  {verdict((result.gain or 0) > 1)}")
+
+
+def verdict(good: bool) -> str:
+    return "pass" if good else "MISSED"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,194 @@
+"""Coverage studies: pseudo-experiments in parallel, stored as they finish, resumed where they stopped."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cres.endpoint.binned import BinnedLikelihood
+from cres.endpoint.fit import fit_endpoint
+from cres.endpoint.likelihood import EndpointLikelihood
+from cres.endpoint.pseudo import Experiment
+from cres.endpoint.response import Response
+from cres.errors import UserError
+from cres.progress import track
+
+Array = NDArray[np.float64]
+Toy = dict[str, Any]
+
+COMMON_BIN_EV = 0.5
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a set of pseudo-experiments says; uncertainties are standard errors from their number.
+
+    `inside` is the share of 68 % intervals that hold the true endpoint; `error_ev` the median stated uncertainty,
+    `spread_ev` the standard deviation of the fitted endpoints; `gain` the median ratio of the uncertainty with one
+    common resolution to that with each electron's own (None when it was not fitted).
+    """
+
+    toys: int
+    failed: int
+    pull_mean: float
+    pull_mean_error: float
+    pull_width: float
+    pull_width_error: float
+    inside: float
+    inside_error: float
+    error_ev: float
+    spread_ev: float
+    gain: float | None
+    seconds_per_fit: float
+
+    def lines(self) -> list[str]:
+        """Return the result in plain words."""
+        text = [
+            f"pseudo-experiments   {self.toys} ({self.failed} fits failed), {self.seconds_per_fit:.2f} s a fit",
+            f"endpoint pull        mean {self.pull_mean:+.3f} ± {self.pull_mean_error:.3f}, "
+            f"width {self.pull_width:.3f} ± {self.pull_width_error:.3f}",
+            f"68 % intervals hold  {self.inside:.1%} ± {self.inside_error:.1%}",
+            f"endpoint uncertainty {self.error_ev:.3f} eV stated, {self.spread_ev:.3f} eV seen",
+        ]
+        if self.gain is not None:
+            text.append(f"one common resolution in place of each electron's own: uncertainty × {self.gain:.3f}")
+        return text
+
+
+def run_toys(
+    experiment: Experiment, count: int, path: Path, *, seed: int = 0, workers: int = 1, common: bool = False
+) -> list[Toy]:
+    """Make `count` pseudo-experiments, appending each to the JSON-lines file `path`; what is there is not made again.
+
+    Toy i depends only on (seed, i). With `common` each is also fitted with one average resolution for all electrons.
+    Raises UserError when the file belongs to another study.
+    """
+    header = {"experiment": _description(experiment), "seed": seed, "common": common}
+    done = _read(path, header)
+    missing = [index for index in range(count) if index not in done]
+    if missing:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as stream:
+            if not path.stat().st_size:
+                stream.write(json.dumps(header, sort_keys=True) + "\n")
+            for toy in track(_made(experiment, missing, seed, workers, common), "toys", len(missing), "toys"):
+                stream.write(json.dumps(toy) + "\n")
+                stream.flush()
+                done[toy["index"]] = toy
+    return [done[index] for index in range(count)]
+
+
+def run_toy(experiment: Experiment, seed: int, index: int, common: bool = False) -> Toy:
+    """Make and fit one pseudo-experiment; the interval is MINOS."""
+    energy, std, _ = experiment.generate(np.random.default_rng([seed, index]))
+    start = time.perf_counter()
+    likelihood = EndpointLikelihood(energy, std, _response(experiment), experiment.window, experiment.physics)
+    fit = fit_endpoint(likelihood, minos=("endpoint_ev",))
+    seconds = time.perf_counter() - start
+    low, high = fit.interval_ev()
+    toy: Toy = {
+        "index": index,
+        "endpoint_ev": fit.endpoint_ev,
+        "error_ev": fit.endpoint_error_ev,
+        "low_ev": low,
+        "high_ev": high,
+        "valid": fit.valid,
+        "electrons": fit.electrons,
+        "seconds": seconds,
+    }
+    if common:
+        average = fit_endpoint(_common(experiment).refilled(energy), start=fit.values)
+        toy |= {"common_endpoint_ev": average.endpoint_ev, "common_error_ev": average.endpoint_error_ev}
+    return toy
+
+
+def summarise(toys: list[Toy], endpoint_ev: float) -> Coverage:
+    """Return pulls and coverage of the valid toys. Raises UserError when there are fewer than two."""
+    good = [toy for toy in toys if toy["valid"]]
+    if len(good) < 2:
+        raise UserError(f"{len(good)} pseudo-experiments with a valid fit are too few to summarise")
+    column = {name: np.array([toy[name] for toy in good], np.float64) for name in good[0]}
+    pull = (column["endpoint_ev"] - endpoint_ev) / column["error_ev"]
+    inside = float(np.mean((column["low_ev"] <= endpoint_ev) & (endpoint_ev <= column["high_ev"])))
+    number = len(good)
+    gain = None
+    if "common_error_ev" in column:
+        gain = float(np.median(column["common_error_ev"] / column["error_ev"]))
+    width = float(pull.std(ddof=1))
+    return Coverage(
+        toys=number,
+        failed=len(toys) - number,
+        pull_mean=float(pull.mean()),
+        pull_mean_error=width / float(np.sqrt(number)),
+        pull_width=width,
+        pull_width_error=width / float(np.sqrt(2 * number)),
+        inside=inside,
+        inside_error=float(np.sqrt(inside * (1 - inside) / number)),
+        error_ev=float(np.median(column["error_ev"])),
+        spread_ev=float(column["endpoint_ev"].std(ddof=1)),
+        gain=gain,
+        seconds_per_fit=float(np.median(column["seconds"])),
+    )
+
+
+def _made(experiment: Experiment, indices: list[int], seed: int, workers: int, common: bool) -> Iterator[Toy]:
+    if workers <= 1:
+        for index in indices:
+            yield run_toy(experiment, seed, index, common)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        number = len(indices)
+        yield from pool.map(run_toy, [experiment] * number, [seed] * number, indices, [common] * number, chunksize=4)
+
+
+def _read(path: Path, header: dict[str, Any]) -> dict[int, Toy]:
+    if not path.exists() or not path.stat().st_size:
+        return {}
+    whole, _, rest = path.read_text().rpartition("\n")
+    if rest:
+        # killed while it wrote: the last line is made again
+        path.write_text(whole + "\n" if whole else "")
+    lines = whole.splitlines()
+    if not lines:
+        return {}
+    try:
+        written, toys = json.loads(lines[0]), [json.loads(line) for line in lines[1:]]
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is damaged: delete it to start again") from error
+    if written != json.loads(json.dumps(header)):
+        raise UserError(f"{path} belongs to another study (other settings or seed): move it or choose another --output")
+    return {toy["index"]: toy for toy in toys}
+
+
+def _description(experiment: Experiment) -> dict[str, Any]:
+    states = experiment.physics.final_states
+    plain = asdict(experiment)
+    plain["physics"] = {
+        "final_states": None if states is None else states.source,
+        "corrections": sorted(experiment.physics.corrections),
+    }
+    return plain
+
+
+@lru_cache(maxsize=4)
+def _response(experiment: Experiment) -> Response:
+    return experiment.response()
+
+
+@lru_cache(maxsize=4)
+def _common(experiment: Experiment) -> BinnedLikelihood:
+    """Return the likelihood in fine bins, which uses one average resolution, without electrons."""
+    bins = int(np.ceil(experiment.window.width_ev / COMMON_BIN_EV))
+    empty = np.empty(0)
+    return BinnedLikelihood(empty, empty, _response(experiment), experiment.window, experiment.physics, bins=bins)
