@@ -30,7 +30,7 @@ def parse_arguments() -> argparse.Namespace:
         "-c",
         "--config",
         type=Path,
-        default=Path("configs/simulation/cavity_26ghz.yaml"),
+        default=Path(__file__).parents[1] / "configs/simulation/cavity_26ghz.yaml",
         help="apparatus and ensemble, see configs/simulation/",
     )
     parser.add_argument(

@@ -109,6 +109,15 @@ def std_name(column: str) -> str:
     return f"{stem}_std_{unit}" if stem else f"{unit}_std"
 
 
+def spread_name(column: str) -> str:
+    """Return the name of the standard deviation with all tails and modes: energy_eV → energy_spread_ev.
+
+    The error bar `std_name` is half the central 68.27 %; where the spread is much larger, the electron may be an outlier.
+    """
+    stem, _, unit = prediction_name(column).rpartition("_")
+    return f"{stem}_spread_{unit}" if stem else f"{unit}_spread"
+
+
 def truth_name(column: str) -> str:
     """Return the name of its true value: energy_eV → true_energy_ev."""
     return f"true_{prediction_name(column)}"

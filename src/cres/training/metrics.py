@@ -24,6 +24,8 @@ class Collected:
     event_id: Array
     mean: Array
     covariance: Array
+    spread: Array
+    """(r, t) standard deviations with all tails and modes: where it exceeds `std`, the electron may be an outlier."""
     truth: Array | None
     observables: dict[str, Array] = field(default_factory=dict)
     seconds: float = 0.0
@@ -47,6 +49,7 @@ class Collected:
             event_id[kept],
             np.concatenate([part.mean for part in parts])[kept],
             np.concatenate([part.covariance for part in parts])[kept],
+            np.concatenate([part.spread for part in parts])[kept],
             np.concatenate(truths)[kept] if len(truths) == len(parts) else None,
             {name: np.concatenate([part.observables[name] for part in parts])[kept] for name in parts[0].observables},
             sum(part.seconds for part in parts),
@@ -70,6 +73,7 @@ def collect(distribution: PredictiveDistribution, batch: Mapping[str, Any], seco
         _host(batch["event_id"]),
         _host(distribution.estimate),
         _host(distribution.error_covariance),
+        _host(distribution.std),
         None if truth is None else _host(truth),
         {name: _host(values) for name, values in batch.get("observables", {}).items()},
         seconds,

@@ -63,7 +63,9 @@ def prediction_table(collected: Collected, card: Mapping[str, Any], made_by: str
         std={name: collected.std[:, i] for i, name in enumerate(targets)} if stated else None,
         covariance=collected.covariance if stated else None,
         truth=None if collected.truth is None else {name: collected.truth[:, i] for i, name in enumerate(targets)},
-        observables=collected.observables | {OUTSIDE: outside_range(collected.mean, card)},
+        observables=collected.observables
+        | {schema.spread_name(name): collected.spread[:, i] for i, name in enumerate(targets)}
+        | {OUTSIDE: outside_range(collected.mean, card)},
         seconds_per_electron=collected.seconds / max(1, len(collected)),
         checkpoint_hash=made_by,
         config=card["model"],
