@@ -3,31 +3,44 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
+import torch
+from torch.utils.data import Dataset
 
 from cres import schema
-from cres.data.loader import ElectronDataset, KeyedSampler, ResumableLoader
+from cres.data.loader import Batch, ElectronDataset, KeyedSampler, ResumableLoader
 from cres.data.records import Records, Rows, open_records
-from cres.data.splits import Split, split_by_event
+from cres.data.splits import Split, split_by_event, split_by_file
+from cres.data.stream import ElectronSource, StreamDataset
+from cres.data.windows import Band, Window, make_band, make_window
 from cres.errors import UserError, nearest
 
 
 class CresDataModule(lightning.LightningDataModule):
-    """Electrons of HDF5 files, split into training, validation and test by event.
+    """Electrons of HDF5 files, split into training, validation and test.
 
     Noise is not added here: it is drawn on the device.
 
     Args:
-        data: A file, a folder, a glob, or a list of these.
-        targets: Columns to estimate. Records without them are unlabelled: batches have no "targets".
-        observables: Further number columns that come with each batch; None for all others.
+        data: A file, an index of shards, a folder, a glob, or a list of these.
+        targets: Columns to estimate. Records without truth columns are unlabelled: batches have no "targets".
+        observables: Further number columns that come with each batch; null for all others.
         batch_size: Electrons a batch, on each device.
         fractions: Shares of training, validation and test.
-        seed: Decides the split and the order.
+        seed: Decides the split, the order and the random windows.
+        split: Decided electron by electron, or whole files together.
         workers: Processes that read ahead.
+        start_method: How these start (null: as Python does by default).
+        cache: Keep the series: in files ("none"), in memory ("ram"), or on the training device ("device").
+        window_start: First sample that is read.
+        window_samples: Samples that are read; null for all.
+        random_window: In training, begin at a random sample, anew in each epoch (labels remain those of the start).
+        band_hz: Keep this band only, before batching; sampling rate and oscillator change with it.
+        stream: A source of electrons for an endless training set; the data then serve for scaling and judging.
+        stream_electrons: Electrons of the source that make an epoch.
 
     """
 
@@ -39,7 +52,16 @@ class CresDataModule(lightning.LightningDataModule):
         batch_size: int = 64,
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         seed: int = 0,
+        split: Literal["event", "file"] = "event",
         workers: int = 0,
+        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        cache: Literal["none", "ram", "device"] = "none",
+        window_start: int = 0,
+        window_samples: int | None = None,
+        random_window: bool = False,
+        band_hz: tuple[float, float] | None = None,
+        stream: ElectronSource | None = None,
+        stream_electrons: int = 10_000,
     ) -> None:
         super().__init__()
         self.data = data
@@ -48,16 +70,27 @@ class CresDataModule(lightning.LightningDataModule):
         self.batch_size = batch_size
         self.fractions = fractions
         self.seed = seed
+        self.split_by = split
         self.workers = workers
+        self.start_method = start_method
+        self.cache = cache
+        self.window_start = window_start
+        self.window_samples = window_samples
+        self.random_window = random_window
+        self.band_hz = band_hz
+        self.stream = stream
+        self.stream_electrons = stream_electrons
         self._records: Records | None = None
         self._split: Split | None = None
 
     @property
     def records(self) -> Records:
-        """The opened files."""
+        """The opened files. Raises UserError where they do not hold what was asked for."""
         if self._records is None:
-            self._records = open_records(self.data)
-            self._require_columns(self._records)
+            records = open_records(self.data)
+            self._require_columns(records)
+            self._require_stream(records)
+            self._records = records
         return self._records
 
     @property
@@ -65,7 +98,12 @@ class CresDataModule(lightning.LightningDataModule):
         """Row numbers of the three parts."""
         if self._split is None:
             records = self.records
-            self._split = split_by_event(records.event_ids, records.content_hashes(), self.fractions, self.seed)
+            identities = (records.event_ids, records.content_hashes(), self.fractions, self.seed)
+            if self.split_by == "file":
+                names = [str(file.path) for file in records.files]
+                self._split = split_by_file(records.starts, *identities, names)
+            else:
+                self._split = split_by_event(*identities)
         return self._split
 
     @property
@@ -75,26 +113,29 @@ class CresDataModule(lightning.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Open the files and decide the split; everything that is wrong with them is said here."""
-        self.split  # noqa: B018
-
-    def _require_columns(self, records: Records) -> None:
-        for name in self.observables or ():
-            if name not in records.scalar_columns:
-                raise UserError(f"the data have no column {name}{nearest(name, records.scalar_columns)}")
-        missing = [name for name in self.targets if name not in records.scalar_columns]
-        if missing and (len(missing) < len(self.targets) or any(t in records.columns for t in schema.TRUTH_COLUMNS)):
-            raise UserError(f"the data have no target {missing[0]}{nearest(missing[0], records.scalar_columns)}")
+        self._window(random=False)
+        self._band()
+        if stage == "fit" and self.stream is None and not len(self.split.train):
+            raise UserError(f"the training split of {self.data} is empty: give --data.fractions a larger first number")
 
     def file_facts(self) -> dict[str, Any]:
-        """Return what a checkpoint remembers of the data: apparatus, columns, and which electrons were for the test."""
-        records, split = self.records, self.split
+        """Return what a checkpoint remembers of the data: apparatus, columns, and which electrons were for the test.
+
+        Sampling rate, oscillator and samples are those of the batches.
+        """
+        records, split, band = self.records, self.split, self._band()
+        rate, oscillator, samples = records.sampling_rate_hz, records.lo_frequency_hz, self._window(False).length
+        if band is not None:
+            oscillator, samples = oscillator + band.shift_hz(rate), band.bins
+            rate = band.rate_hz(rate)
         return {
-            "sampling_rate_hz": records.sampling_rate_hz,
-            "lo_frequency_hz": records.lo_frequency_hz,
-            "samples": records.samples,
+            "sampling_rate_hz": rate,
+            "lo_frequency_hz": oscillator,
+            "samples": samples,
             "columns": list(records.columns),
             "files": [str(file.path) for file in records.files],
             "split": {
+                "by": self.split_by,
                 "seed": self.seed,
                 "fractions": list(self.fractions),
                 "train": len(split.train),
@@ -105,14 +146,13 @@ class CresDataModule(lightning.LightningDataModule):
             },
         }
 
-    def _hash(self, rows: Rows) -> str:
-        events = self.records.event_ids[rows].copy()
-        events.sort()
-        return hashlib.sha256(events.tobytes()).hexdigest()
-
     def train_dataloader(self) -> ResumableLoader:
-        """Return the shuffled batches of the training split."""
-        return self._loader(self._dataset(self.split.train), shuffle=True)
+        """Return the shuffled batches of the training split, or fresh batches of the stream."""
+        if self.stream is None:
+            return self._loader(self._dataset(self.split.train, self.random_window), shuffle=True)
+        targets, observables = self._names()
+        dataset = StreamDataset(self.stream, self.stream_electrons, self.seed, targets, observables)
+        return self._loader(dataset, shuffle=False, equal=True)
 
     def val_dataloader(self) -> ResumableLoader:
         """Return the batches of the validation split."""
@@ -126,16 +166,62 @@ class CresDataModule(lightning.LightningDataModule):
         """Return the batches of all electrons, in the order of the files."""
         return self._loader(self._dataset(np.arange(len(self.records))), shuffle=False)
 
-    def _dataset(self, rows: Rows) -> ElectronDataset:
-        targets = self.targets if self.labelled else ()
-        observables = self.observables
-        if observables is None:
-            held = (*targets, schema.EVENT_ID, schema.CONTENT_HASH)
-            observables = tuple(name for name in self.records.scalar_columns if name not in held)
-        return ElectronDataset(self.records, rows, targets, tuple(observables))
+    def _require_columns(self, records: Records) -> None:
+        for name in self.observables or ():
+            if name not in records.scalar_columns:
+                raise UserError(f"the data have no column {name}{nearest(name, records.scalar_columns)}")
+        missing = [name for name in self.targets if name not in records.scalar_columns]
+        if missing and (len(missing) < len(self.targets) or any(t in records.columns for t in schema.TRUTH_COLUMNS)):
+            raise UserError(f"the data have no target {missing[0]}{nearest(missing[0], records.scalar_columns)}")
 
-    def _loader(self, dataset: ElectronDataset, shuffle: bool) -> ResumableLoader:
+    def _require_stream(self, records: Records) -> None:
+        if self.stream is None:
+            return
+        if self.band_hz or self.window_samples or self.window_start or self.random_window:
+            raise UserError("a stream of electrons comes as it is: window and band are for files")
+        for name in ("sampling_rate_hz", "lo_frequency_hz", "samples"):
+            ours, theirs = getattr(records, name), getattr(self.stream, name)
+            if ours != theirs:
+                raise UserError(f"{name} is {ours:g} in {self.data} and {theirs:g} in the stream of electrons")
+
+    def _hash(self, rows: Rows) -> str:
+        return hashlib.sha256(np.sort(self.records.event_ids[rows]).tobytes()).hexdigest()
+
+    def _window(self, random: bool) -> Window:
+        jitter_seed = self.seed if random else None
+        return make_window(self.window_start, self.window_samples, self.records.samples, jitter_seed)
+
+    def _band(self) -> Band | None:
+        if self.band_hz is None:
+            return None
+        return make_band(self.band_hz, self._window(False).length, self.records.sampling_rate_hz)
+
+    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the targets and the observables of a batch."""
+        targets = self.targets if self.labelled else ()
+        if self.observables is not None:
+            return targets, tuple(self.observables)
+        held = (*targets, schema.EVENT_ID, schema.CONTENT_HASH)
+        return targets, tuple(name for name in self.records.scalar_columns if name not in held)
+
+    def _dataset(self, rows: Rows, random_window: bool = False) -> ElectronDataset:
+        place = {"none": None, "ram": torch.device("cpu"), "device": self._device()}[self.cache]
+        return ElectronDataset(self.records, rows, *self._names(), self._window(random_window), self._band(), place)
+
+    def _device(self) -> torch.device:
+        return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+
+    def _loader(self, dataset: Dataset[Batch], shuffle: bool, equal: bool | None = None) -> ResumableLoader:
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
-        sampler = KeyedSampler(len(dataset), self.seed, shuffle, rank, world)
-        return ResumableLoader(dataset, self.batch_size, sampler, num_workers=self.workers)
+        sampler = KeyedSampler(len(dataset), self.seed, shuffle, rank, world, equal)  # type: ignore[arg-type]
+        workers = 0 if self.cache == "device" else self.workers
+        return ResumableLoader(
+            dataset,
+            self.batch_size,
+            sampler,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=self._device().type == "cuda" and self.cache != "device",
+            multiprocessing_context=self.start_method if workers else None,
+        )

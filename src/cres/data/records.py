@@ -76,11 +76,11 @@ class RecordFile:
             self._scalars[name] = _wide(values) if values.ndim == 1 else values
         return self._scalars[name]
 
-    def read_series(self, rows: Rows, start: int, length: int, out: NDArray[np.float32]) -> None:
-        """Fill `out` (2, rows, length) with I and Q volts, samples `start` to `start + length`."""
+    def read_series(self, rows: Rows, starts: Rows, out: NDArray[np.float32]) -> None:
+        """Fill `out` (2, rows, length) with I and Q volts, `length` samples of each row from its start."""
         reader = self._opened()
         for channel, name in enumerate(schema.SERIES_COLUMNS):
-            reader.read(name, rows, start, length, out[channel])
+            reader.read(name, rows, starts, out[channel])
 
     def _opened(self) -> RowReader:
         if self._reader is None or self._process != os.getpid():
@@ -156,23 +156,32 @@ class Records:
         return {name: values[name] if name in values else self.scalar(name)[rows] for name in names}
 
     def read_series(
-        self, indices: Rows | Sequence[int], start: int = 0, length: int | None = None
+        self, indices: Rows | Sequence[int], starts: Rows | int = 0, length: int | None = None
     ) -> NDArray[np.float32]:
-        """Return the volts of these rows, (rows, time, 2): I and Q of samples `start` to `start + length`."""
+        """Return the volts of these rows, (rows, time, 2): `length` samples of I and Q from each row's start.
+
+        Raises IndexError for rows, and for windows, that are not in the records.
+        """
         rows = np.asarray(indices, np.int64)
-        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
-            raise IndexError(f"rows must lie in 0 to {len(self) - 1}")
-        length = self.samples - start if length is None else length
+        begin = np.broadcast_to(np.asarray(starts, np.int64), rows.shape)
+        length = self.samples - int(begin.max(initial=0)) if length is None else length
+        self._require_inside(rows, begin, length)
         planes = np.empty((2, len(rows), length), np.float32)
         owner = np.searchsorted(self.starts, rows, side="right") - 1
         for index in np.unique(owner):
             chosen = np.flatnonzero(owner == index)
             whole = len(chosen) == len(rows)
             out = planes if whole else np.empty((2, len(chosen), length), np.float32)
-            self.files[index].read_series(rows[chosen] - self.starts[index], start, length, out)
+            self.files[index].read_series(rows[chosen] - self.starts[index], begin[chosen], out)
             if not whole:
                 planes[:, chosen] = out
-        return np.ascontiguousarray(planes.transpose(1, 2, 0))
+        return _interleaved(planes)
+
+    def _require_inside(self, rows: Rows, begin: Rows, length: int) -> None:
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"rows must lie in 0 to {len(self) - 1}")
+        if len(rows) and (begin.min() < 0 or length < 1 or begin.max() + length > self.samples):
+            raise IndexError(f"windows must lie in records of {self.samples} samples")
 
     def describe(self, row: int) -> str:
         """Say which row of which file this is."""
@@ -189,6 +198,13 @@ class Records:
             raise UserError(f"{self.files[0].path} has no column {name}; it has {', '.join(self.columns)}")
 
 
+def _interleaved(planes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return (2, rows, time) as (rows, time, 2)."""
+    series = np.empty((*planes.shape[1:], 2), np.float32)
+    series[..., 0], series[..., 1] = planes
+    return series
+
+
 def _content_hashes(file: RecordFile, block: int = 256) -> Rows:
     if schema.CONTENT_HASH in file.columns:
         return file.scalar(schema.CONTENT_HASH)
@@ -196,7 +212,7 @@ def _content_hashes(file: RecordFile, block: int = 256) -> Rows:
     for start in range(0, file.rows, block):
         rows = np.arange(start, min(start + block, file.rows))
         series = np.empty((2, len(rows), file.samples), np.float32)
-        file.read_series(rows, 0, file.samples, series)
+        file.read_series(rows, np.zeros_like(rows), series)
         hashes.append(schema.content_event_ids(series[0], series[1]))
     return np.concatenate(hashes)
 

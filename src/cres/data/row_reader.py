@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from cres.errors import UserError
 
-Offsets = NDArray[np.int64]
+Rows = NDArray[np.int64]
 
 
-def row_offsets(dataset: h5py.Dataset) -> Offsets | None:
+def row_offsets(dataset: h5py.Dataset) -> Rows | None:
     """Return the position in the file of each row, (rows,), or None where rows do not lie there as they are."""
     if dataset.dtype.byteorder == ">" or dataset.is_virtual or dataset.external or dataset.file.userblock_size:
         return None
@@ -34,7 +34,7 @@ def row_offsets(dataset: h5py.Dataset) -> Offsets | None:
     return _chunked_offsets(dataset, row_bytes)
 
 
-def _chunked_offsets(dataset: h5py.Dataset, row_bytes: int) -> Offsets | None:
+def _chunked_offsets(dataset: h5py.Dataset, row_bytes: int) -> Rows | None:
     if dataset.chunks[1:] != dataset.shape[1:] or _has_other_filters(dataset):
         return None
     rows_per_chunk = dataset.chunks[0]
@@ -71,30 +71,36 @@ class RowReader:
         os.close(self._descriptor)
         self._file.close()
 
-    def read(self, name: str, rows: NDArray[np.int64], start: int, length: int, out: NDArray[np.float32]) -> None:
-        """Fill `out` (rows, length) with samples `start` to `start + length` of these rows, in any order."""
+    def read(self, name: str, rows: Rows, starts: Rows, out: NDArray[np.float32]) -> None:
+        """Fill `out` (rows, length) with `length` samples of each of these rows from its start, in any order."""
         offsets = self._offsets[name]
         dataset = self._datasets[name]
         if offsets is None:
-            out[...] = _block(dataset, rows, start, length)
+            out[...] = _windows(dataset, rows, starts, out.shape[1])
         elif dataset.dtype == out.dtype and out.flags.c_contiguous:
-            self._read_direct(offsets[rows] + start * out.itemsize, out)
+            self._read_direct(offsets[rows] + starts * out.itemsize, out)
         else:
             raw = np.empty(out.shape, dataset.dtype)
-            self._read_direct(offsets[rows] + start * raw.itemsize, raw)
+            self._read_direct(offsets[rows] + starts * raw.itemsize, raw)
             out[...] = raw
 
-    def _read_direct(self, positions: Offsets, out: NDArray[Any]) -> None:
+    def _read_direct(self, positions: Rows, out: NDArray[Any]) -> None:
         expected = out.shape[1] * out.itemsize
         for position, row in zip(positions.tolist(), out, strict=True):
             if os.preadv(self._descriptor, [row.data], position) != expected:
                 raise UserError(f"{self._path} is shorter than it says; was it cut while it was read?")
 
 
-def _block(dataset: h5py.Dataset, rows: NDArray[np.int64], start: int, length: int) -> NDArray[Any]:
-    """Read through HDF5: one read from the first to the last row where rows lie close, else one a run of rows."""
+def _windows(dataset: h5py.Dataset, rows: Rows, starts: Rows, length: int) -> NDArray[Any]:
+    """Read through HDF5: each run of neighbouring rows at once, whole windows, then the part that is wanted."""
+    first, last = int(starts.min()), int(starts.max()) + length
+    wide = _block(dataset, rows, slice(first, last))
+    if last - first == length:
+        return wide
+    return np.stack([row[start - first :][:length] for row, start in zip(wide, starts, strict=True)])
+
+
+def _block(dataset: h5py.Dataset, rows: Rows, window: slice) -> NDArray[Any]:
     unique, inverse = np.unique(rows, return_inverse=True)
-    window = slice(start, start + length)
     runs = np.split(unique, np.flatnonzero(np.diff(unique) != 1) + 1)
-    parts = [dataset[int(run[0]) : int(run[-1]) + 1, window] for run in runs if len(run)]
-    return np.concatenate(parts)[inverse]
+    return np.concatenate([dataset[int(run[0]) : int(run[-1]) + 1, window] for run in runs])[inverse]

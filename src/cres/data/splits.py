@@ -50,6 +50,32 @@ def split_by_event(event_ids: Rows, content: Rows, fractions: Sequence[float], s
     )
 
 
+def split_by_file(
+    starts: Rows, event_ids: Rows, content: Rows, fractions: Sequence[float], seed: int, names: Sequence[str]
+) -> Split:
+    """Return a split in which each file is in one part only; `starts` are the first rows of the files and the end.
+
+    Raises UserError where two files of different parts hold the same electron: that would be no independent test.
+    """
+    _require_fractions(fractions)
+    sizes = np.diff(starts)
+    order = sorted(range(len(sizes)), key=lambda file: _key(seed, file))
+    middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / sizes.sum()
+    part_of_file = np.empty(len(sizes), np.int64)
+    part_of_file[order] = np.searchsorted(np.cumsum(fractions), middle, side="right")
+    part = np.repeat(part_of_file, sizes)
+    groups = _groups(event_ids, content)
+    lowest = np.full(groups.max() + 1, len(fractions) + 1)
+    np.minimum.at(lowest, groups, part)
+    torn = np.flatnonzero(part != lowest[groups])
+    if len(torn):
+        row = int(torn[0])
+        other = int(np.flatnonzero((groups == groups[row]) & (part == lowest[groups[row]]))[0])
+        files = [names[int(np.searchsorted(starts, place, side="right")) - 1] for place in (other, row)]
+        raise UserError(f"{files[0]} and {files[1]} hold the same electron, so they cannot be in two parts of a split")
+    return Split(*(np.flatnonzero(part == number) for number in range(3)))
+
+
 def _require_fractions(fractions: Sequence[float]) -> None:
     if len(fractions) != 3 or min(fractions) < 0 or sum(fractions) > 1 + 1e-9:
         raise UserError(f"fractions are three numbers of 0 or more with a sum of 1 or less, not {list(fractions)}")

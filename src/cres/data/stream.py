@@ -1,0 +1,76 @@
+"""Electrons that are made when they are needed: an endless training set without files."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from cres import schema
+from cres.data.loader import Batch, Draw
+from cres.errors import UserError
+
+
+@runtime_checkable
+class ElectronSource(Protocol):
+    """An endless sequence of electrons for each seed; number i of it does not depend on how it is asked for.
+
+    It must pickle where workers are used. Calling it returns the columns of electrons `start` to `start + count`.
+    """
+
+    sampling_rate_hz: float
+    lo_frequency_hz: float
+    samples: int
+
+    def __call__(self, seed: int, start: int, count: int) -> dict[str, NDArray[Any]]:
+        """Return columns (count, …) in the names of the schema."""
+        ...
+
+
+class StreamDataset(Dataset[Batch]):
+    """Fresh electrons in each epoch: electron `row` of epoch e is number e · size + row of the source's sequence."""
+
+    def __init__(
+        self,
+        source: ElectronSource,
+        size: int,
+        seed: int,
+        targets: tuple[str, ...],
+        observables: tuple[str, ...],
+    ) -> None:
+        self._source = source
+        self._size = size
+        self._seed = seed
+        self._targets = targets
+        self._observables = observables
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        return self.__getitems__([draw])
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        """Return one batch; neighbours in the sequence are made together."""
+        numbers = np.array([draw.epoch * self._size + draw.row for draw in draws], np.int64)
+        runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+        made = [self._source(self._seed, int(run[0]), len(run)) for run in runs]
+        columns = {name: np.concatenate([part[name] for part in made]) for name in made[0]}
+        for name in (*schema.SERIES_COLUMNS, schema.EVENT_ID, *self._targets, *self._observables):
+            if name not in columns:
+                raise UserError(f"the source of electrons makes no column {name}")
+        pair = [np.asarray(columns[name], np.float32) for name in schema.SERIES_COLUMNS]
+        series = torch.from_numpy(np.stack(pair, axis=-1))
+        numbers_of = lambda name: torch.from_numpy(np.asarray(columns[name], np.float64))  # noqa: E731
+        batch: Batch = {
+            "series": series,
+            "lengths": torch.full((len(numbers),), series.shape[1], dtype=torch.int64),
+            "event_id": torch.from_numpy(np.asarray(columns[schema.EVENT_ID], np.int64)),
+            "observables": {name: numbers_of(name) for name in self._observables},
+        }
+        if self._targets:
+            batch["targets"] = torch.stack([numbers_of(name) for name in self._targets], dim=1)
+        return batch

@@ -1,0 +1,78 @@
+"""Which part of a record is read, and in which band: before batching, so that less travels."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cres.errors import UserError
+
+
+@dataclass(frozen=True)
+class Window:
+    """`length` samples from `start`; with `jitter_seed` a random start for each (epoch, event), as augmentation."""
+
+    start: int
+    length: int
+    samples: int
+    jitter_seed: int | None = None
+
+    def starts(self, epoch: int, event_ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the first sample of each electron's window, (rows,), whatever batch it is in."""
+        if self.jitter_seed is None:
+            return np.full(len(event_ids), self.start, np.int64)
+        room = self.samples - self.length - self.start + 1
+        keys = [f"{self.jitter_seed}:{epoch}:{event}".encode() for event in event_ids.tolist()]
+        digests = [int.from_bytes(hashlib.blake2b(key, digest_size=8).digest(), "little") for key in keys]
+        return np.array([self.start + digest % room for digest in digests], np.int64)
+
+
+def make_window(start: int, length: int | None, samples: int, jitter_seed: int | None) -> Window:
+    """Return a window of records of `samples` samples. Raises UserError where it does not lie within them."""
+    length = samples - start if length is None else length
+    if start < 0 or length < 1 or start + length > samples:
+        raise UserError(f"the window of {length} samples from {start} does not fit in records of {samples}")
+    return Window(start, length, samples, jitter_seed)
+
+
+@dataclass(frozen=True)
+class Band:
+    """A band of the spectrum, `bins` of `samples` lines from line `first` (may be negative): filter and decimation.
+
+    The band's lines alone, back in time: (t, …) samples become `bins`, the rate falls by the same factor and the
+    middle of the band moves to 0 Hz. Volts keep their size, white noise its density.
+    """
+
+    first: int
+    bins: int
+    samples: int
+
+    def shift_hz(self, sampling_rate_hz: float) -> float:
+        """Return the frequency that moves to 0 Hz."""
+        return (self.first + self.bins // 2) * sampling_rate_hz / self.samples
+
+    def rate_hz(self, sampling_rate_hz: float) -> float:
+        """Return the sampling rate after decimation."""
+        return sampling_rate_hz * self.bins / self.samples
+
+    def select(self, series: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return volts (rows, samples, 2) within the band, (rows, bins, 2)."""
+        spectrum = np.fft.fft(series[..., 0] + 1j * series[..., 1])
+        lines = spectrum[:, np.arange(self.first, self.first + self.bins) % self.samples]
+        centred = np.roll(lines, -(self.bins // 2), axis=1)
+        narrow = np.fft.ifft(centred) * (self.bins / self.samples)
+        return np.ascontiguousarray(narrow.astype(np.complex64)).view(np.float32).reshape(*narrow.shape, 2)
+
+
+def make_band(band_hz: tuple[float, float], samples: int, sampling_rate_hz: float) -> Band:
+    """Return the band between two frequencies after mixing. Raises UserError where the records do not hold it."""
+    low, high = band_hz
+    if not -sampling_rate_hz / 2 <= low < high <= sampling_rate_hz / 2:
+        raise UserError(
+            f"the band {low:g} to {high:g} Hz is not within ±{sampling_rate_hz / 2:g} Hz, half of the sampling rate"
+        )
+    first = round(low * samples / sampling_rate_hz)
+    return Band(first, max(1, round((high - low) * samples / sampling_rate_hz)), samples)
