@@ -15,7 +15,7 @@ def _judge(draw_table, count=4000, **how):
 @pytest.mark.parametrize("count", [500, 4000])
 @pytest.mark.parametrize(
     ("std_scale", "bias", "label"),
-    [(1, 0, "calibrated"), (0.8, 0, "over-confident"), (1.25, 0, "under-confident"), (1, 0.5, "biased")],
+    [(1.0, 0.0, "calibrated"), (0.8, 0.0, "over-confident"), (1.25, 0.0, "under-confident"), (1.0, 0.5, "biased")],
 )
 def test_the_verdict_rejects_what_is_not_honest_and_accepts_what_is(draw_table, count, std_scale, bias, label):
     verdict = _judge(draw_table, count, std_scale=std_scale, bias=bias)
