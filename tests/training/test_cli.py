@@ -22,7 +22,8 @@ def refused(*arguments: str) -> str:
 
 def test_overview_names_every_command(capsys):
     assert main(["--help"]) == 0
-    assert all(command in capsys.readouterr().out for command in ("fit", "validate", "test", "predict", "export"))
+    printed = capsys.readouterr().out
+    assert all(command in printed for command in ("fit", "validate", "test", "predict", "export"))
 
 
 def test_mistakes_name_the_nearest_thing_that_exists(tiny, records):
@@ -112,7 +113,7 @@ def test_predict_needs_no_truth_and_flags_what_lies_outside(trained, make_record
 def test_predict_refuses_another_read_out(trained, make_records, tmp_path):
     other = make_records(tmp_path / "other.hdf5", 20, lo_frequency_hz=25.9e9)
     assert "local oscillator" in refused("predict", f"--run={trained}", f"--data.data={other}")
-    other = make_records(tmp_path / "other.hdf5", 20, sampling_rate_hz=200e6)
+    other = make_records(tmp_path / "another.hdf5", 20, sampling_rate_hz=200e6)
     assert "sampling rate" in refused("predict", f"--run={trained}", f"--data.data={other}")
 
 

@@ -34,7 +34,7 @@ from cres.training.interruption import Interrupted, StopOnSignal
 from cres.training.loading import load_ensemble, model_card
 from cres.training.loggers import make_loggers
 from cres.training.module import CresModule
-from cres.training.predictions import PredictionWriter, check_data_fit
+from cres.training.predictions import PredictionWriter, check_data_fit, check_split
 from cres.training.progress import EpochLines
 from cres.training.runs import PREDICTIONS, RunRecord, default_folder
 
@@ -94,12 +94,13 @@ class CresCLI(LightningCLI):
             CresModule,
             CresDataModule,
             save_config_callback=None,
-            trainer_defaults=TRAINER_DEFAULTS,
+            trainer_defaults=dict(TRAINER_DEFAULTS),
             seed_everything_default=0,
             parser_kwargs={
                 "prog": f"cli.py {command}",
                 "description": COMMANDS[command],
                 "exit_on_error": False,
+                "allow_abbrev": False,
             },
             args=self.arguments,
             run=False,
@@ -255,6 +256,7 @@ class CresCLI(LightningCLI):
                 print(f"{name.removeprefix('val/'):32} {value:.6g}")
 
     def _test(self) -> None:
+        check_split(self.model.card, self.datamodule.file_facts())
         self._reconstruct({"datamodule": self.datamodule})
 
     def _predict(self) -> None:
@@ -327,6 +329,7 @@ def _named_run(arguments: list[str]) -> Path | None:
 
 def _quiet() -> None:
     """Leave out what the libraries say and a user cannot act on."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     for text in QUIET:
         warnings.filterwarnings("ignore", message=text)

@@ -31,7 +31,7 @@ def explain(message: str, parser: ArgumentParser) -> str:
     if found := _NO_CLASS.search(message):
         return f"{found['module']} has no {found['name']!r}{nearest(found['name'], _names(found['module']))}"
     if found := _UNKNOWN_OPTION.search(message):
-        return _unknown_option(found["key"], message)
+        return _unknown_option(found["key"], message, known)
     if found := _UNKNOWN_KEY.search(message):
         return _unknown(f"{found['group']}.{found['key']}", known)
     if found := _UNKNOWN_ARGUMENT.search(message):
@@ -43,10 +43,10 @@ def explain(message: str, parser: ArgumentParser) -> str:
     return " ".join(message.split())
 
 
-def _unknown_option(key: str, message: str) -> str:
+def _unknown_option(key: str, message: str, known: Iterable[str]) -> str:
     classes = _CLASS.findall(message)
     if not classes:
-        return f"the configuration has an unknown key {key!r}"
+        return _unknown(key, known)
     return f"{classes[-1]} has no option {key!r}{nearest(key, _options(classes[-1]))}"
 
 

@@ -10,13 +10,14 @@ import os
 import signal
 import subprocess
 import threading
+from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import lightning.pytorch as pl
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from cres.training.checkpoints import Checkpoints
+from cres.training.checkpoints import LAST, Checkpoints
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -49,6 +50,7 @@ class StopOnSignal(pl.Callback):
     def __init__(self, requeue: bool = True, requeue_limit: int = 100) -> None:
         self.requeue, self.requeue_limit = requeue, requeue_limit
         self.received: int | None = None
+        self._saved: Path | None = None
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -66,22 +68,29 @@ class StopOnSignal(pl.Callback):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Stop within an epoch; after its last batch the end of the epoch stops, when validation is over."""
-        if batch_idx + 1 < trainer.num_training_batches:
-            self._stop_if_asked(trainer)
+        """Save within an epoch; after its last batch the end of the epoch saves, when validation is over."""
+        if batch_idx + 1 < trainer.num_training_batches and self._asked(trainer):
+            self._saved = _writer(trainer).save_last(trainer)
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Stop within an epoch, one batch after saving: only then is the row of the saved step in the metrics."""
+        if self._saved is not None:
+            self._stop(trainer, self._saved)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop between two epochs, where `last.ckpt` is already complete."""
-        self._stop_if_asked(trainer, save=False)
+        if self._asked(trainer):
+            self._stop(trainer, _writer(trainer).folder(trainer) / LAST)
 
-    def _stop_if_asked(self, trainer: pl.Trainer, save: bool = True) -> None:
-        if not trainer.strategy.reduce_boolean_decision(self.received is not None, all=False):
-            return
-        writer = next(part for part in trainer.callbacks if isinstance(part, Checkpoints))  # type: ignore[attr-defined]
-        path = writer.save_last(trainer) if save else writer.folder(trainer) / "last.ckpt"
+    def _asked(self, trainer: pl.Trainer) -> bool:
+        return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+
+    def _stop(self, trainer: pl.Trainer, saved: Path) -> NoReturn:
         number = self.received or signal.SIGTERM
         requeued = number == signal.SIGUSR1 and trainer.is_global_zero and self._requeue()
-        raise Interrupted(number, str(path), requeued)
+        raise Interrupted(number, str(saved), requeued)
 
     def _requeue(self) -> bool:
         job = slurm_job()
@@ -104,6 +113,10 @@ class StopOnSignal(pl.Callback):
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+def _writer(trainer: pl.Trainer) -> Checkpoints:
+    return next(part for part in trainer.callbacks if isinstance(part, Checkpoints))  # type: ignore[attr-defined]
 
 
 def slurm_job() -> str | None:

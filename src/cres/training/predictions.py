@@ -95,7 +95,18 @@ def check_data_fit(card: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
     if "samples" in trained and trained["samples"] != facts["samples"]:
         warnings.warn(
             f"the records have {facts['samples']} samples, the model was trained on {trained['samples']}: "
-            "expect a bias and wrong uncertainties; crop the records (data.crop) or train at this length",
+            "expect a bias and wrong uncertainties; shorten them with data.window_samples, or train at this length",
+            stacklevel=2,
+        )
+
+
+def check_split(card: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Warn when the electrons of the test split are not those that the training kept aside."""
+    trained, now = card.get("data", {}).get("split", {}), facts["split"]
+    if trained and trained["test_events"] != now["test_events"]:
+        warnings.warn(
+            "this test split is not the one that the training kept aside: electrons of the training may be in it, and "
+            "the score too good; use the run's own config.yaml and data, or `predict` for new electrons",
             stacklevel=2,
         )
 

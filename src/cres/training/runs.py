@@ -14,6 +14,7 @@ import lightning.pytorch as pl
 import torch
 
 from cres.provenance import ancestry
+from cres.training.loggers import CsvMetrics
 
 PREDICTIONS = "predictions.hdf5"
 
@@ -43,7 +44,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 class RunRecord(pl.Callback):
-    """Write what ran and on what into the run's folder; a resumed run adds a line to `environment.json`."""
+    """Write what ran and on what into the run's folder; a resumed run adds to the files of the one before it."""
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Write the environment at the start of a training."""
@@ -53,3 +54,9 @@ class RunRecord(pl.Callback):
         file.parent.mkdir(parents=True, exist_ok=True)
         starts = json.loads(file.read_text()) if file.exists() else []
         file.write_text(json.dumps([*starts, describe_environment()], indent=2) + "\n")
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Let the metrics of a resumed run follow those before its checkpoint."""
+        for logger in trainer.loggers:
+            if isinstance(logger, CsvMetrics) and trainer.is_global_zero and trainer.global_step > 0:
+                logger.continue_from(trainer.global_step)

@@ -1,0 +1,188 @@
+"""What a step computes: noise, losses, metrics, averages, the tasks beside the regression."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from lightning.pytorch import seed_everything
+
+from cres.errors import UserError
+from cres.evaluation import PredictionTable
+from cres.models import combine
+from cres.training.cli import CresCLI, main
+from cres.training.loading import build_module, load_ensemble, load_module, load_reconstructor
+from cres.training.metrics import Collected, metric_name, validation_metrics
+from cres.training.module import Average
+from cres.transforms import FROZEN_EPOCH
+
+TARGETS = ("energy_eV", "pitch_angle_deg")
+
+
+@pytest.fixture(scope="module")
+def config(tiny):
+    model = yaml.safe_load(tiny.read_text())["model"]
+    return model | {"sampling_rate_hz": 403e6, "targets": list(TARGETS), "seed": 3}
+
+
+@pytest.fixture
+def module(config):
+    seed_everything(0, verbose=False)
+    made = build_module(config)
+    made.reconstructor.target_scaler.fit(torch.tensor([[18500.0, 88.0], [18700.0, 90.0]], dtype=torch.float64))
+    return made.eval()
+
+
+def batch(rows: slice = slice(None)) -> dict:
+    generator = torch.Generator().manual_seed(1)
+    truth = torch.tensor([18500.0, 88.0]) + torch.rand(6, 2, generator=generator) * torch.tensor([200.0, 2.0])
+    whole = {
+        "series": 0.1 * torch.randn(6, 512, 2, generator=generator),
+        "lengths": torch.full((6,), 512),
+        "event_id": torch.arange(6) + 100,
+        "targets": truth.double(),
+    }
+    return {name: value[rows] for name, value in whole.items()} | {"observables": {}}
+
+
+def test_judged_noise_is_frozen_and_depends_on_the_event_alone(module):
+    first = module.inject(batch(), FROZEN_EPOCH)
+    torch.testing.assert_close(module.inject(batch(slice(2, 4)), FROZEN_EPOCH), first[2:4])
+    torch.testing.assert_close(module.inject(batch(), FROZEN_EPOCH), first)
+
+
+def test_training_noise_is_fresh_each_epoch_and_scales_in_power(module):
+    module.augmentations.transforms = torch.nn.ModuleList()
+    clean = batch()["series"]
+    first, second = (module.inject(batch(), epoch) - clean for epoch in (0, 1))
+    assert abs(float((first * second).mean())) < 0.05 * float((first * first).mean())
+    quarter = module.inject(batch(), 0, 0.25) - clean
+    torch.testing.assert_close(quarter, 0.5 * first, rtol=1e-4, atol=1e-6)
+
+
+def test_beyond_its_length_a_record_stays_zero(module):
+    short = batch()
+    short["lengths"] = torch.tensor([512, 400, 512, 10, 512, 512])
+    noisy = module.inject(short, FROZEN_EPOCH)
+    assert bool((noisy[3, 10:] == 0).all())
+    assert bool((noisy[1, :400] != 0).any())
+
+
+def test_predictions_are_in_physical_units_and_tempered(module):
+    volts = batch()["series"]
+    with torch.no_grad():
+        before = module(volts)
+        module.reconstructor.temperature.fill_(2.0)
+        after = module(volts)
+    assert bool((before.estimate[:, 0] > 1e4).all())
+    torch.testing.assert_close(after.estimate, before.estimate)
+    torch.testing.assert_close(after.error_bar, 2 * before.error_bar)
+
+
+def test_one_target_and_a_squeezed_truth_do_not_broadcast(config):
+    single = build_module(config | {"targets": ["energy_eV"]})
+    single.reconstructor.target_scaler.fit(torch.tensor([[18500.0], [18700.0]], dtype=torch.float64))
+    one = batch()
+    one["targets"] = one["targets"][:, 0]
+    with pytest.raises(Exception, match=r"targets|shape|Type-check"):
+        single.objective(single.inject(one, FROZEN_EPOCH), one)
+
+
+def test_data_without_truth_cannot_be_trained_on(module):
+    unlabelled = batch()
+    del unlabelled["targets"]
+    with pytest.raises(UserError, match="predicted, not trained on"):
+        module.objective(module.inject(unlabelled, FROZEN_EPOCH), unlabelled)
+
+
+def test_the_state_space_dynamics_have_their_own_group_even_after_a_copy(module):
+    from cres.models import optimizer_groups
+
+    for one in (module, copy.deepcopy(module)):
+        groups = {group["name"]: group for group in optimizer_groups(one, 1e-2, 0.1, 1e-3)}
+        assert groups["ssm"]["lr"] == 1e-3
+        assert groups["ssm"]["weight_decay"] == 0
+        assert sum(len(group["params"]) for group in groups.values()) == len(list(one.parameters()))
+
+
+def test_views_and_encoders_must_match(config):
+    wrong = config | {"encoders": {"spektrum": config["encoders"]["spectrum"]}}
+    with pytest.raises(UserError, match="'spectrum'"):
+        build_module(wrong)
+
+
+def test_the_average_follows_its_formula_and_swaps_back():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    average = Average()
+    expected = None
+    for value in (1.0, 2.0, 4.0):
+        torch.nn.init.constant_(layer.weight, value)
+        average.update(layer, 0.9)
+        expected = value if expected is None else 0.9 * expected + 0.1 * value
+    average.swap(layer)
+    assert float(layer.weight.detach()) == pytest.approx(expected)
+    average.swap(layer)
+    assert float(layer.weight.detach()) == 4.0
+
+
+def test_metrics_have_units_in_their_names():
+    assert metric_name("energy_eV", "sigma68") == "val/energy_sigma68_eV"
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=(4000, 2))
+    std = np.array([2.0, 0.1])
+    spread = np.tile(std, (4000, 1))
+    estimate = truth + std * generator.normal(size=truth.shape)
+    collected = Collected(np.arange(4000), estimate, np.tile(np.diag(std**2), (4000, 1, 1)), spread, truth)
+    figures = validation_metrics(collected, TARGETS)
+    assert figures["val/energy_sigma68_eV"] == pytest.approx(2.0, rel=0.06)
+    assert figures["val/pitch_angle_sigma68_deg"] == pytest.approx(0.1, rel=0.06)
+    assert figures["val/coverage"] == pytest.approx(0.6827, abs=0.03)
+
+
+def test_a_checkpoint_alone_reconstructs(trained):
+    best = trained / "checkpoints" / "best.ckpt"
+    with torch.no_grad():
+        assert load_reconstructor(best)(batch()["series"]).estimate.shape == (6, 2)
+
+
+def test_calibration_is_stored_and_gives_the_nominal_coverage_on_validation(trained, capsys):
+    module = load_module(trained / "checkpoints" / "best.ckpt")
+    module.reconstructor.temperature.fill_(1.0)
+    assert main(["validate", f"--run={trained}"]) == 0
+    printed = dict(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("coverage"))
+    # 19 electrons: one more or less is five per cent
+    assert float(printed["coverage"]) == pytest.approx(0.68, abs=0.06)
+
+
+def test_an_ensemble_is_the_mixture_of_its_members(trained, tmp_path):
+    files = [trained / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
+    volts = batch()["series"]
+    with torch.no_grad():
+        expected = combine([load_reconstructor(path)(volts) for path in files])
+        found = load_ensemble(files)(volts)
+    torch.testing.assert_close(found.estimate, expected.estimate)
+    main(["test", f"--run={trained}", f"--ckpt_path=[{files[0]},{files[1]}]", f"--predictions={tmp_path / 'p.hdf5'}"])
+    assert "+" in PredictionTable.read(tmp_path / "p.hdf5").attributes["checkpoint_hash"]
+
+
+def test_an_encoder_is_pre_trained_without_truth_and_fine_tuned(fit, tiny, make_records, tmp_path):
+    unlabelled = make_records(tmp_path / "unlabelled.hdf5", 96, labelled=False)
+    alone = ["--model.denoising.view=spectrum", "--model.denoising.alone=true", "--trainer.max_epochs=2"]
+    before = CresCLI("fit", ["-c", str(tiny), f"--data.data={unlabelled}", f"--run={tmp_path / 'pre'}", *alone])
+    start = copy.deepcopy(before.model.state_dict())
+    before.execute()
+    learned = before.model.state_dict()
+    head = [name for name in learned if name.startswith("reconstructor.head") and "extra" not in name]
+    encoder = [name for name in learned if name.startswith("reconstructor.fusion.encoders.spectrum.blocks")]
+    assert all(torch.equal(learned[name], start[name]) for name in head)
+    assert not all(torch.equal(learned[name], start[name]) for name in encoder)
+
+    checkpoint = tmp_path / "pre" / "checkpoints" / "last.ckpt"
+    frozen = ["--fine_tune.trainable_layers=0", f"--fine_tune.checkpoint={checkpoint}", "--trainer.max_epochs=1"]
+    fit(tmp_path / "tuned", *frozen, "--model.ema_decay=0.0")
+    tuned = torch.load(tmp_path / "tuned" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+    stored = torch.load(checkpoint, weights_only=True)["state_dict"]
+    assert all(torch.equal(tuned[name], stored[name]) for name in encoder)
+    with pytest.raises(UserError, match="another shape"):
+        fit(tmp_path / "tuned", *frozen, "--model.encoders.spectrum.width=8")
