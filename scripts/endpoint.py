@@ -108,6 +108,7 @@ def options(arguments: argparse.Namespace) -> Options:
     return Options(
         window_ev=None if arguments.window is None else tuple(arguments.window),
         max_std_ev=arguments.max_std,
+        max_spread_ev=arguments.max_spread,
         physics=Physics(states, () if arguments.no_corrections else CORRECTIONS),
         energy_scale_std_ev=arguments.energy_scale_std,
         resolution_scale_std=arguments.resolution_scale_std,
@@ -128,6 +129,10 @@ def parser() -> argparse.ArgumentParser:
     add("--window", type=float, nargs=2, metavar=("LOW", "HIGH"), help=range_help)
     cut_help = "leave out electrons that state more uncertainty (default: a sixth of the calibration's spread)"
     add("--max-std", type=float, metavar="EV", help=cut_help)
+    spread_help = (
+        "leave out electrons whose spread with all modes is larger (default: a thirtieth of the calibration's)"
+    )
+    add("--max-spread", type=float, metavar="EV", help=spread_help)
     states_help = "table of molecular final states: excitation in eV, probability[, bin width] (default: none)"
     add("--final-states", type=Path, metavar="FILE", help=states_help)
     add("--no-corrections", action="store_true", help="leave out the small corrections of the spectrum")

@@ -31,6 +31,7 @@ class Options:
 
     window_ev: tuple[float, float] | None = None
     max_std_ev: float | None = None
+    max_spread_ev: float | None = None
     physics: Physics = field(default_factory=Physics)
     energy_scale_std_ev: float = 0.0
     resolution_scale_std: float | None = None
@@ -94,6 +95,7 @@ class Analysis:
             "electrons": self.fit.electrons,
             "window_ev": [self.likelihood.window.low_ev, self.likelihood.window.high_ev],
             "max_std_ev": self.response.max_std_ev,
+            "max_spread_ev": self.response.max_spread_ev,
             "goodness": {"chi2": statistic, "degrees_of_freedom": degrees, "p_value": probability},
             "fit": self.fit.to_dict(),
             "fit_with_nuisances": self.full_fit.to_dict(),
@@ -112,8 +114,8 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
     options = options or Options()
     if data.is_bound or calibration.is_bound:
         raise UserError("a table of Cramér–Rao bounds holds no estimates: give the predictions of an estimator")
-    response = measure_response(calibration, options.max_std_ev)
-    energy, std = energies_and_stds(data)
+    response = measure_response(calibration, options.max_std_ev, options.max_spread_ev)
+    energy, std = energies_and_stds(data, response.max_spread_ev)
     window = Window(*options.window_ev) if options.window_ev is not None else default_window(response)
     likelihood = EndpointLikelihood(energy, std, response, window, options.physics)
     fit = fit_endpoint(likelihood, minos=("endpoint_ev",))

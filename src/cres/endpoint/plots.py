@@ -273,7 +273,7 @@ def _mark_endpoints(axes, analysis: Analysis) -> None:  # type: ignore[no-untype
 
 
 def _draw_efficiency(axes, calibration: PredictionTable, response: Response) -> None:  # type: ignore[no-untyped-def]
-    _, std = energies_and_stds(calibration)
+    _, std = energies_and_stds(calibration, response.max_spread_ev)
     truth = calibration.truth(ENERGY)
     edges = np.linspace(response.low_ev, response.high_ev, 11)
     passed = np.histogram(truth[response.passes(std)], edges)[0]
@@ -294,7 +294,7 @@ def _draw_efficiency(axes, calibration: PredictionTable, response: Response) -> 
 
 
 def _calibration_electrons(calibration: PredictionTable, response: Response) -> tuple[Array, Array, Array]:
-    energy, std = energies_and_stds(calibration)
+    energy, std = energies_and_stds(calibration, response.max_spread_ev)
     truth = calibration.truth(ENERGY).astype(np.float64)
     good = response.passes(std) & np.isfinite(energy) & np.isfinite(truth)
     return energy[good], np.maximum(std[good], 1e-3), truth[good]

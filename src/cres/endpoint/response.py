@@ -22,6 +22,8 @@ from scipy.special import ndtr
 from cres.endpoint.efficiency import ENERGY_UNIT_EV, Efficiency, fit_efficiency
 from cres.errors import UserError
 from cres.evaluation.table import PredictionTable
+from cres.schema import ENERGY as ENERGY_COLUMN
+from cres.schema import spread_name
 
 Array = NDArray[np.float64]
 
@@ -43,6 +45,7 @@ FEW_ELECTRONS = 150
 QUANTILES = 16
 PRIOR_FRACTION = 1 / 6
 """By default electrons pass whose σ is below this fraction of τ: pulled to the middle by less than 3 %."""
+SPREAD_FRACTION = 1 / 30
 SMALLEST_STD_EV = 1e-3
 SMALLEST_EDGE_EV, LARGEST_EDGE_EV = 5.0, 20.0
 """Range of the margin at either end of the calibration window, where a posterior mean is pulled inwards."""
@@ -55,7 +58,8 @@ class Response:
     `values` (8,) in the order of PARAMETERS with `covariance` (8, 8) from the calibration statistics; `centre_ev` K₀,
     `prior_std_ev` τ, `reference_std_ev` σ₀; `low_ev` and `high_ev` bound the calibration energies; `std_edges`
     (class − 1,) separate classes of σ, `std_quantiles` (class, 16) represent σ inside each. Within `edge_ev` of the
-    ends the estimates are not to be used.
+    ends the estimates are not to be used. Electrons with a larger σ than `max_std_ev`, or a larger spread with all
+    modes than `max_spread_ev`, do not pass.
     """
 
     values: Array
@@ -71,6 +75,7 @@ class Response:
     efficiency: Efficiency
     electrons: int
     edge_ev: float
+    max_spread_ev: float = np.inf
 
     @classmethod
     def ideal(cls, std_ev: Array, low_ev: float, high_ev: float) -> Response:
@@ -160,27 +165,38 @@ class Response:
         return std_ev * np.exp(self.parameter("log_scale") + tilt)
 
 
-def energies_and_stds(table: PredictionTable) -> tuple[Array, Array]:
-    """Return the energies and their stated uncertainties of a table in eV; raises UserError where there is none."""
+def energies_and_stds(table: PredictionTable, max_spread_ev: float = np.inf) -> tuple[Array, Array]:
+    """Return the energies and their stated uncertainties of a table in eV; raises UserError where there is none.
+
+    An electron whose spread (standard deviation with all modes, where the estimator states one beside its error bar)
+    exceeds `max_spread_ev` may be an outlier: its uncertainty is returned as infinite.
+    """
     if not table.has_std(ENERGY):
         raise UserError(
             f"{table.estimator!r} states no uncertainty of the energy (energy_std_ev), which the endpoint fit weighs "
             "electrons with: use an estimator with a Gaussian head"
         )
-    return table.mean(ENERGY).astype(np.float64), table.std(ENERGY).astype(np.float64)
+    energy, std = table.mean(ENERGY).astype(np.float64), table.std(ENERGY).astype(np.float64)
+    spread = table.columns.get(spread_name(ENERGY_COLUMN))
+    return energy, std if spread is None else np.where(spread > max_spread_ev, np.inf, std)
 
 
-def measure_response(table: PredictionTable, max_std_ev: float | None = None) -> Response:
+def measure_response(
+    table: PredictionTable, max_std_ev: float | None = None, max_spread_ev: float | None = None
+) -> Response:
     """Measure the response on a table of electrons with known energies, uniform over a window.
 
-    `max_std_ev` is the quality cut; by default τ/6. Raises UserError when fewer than 30 electrons pass.
+    `max_std_ev` is the quality cut on the error bar, by default τ/6; `max_spread_ev` that on the spread with all modes,
+    by default τ/30, which leaves out electrons with more than about one chance in a thousand to be somewhere else in
+    the window. Raises UserError when fewer than 30 electrons pass.
     """
     if not table.has_truth(ENERGY):
         raise UserError(
             "the calibration table has no true_energy_ev: predict simulated electrons, such as a test split"
         )
-    energy, std = energies_and_stds(table)
     truth = table.truth(ENERGY).astype(np.float64)
+    largest_spread = SPREAD_FRACTION * float(np.nanstd(truth)) if max_spread_ev is None else float(max_spread_ev)
+    energy, std = energies_and_stds(table, largest_spread)
     known = np.isfinite(energy) & np.isfinite(truth) & ~np.isnan(std)
     energy, std, truth = energy[known], std[known], truth[known]
     if len(truth) < MINIMUM_ELECTRONS:
@@ -192,7 +208,7 @@ def measure_response(table: PredictionTable, max_std_ev: float | None = None) ->
     if good.sum() < MINIMUM_ELECTRONS:
         raise UserError(
             f"only {int(good.sum())} of {len(std)} calibration electrons state less than {limit:.3g} eV uncertainty: "
-            f"raise the quality cut (--max-std; their median is {np.median(std):.3g} eV) or train longer"
+            f"raise the quality cuts (--max-std, --max-spread; the median is {np.median(std):.3g} eV) or train longer"
         )
     edges, _ = _classes(std[good], limit)
     label = np.where(good, np.searchsorted(edges, std), len(edges) + 1).astype(np.int64)
@@ -210,6 +226,7 @@ def measure_response(table: PredictionTable, max_std_ev: float | None = None) ->
         fit_efficiency(truth, label, len(edges) + 1, float(truth.mean())),
         int(good.sum()),
         float(np.clip(2 * np.quantile(std[good], 0.9), SMALLEST_EDGE_EV, LARGEST_EDGE_EV)),
+        largest_spread,
     )
     # half the margin: electrons of the other half still leak into the window
     inner = good & (truth > start.low_ev + start.edge_ev / 2) & (truth < start.high_ev - start.edge_ev / 2)
