@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -235,7 +236,7 @@ def test_an_output_that_cannot_be_written(tmp_path, raw):
 
 
 def test_a_disk_that_is_nearly_full_is_noticed_before_writing(tmp_path, monkeypatch, raw):
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: (10, 10, 5))
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=5))
     with pytest.raises(UserError, match="MB free"):
         prepare([tmp_path / "raw"], tmp_path / "cres.hdf5")
     with pytest.raises(UserError, match="0 MB free and 1 MB are needed"):
@@ -255,7 +256,7 @@ def test_a_full_disk(tmp_path, monkeypatch, look):
         before = (disk / "cres.hdf5").read_bytes()
         make_frame(100, 1, samples=4096).to_pickle(tmp_path / "large.pkl.gz")
         if not look:
-            monkeypatch.setattr(shutil, "disk_usage", lambda _: (0, 0, 1 << 40))
+            monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1 << 40))
         with pytest.raises(UserError, match="MB free" if look else "is full") as raised:
             prepare([tmp_path / "large.pkl.gz"], disk / "cres.hdf5")
         assert "\n" not in str(raised.value)

@@ -46,9 +46,14 @@ def layout_of(columns: Mapping[str, NDArray[Any]]) -> dict[str, ColumnLayout]:
     return {name: ColumnLayout(values.dtype, values.shape[1:]) for name, values in columns.items()}
 
 
+def bytes_needed(layout: Layout, rows: int) -> int:
+    """Return how many bytes a file of these columns takes at most."""
+    return rows * sum(column.row_bytes for column in layout.values()) + _MARGIN_BYTES
+
+
 def require_space(folder: Path, layout: Layout, rows: int) -> None:
     """Raise UserError when the disk of `folder` cannot hold `rows` rows."""
-    needed = rows * sum(column.row_bytes for column in layout.values()) + _MARGIN_BYTES
+    needed = bytes_needed(layout, rows)
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise UserError(f"{folder} has {free / 1e6:.0f} MB free and {needed / 1e6:.0f} MB are needed; free some space")
@@ -82,6 +87,21 @@ class ColumnWriter:
             dataset = self._file.create_dataset(name, (rows, *column.tail), column.dtype, track_times=False, **options)
             if not plain:
                 dataset.attrs["units"] = schema.COLUMNS[name].unit if name in schema.COLUMNS else ""
+        self._reserve(path, bytes_needed(layout, rows))
+
+    def _reserve(self, path: Path, size: int) -> None:
+        """Take the blocks now: HDF5 cannot be closed cleanly when it meets a full disk. Closing cuts what is too much."""
+        self._file.flush()
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                os.ftruncate(descriptor, self._file.id.get_filesize())
+                self._file.close()
+                raise
+        finally:
+            os.close(descriptor)
 
     def write(self, start: int, columns: Mapping[str, NDArray[Any]]) -> None:
         """Write a block of rows."""

@@ -238,7 +238,8 @@ def _facts(files: Sequence[RecordFile]) -> dict[str, float]:
             raise UserError(f"{name} is {one:g} in {first} and {other:g} in {second}; read them on their own")
         facts[name] = next(iter(said))
     if missing:
-        told = ", ".join(f"{name} {value:g}" for name, value in facts.items())
+        rate_mhz, oscillator_ghz = facts["sampling_rate_hz"] / 1e6, facts["lo_frequency_hz"] / 1e9
+        told = f"sampling rate {rate_mhz:g} MHz, oscillator {oscillator_ghz:.10g} GHz"
         more = f" (and {len(missing) - 1} other files)" if len(missing) > 1 else ""
         warnings.warn(f"{min(missing)}{more} does not say how it was recorded; assumed: {told}", stacklevel=3)
     return facts

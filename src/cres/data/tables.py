@@ -208,7 +208,10 @@ def range_problems(name: str, values: Values) -> list[Problem]:
     unusual = finite & ((low < column.minimum) | (high > column.maximum))
     if name in schema.SERIES_COLUMNS or name in _FINITE_COLUMNS:
         unusual |= ~finite
-    return [Problem(int(row), name, _range_problem(column, low[row], high[row])) for row in np.flatnonzero(unusual)]
+    return [
+        Problem(int(row), name, _range_problem(column, float(low[row]), float(high[row])))
+        for row in np.flatnonzero(unusual)
+    ]
 
 
 def _range_problem(column: schema.Column, low: float, high: float) -> str:
