@@ -30,7 +30,7 @@ def small(table: PredictionTable) -> PredictionTable:
 def written(draw_table, tmp_path_factory) -> Path:
     tables = [
         draw_table(150, worse=4.0, estimator="network <1>"),
-        draw_table(150, noise_seed=5, estimator="likelihood"),
+        draw_table(150, noise_seed=5, estimator="fit"),
     ]
     for table in tables:
         for name in ("signal_snr", "avg_axial_frequency_hz", "avg_carrier_frequency_hz"):

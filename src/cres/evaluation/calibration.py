@@ -88,7 +88,7 @@ def _width(pull: Array) -> dict[str, str]:
         return {}
     confident = "over" if (width > 1 if wide else inside < CENTRAL_68) else "under"
     return {
-        f"{confident}-confident": f"{confident}-confident: the 1σ interval holds the truth for {inside:.1%} "
+        f"{confident}-confident": f"{confident}-confident: the 1σ interval holds the truth for {100 * inside:.1f} % "
         f"(68.3 % expected), and pulls are {width:.2f} wide"
     }
 
@@ -99,7 +99,9 @@ def _tails(pull: Array) -> dict[str, str]:
     if abs(inside - CENTRAL_95) <= _limit(COVERAGE_TOLERANCE, binomial, len(pull)):
         return {}
     shape = "heavy" if inside < CENTRAL_95 else "light"
-    return {f"{shape} tails": f"{shape} tails: the 2σ interval holds the truth for {inside:.1%} (95.4 % expected)"}
+    return {
+        f"{shape} tails": f"{shape} tails: the 2σ interval holds the truth for {100 * inside:.1f} % (95.4 % expected)"
+    }
 
 
 def _limit(tolerance: float, error_of_one: float, count: int) -> float:

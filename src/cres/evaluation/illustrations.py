@@ -97,7 +97,7 @@ def curves_of(comparison: Comparison, target: str, group: str = ALL, *, with_std
 
 def _illustration(kind: str, target: str, panels: Sequence[Panel], group: str = "", words: str = "") -> Illustration:
     title, caption = CAPTIONS[kind]
-    heading = f"{plain_name(target).capitalize()}: {title}" + (f", {group}" if group else "")
+    heading = f"{plain_name(target).capitalize()}: {title}" + (f" ({group})" if group else "")
     return Illustration(heading, caption.format(group=words or _GROUP_WORDS.get(group, "")), tuple(panels))
 
 

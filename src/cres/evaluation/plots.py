@@ -13,9 +13,10 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
+from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from cres.evaluation.binned import Profile, Statistic, median_of, profile, selection_curve, sigma68_map, sigma68_of
@@ -140,7 +141,7 @@ def residual_histogram(curve: Curve, target: str) -> Figure:
     _note(
         axes,
         f"σ68 {significant(sigma68(values))} {unit}\ncore σ {significant(width)} {unit}\n"
-        f"bias {significant(float(np.median(values)), 2)} {unit}\n{outside:.1%} outside",
+        f"bias {significant(float(np.median(values)), 2)} {unit}\n{100 * outside:.1f} % outside",
     )
     axes.axvline(0, color=INK, linewidth=0.8)
     return figure
@@ -214,6 +215,10 @@ def against(
     if axis.logarithmic and np.nanmin(covariate) > 0:
         axes.set_xscale("log")
         _plain_log(axes.xaxis)
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+    if level == 0:
+        _symmetric_when_wide(axes, shown)
     if level is None:
         _logarithmic_when_wide(axes, np.concatenate(shown))
     _legend(axes)
@@ -291,11 +296,11 @@ def truth_against_estimate(curve: Curve, truth: Array, target: str) -> Figure:
     mesh = axes.pcolormesh(edges, edges, np.where(counts > 0, counts, np.nan), norm=LogNorm(1, max(counts.max(), 2)),
                            rasterized=True)  # fmt: skip
     axes.plot(edges[[0, -1]], edges[[0, -1]], color="#D55E00", linewidth=0.8)
-    figure.colorbar(mesh, ax=axes, label="electrons")
+    _colour_bar(figure, axes, mesh, "electrons")
     name, unit = plain_name(target), unit_of(target)
-    axes.set(xlabel=f"true {name} ({unit})", ylabel=f"estimated {name} ({unit})", title=curve.label, aspect="equal")
+    axes.set(xlabel=f"true {name} ({unit})", ylabel=f"estimated {name} ({unit})", title=curve.label)
     outside = np.mean(~((estimate >= edges[0]) & (estimate <= edges[-1])))
-    _note(axes, f"{outside:.1%} outside")
+    _note(axes, f"{100 * outside:.1f} % outside")
     axes.locator_params(nbins=5)
     return figure
 
@@ -313,9 +318,7 @@ def resolution_map(curve: Curve, pitch_angle_deg: Array, radius_m: Array, target
     wide = finite.max() / finite.min() > 3
     norm = LogNorm(finite.min(), finite.max()) if wide else None
     mesh = axes.pcolormesh(x, y, cells, norm=norm, rasterized=True)
-    bar = figure.colorbar(mesh, ax=axes, label=f"{plain_name(target)} σ68 ({unit_of(target)})")
-    if wide:
-        _plain_log(bar.ax.yaxis)
+    _colour_bar(figure, axes, mesh, f"{plain_name(target)} σ68 ({unit_of(target)})")
     return figure
 
 
@@ -363,6 +366,24 @@ def _short(value: float, _position: Any = None) -> str:
 
 def _percent(value: float, _position: Any = None) -> str:
     return f"{100 * value:g} %"
+
+
+def _symmetric_when_wide(axes: Axes, shown: Sequence[Array]) -> None:
+    """Keep the best curve readable beside the worst: linear as far as the best reaches, logarithmic beyond."""
+    reach = [float(np.nanmax(np.abs(values))) for values in shown if np.isfinite(values).any()]
+    if min(reach) > 0 and max(reach) / min(reach) > _LOG_BEYOND:
+        axes.set_yscale("symlog", linthresh=min(reach))
+        axes.yaxis.set_major_formatter(FuncFormatter(_short))
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
+def _colour_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str) -> None:
+    """Add a colour bar in a place of its own, so that its label stays inside."""
+    left, bottom, width, height = axes.get_position().bounds
+    axes.set_position((left, bottom, 0.76 * width, height))
+    bar = figure.colorbar(mesh, cax=figure.add_axes((left + 0.79 * width, bottom, 0.035, height)), label=label)
+    if isinstance(mesh.norm, LogNorm):
+        _plain_log(bar.ax.yaxis)
 
 
 def _plain_log(axis: XAxis | YAxis, written: Callable[[float, Any], str] = _short) -> None:
