@@ -48,6 +48,7 @@ def test_every_layout_holds_the_same_electrons(tmp_path, raw, assembly):
     assert_holds(tmp_path / "out", raw)
     assert_holds(tmp_path / "out" / "cres.hdf5", raw)
     assert check(result.outputs[-1]).rows == 33
+    assert all(path.stat().st_size < 200_000 for path in result.outputs)  # what was reserved is given back
     assert not [path for path in (tmp_path / "out").iterdir() if path.name.startswith(".")]
 
 

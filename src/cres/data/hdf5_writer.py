@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import struct
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -80,6 +81,7 @@ class ColumnWriter:
     """
 
     def __init__(self, path: Path, layout: Layout, rows: int, compression: str = "none", plain: bool = False) -> None:
+        self._path = path
         # From v108 on an attribute (the list of sources) may be larger than 64 kB.
         self._file = h5py.File(path, "w", libver=("v108", "v110"))
         for name, column in layout.items():
@@ -90,7 +92,7 @@ class ColumnWriter:
         self._reserve(path, bytes_needed(layout, rows))
 
     def _reserve(self, path: Path, size: int) -> None:
-        """Take the blocks now: HDF5 cannot be closed cleanly when it meets a full disk. Closing cuts what is too much."""
+        """Take the blocks now: HDF5 cannot be closed cleanly when it meets a full disk. Closing cuts the rest."""
         self._file.flush()
         descriptor = os.open(path, os.O_RDWR)
         try:
@@ -121,6 +123,15 @@ class ColumnWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._file.close()
+        _cut_reserve(self._path)
+
+
+def _cut_reserve(path: Path) -> None:
+    """Cut a closed file at the end of its content, which superblocks of version 2 and 3 tell at byte 28."""
+    with path.open("r+b") as file:
+        signature, version, end = struct.unpack("<8sB19xQ", file.read(36))
+        if signature == b"\x89HDF\r\n\x1a\n" and version in (2, 3):
+            file.truncate(end)
 
 
 def _storage(name: str, column: ColumnLayout, rows: int, compression: str) -> dict[str, Any]:
