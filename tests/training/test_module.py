@@ -15,6 +15,7 @@ from cres.training.cli import CresCLI, main
 from cres.training.loading import build_module, load_ensemble, load_module, load_reconstructor
 from cres.training.metrics import Collected, metric_name, validation_metrics
 from cres.training.module import Average
+from cres.training.rate_finder import scan_rates
 from cres.transforms import FROZEN_EPOCH
 
 TARGETS = ("energy_eV", "pitch_angle_deg")
@@ -138,6 +139,15 @@ def test_metrics_have_units_in_their_names():
     assert figures["val/energy_sigma68_eV"] == pytest.approx(2.0, rel=0.06)
     assert figures["val/pitch_angle_sigma68_deg"] == pytest.approx(0.1, rel=0.06)
     assert figures["val/coverage"] == pytest.approx(0.6827, abs=0.03)
+
+
+def test_the_rate_finder_stays_below_divergence_and_leaves_the_module_alone(module):
+    before = copy.deepcopy(module.state_dict())
+    scan = scan_rates(module, [batch()], steps=60)
+    assert 1e-4 < scan.suggestion < 0.5
+    assert scan.losses[0] > min(scan.losses)
+    after = module.state_dict()
+    assert all(torch.equal(after[name], before[name]) for name in before if isinstance(before[name], torch.Tensor))
 
 
 def test_a_checkpoint_alone_reconstructs(trained):

@@ -29,13 +29,14 @@ from cres.training.curriculum import Curriculum
 from cres.training.denoising import FineTune
 from cres.training.explain import explain
 from cres.training.figures import Figures
-from cres.training.fitting import FitScalers, FitTemperature
+from cres.training.fitting import FitScalers, FitTemperature, fit_scalers
 from cres.training.interruption import Interrupted, StopOnSignal
 from cres.training.loading import load_ensemble, model_card
 from cres.training.loggers import make_loggers
 from cres.training.module import CresModule
 from cres.training.predictions import PredictionWriter, check_data_fit, check_split
 from cres.training.progress import EpochLines
+from cres.training.rate_finder import scan_rates
 from cres.training.runs import PREDICTIONS, RunRecord, default_folder
 
 COMMANDS = {
@@ -65,6 +66,7 @@ OVERVIEW = "\n".join(
 QUIET = (
     ".*does not have many workers.*",
     ".*smaller than the logging interval.*",
+    ".*The `srun` command is available.*",
     ".*is deprecated, use `isinstance\\(treespec.*",
 )
 """Warnings of the libraries that a user cannot act on."""
@@ -99,6 +101,7 @@ class CresCLI(LightningCLI):
             parser_kwargs={
                 "prog": f"cli.py {command}",
                 "description": COMMANDS[command],
+                "usage": f"python cli.py {command} -c CONFIG [--section.option=value …]",
                 "exit_on_error": False,
                 "allow_abbrev": False,
             },
@@ -135,10 +138,12 @@ class CresCLI(LightningCLI):
 
     def _add_fit_arguments(self, parser: LightningArgumentParser) -> None:
         """Add what a training reads; the other commands accept it, since they read the same configuration files."""
+        rates = "Try learning rates for a few minutes, print the loss at each and a suggestion, and do not train."
         resume, project = "Go on from the run's last checkpoint.", "Project on Weights & Biases, if it is used."
         if self.command != "fit":
-            resume = project = argparse.SUPPRESS
+            resume = project = rates = argparse.SUPPRESS
         parser.add_argument("--resume", action="store_true", help=resume)
+        parser.add_argument("--find_lr", action="store_true", help=rates)
         parser.add_argument("--wandb_project", type=str, default="cres", help=project)
         parser.add_lightning_class_args(Curriculum, "curriculum")
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
@@ -233,6 +238,9 @@ class CresCLI(LightningCLI):
         commands[self.command]()
 
     def _fit(self) -> None:
+        if self.config.find_lr:
+            self._find_rate()
+            return
         folder = self.run_folder / "checkpoints"
         start = resumable(folder) if self.config.resume else None
         if start is None and (folder / LAST).exists() and self.trainer.is_global_zero:
@@ -243,6 +251,15 @@ class CresCLI(LightningCLI):
             self._save_config()
         self.model.card = model_card(self.parser, self.config, self.datamodule, self.run_folder.name)
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start)
+
+    def _find_rate(self) -> None:
+        self.datamodule.setup("fit")
+        fit_scalers(self.model, self.datamodule)
+        scan = scan_rates(self.model, self.datamodule.train_dataloader())
+        print(f"{'learning rate':>14}  smoothed loss")
+        for rate, loss in list(zip(scan.rates, scan.losses, strict=True))[::5]:
+            print(f"{rate:14.2e}  {loss:.4g}")
+        print(f"the loss falls most steeply near {scan.suggestion:.1e}: --model.optimiser.lr={scan.suggestion:.1e}")
 
     def _save_config(self) -> None:
         config = self.config.clone()
@@ -267,7 +284,8 @@ class CresCLI(LightningCLI):
     def _reconstruct(self, records: dict[str, Any]) -> None:
         check_data_fit(self.model.card, self.datamodule.file_facts())
         path = self.config.predictions or self.run_folder / PREDICTIONS
-        self.trainer.callbacks.append(PredictionWriter(path, self.checkpoints))  # type: ignore[attr-defined]
+        writer = PredictionWriter(path, self.checkpoints, self.datamodule.source_config())
+        self.trainer.callbacks.append(writer)  # type: ignore[attr-defined]
         self.trainer.test(self.model, **records, verbose=False)
 
     def _export(self) -> None:

@@ -37,14 +37,18 @@ class FitScalers(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fit what is not fitted; a resumed training finds everything in its checkpoint."""
-        module, data = _ours(trainer, pl_module)
-        reconstructor = module.reconstructor
-        reconstructor.temperature.fill_(1.0)
-        if module.regresses and not bool(reconstructor.target_scaler.fitted):
-            truth = training_targets(data)
-            reconstructor.target_scaler.fit(truth)
-            module.card["ranges"] = _ranges(truth, module.targets)
-            _fit_on_noisy_records(module, data.train_dataloader())
+        fit_scalers(*_ours(trainer, pl_module))
+
+
+def fit_scalers(module: CresModule, data: CresDataModule) -> None:
+    """Fit the scalers that are not fitted, and note the ranges of the targets, on the training split."""
+    reconstructor = module.reconstructor
+    reconstructor.temperature.fill_(1.0)
+    if module.regresses and not bool(reconstructor.target_scaler.fitted):
+        truth = training_targets(data)
+        reconstructor.target_scaler.fit(truth)
+        module.card["ranges"] = _ranges(truth, module.targets)
+        _fit_on_noisy_records(module, data.train_dataloader())
 
 
 def training_targets(data: CresDataModule) -> Tensor:

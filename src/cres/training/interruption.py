@@ -89,10 +89,11 @@ class StopOnSignal(pl.Callback):
 
     def _stop(self, trainer: pl.Trainer, saved: Path) -> NoReturn:
         number = self.received or signal.SIGTERM
-        requeued = number == signal.SIGUSR1 and trainer.is_global_zero and self._requeue()
+        requeued = number == signal.SIGUSR1 and trainer.is_global_zero and self.queue_again()
         raise Interrupted(number, str(saved), requeued)
 
-    def _requeue(self) -> bool:
+    def queue_again(self) -> bool:
+        """Let Slurm queue this job again; returns whether it will."""
         job = slurm_job()
         if job is None or not self.requeue:
             return False

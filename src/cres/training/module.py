@@ -322,12 +322,16 @@ class CresModule(pl.LightningModule):
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with groups from the layers' types, and the schedule."""
-        settings = self.optimiser
-        groups = optimizer_groups(self, settings.lr, settings.weight_decay, settings.ssm_lr)
-        optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+        optimiser = self.make_optimiser()
         steps = int(self.trainer.estimated_stepping_batches)
         batches = max(1, int(self.trainer.num_training_batches))
         return {"optimizer": optimiser, "lr_scheduler": self.schedule.build(optimiser, steps, batches)}
+
+    def make_optimiser(self) -> torch.optim.AdamW:
+        """Return the optimiser with groups from the layers' types, at the peak rates."""
+        settings = self.optimiser
+        groups = optimizer_groups(self, settings.lr, settings.weight_decay, settings.ssm_lr)
+        return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
 
 
 def evaluation_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:

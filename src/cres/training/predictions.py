@@ -27,8 +27,8 @@ _MUST_AGREE = {"sampling_rate_hz": "sampling rate", "lo_frequency_hz": "local os
 class PredictionWriter(pl.Callback):
     """Collect the predictions of a test or predict run and write the table."""
 
-    def __init__(self, path: Path, checkpoints: Sequence[Path]) -> None:
-        self.path, self.checkpoints = path, checkpoints
+    def __init__(self, path: Path, checkpoints: Sequence[Path], source_config: Mapping[str, Any] | None = None) -> None:
+        self.path, self.checkpoints, self.source_config = path, checkpoints, source_config or {}
         self._parts: list[Collected] = []
 
     def on_test_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any) -> None:
@@ -41,7 +41,8 @@ class PredictionWriter(pl.Callback):
         collected = Collected.gather(self._parts, trainer.world_size)
         if not trainer.is_global_zero:
             return
-        table = prediction_table(collected, pl_module.card, checkpoint_hash(self.checkpoints))
+        made_by = checkpoint_hash(self.checkpoints)
+        table = prediction_table(collected, pl_module.card, made_by, self.source_config)
         table.write(self.path)
         outside = int(table.columns[OUTSIDE].sum())
         print(f"{len(table)} electrons reconstructed, {outside} outside the trained range: {self.path}")
@@ -52,8 +53,13 @@ def checkpoint_hash(checkpoints: Sequence[Path]) -> str:
     return "+".join(sha256_of_file(path) for path in checkpoints)
 
 
-def prediction_table(collected: Collected, card: Mapping[str, Any], made_by: str) -> PredictionTable:
-    """Return the table of predictions (rows r, targets t); uncertainties only where the head states them."""
+def prediction_table(
+    collected: Collected, card: Mapping[str, Any], made_by: str, source_config: Mapping[str, Any]
+) -> PredictionTable:
+    """Return the table of predictions (rows r, targets t); uncertainties only where the head states them.
+
+    Its ancestry holds the model's configuration and that of the records.
+    """
     targets = tuple(card["model"]["targets"])
     stated = bool(np.isfinite(collected.covariance).all())
     return PredictionTable.from_estimates(
@@ -68,7 +74,7 @@ def prediction_table(collected: Collected, card: Mapping[str, Any], made_by: str
         | {OUTSIDE: outside_range(collected.mean, card)},
         seconds_per_electron=collected.seconds / max(1, len(collected)),
         checkpoint_hash=made_by,
-        config=card["model"],
+        config={"model": card["model"], "data": dict(source_config)},
     )
 
 
