@@ -162,3 +162,19 @@ def test_wrong_shapes_are_refused() -> None:
         check_series(series[:, :0], None, 2)
     with pytest.raises(ValueError, match="expected"):
         check_series(series[..., 0], None, 2)
+
+
+@pytest.mark.slow
+def test_compiled_s4d_gives_the_same_gradients() -> None:
+    """`encoder.compile()` is all that a user needs; the graph is captured here, code generation is torch's."""
+    encoder = S4DEncoder(2, 8, 8, 2, stride=2)
+    series = torch.randn(2, 64, 2)
+
+    def features_and_gradients() -> list[torch.Tensor]:
+        features = encoder(series)
+        return [features, *torch.autograd.grad(features.square().sum(), list(encoder.parameters()))]
+
+    expected = features_and_gradients()
+    encoder.compile(backend="aot_eager")
+    for ours, theirs in zip(features_and_gradients(), expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
