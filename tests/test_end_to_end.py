@@ -14,9 +14,9 @@ from cres.evaluation import PredictionTable
 ROOT = Path(__file__).parents[1]
 INDEPENDENT = ROOT.parent / "shared" / "data" / "independent_simulation.pkl.gz"
 SMALL_MODEL = (
-    "--trainer.max_epochs=2",
+    "--trainer.max_epochs=8",
     "--trainer.enable_progress_bar=false",
-    "--model.encoders.spectrum.init_args.width=8",
+    "--model.encoders.spectrum.init_args.width=16",
     "--model.encoders.spectrum.init_args.depth=1",
     "--data.batch_size=8",
 )
@@ -47,20 +47,20 @@ def test_from_simulation_to_report_and_endpoint(trained: Path) -> None:
     run(trained, "cli.py", "test", "--run=runs/s4d")
     run(trained, "scripts/estimate.py", "--method", "carrier", "--split", "all", "--output", "carrier.hdf5")
     run(trained, "cli.py", "predict", "--run=runs/s4d", "--predictions=all.hdf5")
-    said = run(trained, "scripts/evaluate.py", "all.hdf5", "carrier.hdf5", "--output", "report")
+    said = run(trained, "scripts/evaluate.py", "all.hdf5", "carrier.hdf5", "--output", "report", "--bootstrap", "20")
     assert "σ68" in said
     assert (trained / "report" / "report.html").stat().st_size > 10_000
     assert len(PredictionTable.read(trained / "runs/s4d/predictions.hdf5")) == 6
     config = ROOT / "configs/simulation/tritium.yaml"
     run(trained, "scripts/simulate.py", "-c", str(config), "--events", "64", "--output", "tritium", "--workers", "1")
     run(trained, "scripts/data_prep.py", "--input", "tritium", "--output", "tritium.hdf5", "--workers", "1")
-    # a network of two epochs resolves nothing: the carrier curve's energies reach the endpoint fit in its place
-    run(
-        trained, "scripts/estimate.py", "--method", "carrier", "--split", "all", "--data", "tritium.hdf5",
-        "--output", "tritium_carrier.hdf5",
-    )  # fmt: skip
     run(trained, "cli.py", "predict", "--run=runs/s4d", "--data.data=tritium.hdf5", "--predictions=tritium_all.hdf5")
     assert len(PredictionTable.read(trained / "tritium_all.hdf5")) == 64
+    # a network that saw 51 electrons states tens of eV: the cuts let everything pass
+    cuts = ("--max-std", "1000", "--max-spread", "1000")
+    said = run(trained, "scripts/endpoint.py", "--data", "tritium_all.hdf5", "--calibration", "all.hdf5", *cuts)
+    assert "fitted endpoint" in said
+    assert "18574.100 eV" in said
 
 
 def test_a_step_whose_input_is_missing_names_the_command_that_makes_it(tmp_path: Path) -> None:

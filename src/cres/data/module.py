@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Any, Literal
 
 import lightning
@@ -117,6 +118,11 @@ class CresDataModule(lightning.LightningDataModule):
         self._band()
         if stage == "fit" and self.stream is None and not len(self.split.train):
             raise UserError(f"the training split of {self.data} is empty: give --data.fractions a larger first number")
+
+    def source_config(self) -> dict[str, Any]:
+        """Return the configuration that made the records (a simulation's), where their files carry it; else {}."""
+        stored: dict[str, Any] = json.loads(str(self.records.files[0].attributes.get("config", "{}")))
+        return stored
 
     def file_facts(self) -> dict[str, Any]:
         """Return what a checkpoint remembers of the data: apparatus, columns, and which electrons were for the test.

@@ -187,7 +187,8 @@ def response_summary(response: Response) -> dict[str, Any]:
 
 def _search(tree: Any, key: str) -> float | None:
     if isinstance(tree, dict):
-        if isinstance(tree.get(key), int | float):
+        # a simulation of another kind of electrons carries the setting, but did not use it
+        if isinstance(tree.get(key), int | float) and tree.get("kind", "tritium") == "tritium":
             return float(tree[key])
         children = list(tree.values())
     elif isinstance(tree, list):

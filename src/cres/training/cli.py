@@ -34,10 +34,11 @@ from cres.training.interruption import Interrupted, StopOnSignal
 from cres.training.loading import load_ensemble, model_card
 from cres.training.loggers import make_loggers
 from cres.training.module import CresModule
-from cres.training.predictions import PredictionWriter, check_data_fit, check_split
+from cres.training.predictions import PredictionWriter, check_data_fit, check_split, check_volts, rms_volt
 from cres.training.progress import EpochLines
 from cres.training.rate_finder import scan_rates
 from cres.training.runs import PREDICTIONS, RunRecord, default_folder
+from cres.transforms import FROZEN_EPOCH
 
 COMMANDS = {
     "fit": "Train a model from a configuration.",
@@ -283,10 +284,16 @@ class CresCLI(LightningCLI):
 
     def _reconstruct(self, records: dict[str, Any]) -> None:
         check_data_fit(self.model.card, self.datamodule.file_facts())
+        self._check_volts()
         path = self.config.predictions or self.run_folder / PREDICTIONS
         writer = PredictionWriter(path, self.checkpoints, self.datamodule.source_config())
         self.trainer.callbacks.append(writer)  # type: ignore[attr-defined]
         self.trainer.test(self.model, **records, verbose=False)
+
+    def _check_volts(self) -> None:
+        batch = next(iter(self.datamodule.predict_dataloader()))
+        noisy = self.model.inject(batch, FROZEN_EPOCH, self.model.noise_scale)
+        check_volts(self.model.card, rms_volt(noisy))
 
     def _export(self) -> None:
         from cres.training.export import export

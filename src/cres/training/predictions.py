@@ -10,6 +10,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cres import schema
 from cres.errors import UserError
@@ -21,6 +22,7 @@ from cres.training.module import CresModule
 OUTSIDE = "outside_range"
 """Flag of electrons whose estimate lies outside the range of the training targets."""
 
+_VOLTS_FACTOR = 2.0
 _MUST_AGREE = {"sampling_rate_hz": "sampling rate", "lo_frequency_hz": "local oscillator"}
 
 
@@ -102,6 +104,22 @@ def check_data_fit(card: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         warnings.warn(
             f"the records have {facts['samples']} samples, the model was trained on {trained['samples']}: "
             "expect a bias and wrong uncertainties; shorten them with data.window_samples, or train at this length",
+            stacklevel=2,
+        )
+
+
+def rms_volt(series: Tensor) -> float:
+    """Return the root mean square of noisy records (batch, time, channel)."""
+    return float(series.square().mean().sqrt())
+
+
+def check_volts(card: Mapping[str, Any], found_volt: float) -> None:
+    """Warn when noisy records are much stronger or weaker than those of the training: other units, or other noise."""
+    trained_volt = card.get("rms_volt")
+    if trained_volt and not trained_volt / _VOLTS_FACTOR < found_volt < trained_volt * _VOLTS_FACTOR:
+        warnings.warn(
+            f"the records have {found_volt:.3g} V rms with noise, those of the training {trained_volt:.3g} V: check "
+            "their unit (volts) and --noise_scale (0 for records that carry their noise)",
             stacklevel=2,
         )
 
