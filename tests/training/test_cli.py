@@ -2,6 +2,7 @@
 
 import json
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -133,7 +134,6 @@ def test_export_gives_the_same_numbers_from_raw_volts(trained, tmp_path):
 
 def test_loss_that_is_not_finite_names_batch_and_electrons(tiny, make_records, tmp_path):
     broken = make_records(tmp_path / "broken.hdf5")
-    import h5py
 
     with h5py.File(broken, "r+") as file:
         file["output_ts_I"][:, 3] = np.nan
@@ -147,3 +147,13 @@ def test_every_configuration_of_the_repository_is_understood(records, tmp_path, 
     for path in sorted(configs.glob("*.yaml")):
         cli = CresCLI("fit", ["-c", str(path), f"--data.data={records}", f"--run={tmp_path / path.stem}"])
         assert cli.model.reconstructor.targets == ("energy_eV", "pitch_angle_deg"), path
+
+
+def test_records_in_another_unit_are_noticed(trained, make_records, tmp_path):
+    millivolts = make_records(tmp_path / "millivolts.hdf5", 20, seed=2)
+    with h5py.File(millivolts, "r+") as file:
+        for name in ("output_ts_I", "output_ts_Q"):
+            file[name][...] = 1000 * file[name][...]
+    out = f"--predictions={tmp_path / 'p.hdf5'}"
+    with pytest.warns(UserWarning, match="unit"):
+        main(["predict", f"--run={trained}", f"--data.data={millivolts}", out])

@@ -21,6 +21,7 @@ from cres.models import PredictiveDistribution, fit_temperature
 from cres.shapes import Targets
 from cres.training.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
 from cres.training.module import CresModule, evaluation_weights
+from cres.training.predictions import rms_volt
 from cres.transforms import FROZEN_EPOCH
 
 NOISY_BATCHES = 256
@@ -68,13 +69,16 @@ def _ranges(truth: Tensor, targets: Sequence[str]) -> dict[str, list[float]]:
 def _fit_on_noisy_records(module: CresModule, loader: Iterable[Any]) -> None:
     """Fit the scaler of the views' scalars, and the landmark's map, on training records with frozen nominal noise."""
     reconstructor = module.reconstructor
-    scalars, targets, columns = [], [], []
+    scalars, targets, columns, volts = [], [], [], []
     for batch in islice(loader, NOISY_BATCHES):
         there = module.transfer_batch_to_device(batch, reconstructor.temperature.device, 0)
-        scalars.append(reconstructor.scalars(module.inject(there, FROZEN_EPOCH)))
+        noisy = module.inject(there, FROZEN_EPOCH)
+        scalars.append(reconstructor.scalars(noisy))
+        volts.append(rms_volt(noisy))
         if reconstructor.landmark is not None:
             targets.append(module.standardised_targets(there, torch.float64))
             columns.append(module.landmark_column(there))
+    module.card["rms_volt"] = float(torch.tensor(volts).median())
     if scalars[0].shape[-1]:
         reconstructor.scalar_scaler.fit(torch.cat(scalars))
     if reconstructor.landmark is not None:

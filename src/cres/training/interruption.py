@@ -9,13 +9,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 import threading
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 
 from cres.training.checkpoints import LAST, Checkpoints
 
@@ -62,7 +63,7 @@ class StopOnSignal(pl.Callback):
         if number == signal.SIGINT:
             if self.received is not None:
                 raise KeyboardInterrupt
-            rank_zero_info("\nfinishing this step and saving; press Ctrl-C again to stop at once")
+            print("\nfinishing this step and saving; press Ctrl-C again to stop at once", file=sys.stderr)
         self.received = number
 
     def on_train_batch_end(

@@ -223,7 +223,7 @@ class CresModule(pl.LightningModule):
         loss = self.objective(noisy, batch)[0]
         self._refuse_non_finite(loss, batch, batch_idx)
         size = len(batch["event_id"])
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
         return loss
 
     def _refuse_non_finite(self, loss: Tensor, batch: Batch, batch_idx: int) -> None:
