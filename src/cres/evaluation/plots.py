@@ -19,6 +19,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
 from numpy.typing import NDArray
 
+from cres.evaluation.axes import (
+    INK,
+    as_percent,
+    colour_bar,
+    legend,
+    logarithmic_when_wide,
+    note,
+    plain_log,
+    say_empty,
+    symmetric_when_wide,
+)
 from cres.evaluation.binned import Profile, Statistic, median_of, profile, selection_curve, sigma68_map, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
 from cres.evaluation.calibration import coverage_curve
@@ -28,9 +39,7 @@ from cres.evaluation.table import unit_of
 
 STYLE = Path(__file__).with_name("cres.mplstyle")
 MARKERS = ("o", "s", "^", "D", "v", "P")
-INK = "#222222"
 _RESIDUAL_CORES = 6
-_LOG_BEYOND = 8.0
 
 P = ParamSpec("P")
 
@@ -127,7 +136,7 @@ def residual_histogram(curve: Curve, target: str) -> Figure:
     centre, width = gaussian_core(values)
     axes.set(xlabel=residual_label(target), ylabel="electrons", title=curve.label)
     if not (np.isfinite(width) and width > 0):
-        return _empty(figure, axes)
+        return say_empty(figure, axes)
     edges = centre + width * np.linspace(-_RESIDUAL_CORES, _RESIDUAL_CORES, 49)
     counts, _ = np.histogram(values, edges)
     axes.stairs(counts, edges, fill=True, color=curve.colour, alpha=0.35)
@@ -138,7 +147,7 @@ def residual_histogram(curve: Curve, target: str) -> Figure:
     axes.plot(x, density * inside * (edges[1] - edges[0]), color=INK, linewidth=1.2, linestyle="--")
     outside = np.mean((values < edges[0]) | (values > edges[-1]))
     unit = unit_of(target)
-    _note(
+    note(
         axes,
         f"σ68 {significant(sigma68(values))} {unit}\ncore σ {significant(width)} {unit}\n"
         f"bias {significant(float(np.median(values)), 2)} {unit}\n{100 * outside:.1f} % outside",
@@ -155,7 +164,7 @@ def survival(curves: Sequence[Curve], target: str) -> Figure:
     sizes = {curve: np.sort(np.abs(curve.residual[np.isfinite(curve.residual)])) for curve in curves}
     sizes = {curve: size for curve, size in sizes.items() if len(size) and size[-1] > 0}
     if not sizes:
-        return _empty(figure, axes)
+        return say_empty(figure, axes)
     for curve, size in sizes.items():
         beyond = 1 - np.arange(len(size)) / len(size)
         axes.plot(size[size > 0], beyond[size > 0], color=curve.colour, label=curve.label)
@@ -165,9 +174,9 @@ def survival(curves: Sequence[Curve], target: str) -> Figure:
     left = min(max(float(np.quantile(size, 0.05)), size[-1] * 1e-6) for size in sizes.values())
     axes.set(xscale="log", yscale="log")
     axes.set_xlim(left=left)
-    _plain_log(axes.xaxis)
-    _plain_log(axes.yaxis, _percent)
-    _legend(axes)
+    plain_log(axes.xaxis)
+    plain_log(axes.yaxis, as_percent)
+    legend(axes)
     return figure
 
 
@@ -211,17 +220,17 @@ def against(
             axes.axhline(line, color=INK, linewidth=0.8)
     axes.set(xlabel=column_label(column), ylabel=ylabel)
     if not any(np.isfinite(values).any() for values in shown):
-        return _empty(figure, axes)
+        return say_empty(figure, axes)
     if axis.logarithmic and np.nanmin(covariate) > 0:
         axes.set_xscale("log")
-        _plain_log(axes.xaxis)
+        plain_log(axes.xaxis)
     else:
         axes.xaxis.set_major_locator(MaxNLocator(5))
     if level == 0:
-        _symmetric_when_wide(axes, shown)
+        symmetric_when_wide(axes, shown)
     if level is None:
-        _logarithmic_when_wide(axes, np.concatenate(shown))
-    _legend(axes)
+        logarithmic_when_wide(axes, np.concatenate(shown))
+    legend(axes)
     return figure
 
 
@@ -237,7 +246,7 @@ def pull_histogram(curves: Sequence[Curve]) -> Figure:
     x = np.linspace(-5, 5, 201)
     axes.plot(x, np.exp(-0.5 * x**2) / np.sqrt(2 * np.pi), color=INK, linestyle="--", linewidth=1.2, label="honest")
     axes.set(xlabel="pull: (estimate − truth) / stated σ", ylabel="density")
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -257,7 +266,7 @@ def coverage_deviation(curves: Sequence[Curve]) -> Figure:
         which.set_major_formatter(PercentFormatter(1, decimals=0))
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -0.1), max(high, 0.1))
-    _legend(axes)
+    legend(axes)
     return figure
 
 
@@ -275,13 +284,13 @@ def spread_against_stated(curves: Sequence[Curve], target: str) -> Figure:
     unit = unit_of(target)
     axes.set(xlabel=f"stated σ ({unit})", ylabel=f"observed σ68 ({unit})")
     if not positive:
-        return _empty(figure, axes)
+        return say_empty(figure, axes)
     line = np.array([min(positive) / 1.3, max(positive) * 1.3])
     axes.plot(line, line, color=INK, linewidth=0.8)
     axes.set(xscale="log", yscale="log", xlim=line, ylim=line)
-    _plain_log(axes.xaxis)
-    _plain_log(axes.yaxis)
-    _legend(axes)
+    plain_log(axes.xaxis)
+    plain_log(axes.yaxis)
+    legend(axes)
     return figure
 
 
@@ -296,11 +305,11 @@ def truth_against_estimate(curve: Curve, truth: Array, target: str) -> Figure:
     mesh = axes.pcolormesh(edges, edges, np.where(counts > 0, counts, np.nan), norm=LogNorm(1, max(counts.max(), 2)),
                            rasterized=True)  # fmt: skip
     axes.plot(edges[[0, -1]], edges[[0, -1]], color="#D55E00", linewidth=0.8)
-    _colour_bar(figure, axes, mesh, "electrons")
+    colour_bar(figure, axes, mesh, "electrons")
     name, unit = plain_name(target), unit_of(target)
     axes.set(xlabel=f"true {name} ({unit})", ylabel=f"estimated {name} ({unit})", title=curve.label)
     outside = np.mean(~((estimate >= edges[0]) & (estimate <= edges[-1])))
-    _note(axes, f"{100 * outside:.1f} % outside")
+    note(axes, f"{100 * outside:.1f} % outside")
     axes.locator_params(nbins=5)
     return figure
 
@@ -314,11 +323,11 @@ def resolution_map(curve: Curve, pitch_angle_deg: Array, radius_m: Array, target
     axes.grid(False)
     finite = cells[np.isfinite(cells) & (cells > 0)]
     if not len(finite):
-        return _empty(figure, axes)
+        return say_empty(figure, axes)
     wide = finite.max() / finite.min() > 3
     norm = LogNorm(finite.min(), finite.max()) if wide else None
     mesh = axes.pcolormesh(x, y, cells, norm=norm, rasterized=True)
-    _colour_bar(figure, axes, mesh, f"{plain_name(target)} σ68 ({unit_of(target)})")
+    colour_bar(figure, axes, mesh, f"{plain_name(target)} σ68 ({unit_of(target)})")
     return figure
 
 
@@ -338,8 +347,8 @@ def efficiency_curve(curves: Sequence[Curve], target: str, group: str) -> Figure
     axes.set(xlabel=f"efficiency: fraction of {group} electrons kept", ylabel=f"{plain_name(target)} σ68, rms dashed "
              f"({unit_of(target)})", xlim=(0, 1.02))  # fmt: skip
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _logarithmic_when_wide(axes, np.concatenate(shown) if shown else np.zeros(0))
-    _legend(axes)
+    logarithmic_when_wide(axes, np.concatenate(shown) if shown else np.zeros(0))
+    legend(axes)
     return figure
 
 
@@ -349,65 +358,6 @@ def _draw_profile(axes: Axes, binned: Profile, curve: Curve) -> None:
     bars = np.clip([binned.value - binned.low, binned.high - binned.value], 0, None)
     axes.errorbar(binned.centre, binned.value, yerr=np.nan_to_num(bars), color=curve.colour, marker=curve.marker,
                   linewidth=1.3, elinewidth=1.0, label=curve.label)  # fmt: skip
-
-
-def _logarithmic_when_wide(axes: Axes, values: NDArray[np.float64]) -> None:
-    positive = values[np.isfinite(values) & (values > 0)]
-    if len(positive) and positive.max() / positive.min() > _LOG_BEYOND:
-        axes.set_yscale("log")
-        _plain_log(axes.yaxis)
-    else:
-        axes.set_ylim(bottom=0)
-
-
-def _short(value: float, _position: Any = None) -> str:
-    return f"{value:g}"
-
-
-def _percent(value: float, _position: Any = None) -> str:
-    return f"{100 * value:g} %"
-
-
-def _symmetric_when_wide(axes: Axes, shown: Sequence[Array]) -> None:
-    """Keep the best curve readable beside the worst: linear as far as the best reaches, logarithmic beyond."""
-    reach = [float(np.nanmax(np.abs(values))) for values in shown if np.isfinite(values).any()]
-    if min(reach) > 0 and max(reach) / min(reach) > _LOG_BEYOND:
-        axes.set_yscale("symlog", linthresh=min(reach))
-        axes.yaxis.set_major_formatter(FuncFormatter(_short))
-        axes.yaxis.set_minor_locator(NullLocator())
-
-
-def _colour_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str) -> None:
-    """Add a colour bar in a place of its own, so that its label stays inside."""
-    left, bottom, width, height = axes.get_position().bounds
-    axes.set_position((left, bottom, 0.76 * width, height))
-    bar = figure.colorbar(mesh, cax=figure.add_axes((left + 0.79 * width, bottom, 0.035, height)), label=label)
-    if isinstance(mesh.norm, LogNorm):
-        _plain_log(bar.ax.yaxis)
-
-
-def _plain_log(axis: XAxis | YAxis, written: Callable[[float, Any], str] = _short) -> None:
-    """Label a logarithmic axis with plain numbers: decades, with 2 and 5 between them on a short axis."""
-    low, high = axis.get_view_interval()
-    decades = np.log10(high / low) if 0 < low < high else 1.0
-    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2.5 else (1.0, 2.0, 5.0)))
-    axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(written))
-
-
-def _legend(axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    if labels:
-        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2)
-
-
-def _note(axes: Axes, text: str) -> None:
-    axes.annotate(text, (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=8.5, color=INK)
-
-
-def _empty(figure: Figure, axes: Axes) -> Figure:
-    axes.annotate("too few electrons", (0.5, 0.5), xycoords="axes fraction", ha="center", color=INK)
-    return figure
 
 
 def _std(curve: Curve) -> Array:

@@ -132,8 +132,7 @@ def _lead(comparison: Comparison) -> str:
 
 def _target_head(comparison: Comparison, rows: Sequence[Row], target: str) -> tuple[str, str]:
     findings = [
-        f"<li><b>{escape(row.estimator)}</b>, {escape(row.group)}: {summary.badge(row)} "
-        f"{escape('; '.join(row.verdict.findings))}.</li>"
+        f"<li><b>{escape(row.estimator)}</b>, {escape(row.group)}: {escape('; '.join(row.verdict.findings))}.</li>"
         for row in rows
         if row.target == target and row.verdict is not None
     ]
@@ -175,7 +174,7 @@ def _contents(sections: Sequence[Section]) -> str:
     items = []
     for i, section in enumerate(sections):
         inner = "".join(
-            f'<li><a href="#s{i}-{j}">{escape(picture.title)}</a></li>'
+            f'<li><a href="#s{i}-{j}">{escape(picture.title.removeprefix(f"{section.title}: "))}</a></li>'
             for j, picture in enumerate(section.illustrations)
         )
         items.append(f'<li><a href="#s{i}">{escape(section.title)}</a><ol>{inner}</ol></li>')

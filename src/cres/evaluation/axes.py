@@ -1,0 +1,80 @@
+"""Axes that read well: plain numbers on logarithmic scales, legends and colour bars that stay inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.axis import XAxis, YAxis
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from numpy.typing import NDArray
+
+from cres.evaluation.bootstrap import Array
+
+INK = "#222222"
+LOG_BEYOND = 8.0
+"""A ratio of largest to smallest value from which an axis is logarithmic."""
+
+
+def as_number(value: float, _position: Any = None) -> str:
+    return f"{value:g}"
+
+
+def as_percent(value: float, _position: Any = None) -> str:
+    return f"{100 * value:g} %"
+
+
+def plain_log(axis: XAxis | YAxis, written: Callable[[float, Any], str] = as_number) -> None:
+    """Label a logarithmic axis with plain numbers: decades, with 2 and 5 between them on a short axis."""
+    low, high = axis.get_view_interval()
+    decades = np.log10(high / low) if 0 < low < high else 1.0
+    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2.5 else (1.0, 2.0, 5.0)))
+    axis.set_minor_locator(NullLocator())
+    axis.set_major_formatter(FuncFormatter(written))
+
+
+def logarithmic_when_wide(axes: Axes, values: NDArray[np.float64]) -> None:
+    positive = values[np.isfinite(values) & (values > 0)]
+    if len(positive) and positive.max() / positive.min() > LOG_BEYOND:
+        axes.set_yscale("log")
+        plain_log(axes.yaxis)
+    else:
+        axes.set_ylim(bottom=0)
+
+
+def symmetric_when_wide(axes: Axes, shown: Sequence[Array]) -> None:
+    """Keep the best curve readable beside the worst: linear as far as the best reaches, logarithmic beyond."""
+    reach = [float(np.nanmax(np.abs(values))) for values in shown if np.isfinite(values).any()]
+    if min(reach) > 0 and max(reach) / min(reach) > LOG_BEYOND:
+        axes.set_yscale("symlog", linthresh=min(reach))
+        axes.yaxis.set_major_formatter(FuncFormatter(as_number))
+        axes.yaxis.set_minor_locator(NullLocator())
+
+
+def colour_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str) -> None:
+    """Add a colour bar in a place of its own, so that its label stays inside."""
+    left, bottom, width, height = axes.get_position().bounds
+    axes.set_position((left, bottom, 0.76 * width, height))
+    bar = figure.colorbar(mesh, cax=figure.add_axes((left + 0.79 * width, bottom, 0.035, height)), label=label)
+    if isinstance(mesh.norm, LogNorm):
+        plain_log(bar.ax.yaxis)
+
+
+def legend(axes: Axes) -> None:
+    handles, labels = axes.get_legend_handles_labels()
+    if labels:
+        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2)
+
+
+def note(axes: Axes, text: str) -> None:
+    axes.annotate(text, (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=8.5, color=INK)
+
+
+def say_empty(figure: Figure, axes: Axes) -> Figure:
+    axes.annotate("too few electrons", (0.5, 0.5), xycoords="axes fraction", ha="center", color=INK)
+    return figure
