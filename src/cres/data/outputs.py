@@ -120,8 +120,13 @@ def _blocks(pieces: Sequence[Piece], layout: Layout) -> Iterator[dict[str, NDArr
         with h5py.File(piece.path, "r", locking=False) as file:
             for start in range(0, piece.rows, _BLOCK_ROWS):
                 rows = piece.keep[start : start + _BLOCK_ROWS]
-                span = slice(int(rows[0]), int(rows[-1]) + 1)
-                yield {name: file[name][span][rows - rows[0]] for name in layout}
+                yield {name: _rows(file[name], rows) for name in layout}
+
+
+def _rows(dataset: h5py.Dataset, rows: NDArray[np.int64]) -> NDArray[Any]:
+    first, last = int(rows[0]), int(rows[-1])
+    block = dataset[first : last + 1]
+    return block if len(block) == len(rows) else block[rows - first]
 
 
 def _common_layout(pieces: Sequence[Piece], assembly: Assembly) -> Layout:

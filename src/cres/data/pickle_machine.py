@@ -59,6 +59,7 @@ class Name:
 
 Vocabulary = Mapping[tuple[str, str], Callable[..., Any] | None]
 
+_TOO_MANY: Final = "it makes far more objects than it holds data"
 _MARK: Final = object()
 _NUMBERS: Final = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
 _TEXTS: Final = {"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"}
@@ -134,9 +135,11 @@ class _Machine:
 
     def step(self, opcode: str, argument: Any) -> None:
         """Apply one opcode."""
-        self._charge(_BYTES_PER_OPCODE)
+        self._budget -= _BYTES_PER_OPCODE
         if opcode in _CONSTANTS:
             self._stack.append(argument)
+        elif self._budget < 0:
+            raise RefusedPickleError(_TOO_MANY)
         elif (action := self._actions.get(opcode)) is not None:
             action(argument)
         elif opcode not in _IGNORED:
@@ -152,7 +155,7 @@ class _Machine:
     def _charge(self, size: int) -> None:
         self._budget -= size
         if self._budget < 0:
-            raise RefusedPickleError("it makes far more objects than it holds data")
+            raise RefusedPickleError(_TOO_MANY)
 
     def _top(self) -> Any:
         if self._stack[-1] is _MARK:

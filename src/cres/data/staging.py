@@ -153,7 +153,7 @@ def _write(
     with (
         disk_errors(part.path),
         replacing(part.path, temporary),
-        ColumnWriter(temporary, layout, part.rows) as writer,
+        ColumnWriter(temporary, layout, part.rows, plain=True) as writer,
     ):
         writer.write(0, columns)
         writer.set_attributes({_RECORD: json.dumps(record), _SOURCE_ROWS: source_rows})
