@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,18 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
-from cres.evaluation.bootstrap import Array
-
 INK = "#222222"
 LOG_BEYOND = 8.0
 """A ratio of largest to smallest value from which an axis is logarithmic."""
 
 
 def as_number(value: float, _position: Any = None) -> str:
+    """Write a tick as a plain number."""
     return f"{value:g}"
 
 
 def as_percent(value: float, _position: Any = None) -> str:
+    """Write a fraction as per cent."""
     return f"{100 * value:g} %"
 
 
@@ -39,21 +39,13 @@ def plain_log(axis: XAxis | YAxis, written: Callable[[float, Any], str] = as_num
 
 
 def logarithmic_when_wide(axes: Axes, values: NDArray[np.float64]) -> None:
+    """Make the y axis logarithmic where positive values differ much, else let it start at zero."""
     positive = values[np.isfinite(values) & (values > 0)]
     if len(positive) and positive.max() / positive.min() > LOG_BEYOND:
         axes.set_yscale("log")
         plain_log(axes.yaxis)
     else:
         axes.set_ylim(bottom=0)
-
-
-def symmetric_when_wide(axes: Axes, shown: Sequence[Array]) -> None:
-    """Keep the best curve readable beside the worst: linear as far as the best reaches, logarithmic beyond."""
-    reach = [float(np.nanmax(np.abs(values))) for values in shown if np.isfinite(values).any()]
-    if min(reach) > 0 and max(reach) / min(reach) > LOG_BEYOND:
-        axes.set_yscale("symlog", linthresh=min(reach))
-        axes.yaxis.set_major_formatter(FuncFormatter(as_number))
-        axes.yaxis.set_minor_locator(NullLocator())
 
 
 def colour_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str) -> None:
@@ -66,15 +58,18 @@ def colour_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str) -> None:
 
 
 def legend(axes: Axes) -> None:
+    """Put the legend above the axes, where it covers nothing."""
     handles, labels = axes.get_legend_handles_labels()
     if labels:
         axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2)
 
 
 def note(axes: Axes, text: str) -> None:
+    """Write small text into the upper left corner."""
     axes.annotate(text, (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=8.5, color=INK)
 
 
 def say_empty(figure: Figure, axes: Axes) -> Figure:
+    """Say on the picture that there is nothing to draw."""
     axes.annotate("too few electrons", (0.5, 0.5), xycoords="axes fraction", ha="center", color=INK)
     return figure

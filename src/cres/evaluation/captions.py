@@ -23,7 +23,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "bias": (
         "bias",
         "Median of estimate minus truth; markers: resolved electrons, dotted: all. Good: on the zero line everywhere. "
-        "A slope against the energy is an estimator that pulls to the mean, and it shifts an endpoint.",
+        "A slope against the energy is an estimator that pulls to the mean, and it shifts an endpoint. Estimators of "
+        "very different resolution are shown in units of their own σ68.",
     ),
     "map": (
         "resolution over pitch angle and radius",

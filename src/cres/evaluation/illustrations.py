@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from cres.evaluation import plots
+from cres.evaluation.axes import LOG_BEYOND
 from cres.evaluation.binned import Statistic, coverage_of, median_of, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, Array, Sample
 from cres.evaluation.captions import CAPTIONS
 from cres.evaluation.comparison import ALL, RESOLVED, Comparison
-from cres.evaluation.metrics import MEDIAN_OF_ABSOLUTE_GAUSSIAN, pulls
+from cres.evaluation.metrics import MEDIAN_OF_ABSOLUTE_GAUSSIAN, pulls, sigma68
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.plots import Curve
 from cres.evaluation.table import SIDEBAND_SNR, unit_of
@@ -129,11 +130,15 @@ def _against_all(
     comparison: Comparison, target: str, what: str, statistic: Statistic, level: float | None = None
 ) -> Illustration:
     bound = comparison.bound_of(target) if what == "resolution" else None
-    ylabel = f"{plain_name(target)} {'σ68' if what == 'resolution' else what} ({unit_of(target)})"
+    curves, unit = curves_of(comparison, target), unit_of(target)
+    if what == "bias" and _very_different(curves):
+        curves = [replace(curve, residual=curve.residual / sigma68(curve.residual)) for curve in curves]
+        unit = "σ68"
+    ylabel = f"{plain_name(target)} {'σ68' if what == 'resolution' else what} ({unit})"
     panels = [
         Panel(
             f"{target}_{what}_{column}",
-            partial(plots.against, curves_of(comparison, target), values, column, ylabel, statistic,
+            partial(plots.against, curves, values, column, ylabel, statistic,
                     resolved=comparison.groups.get(RESOLVED), bound=bound, level=level),
             f"{what} against {plain_name(column)}",
         )
@@ -206,6 +211,11 @@ def _selection(comparison: Comparison, target: str) -> Illustration:
             panels.append(Panel(f"{target}_selection_{group}", picture, f"Efficiency against resolution, {group}"))
     words = " (first picture) and of ".join(_GROUP_WORDS[group] for group in comparison.groups)
     return _illustration("selection", target, panels, words=words)
+
+
+def _very_different(curves: Sequence[Curve]) -> bool:
+    widths = [width for curve in curves if np.isfinite(width := sigma68(curve.residual)) and width > 0]
+    return len(widths) == len(curves) > 1 and max(widths) / min(widths) > LOG_BEYOND
 
 
 def _robust_width_of_sizes(sample: Sample) -> Array:

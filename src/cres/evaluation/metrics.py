@@ -39,18 +39,18 @@ class Metric:
 
 METRICS = (
     Metric("sigma68", "σ68", "target", "Half the width of the central 68.27 % of the residual: the resolution."),
+    Metric("bound_ratio", "over bound", "", "Median of |residual|/bound, over 0.6745; 1 reaches the Cramér–Rao bound."),
+    Metric("bias", "bias", "target", "Median of estimate minus truth; good is zero within its interval."),
+    Metric("coverage1", "1σ coverage", "%", "How often the stated 1σ interval holds the truth; 68.3 % is honest."),
+    Metric("near_fraction", "within 3 eV", "%", "Fraction of all electrons, failed fits included, near the truth."),
+    Metric("tail_fraction", "tails", "%", "Fraction of residuals beyond 5 core σ; a Gaussian has none."),
     Metric("core_sigma", "core σ", "target", "Gaussian fitted within ±2 of its own σ, iterated: without tails."),
     Metric("rms", "rms", "target", "Root mean square of the residual, tails included."),
-    Metric("bias", "bias", "target", "Median of estimate minus truth; good is zero within its interval."),
-    Metric("tail_fraction", "tails", "%", "Fraction of residuals beyond 5 core σ; a Gaussian has none."),
-    Metric("near_fraction", "within 3 eV", "%", "Fraction of all electrons, failed fits included, near the truth."),
-    Metric("coverage1", "1σ coverage", "%", "How often the stated 1σ interval holds the truth; 68.3 % is honest."),
     Metric("coverage2", "2σ coverage", "%", "How often the stated 2σ interval holds the truth; 95.4 % is honest."),
     Metric("pull_width", "pull width", "", "σ68 of residual over stated σ; 1 is honest, above 1 over-confident."),
     Metric("pull_rms", "raw pull width", "", "Standard deviation of the pulls, tails included; 1 without outliers."),
     Metric("pull_bias", "pull bias", "", "Median pull; good is zero within its interval."),
     Metric("nll", "NLL", "nats", "Mean −log density of the truth under the stated Gaussian; lower is better."),
-    Metric("bound_ratio", "over bound", "", "Median of |residual|/bound, over 0.6745; 1 reaches the Cramér–Rao bound."),
     Metric("bound_sigma68", "σ68 over bound", "", "σ68 of residual over bound, electron by electron; 1 is perfect."),
     Metric("bound_rms", "rms over bound", "", "Root mean square of residual over bound, tails included; 1 is perfect."),
 )  # fmt: skip

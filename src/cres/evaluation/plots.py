@@ -7,16 +7,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cache, wraps
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import ParamSpec
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import XAxis, YAxis
-from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
 
 from cres.evaluation.axes import (
@@ -28,7 +26,6 @@ from cres.evaluation.axes import (
     note,
     plain_log,
     say_empty,
-    symmetric_when_wide,
 )
 from cres.evaluation.binned import Profile, Statistic, median_of, profile, selection_curve, sigma68_map, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
@@ -114,7 +111,7 @@ def axis_of(column: str) -> Axis:
 def canvas() -> tuple[Figure, Axes]:
     """Return a figure without global state, and its axes; margins are fixed, so that panels line up."""
     figure = Figure()
-    return figure, figure.add_axes((0.175, 0.165, 0.795, 0.695))
+    return figure, figure.add_axes((0.175, 0.165, 0.77, 0.695))
 
 
 def column_label(column: str) -> str:
@@ -225,9 +222,7 @@ def against(
         axes.set_xscale("log")
         plain_log(axes.xaxis)
     else:
-        axes.xaxis.set_major_locator(MaxNLocator(5))
-    if level == 0:
-        symmetric_when_wide(axes, shown)
+        axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if level is None:
         logarithmic_when_wide(axes, np.concatenate(shown))
     legend(axes)
@@ -263,9 +258,10 @@ def coverage_deviation(curves: Sequence[Curve]) -> Figure:
     axes.axvline(CENTRAL_68, color=INK, linewidth=0.8, linestyle=":")
     axes.set(xlabel="nominal coverage", ylabel="observed − nominal", xlim=(0, 1))
     for which in (axes.xaxis, axes.yaxis):
-        which.set_major_formatter(PercentFormatter(1, decimals=0))
+        which.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     low, high = axes.get_ylim()
     axes.set_ylim(min(low, -0.1), max(high, 0.1))
+    axes.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     legend(axes)
     return figure
 
@@ -346,7 +342,7 @@ def efficiency_curve(curves: Sequence[Curve], target: str, group: str) -> Figure
         shown.extend([value, rms])
     axes.set(xlabel=f"efficiency: fraction of {group} electrons kept", ylabel=f"{plain_name(target)} σ68, rms dashed "
              f"({unit_of(target)})", xlim=(0, 1.02))  # fmt: skip
-    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     logarithmic_when_wide(axes, np.concatenate(shown) if shown else np.zeros(0))
     legend(axes)
     return figure
