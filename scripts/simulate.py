@@ -8,6 +8,7 @@ from pathlib import Path
 
 from cres import errors
 from cres.simulation.config import SimulationConfig
+from cres.simulation.validation import PAGE, validate
 from cres.simulation.writer import simulate_to_files
 
 
@@ -19,7 +20,7 @@ def parse_arguments() -> argparse.Namespace:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--events", type=int, default=4000, help="number of electrons")
-    parser.add_argument("--output", type=Path, default=Path("data/raw"), help="folder for the .pkl.gz files")
+    parser.add_argument("--output", type=Path, help="folder for the .pkl.gz files (default: data/raw)")
     parser.add_argument(
         "--seed",
         type=int,
@@ -37,18 +38,32 @@ def parse_arguments() -> argparse.Namespace:
         "--workers", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on it"
     )
     parser.add_argument("--events-per-file", type=int, default=1000, help="electrons in one .pkl.gz file")
-    return parser.parse_args()
+    parser.add_argument(
+        "--validate",
+        action="store_true",
+        help="check the simulation against formulae instead: validation_report.json and .html in the output folder "
+        "(runs/validation where --output is not given); exit code 1 when a check fails",
+    )
+    arguments = parser.parse_args()
+    if arguments.output is None:
+        arguments.output = Path("runs/validation" if arguments.validate else "data/raw")
+    return arguments
 
 
-def main() -> None:
+def main() -> int:
     """Run the command."""
     arguments = parse_arguments()
     config = SimulationConfig.from_yaml(arguments.config)
+    if arguments.validate:
+        passed = validate(config, arguments.output)
+        print(f"{'all checks passed' if passed else 'some checks FAILED'}: {arguments.output / PAGE}")
+        return 0 if passed else 1
     seed = config.seed if arguments.seed is None else arguments.seed
     paths = simulate_to_files(
         config, arguments.events, arguments.output, seed, arguments.workers, arguments.events_per_file
     )
     print(f"{arguments.events} electrons in {len(paths)} files in {arguments.output}")
+    return 0
 
 
 if __name__ == "__main__":

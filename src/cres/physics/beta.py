@@ -116,7 +116,7 @@ def phase_space(neutrino_energy_ev: Array, mass_squared_ev2: Array | float) -> A
     square = neutrino_energy_ev**2
     physical = neutrino_energy_ev * np.sqrt(np.maximum(square - mass_squared_ev2, 0.0))
     if np.all(np.asarray(mass_squared_ev2) >= 0):
-        return physical
+        return np.asarray(physical)
     continued = np.where(neutrino_energy_ev > 0, square - np.minimum(mass_squared_ev2, 0.0) / 2, 0.0)
     return np.where(np.asarray(mass_squared_ev2) < 0, continued, physical)
 

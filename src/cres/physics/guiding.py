@@ -16,8 +16,8 @@ import numpy as np
 from cres.physics.constants import ELECTRON_MASS_EV
 from cres.physics.cyclotron import Array, gyroradius_m, speed_m_per_s
 
-LINE_STEPS = 4
-"""Each step of the field line's radius gains the ratio of the trap's field to the background, 1e-3 or less."""
+LINE_STEPS = 2
+"""Each step gains the ratio of the trap's field to the background, 1e-3: the radius is then known to 1e-9."""
 GRID = 201
 QUADRATURE = 96
 ROOT_STEPS = 60
@@ -38,12 +38,11 @@ class AxisymmetricField(Protocol):
         """Return |B| less the background."""
 
 
-def line_radius_m(field: Any, radius_m: Any, minimum_m: Any, axial_m: Any) -> Any:
-    """Return the radius at `axial_m` of the field line through (radius_m, minimum_m): B₀ρ²/2 + flux is constant.
+def line_radius_m(field: Any, radius_m: Any, flux_there: Any, axial_m: Any) -> Any:
+    """Return the radius at `axial_m` of the field line with `radius_m` where the flux beyond B₀ρ²/2 is `flux_there`.
 
     Arithmetic only: NumPy and torch.
     """
-    flux_there = field.beyond_background(radius_m, minimum_m)[2]
     radius = radius_m + axial_m * 0
     for _ in range(LINE_STEPS):
         squared = radius_m**2 + 2 / field.background_t * (flux_there - field.beyond_background(radius, axial_m)[2])
@@ -92,10 +91,15 @@ class _Line:
 
     def __init__(self, field: AxisymmetricField, radius_m: Array, gyration_m: Array) -> None:
         self.field, self.radius, self.gyration = field, radius_m[:, None], gyration_m[:, None]
-        self.minimum = np.zeros_like(self.radius)
+        self.place_minimum(np.zeros_like(self.radius))
+
+    def place_minimum(self, minimum_m: Array) -> None:
+        """Say where the radius is meant."""
+        self.minimum = minimum_m
+        self.flux = self.field.beyond_background(self.radius, minimum_m)[2]
 
     def radius_at(self, axial_m: Array) -> Array:
-        radius: Array = line_radius_m(self.field, self.radius, self.minimum, axial_m)
+        radius: Array = line_radius_m(self.field, self.radius, self.flux, axial_m)
         return radius
 
     def bounce(self, axial_m: Array) -> Array:
@@ -159,7 +163,7 @@ def _drift_rad_per_s(line: _Line, energy: Array, turning: Array, axial: Array) -
 
 
 def _find_minimum(line: _Line, grid: Array) -> None:
-    """Set `line.minimum` to the lowest field of the inner half of the grid, by parabolas through shrinking triples."""
+    """Place the minimum at the lowest field of the inner half of the grid, by parabolas through shrinking triples."""
     inner = grid[len(grid) // 4 : -(len(grid) // 4)]
     values = line.bounce(inner[None, :])
     place = inner[np.clip(np.argmin(values, 1), 1, len(inner) - 2)][:, None]
@@ -173,7 +177,7 @@ def _find_minimum(line: _Line, grid: Array) -> None:
         step /= 4
     if abs(grid[0] + grid[-1]) < 1e-12 * abs(grid[0]):
         place = np.where(np.abs(place) < 1e-7, 0.0, place)  # the middle of a symmetric trap, exactly
-    line.minimum = place
+    line.place_minimum(place)
 
 
 def _turning_point(line: _Line, turning: Array, grid: Array, side: int) -> Array:

@@ -170,12 +170,14 @@ class HarmonicTrap(Trap):
 class NumericalTrap(Trap):
     """A trap in any axisymmetric field on a background, solved by quadrature (see `guiding`).
 
-    interval_m: where electrons may move; the field minimum lies in its inner half.
+    interval_m: where electrons may move; the field minimum lies in its inner half. symmetric: both halves are mirror
+    images of each other, z → −z.
     """
 
-    def __init__(self, field: AxisymmetricField, interval_m: tuple[float, float]) -> None:
+    def __init__(self, field: AxisymmetricField, interval_m: tuple[float, float], symmetric: bool = False) -> None:
         self.field = field
         self.interval_m = interval_m
+        self.symmetric = symmetric
 
     def bounce(
         self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
@@ -231,4 +233,6 @@ class CoilTrap(NumericalTrap):
         if len(coils) < 2:
             raise ValueError("a coil trap needs at least two coils")
         places = [float(coil[1]) for coil in coils]
-        super().__init__(CoilField(field_t, coils, gradient_t_per_m), (min(places), max(places)))
+        mirrored = sorted((float(a), -float(z), float(i)) for a, z, i in coils)
+        symmetric = gradient_t_per_m == 0 and mirrored == sorted((float(a), float(z), float(i)) for a, z, i in coils)
+        super().__init__(CoilField(field_t, coils, gradient_t_per_m), (min(places), max(places)), symmetric)

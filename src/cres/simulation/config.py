@@ -16,7 +16,7 @@ import yaml
 from cres.errors import UserError, nearest
 from cres.schema import DEFAULT_LO_FREQUENCY_HZ, DEFAULT_SAMPLING_RATE_HZ
 
-TRAP_KINDS = ("bathtub", "harmonic")
+TRAP_KINDS = ("bathtub", "harmonic", "coils")
 LOSS_KINDS = ("cavity", "free_space", "off")
 ENSEMBLE_KINDS = ("uniform", "tritium")
 
@@ -25,17 +25,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrapConfig:
-    """Magnetic trap. `bathtub` and `harmonic` are closed forms."""
+    """Magnetic trap. `bathtub` and `harmonic` are closed forms (the radius plays no part), `coils` is numerical.
+
+    coils: (radius_m, axial_m, current_a) each, on the background field_t.
+    """
 
     kind: str = "bathtub"
     field_t: float = 0.95903
     flat_length_m: float = 0.12
     gradient_length_m: float = 0.38
+    coils: tuple[tuple[float, float, float], ...] = ()
+    background_gradient_t_per_m: float = 0.0
 
     def __post_init__(self) -> None:
         _choice("trap.kind", self.kind, TRAP_KINDS)
         _positive("trap.field_t", self.field_t)
         _positive("trap.gradient_length_m", self.gradient_length_m)
+        if self.kind == "coils" and len(self.coils) < 2:
+            raise UserError("trap.coils needs at least two coils, each [radius_m, axial_m, current_a]")
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cres.errors import UserError
 from cres.physics.constants import ELECTRON_CYCLOTRON_HZ_PER_T, ELECTRON_MASS_EV, SPEED_OF_LIGHT_M_PER_S
-from cres.simulation.config import TrapConfig
 
 
 class Start(NamedTuple):
@@ -42,18 +40,26 @@ class Period(NamedTuple):
     """Cyclotron phase less the mean carrier's, rad, zero mean: ∫(ω_c − ⟨ω_c⟩) dψ/ω_a."""
 
 
+class Orbit(ABC):
+    """The solved axial motion of a batch of electrons."""
+
+    @abstractmethod
+    def rates(self) -> Rates:
+        """Return the mean frequencies."""
+
+    @abstractmethod
+    def period(self, axial_phase: Tensor) -> Period:
+        """Return the motion at `axial_phase`, (phases,) for all electrons or (batch, phases)."""
+
+
 class Motion(ABC):
     """A trap as the signal sees it. `symmetric`: the two halves of the trap are mirror images."""
 
     symmetric: bool
 
     @abstractmethod
-    def rates(self, start: Start) -> Rates:
-        """Return the mean frequencies."""
-
-    @abstractmethod
-    def period(self, start: Start, axial_phase: Tensor) -> Period:
-        """Return the motion at `axial_phase`, (phases,) for all electrons or (batch, phases)."""
+    def solve(self, start: Start) -> Orbit:
+        """Return the orbits of a batch."""
 
 
 def lorentz(energy_ev: Tensor) -> Tensor:
@@ -72,7 +78,8 @@ def cyclotron_rad_per_s(energy_ev: Tensor, field_t: float) -> Tensor:
     return 2 * math.pi * ELECTRON_CYCLOTRON_HZ_PER_T * field_t / lorentz(energy_ev)
 
 
-def _cotangent(pitch_rad: Tensor) -> Tensor:
+def cotangent(pitch_rad: Tensor) -> Tensor:
+    """|cot θ|."""
     return (torch.cos(pitch_rad) / torch.sin(pitch_rad)).abs()
 
 
@@ -88,8 +95,7 @@ def _fold(axial_phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 class BathtubMotion(Motion):
     """Flat bottom between two halves of a harmonic well, in closed form; a flat length of 0 is the harmonic trap.
 
-    With κ = πL₀cotθ/(πL₀cotθ + L₁), the share of the period spent in the walls: ω_a = κ v sinθ/L₀ and
-    ⟨B⟩ = B₀(1 + ½κcot²θ). The radius plays no part.
+    The radius plays no part.
     """
 
     symmetric = True
@@ -99,40 +105,37 @@ class BathtubMotion(Motion):
         self.flat_length_m = flat_length_m
         self.gradient_length_m = gradient_length_m
 
-    def _wall_share(self, cotangent: Tensor) -> Tensor:
-        wall = math.pi * self.gradient_length_m * cotangent
-        return wall / (wall + self.flat_length_m)
+    def solve(self, start: Start) -> Orbit:
+        """Return the orbits of a batch."""
+        return _BathtubOrbit(self, start)
 
-    def rates(self, start: Start) -> Rates:
+
+class _BathtubOrbit(Orbit):
+    """With κ = πL₀cotθ/(πL₀cotθ + L₁), the walls' share of the period: ω_a = κ v sinθ/L₀, ⟨B⟩ = B₀(1 + ½κcot²θ)."""
+
+    def __init__(self, trap: BathtubMotion, start: Start) -> None:
+        self.trap = trap
+        self.cotangent = cotangent(start.pitch_rad)
+        wall = math.pi * trap.gradient_length_m * self.cotangent
+        self.wall_share = wall / (wall + trap.flat_length_m)
+        self.cyclotron = cyclotron_rad_per_s(start.energy_ev, trap.field_t)
+        self.wall_rate = speed(start.energy_ev) * torch.sin(start.pitch_rad) / trap.gradient_length_m
+
+    def rates(self) -> Rates:
         """Mean carrier and axial frequency, rad/s."""
-        cotangent = _cotangent(start.pitch_rad)
-        share = self._wall_share(cotangent)
-        carrier = cyclotron_rad_per_s(start.energy_ev, self.field_t) * (1 + share * cotangent**2 / 2)
-        axial = share * speed(start.energy_ev) * torch.sin(start.pitch_rad) / self.gradient_length_m
-        return Rates(carrier, axial)
+        carrier = self.cyclotron * (1 + self.wall_share * self.cotangent**2 / 2)
+        return Rates(carrier, self.wall_share * self.wall_rate)
 
-    def period(self, start: Start, axial_phase: Tensor) -> Period:
+    def period(self, axial_phase: Tensor) -> Period:
         """Position, field and phase, piece by piece."""
-        cotangent = _cotangent(start.pitch_rad)[:, None]
-        share = self._wall_share(cotangent)
+        cotangent, share = self.cotangent[:, None], self.wall_share[:, None]
         quarter, up, early = _fold(axial_phase)
         flat_quarter = math.pi / 2 * (1 - share)
-        in_flat = torch.minimum(quarter, flat_quarter)
         # the phase within the wall's half oscillation, 0 to π/2
         wall = ((quarter - flat_quarter) / share.clamp(min=1e-300)).clamp(min=0.0, max=math.pi / 2)
-        flat_end = self.flat_length_m / 2 * in_flat / flat_quarter.clamp(min=1e-300)
-        position = flat_end + self.gradient_length_m * cotangent * torch.sin(wall)
-        # ω₀cot²θ/ω_a · [κ(w/2 − sin 2w/4) − ½κ ψ]; κ/ω_a = L₀/(v sinθ) is finite at 90°
-        scale = cyclotron_rad_per_s(start.energy_ev, self.field_t) * self.gradient_length_m
-        scale = scale / (speed(start.energy_ev) * torch.sin(start.pitch_rad))
-        phase = scale[:, None] * cotangent**2 * (wall / 2 - torch.sin(2 * wall) / 4 - quarter / 2)
+        flat = torch.minimum(quarter, flat_quarter) / flat_quarter.clamp(min=1e-300)
+        position = self.trap.flat_length_m / 2 * flat + self.trap.gradient_length_m * cotangent * torch.sin(wall)
+        # ω₀cot²θ/ω_a · [κ(w/2 − sin 2w/4) − ½κψ]; κ/ω_a is finite at 90°
+        scale = (self.cyclotron / self.wall_rate)[:, None] * cotangent**2
+        phase = scale * (wall / 2 - torch.sin(2 * wall) / 4 - quarter / 2)
         return Period(up * position, 1 + (cotangent * torch.sin(wall)) ** 2, early * phase)
-
-
-def make_motion(trap: TrapConfig) -> Motion:
-    """Return the motion of the configured trap."""
-    if trap.kind == "bathtub":
-        return BathtubMotion(trap.field_t, trap.flat_length_m, trap.gradient_length_m)
-    if trap.kind == "harmonic":
-        return BathtubMotion(trap.field_t, 0.0, trap.gradient_length_m)
-    raise UserError(f"trap.kind {trap.kind!r} has no equations of motion")

@@ -23,7 +23,8 @@ from cres.physics.constants import (
 from cres.physics.cyclotron import radiated_power_w
 from cres.simulation.bessel import bessel_j1, bessel_j1_derivative
 from cres.simulation.config import SimulationConfig
-from cres.simulation.motion import Motion, Period, Rates, Start, lorentz, make_motion, speed
+from cres.simulation.motion import Motion, Period, Rates, Start, lorentz, speed
+from cres.simulation.trapping import make_motion
 
 SLOWEST_AXIAL_RAD_PER_S = 2e4
 """Slower electrons (pitch angle within 0.0005° of 90°) lose the power of their start, not of a whole bounce."""
@@ -87,8 +88,8 @@ class TrackModel:
         start_phase: cyclotron phase at time 0; axial_phase: ψ at time 0; all (batch,).
         """
         harmonics = self._harmonics(start_phase)
-        rates = self.motion.rates(start)
-        period = self.motion.period(start, self._grid(start_phase))
+        orbit = self.motion.solve(start)
+        rates, period = orbit.rates(), orbit.period(self._grid(start_phase))
         source = self._source(period)
         line_hz = (rates.carrier[:, None] + harmonics * rates.axial[:, None]) / (2 * math.pi)
         coupled = self.coupled_speed(start)
@@ -108,7 +109,7 @@ class TrackModel:
         mean_power = power.mean(1) + (1 - (rates.axial / slowest) ** 2) * excess
         pitch_rate = self._pitch_rate(start, period, power)
         carrier_slope, axial_slope = self._rate_slopes(start, -mean_power, pitch_rate)
-        offset = self.motion.period(start, axial_phase[:, None]).phase[:, 0] + strength[:, 0] * second
+        offset = orbit.period(axial_phase[:, None]).phase[:, 0] + strength[:, 0] * second
         carrier = rates.carrier - strength[:, 0] * slowest * first - self._lo_rad_per_s
         phase = torch.stack([start_phase - offset, carrier, carrier_slope / 2], 1)
         axial = torch.stack([axial_phase, rates.axial, axial_slope / 2], 1)
@@ -205,7 +206,7 @@ class TrackModel:
         tangents = Start(energy_rate, pitch_rate, torch.zeros_like(pitch_rate))
 
         def rates(energy_ev: Tensor, pitch_rad: Tensor, radius_m: Tensor) -> tuple[Tensor, Tensor]:
-            carrier, axial = self.motion.rates(Start(energy_ev, pitch_rad, radius_m))
+            carrier, axial = self.motion.solve(Start(energy_ev, pitch_rad, radius_m)).rates()
             return carrier, axial
 
         slopes: tuple[Tensor, Tensor] = torch.func.jvp(rates, tuple(start), tuple(tangents))[1]

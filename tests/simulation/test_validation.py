@@ -1,0 +1,56 @@
+"""The validation passes, and each of its checks fails when its physics is broken."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cres.errors import UserError
+from cres.simulation import SimulationConfig, checks
+from cres.simulation.validation import PAGE, REPORT, validate
+
+CONFIG = SimulationConfig.default()
+
+
+def changed(section: str, **values: Any) -> SimulationConfig:
+    return dataclasses.replace(CONFIG, **{section: dataclasses.replace(getattr(CONFIG, section), **values)})
+
+
+def test_all_pass_and_are_written(tmp_path: Path) -> None:
+    assert validate(CONFIG, tmp_path)
+    report = json.loads((tmp_path / REPORT).read_text())
+    assert report["passed"]
+    assert [row["name"] for row in report["checks"]].count("chirp") == 1
+    assert len(report["checks"]) == len(checks.CHECKS)
+    assert all(row["deviation"] <= row["tolerance"] for row in report["checks"])
+    assert (tmp_path / PAGE).read_text().count("data:image/png") == len(checks.CHECKS)
+
+
+BROKEN = {
+    checks.energy_balance: changed("loss", factor=1.1),
+    checks.frequency: changed("trap", field_t=0.95903 * (1 + 1e-7)),
+    checks.chirp: changed("loss", kind="off"),
+    checks.sidebands: changed("trap", flat_length_m=0.118),
+    checks.power_and_radius: changed("cavity", radius_m=7.3e-3),
+    checks.power_and_detuning: changed("cavity", loaded_q=450.0),
+    checks.noise_level: changed("readout", noise_density_w_per_hz=2.5e-13),
+    checks.ensemble: changed("ensemble", pitch_angle_deg=(88.1, 90.0)),
+    checks.detection: changed("readout", noise_density_w_per_hz=4e-13),
+}
+
+
+def test_every_check_is_broken_once() -> None:
+    assert set(BROKEN) == set(checks.CHECKS)
+
+
+@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
+def test_broken_physics_fails(check: Any) -> None:
+    assert not check(CONFIG, BROKEN[check]).passed
+
+
+def test_another_trap_is_refused(tmp_path: Path) -> None:
+    coils = changed("trap", kind="coils", coils=((0.02, -0.08, 42.0), (0.02, 0.08, 42.0)))
+    with pytest.raises(UserError, match="bathtub"):
+        validate(coils, tmp_path)
