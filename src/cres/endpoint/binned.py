@@ -62,8 +62,11 @@ class BinnedLikelihood:
 
     @property
     def calibrated_range_ev(self) -> tuple[float, float]:
-        """Lowest and highest calibrated energy."""
-        return float(self.calibrated_ev.min()), float(self.calibrated_ev.max())
+        """Edges of the lowest and of the highest bin with electrons."""
+        filled = np.flatnonzero(self.counts)
+        if not len(filled):
+            return self.window.low_ev, self.window.high_ev
+        return float(self.edges_ev[filled[0]]), float(self.edges_ev[filled[-1] + 1])
 
     def expected(self, values: Values) -> Array:
         """Return the expected electrons in each bin, (bin,)."""

@@ -82,10 +82,13 @@ def _profile_upper(likelihood: Likelihood, mass_fit: EndpointFit, confidence: fl
     low = max(value, 0.0)
     step = 1.5 * max(error, 1e-6)
     high = low + step
-    while excess(high) < 0:
+    for _ in range(12):
+        if excess(high) >= 0:
+            break
+        step *= 2
         low, high = high, high + step
-        if high > 1e3 * error:
-            return float("inf")
+    else:
+        return float("inf")
     return float(brentq(excess, low, high, xtol=1e-3 * max(error, 1e-6)))
 
 
@@ -97,7 +100,7 @@ def feldman_cousins_upper(measured: float, confidence: float = 0.9) -> float:
     """
     # The lower edge of the acceptance interval rises with μ: the limit is where it passes the measurement.
     low, high = max(measured, 0.0), max(measured, 0.0) + 6.0
-    for _ in range(60):
+    for _ in range(32):
         middle = 0.5 * (low + high)
         if _acceptance(middle, confidence)[0] <= measured:
             low = middle

@@ -46,6 +46,9 @@ QUANTILES = 16
 PRIOR_FRACTION = 1 / 6
 """By default electrons pass whose σ is below this fraction of τ: pulled to the middle by less than 3 %."""
 SPREAD_FRACTION = 1 / 30
+LOST_DENSITY = 1e-4
+"""Density of electrons that are simply lost, relative to the core's height: about that of one per cent of them spread
+over the window. They must not decide the widths of all others; in data the flat background takes them up."""
 SMALLEST_STD_EV = 1e-3
 SMALLEST_EDGE_EV, LARGEST_EDGE_EV = 5.0, 20.0
 """Range of the margin at either end of the calibration window, where a posterior mean is pulled inwards."""
@@ -239,8 +242,9 @@ def residual_nll(response: Response, energy_ev: Array, std_ev: Array, truth_ev: 
     calibrated, width = response.calibrate(energy_ev, std_ev)
     pull = (calibrated - truth_ev) / width
     density = sum(weight / ratio * np.exp(-0.5 * (pull / ratio) ** 2) for weight, ratio in response.components())
-    # a floor of 1e-12 of the core's height: one lost electron must not decide the widths of all others
-    return float(-np.log(density + 1e-12).sum() + np.log(width * gain).sum() + 0.5 * len(pull) * np.log(2 * np.pi))
+    return float(
+        -np.log(density + LOST_DENSITY).sum() + np.log(width * gain).sum() + 0.5 * len(pull) * np.log(2 * np.pi)
+    )
 
 
 def _fit_residuals(start: Response, energy: Array, std: Array, truth: Array) -> Response:

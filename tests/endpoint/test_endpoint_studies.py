@@ -1,0 +1,249 @@
+"""Response, limits, systematic shifts, coverage, sensitivity and krypton calibration."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.optimize import brentq
+from scipy.stats import norm
+
+from cres.endpoint.coverage import run_toys, summarise
+from cres.endpoint.examples import example_tables
+from cres.endpoint.fit import fit_endpoint
+from cres.endpoint.krypton import K_32, Line, calibrate, read_lines
+from cres.endpoint.likelihood import EndpointLikelihood, Window, make_constraints
+from cres.endpoint.limits import feldman_cousins_upper, mass_limit
+from cres.endpoint.pseudo import Experiment
+from cres.endpoint.response import PARAMETERS, measure_response
+from cres.endpoint.sensitivity import fisher_errors, study
+from cres.endpoint.systematics import systematic_error_ev, systematic_shifts
+from cres.errors import UserError
+from cres.evaluation.table import PredictionTable
+from cres.physics.beta import T2_ENDPOINT_EV
+from cres.physics.constants import ELECTRON_MASS_EV
+
+E0 = T2_ENDPOINT_EV
+SMALL = Experiment(electrons=200.0, window=Window(E0 - 15.0, E0 + 20.0))
+
+
+def calibration_table(rows=4000, scale=1.0, bias=0.0, shrink=1.0, tail=0.0, seed=0):
+    """Electrons of a flat window whose estimates follow the response exactly."""
+    generator = np.random.default_rng(seed)
+    truth = generator.uniform(18_500.0, 18_700.0, rows)
+    std = np.exp(generator.uniform(np.log(0.5), np.log(9.0), rows))
+    noise = scale * std * generator.standard_normal(rows)
+    noise *= np.where(generator.random(rows) < tail, 4.0, 1.0)
+    gain = 1 - shrink * (std / truth.std()) ** 2
+    energy = 18_600.0 + gain * (truth - 18_600.0) + bias + noise
+    return PredictionTable(
+        {"event_id": np.arange(rows), "energy_ev": energy, "energy_std_ev": std, "true_energy_ev": truth}
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "expected"),
+    [
+        ({}, "log_scale", 0.0),
+        ({"scale": 1.3}, "log_scale", np.log(1.3)),
+        ({"bias": 0.8}, "bias_ev", 0.8),
+        ({"shrink": 3.0}, "shrinkage", 3.0),
+        ({"shrink": 0.0}, "shrinkage", 0.0),
+        ({"tail": 0.15}, "tail_fraction", 0.15),
+    ],
+)
+def test_response_is_recovered_within_its_errors(change, name, expected):
+    response = measure_response(calibration_table(**change))
+    assert abs(response.parameter(name) - expected) < 4 * response.error(name)
+    assert 0 < response.error(name) < 0.4
+
+
+def test_regression_to_the_prior_is_removed():
+    table = calibration_table(shrink=4.0)
+    response = measure_response(table)
+    energy, std, truth = (table.columns[name] for name in ("energy_ev", "energy_std_ev", "true_energy_ev"))
+    poor = (std > 5) & (std <= response.max_std_ev)
+    corrected, _ = response.calibrate(energy[poor], std[poor])
+
+    def slope(values):
+        return np.polyfit(truth[poor], values - truth[poor], 1)[0]
+
+    assert slope(energy[poor]) < -0.03
+    assert abs(slope(corrected)) < 0.01
+
+
+def test_response_of_a_posterior_mean_estimator_is_near_one():
+    response = measure_response(example_tables(4000, 10, seed=1)[1])
+    assert abs(response.parameter("log_scale")) < 0.05
+    assert response.parameter("tail_fraction") < 0.05
+    assert 0.9 < response.efficiency.total(np.array([18_600.0]))[0] <= 1
+
+
+def test_moved_responses_keep_their_meaning():
+    response = measure_response(calibration_table(1000, tail=0.1))
+    shift = np.zeros(len(response.full_covariance()))
+    shift[PARAMETERS.index("bias_ev")] = 0.5
+    assert response.moved(shift).parameter("bias_ev") == pytest.approx(response.parameter("bias_ev") + 0.5)
+    assert 0 <= response.moved(shift - 10).parameter("tail_fraction") <= 0.5
+
+
+# Feldman and Cousins 1998, table X, 90 %
+@pytest.mark.parametrize(("measured", "upper"), [(-3.0, 0.26), (-2.0, 0.40), (-1.0, 0.81), (0.0, 1.64), (1.0, 2.64)])
+def test_feldman_cousins_table(measured, upper):
+    assert feldman_cousins_upper(measured, 0.9) == pytest.approx(upper, abs=0.006)
+
+
+@pytest.mark.parametrize("mean", [0.5, 3.0])
+def test_feldman_cousins_upper_limits_cover(mean):
+    # the limit rises with the measurement: it holds the mean for all measurements above one
+    lowest = brentq(lambda x: feldman_cousins_upper(x, 0.9) - mean, -6.0, mean + 1.0, xtol=1e-4)
+    assert norm.sf(lowest - mean) >= 0.9 - 1e-3
+
+
+def test_mass_limits_of_a_fit():
+    experiment = Experiment(electrons=3000.0, window=Window(E0 - 30.0, E0 + 20.0), mass_squared_ev2=0.0)
+    energy, std, _ = experiment.generate(np.random.default_rng(2))
+    likelihood = EndpointLikelihood(energy, std, experiment.response(), experiment.window)
+    fit = fit_endpoint(likelihood, free_mass=True, minos=("mass_squared_ev2",))
+    limit = mass_limit(likelihood, fit)
+    assert abs(fit.values["mass_squared_ev2"]) < 4 * limit.mass_squared_error_ev2
+    assert limit.profile_ev == pytest.approx(limit.feldman_cousins_ev, rel=0.5)
+
+
+def test_heavy_neutrino_is_seen():
+    experiment = Experiment(electrons=5000.0, window=Window(E0 - 40.0, E0 + 20.0), mass_squared_ev2=144.0)
+    energy, std, _ = experiment.generate(np.random.default_rng(3))
+    likelihood = EndpointLikelihood(energy, std, experiment.response(), experiment.window)
+    fit = fit_endpoint(likelihood, free_mass=True)
+    assert fit.values["mass_squared_ev2"] > 3 * fit.errors["mass_squared_ev2"]
+    assert abs(fit.values["mass_squared_ev2"] - 144.0) < 4 * fit.errors["mass_squared_ev2"]
+
+
+def test_systematic_shifts():
+    calibration = calibration_table(1500)
+    response = measure_response(calibration)
+    energy, std, _ = replace(SMALL, electrons=500.0).generate(np.random.default_rng(1))
+    likelihood = EndpointLikelihood(energy, std, response, SMALL.window)
+    best = fit_endpoint(likelihood)
+    shifts = systematic_shifts(likelihood, best, make_constraints({"energy_shift_ev": 0.2, "resolution_scale": 0.05}))
+    by_name = {shift.name: shift for shift in shifts}
+    assert by_name["energy_shift_ev"].endpoint_ev == pytest.approx(-0.2, abs=0.01)
+    assert 0 < by_name["calibration_statistics"].endpoint_ev < 1.0
+    assert not by_name["without_small_corrections"].counted
+    counted = [shift for shift in shifts if shift.counted]
+    assert systematic_error_ev(shifts) == pytest.approx(np.sqrt(sum(s.endpoint_ev**2 for s in counted)))
+
+
+def test_toys_are_resumed_and_do_not_depend_on_workers(tmp_path):
+    path = tmp_path / "toys.jsonl"
+    run_toys(SMALL, 3, path, seed=5)
+    before = path.read_text()
+    path.write_text(before + '{"index": 3, "endpo')  # killed while writing
+    toys = run_toys(SMALL, 5, path, seed=5)
+    assert path.read_text().startswith(before)
+    assert [toy["index"] for toy in toys] == list(range(5))
+    fresh = run_toys(SMALL, 5, tmp_path / "again.jsonl", seed=5, workers=2)
+    for one, other in zip(toys, fresh, strict=True):
+        assert one["endpoint_ev"] == pytest.approx(other["endpoint_ev"], abs=1e-9)
+    with pytest.raises(UserError, match="another study"):
+        run_toys(SMALL, 3, path, seed=6)
+    path.write_text(before.replace("{", "[", 1))
+    with pytest.raises(UserError, match="damaged"):
+        run_toys(SMALL, 3, path, seed=5)
+
+
+def toys_with(bias, width):
+    draws = bias + width * norm.ppf((np.arange(400) + 0.5) / 400)
+    return [
+        {"index": i, "endpoint_ev": E0 + x, "error_ev": 1.0, "low_ev": E0 + x - 1, "high_ev": E0 + x + 1,
+         "valid": True, "electrons": 10, "seconds": 0.1}
+        for i, x in enumerate(draws)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("bias", "width", "good"), [(0, 1, True), (0, 0.8, False), (0, 1.25, False), (0.5, 1, False)])
+def test_coverage_summary_tells_good_from_bad(bias, width, good):
+    result = summarise(toys_with(bias, width), E0)
+    verdict = abs(result.pull_mean) < 0.1 and 0.93 < result.pull_width < 1.07 and abs(result.inside - 0.6827) < 0.05
+    assert verdict == good
+
+
+def test_summary_needs_toys():
+    with pytest.raises(UserError, match="too few"):
+        summarise([], E0)
+
+
+def test_exposure_like_phase_two():
+    # Phys. Rev. Lett. 131 102502: 18 548 ± 19 eV
+    experiment = Experiment.like_phase_two()
+    energy, std, _ = experiment.generate(np.random.default_rng(4))
+    likelihood = EndpointLikelihood(energy, std, experiment.response(), experiment.window, experiment.physics)
+    fit = fit_endpoint(likelihood)
+    assert 19 / 1.5 < fit.endpoint_error_ev < 19 * 1.5
+    assert abs(fit.endpoint_ev - E0) < 3 * fit.endpoint_error_ev
+
+
+def test_fisher_information_has_the_known_limit():
+    endpoint, mass = fisher_errors(10_000.0, 0.01, 0.0, 40.0, 20.0)
+    assert endpoint == pytest.approx(40 / np.sqrt(3e4), rel=0.01)
+    assert fisher_errors(40_000.0, 0.01, 0.0, 40.0, 20.0)[1] == pytest.approx(mass / 2, rel=0.01)
+
+
+def test_sensitivity_study_agrees_with_fisher_information():
+    points = study(Experiment(), (500.0, 2000.0), (1.0,), (1e-3,), toys=2)
+    assert [point.electrons for point in points] == [500.0, 2000.0]
+    for point in points:
+        assert point.endpoint_ev == pytest.approx(point.endpoint_expected_ev, rel=0.25)
+        assert point.mass_squared_ev2 == pytest.approx(point.mass_squared_expected_ev2, rel=1.0)
+
+
+def krypton_table(field=0.0, scale=1.0, rows=3000):
+    generator = np.random.default_rng(9)
+    truth = np.concatenate([K_32.sample(rows, generator), generator.uniform(17_780.0, 17_870.0, rows // 20)])
+    std = np.exp(generator.uniform(np.log(0.3), np.log(3.0), len(truth)))
+    energy = (truth + ELECTRON_MASS_EV) / (1 + field) - ELECTRON_MASS_EV
+    energy = energy + scale * std * generator.standard_normal(len(truth))
+    return PredictionTable({"event_id": np.arange(len(truth)), "energy_ev": energy, "energy_std_ev": std})
+
+
+def test_krypton_gives_field_and_resolution():
+    found = calibrate(krypton_table(field=4e-6, scale=1.3))
+    assert abs(found.field_scale - 4e-6) < 4 * found.field_scale_error
+    assert abs(found.resolution_scale - 1.3) < 4 * found.resolution_scale_error
+    assert found.shift_ev == pytest.approx(-4e-6 * (K_32.energy_ev + ELECTRON_MASS_EV), rel=0.1)
+    assert found.energy_error_ev(E0) < 0.1
+
+
+def test_krypton_calibration_of_a_table_is_undone_by_itself():
+    table = krypton_table(field=4e-6)
+    again = calibrate(calibrate(table).apply(table))
+    assert abs(again.field_scale) < 1e-8
+    assert again.resolution_scale == pytest.approx(1.0, abs=0.01)
+
+
+def test_krypton_lines_are_lorentzian_and_read_from_a_file(tmp_path):
+    path = tmp_path / "lines.csv"
+    path.write_text("# name, energy, width\nA, 17824.2, 2.774\nB, 17900, 1.0, 0.5\n")
+    first, second = read_lines(path)
+    assert first.energy_ev == K_32.energy_ev
+    assert second.intensity == 0.5
+    assert first.density(np.array([17_824.2]))[0] == pytest.approx(2 / (np.pi * 2.774))
+    spread = np.quantile(Line("x", 0.0, 2.0).sample(40_000, np.random.default_rng(0)), [0.25, 0.75])
+    np.testing.assert_allclose(spread, [-1.0, 1.0], atol=0.05)  # half of a Lorentzian lies within its half width
+    path.write_text("A, here\n")
+    with pytest.raises(UserError, match="cannot read lines"):
+        read_lines(path)
+
+
+def test_no_krypton_is_one_sentence():
+    with pytest.raises(UserError, match="trained on"):
+        calibrate(example_tables(50, 50)[1])
+
+
+def test_calibrated_table_carries_its_calibration(tmp_path):
+    table = krypton_table()
+    path = calibrate(table).apply(table).write(tmp_path / "t.hdf5")
+    assert "calibration_field_scale" in PredictionTable.read(path).attributes
+    json.dumps(calibrate(table).to_dict())
