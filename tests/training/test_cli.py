@@ -9,7 +9,7 @@ import torch
 
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
-from cres.training.cli import CresCLI, main
+from cres.training.cli import CresCLI, configs_first, main
 from cres.training.loading import load_reconstructor
 
 
@@ -46,6 +46,11 @@ def test_mistakes_in_a_file_name_the_nearest_key(tiny, tmp_path):
         path = tmp_path / f"{right}.yaml"
         path.write_text(text.replace(wrong, right))
         assert f"'{wrong}'" in refused("fit", "-c", str(path))
+
+
+def test_options_override_files_wherever_they_stand():
+    given = ["--a=1", "-c", "one.yaml", "--b", "2", "--config=two.yaml"]
+    assert configs_first(given) == ["-c", "one.yaml", "--config=two.yaml", "--a=1", "--b", "2"]
 
 
 def test_missing_data_names_the_command_that_makes_them(tiny, tmp_path):
@@ -130,6 +135,28 @@ def test_export_gives_the_same_numbers_from_raw_volts(trained, tmp_path):
     card = (tmp_path / "model.md").read_text()
     assert "403 MHz" in card
     assert "energy (eV): 185" in card
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA"), MemoryError(), RuntimeError("[enforce fail] can't allocate memory")]
+)
+def test_out_of_memory_says_what_to_lower(monkeypatch, tiny, records, tmp_path, error):
+    def exhausted(self):
+        raise error
+
+    monkeypatch.setattr(CresCLI, "execute", exhausted)
+    assert "data.batch_size" in refused("fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}")
+
+
+def test_a_new_training_keeps_the_checkpoints_of_an_earlier_one(fit, tmp_path, capsys):
+    fit(tmp_path, "--trainer.max_epochs=1")
+    before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
+    fit(tmp_path, "--trainer.max_epochs=1")
+    assert "earlier training" in capsys.readouterr().err
+    assert (tmp_path / "checkpoints.1" / "last.ckpt").read_bytes() == before
+    (tmp_path / "checkpoints" / "best.ckpt").unlink()
+    # without validation there is no best checkpoint, and the last one serves
+    assert main(["test", f"--run={tmp_path}"]) == 0
 
 
 def test_loss_that_is_not_finite_names_batch_and_electrons(tiny, make_records, tmp_path):

@@ -123,6 +123,16 @@ def read_with_fallback(path: Path) -> tuple[dict[str, Any], Path]:
     return checkpoint, older
 
 
+def set_aside(folder: Path) -> Path | None:
+    """Give the checkpoints of an earlier training in this folder another name; returns where they are now, if any."""
+    if not any(folder.glob("*.ckpt*")):
+        return None
+    number = 1
+    while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
+        number += 1
+    return folder.rename(kept)
+
+
 def resumable(folder: Path) -> Path:
     """Return the newest checkpoint in a folder that can be continued from, falling back from last to best.
 

@@ -24,7 +24,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cres.data.module import CresDataModule
 from cres.errors import UserError, nearest
-from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, Checkpoints, resumable
+from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, Checkpoints, resumable, set_aside
 from cres.training.curriculum import Curriculum
 from cres.training.denoising import FineTune
 from cres.training.explain import explain
@@ -92,7 +92,7 @@ class CresCLI(LightningCLI):
 
     def __init__(self, command: str, arguments: Sequence[str]) -> None:
         self.command = command
-        self.arguments = list(arguments)
+        self.arguments = configs_first(arguments)
         super().__init__(
             CresModule,
             CresDataModule,
@@ -194,7 +194,11 @@ class CresCLI(LightningCLI):
 
     def _checkpoint_file(self, wanted: str) -> Path:
         named = {"best": BEST, "last": LAST}
-        return self.run_folder / "checkpoints" / named[wanted] if wanted in named else Path(wanted)
+        if wanted not in named:
+            return Path(wanted)
+        path = self.run_folder / "checkpoints" / named[wanted]
+        # a training that was never validated has no best
+        return path if path.exists() or not path.with_name(LAST).exists() else path.with_name(LAST)
 
     def instantiate_classes(self) -> None:
         """Make data and model: from the configuration to train, from the checkpoint for everything else."""
@@ -244,11 +248,10 @@ class CresCLI(LightningCLI):
             return
         folder = self.run_folder / "checkpoints"
         start = resumable(folder) if self.config.resume else None
-        if start is None and (folder / LAST).exists() and self.trainer.is_global_zero:
-            print(
-                f"{self.run_folder} holds an earlier training: it is replaced (--resume would go on)", file=sys.stderr
-            )
         if self.trainer.is_global_zero:
+            kept = None if start else set_aside(folder)
+            if kept is not None:
+                print(f"{self.run_folder} held an earlier training: its checkpoints are in {kept} now", file=sys.stderr)
             self._save_config()
         self.model.card = model_card(self.parser, self.config, self.datamodule, self.run_folder.name)
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start)
@@ -327,6 +330,19 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(OUT_OF_MEMORY) from error
         raise
     return 0
+
+
+def configs_first(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with the configuration files before the options, which override them wherever they stand."""
+    configs: list[str] = []
+    options: list[str] = []
+    rest = iter(arguments)
+    for text in rest:
+        if text in ("-c", "--config"):
+            configs += [text, *(value for value in [next(rest, None)] if value is not None)]
+        else:
+            (configs if text.startswith(("-c=", "--config=")) else options).append(text)
+    return configs + options
 
 
 def _with_run_config(command: str, arguments: list[str]) -> list[str]:

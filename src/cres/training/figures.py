@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -46,9 +45,7 @@ class Figures(pl.Callback):
         folder = Path(trainer.default_root_dir) / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"validation_{done:04d}.png"
-        figure = draw(collected, pl_module.targets, f"epoch {done}")
-        figure.savefig(path, dpi=100)
-        plt.close(figure)
+        draw(collected, pl_module.targets, f"epoch {done}").savefig(path, dpi=100)
         for logger in trainer.loggers:
             if isinstance(logger, WandbMetrics):
                 logger.log_figure("validation", path, trainer.global_step)
@@ -57,7 +54,9 @@ class Figures(pl.Callback):
 def draw(collected: Collected, targets: tuple[str, ...], title: str) -> Figure:
     """Return one row a target: residuals, pulls beside the unit Gaussian, and residual against the truth."""
     assert collected.truth is not None
-    figure, axes = plt.subplots(len(targets), 3, figsize=(12, 3.2 * len(targets)), squeeze=False, layout="constrained")
+    # no pyplot: a training neither needs a display nor keeps figures in memory
+    figure = Figure(figsize=(12, 3.2 * len(targets)), layout="constrained")
+    axes = figure.subplots(len(targets), 3, squeeze=False)
     residual = collected.mean - collected.truth
     for i, name in enumerate(targets):
         _residuals(axes[i, 0], residual[:, i], name)
