@@ -179,7 +179,7 @@ def long_int(number: int) -> bytes:
 def bombs() -> dict[str, bytes]:
     huge = long_int(10**12)
     megabyte = b"B" + struct.pack("<I", 1 << 20) + bytes(1 << 20)
-    many = 1_200_000
+    many = 600_000
     strings = b"(" + b"N" * (1 << 16) + b"l"
     objects = array_bytes(b"h\x09", b"(J\x00\x00\x01\x00t").replace(b"Vf8\n", b"VO8\n")
     return {

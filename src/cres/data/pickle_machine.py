@@ -19,7 +19,7 @@ from typing import Any, Final
 # goes far beyond that repeats small opcodes, or one large object, to fill the memory.
 _BYTES_PER_OPCODE: Final = 80
 _MEMORY_PER_PICKLE_BYTE: Final = 16
-_MEMORY_FLOOR: Final = 1 << 26
+_MEMORY_FLOOR: Final = 1 << 25
 
 
 class RefusedPickleError(Exception):

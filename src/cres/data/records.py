@@ -20,6 +20,8 @@ from cres.errors import UserError
 
 Rows = NDArray[np.int64]
 _SUFFIXES: Final = (".hdf5", ".h5")
+# I and Q are interleaved while they are still in the processor's cache.
+_CACHED_ROWS: Final = 16
 _DEFAULTS: Final = {
     "sampling_rate_hz": schema.DEFAULT_SAMPLING_RATE_HZ,
     "lo_frequency_hz": schema.DEFAULT_LO_FREQUENCY_HZ,
@@ -166,16 +168,18 @@ class Records:
         begin = np.broadcast_to(np.asarray(starts, np.int64), rows.shape)
         length = self.samples - int(begin.max(initial=0)) if length is None else length
         self._require_inside(rows, begin, length)
-        planes = np.empty((2, len(rows), length), np.float32)
+        series = np.empty((len(rows), length, 2), np.float32)
+        planes = np.empty((2, min(len(rows), _CACHED_ROWS), length), np.float32)
         owner = np.searchsorted(self.starts, rows, side="right") - 1
         for index in np.unique(owner):
-            chosen = np.flatnonzero(owner == index)
-            whole = len(chosen) == len(rows)
-            out = planes if whole else np.empty((2, len(chosen), length), np.float32)
-            self.files[index].read_series(rows[chosen] - self.starts[index], begin[chosen], out)
-            if not whole:
-                planes[:, chosen] = out
-        return _interleaved(planes)
+            of_file = np.flatnonzero(owner == index)
+            for first in range(0, len(of_file), _CACHED_ROWS):
+                chosen = of_file[first : first + _CACHED_ROWS]
+                part = planes[:, : len(chosen)]
+                self.files[index].read_series(rows[chosen] - self.starts[index], begin[chosen], part)
+                for channel in range(2):
+                    series[chosen, :, channel] = part[channel]
+        return series
 
     def _require_inside(self, rows: Rows, begin: Rows, length: int) -> None:
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
@@ -196,13 +200,6 @@ class Records:
     def _require(self, name: str) -> None:
         if name not in self.columns:
             raise UserError(f"{self.files[0].path} has no column {name}; it has {', '.join(self.columns)}")
-
-
-def _interleaved(planes: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return (2, rows, time) as (rows, time, 2)."""
-    series = np.empty((*planes.shape[1:], 2), np.float32)
-    series[..., 0], series[..., 1] = planes
-    return series
 
 
 def _content_hashes(file: RecordFile, block: int = 256) -> Rows:
