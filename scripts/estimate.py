@@ -2,6 +2,10 @@
 
 carrier         energy against the carrier frequency alone, a curve fitted on the training split
 peaks           carrier and sidebands of the periodogram, inverted for the trap
+matched-filter  best template of a bank; detection at a stated false-alarm probability
+likelihood      maximum likelihood on the forward model, started from the bank's best templates
+seeded          the same, started and confined by a network's predictions (--network), its answer where the fit fails
+bound           the Cramér–Rao bound of each electron at its true parameters
 """
 
 from __future__ import annotations
@@ -11,8 +15,10 @@ import dataclasses
 from pathlib import Path
 
 from cres import errors
-from cres.estimation.methods import DEFAULT_BAND_HZ, METHODS, Task, run
-from cres.estimation.recordings import SPLITS
+from cres.estimation.methods import METHODS, run
+from cres.estimation.recordings import FRACTIONS, SPLITS
+from cres.estimation.search import FALSE_ALARM_PROBABILITY
+from cres.estimation.task import DEFAULT_BAND_HZ, Task
 from cres.simulation.config import SimulationConfig
 
 
@@ -42,7 +48,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--noise-scale", type=float, default=1.0, help="noise power over nominal; 0: none is added")
     parser.add_argument("--noise-seed", type=int, default=0, help="seed of the frozen noise: that of the network")
     parser.add_argument("--split-seed", type=int, default=0, help="seed of the split: that of the network's data")
+    parser.add_argument(
+        "--fractions", type=float, nargs=3, default=FRACTIONS, help="training, validation, test: as the network's data"
+    )
     parser.add_argument("--training-electrons", type=int, default=4000, help="at most so many fit curves and spreads")
+    parser.add_argument("--network", default=None, help="predictions table that seeds the method seeded")
+    parser.add_argument(
+        "--false-alarm-probability", type=float, default=FALSE_ALARM_PROBABILITY, help="of a detection, a record"
+    )
     parser.add_argument(
         "--band-hz", type=float, nargs=2, default=DEFAULT_BAND_HZ, help="where carriers are sought, after mixing"
     )
@@ -53,7 +66,8 @@ def main() -> None:
     """Estimate and say what was written."""
     arguments = vars(parse_arguments())
     config, output = arguments.pop("config"), arguments.pop("output")
-    arguments["band_hz"] = tuple(arguments["band_hz"])
+    for name in ("band_hz", "fractions"):
+        arguments[name] = tuple(arguments[name])
     task = Task(**{field.name: arguments[field.name] for field in dataclasses.fields(Task)})
     table = run(task, None if config is None else SimulationConfig.from_yaml(config))
     table.write(output)

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 from cres.errors import UserError
 from cres.estimation.calibration import LocalSpread
 from cres.estimation.carrier import CarrierCurve
-from cres.estimation.inversion import SimulatedTrap, energy_and_pitch, energy_from_carrier
+from cres.estimation.inversion import energy_and_pitch, energy_from_carrier, trap_of
 from cres.physics.cyclotron import cyclotron_frequency_hz
-from cres.simulation.config import TrapConfig
+from cres.simulation import SimulationConfig
 
-TRAP = SimulatedTrap(TrapConfig())
+TRAP = trap_of(SimulationConfig.default().trap)
 
 
 @settings(max_examples=40, deadline=None)

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from cres.estimation import least_squares
 from cres.estimation.bank import Reception
-from cres.estimation.inversion import SimulatedTrap, Trap
+from cres.estimation.inversion import trap_of
+from cres.physics import Trap
 from cres.shapes import PerElectron
 from cres.simulation.config import SimulationConfig
 from cres.simulation.forward import ForwardModel
@@ -40,7 +41,7 @@ class Apparatus:
         readout = config.readout
         return cls(
             ForwardModel(config),
-            SimulatedTrap(config.trap),
+            trap_of(config.trap),
             Reception(readout.lo_frequency_hz, readout.sampling_rate_hz, readout.samples),
             math.sqrt(noise_scale * readout.complex_noise_variance / 2),
             config.ensemble.energy_ev,

@@ -16,9 +16,9 @@ from jaxtyping import Complex, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cres.estimation.inversion import Trap
 from cres.estimation.least_squares import ForwardModel
 from cres.estimation.periodogram import refine_line
+from cres.physics import Trap
 from cres.physics.cyclotron import cyclotron_frequency_hz
 from cres.shapes import ComplexSeries
 
@@ -135,7 +135,7 @@ def _axial_nodes(
     """Return even axial frequencies (axial,) that all energies reach, and their pitch angles (energy, axial)."""
     dense = np.linspace(limits_deg[1], limits_deg[0], 4000)
     radius = np.full_like(dense, radius_m)
-    curves = [trap.axial_frequency_hz(np.full_like(dense, energy), dense, radius) for energy in energies_ev]
+    curves = [np.asarray(trap.axial_frequency_hz(np.full_like(dense, energy), dense, radius)) for energy in energies_ev]
     axial = np.linspace(max(curve[0] for curve in curves), min(curve[-1] for curve in curves), count)
     return axial, np.stack([np.interp(axial, curve, dense) for curve in curves])
 

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import math
-from typing import Protocol, runtime_checkable
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from cres.physics.constants import ELECTRON_CYCLOTRON_HZ_PER_T
-from cres.physics.cyclotron import kinetic_energy_ev, lorentz_factor
+from cres.physics import BathtubTrap, CoilTrap, Trap, kinetic_energy_ev
 from cres.simulation.config import TrapConfig
-from cres.simulation.motion import Start, make_motion
 
 Array = NDArray[np.float64]
 BISECTIONS = 48
@@ -22,41 +16,12 @@ FIELD_ROUNDS = 2
 PITCH_LIMITS_DEG = (80.0, 89.9999)
 
 
-@runtime_checkable
-class Trap(Protocol):
-    """What is asked of a trap (see `cres.physics`): angles at the field minimum, radius of the guiding centre."""
-
-    def axial_frequency_hz(self, kinetic_energy_ev: Array, pitch_angle_deg: Array, radius_m: Array) -> Array:
-        """Return the frequency of the bounce."""
-        ...
-
-    def average_field_t(self, kinetic_energy_ev: Array, pitch_angle_deg: Array, radius_m: Array) -> Array:
-        """Return the field averaged over a bounce, which sets the mean carrier."""
-        ...
-
-
-class SimulatedTrap:
-    """The trap of a simulation configuration, any kind, exactly as the forward model moves electrons in it."""
-
-    def __init__(self, config: TrapConfig) -> None:
-        self._motion = make_motion(config)
-
-    def axial_frequency_hz(self, kinetic_energy_ev: Array, pitch_angle_deg: Array, radius_m: Array) -> Array:
-        """Return the frequency of the bounce."""
-        return self._rates(kinetic_energy_ev, pitch_angle_deg, radius_m)[1] / (2 * math.pi)
-
-    def average_field_t(self, kinetic_energy_ev: Array, pitch_angle_deg: Array, radius_m: Array) -> Array:
-        """Return the field that belongs to the mean carrier: ⟨B⟩ = 2π m γ f_c / e."""
-        carrier_hz = self._rates(kinetic_energy_ev, pitch_angle_deg, radius_m)[0] / (2 * math.pi)
-        return carrier_hz * lorentz_factor(kinetic_energy_ev) / ELECTRON_CYCLOTRON_HZ_PER_T
-
-    def _rates(self, energy_ev: Array, pitch_angle_deg: Array, radius_m: Array) -> tuple[Array, Array]:
-        arrays = np.broadcast_arrays(*(np.asarray(a, np.float64) for a in (energy_ev, pitch_angle_deg, radius_m)))
-        energy, pitch, radius = (torch.from_numpy(np.array(a).ravel()) for a in arrays)
-        with torch.no_grad():
-            rates = self._motion.rates(Start(energy, torch.deg2rad(pitch), radius))
-        carrier, axial = (rate.numpy().reshape(arrays[0].shape) for rate in rates)
-        return carrier, axial
+def trap_of(config: TrapConfig) -> Trap:
+    """Return the trap in which the forward model moves electrons; its harmonic trap, too, ignores the radius."""
+    if config.kind == "coils":
+        return CoilTrap(config.field_t, config.coils, config.background_gradient_t_per_m)
+    flat_length_m = config.flat_length_m if config.kind == "bathtub" else 0.0
+    return BathtubTrap(config.field_t, flat_length_m, config.gradient_length_m)
 
 
 def energy_from_carrier(trap: Trap, carrier_hz: Array, pitch_angle_deg: Array, radius_m: Array) -> Array:

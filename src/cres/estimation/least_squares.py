@@ -7,7 +7,8 @@ is orthogonal to the record itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -19,6 +20,9 @@ from cres.shapes import ComplexSeries, PerElectron
 
 PARAMETERS = ("energy_ev", "pitch_angle_deg", "radius_m", "start_phase_rad", "axial_phase_rad", "amplitude")
 ENERGY, PITCH, RADIUS, START_PHASE, AXIAL_PHASE, AMPLITUDE = range(6)
+
+# A tied parameter moves after the step was computed, and may raise χ² a little on the way to the joint optimum.
+TIE_SLACK = 0.5
 
 Parameters = Float[Tensor, "batch 6"]
 Information = Float[Tensor, "batch k k"]
@@ -81,6 +85,10 @@ class Fit:
     steps: Int[Tensor, "batch"]
     converged: Bool[Tensor, "batch"]
 
+    def rows(self, index: Int[Tensor, "row"]) -> Fit:
+        """Return some of the fits."""
+        return Fit(*(getattr(self, field.name)[index] for field in fields(self)))
+
 
 @dataclass
 class _State:
@@ -99,10 +107,12 @@ def fit(
     noise: NoiseModel,
     options: Options,
     prior: Gaussian | None = None,
+    tie: Callable[[Parameters], Parameters] | None = None,
 ) -> Fit:
     """Minimise χ² from each start (rows of `data` and `start` belong together).
 
-    A row leaves the batch when it has converged; rows that never do are returned with `converged` false.
+    tie: makes fixed parameters follow the free ones before each evaluation. A row leaves the batch when it has
+    converged; rows that never do are returned with `converged` false.
     """
     whitened = noise.whiten(data)
     state = _evaluate(model, whitened, start, noise, options, prior)
@@ -119,8 +129,10 @@ def fit(
         rows, trial = rows[~done], trial[~done]
         if not len(rows):
             break
+        trial = trial if tie is None else tie(trial)
         steps[rows] += 1
-        _advance(state, damping, rows, _evaluate(model, whitened[rows], trial, noise, options, _rows(prior, rows)))
+        tried = _evaluate(model, whitened[rows], trial, noise, options, _rows(prior, rows))
+        _advance(state, damping, rows, tried, TIE_SLACK if tie else 0.0)
     return Fit(state.parameters, state.information, state.chi_square, steps, converged)
 
 
@@ -128,9 +140,9 @@ def _rows(prior: Gaussian | None, rows: Tensor) -> Gaussian | None:
     return None if prior is None else Gaussian(prior.mean[rows], prior.precision[rows])
 
 
-def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State) -> None:
-    """Keep the trial where it is better, and there trust the quadratic form more; elsewhere less."""
-    better = trial.chi_square < state.chi_square[rows]
+def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, slack: float) -> None:
+    """Keep the trial where it is no worse by `slack`, and there trust the quadratic form more; elsewhere less."""
+    better = trial.chi_square < state.chi_square[rows] + slack
     damping[rows] = torch.where(better, damping[rows] * 0.1, damping[rows] * 10).clamp(1e-9, 1e9)
     kept = rows[better]
     state.parameters[kept] = trial.parameters[better]

@@ -10,13 +10,18 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cres.estimation.apparatus import Apparatus, RadialStrength
-from cres.estimation.bank import TemplateBank, build_bank
 from cres.estimation.goodness import goodness_p
 from cres.estimation.least_squares import AMPLITUDE, ENERGY, PITCH, RADIUS, Fit, Options, fit
-from cres.estimation.matched_filter import Profile, carrier_grid, coarse_bank, detect, fine_bank, profile
-from cres.estimation.modes import credible_half_width, optimum_weight, template_energies, template_weights
+from cres.estimation.matched_filter import Profile
+from cres.estimation.modes import (
+    credible_half_width,
+    optimum_weight,
+    template_energies,
+    template_pitch_angles,
+    template_weights,
+)
 from cres.estimation.noise import NoiseModel, White
-from cres.estimation.periodogram import centred_spectrum, refine_line
+from cres.estimation.search import MatchedFilter
 from cres.estimation.starts import OPTIMUM_WIDTH_BINS, candidate_starts
 from cres.shapes import ComplexSeries, PerElectron
 
@@ -46,6 +51,8 @@ class Likelihood:
     """Posterior share of the chosen optimum among the pitch angles tried (flat in cos θ); 1: nothing else fits."""
     credible_ev: PerElectron
     """Half-width around the energy that holds 68.27 % of the posterior over pitch angles, on the templates' grid."""
+    credible_deg: PerElectron
+    """The same for the pitch angle."""
     statistic: PerElectron
     """Matched-filter log likelihood ratio against noise alone."""
     converged: Bool[Tensor, "batch"]
@@ -66,29 +73,19 @@ class Likelihood:
 class LikelihoodEstimator:
     """Fits records of one apparatus; templates and strengths are made once."""
 
-    def __init__(
-        self,
-        apparatus: Apparatus,
-        noise: NoiseModel | None = None,
-        starts: int = STARTS,
-        bank: TemplateBank | None = None,
-    ) -> None:
-        self.apparatus = apparatus
-        self.noise = noise or White(apparatus.noise_std_volt)
+    def __init__(self, matched_filter: MatchedFilter, noise: NoiseModel | None = None, starts: int = STARTS) -> None:
+        self.search = matched_filter
+        self.apparatus = matched_filter.apparatus
+        self.fine = matched_filter.fine
+        self.noise = noise or White(self.apparatus.noise_std_volt)
         self.starts = starts
-        self.strength = RadialStrength.measure(apparatus)
-        bank = bank or build_bank(apparatus.model, apparatus.trap, apparatus.reception)
-        self.fine, self.coarse = fine_bank(bank), coarse_bank(bank)
-        self.carriers_hz = carrier_grid(bank)
-        self.options = fit_options(apparatus)
+        self.strength = RadialStrength.measure(self.apparatus)
+        self.options = fit_options(self.apparatus)
 
     def estimate(self, data: ComplexSeries) -> Likelihood:
         """Search the whole bank, fit the best candidates, keep the best fit."""
-        spectrum = centred_spectrum(data, self.apparatus.reception.sampling_rate_hz)
-        found = detect(spectrum, self.apparatus.noise_std_volt, self.coarse, self.carriers_hz)
-        carrier = refine_line(data, found.carrier_hz, self.apparatus.reception.sampling_rate_hz)
-        searched = profile(spectrum, self.apparatus.noise_std_volt, self.fine, carrier)
-        return self.fit_candidates(data, carrier, searched, self.starts)
+        found = self.search(data)
+        return self.fit_candidates(data, found.carrier_hz, found.templates, self.starts)
 
     def fit_candidates(
         self, data: ComplexSeries, carrier_hz: PerElectron, searched: Profile, starts: int
@@ -97,14 +94,18 @@ class LikelihoodEstimator:
         candidates = candidate_starts(
             self.apparatus, self.strength, self.fine, searched, carrier_hz, starts, START_MARGIN
         )
-        first = fit(self.apparatus.model, data[candidates.electron], candidates.parameters, self.noise, self.options)
-        best = best_start(first.chi_square, candidates.electron, len(data))
-        last = fit(
-            self.apparatus.model, data, self._strength_to_radius(first.parameters[best]), self.noise, self.options
+        rows = candidates.electron
+        fits = fit(
+            self.apparatus.model,
+            data[rows],
+            candidates.parameters,
+            self.noise,
+            self.options,
+            tie=self._strength_to_radius,
         )
-        spent = torch.zeros(len(data), dtype=torch.float64)
-        spent.index_add_(0, candidates.electron, 1.0 + first.steps.double())
-        return self._result(data, searched, last, spent + 1.0 + last.steps, carrier_hz)
+        best = best_start(fits.chi_square, rows, len(data))
+        spent = torch.zeros(len(data), dtype=torch.float64).index_add_(0, rows, 1.0 + fits.steps.double())
+        return self._result(data, searched, fits.rows(best), spent, carrier_hz)
 
     def _strength_to_radius(self, parameters: Float[Tensor, "batch 6"]) -> Float[Tensor, "batch 6"]:
         """Turn a fitted amplitude at one radius into the radius of that strength at the known gain.
@@ -124,7 +125,8 @@ class LikelihoodEstimator:
         band = (low - self.fine.reach_hz, high + self.fine.reach_hz)
         fitted = self.apparatus.model(last.parameters)
         weights = template_weights(searched, self.fine)
-        energies = template_energies(searched, self.fine, self.fine.energies_ev, carrier_hz)
+        energies = template_energies(searched, self.fine, carrier_hz)
+        angles = template_pitch_angles(searched, self.fine)
         width = OPTIMUM_WIDTH_BINS * self.fine.reception.bin_hz
         return Likelihood(
             last.parameters,
@@ -133,6 +135,7 @@ class LikelihoodEstimator:
             goodness_p(data, fitted, self.noise, self.apparatus.reception.sampling_rate_hz, band),
             optimum_weight(weights, searched, self.fine, self._axial_hz(last.parameters), width),
             credible_half_width(energies, weights, last.parameters[:, ENERGY]),
+            credible_half_width(angles, weights, last.parameters[:, PITCH]),
             searched.statistic.amax(1),
             last.converged,
             evaluations,
@@ -140,10 +143,12 @@ class LikelihoodEstimator:
 
     def _axial_hz(self, parameters: Float[Tensor, "batch 6"]) -> PerElectron:
         energy, pitch, radius = (parameters[:, column].numpy() for column in (ENERGY, PITCH, RADIUS))
-        return torch.from_numpy(self.apparatus.trap.axial_frequency_hz(energy, pitch, radius))
+        return torch.tensor(self.apparatus.trap.axial_frequency_hz(energy, pitch, radius))
 
 
-def best_start(chi_square: PerElectron, electron: Int[Tensor, "start"], electrons: int) -> Int[Tensor, "batch"]:
+def best_start(
+    chi_square: Float[Tensor, "start"], electron: Int[Tensor, "start"], electrons: int
+) -> Int[Tensor, "batch"]:
     """Return, for each electron, the row of its lowest χ²."""
     best = torch.full((electrons,), -1, dtype=torch.int64)
     for row in chi_square.argsort(descending=True).tolist():

@@ -137,11 +137,18 @@ def best_templates(found: Profile, count: int, apart: int) -> Int[Tensor, "batch
     return torch.stack(chosen, 1)
 
 
-def false_alarm_threshold(maxima: Float[Tensor, "record"], probability: float) -> float:
+def false_alarm_threshold(maxima: Float[Tensor, "record"], probability: float, dimensions: int = 3) -> float:
     """Return the statistic that noise alone exceeds with a probability a record, from maxima of noise records.
 
-    The maximum of n independent exponentials: P(max > q) = 1 − (1 − e^{−q})ⁿ. The effective n of the correlated search
-    is the one of highest likelihood, n = −records / Σ ln(1 − e^{−q}).
+    The maximum of a smooth χ²₂ field over D parameters (carrier, axial frequency, axial phase):
+    P(max > q) = 1 − exp(−n q^{D/2} e^{−q}), the leading term of the expected number of peaks above q
+    (Adler & Taylor 2007, ch. 15); n of highest likelihood is records / Σ q^{D/2} e^{−q}. D = 0: independent trials.
     """
-    effective = -len(maxima) / torch.log1p(-torch.exp(-maxima)).sum()
-    return float(-torch.log(-torch.expm1(math.log1p(-probability) / effective)))
+
+    def peaks(q: Tensor) -> Tensor:
+        return q ** (dimensions / 2) * torch.exp(-q)
+
+    effective = len(maxima) / peaks(maxima).sum()
+    tried = torch.linspace(dimensions / 2, 100.0, 200_001, dtype=torch.float64)
+    passed = effective * peaks(tried) < -math.log1p(-probability)
+    return float(tried[int(passed.to(torch.int8).argmax())])

@@ -34,16 +34,21 @@ def optimum_weight(
     return (weights * (distance < width_hz)).sum(1)
 
 
-def template_energies(searched: Profile, bank: TemplateBank, energies_ev: Tensor, carrier_hz: PerElectron) -> Tensor:
+def template_pitch_angles(searched: Profile, bank: TemplateBank) -> Tensor:
+    """Return the pitch angle (batch, position) of each template at the middle energy."""
+    return bank.pitch_angle_deg[len(bank.energies_ev) // 2][searched.template]
+
+
+def template_energies(searched: Profile, bank: TemplateBank, carrier_hz: PerElectron) -> Tensor:
     """Return the energy (batch, position) that explains the carrier at each template's pitch angle.
 
-    Linear between the bank's energies: 3 meV at their distance of 40 eV.
+    Linear between the bank's energies: off by some 10 meV in the middle of 60 eV.
     """
     table = bank.carrier_hz.T[searched.template]
-    upper = (table > carrier_hz[:, None, None]).sum(2).clamp(1, len(energies_ev) - 1)
+    upper = (table > carrier_hz[:, None, None]).sum(2).clamp(1, len(bank.energies_ev) - 1)
     left, right = (table.gather(2, k[:, :, None])[:, :, 0] for k in (upper - 1, upper))
     part = (carrier_hz[:, None] - left) / (right - left)
-    return energies_ev[upper - 1] + part * (energies_ev[upper] - energies_ev[upper - 1])
+    return bank.energies_ev[upper - 1] + part * (bank.energies_ev[upper] - bank.energies_ev[upper - 1])
 
 
 def credible_half_width(

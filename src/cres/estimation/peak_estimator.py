@@ -92,6 +92,5 @@ def concatenated(found: list[Peaks]) -> Peaks:
 
 def comb_search(apparatus: Apparatus, band_hz: tuple[float, float]) -> CombSearch:
     """Return the search for an apparatus: axial frequencies up to that of its smallest pitch angle."""
-    lowest = np.array([apparatus.pitch_angles_deg[0]])
-    highest = apparatus.trap.axial_frequency_hz(np.array([apparatus.energies_ev[1]]), lowest, np.zeros(1))
-    return CombSearch(band_hz, 1.02 * float(highest[0]))
+    highest = float(apparatus.trap.axial_frequency_hz(apparatus.energies_ev[1], apparatus.pitch_angles_deg[0]))
+    return CombSearch(band_hz, 1.02 * highest)

@@ -1,0 +1,70 @@
+"""Energy and pitch angle of the matched filter's best template, with uncertainties from the training split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cres import schema
+from cres.estimation.calibration import LocalSpread
+from cres.estimation.inversion import energy_and_pitch
+from cres.estimation.periodogram import parabolic_peak
+from cres.estimation.search import Found, MatchedFilter
+from cres.estimation.tables import Estimates
+
+Array = NDArray[np.float64]
+TYPICAL_RADIUS_M = 3.4e-3
+
+
+@dataclass(frozen=True)
+class FilterEstimator:
+    """Best template → energy and pitch angle; `threshold` of the detection statistic.
+
+    offset: what the templates miss on the training split (they hold the mean carrier, the energy is that of the start).
+    spread: of the training residuals, a function of the sidebands' part of the statistic.
+    """
+
+    search: MatchedFilter
+    threshold: float
+    offset: Mapping[str, float]
+    spread: Mapping[str, LocalSpread]
+
+    @classmethod
+    def fit(
+        cls, search: MatchedFilter, found: list[Found], truth: Mapping[str, Array], threshold: float
+    ) -> FilterEstimator:
+        """Fit on what was found in blocks of training electrons and their truth, by column."""
+        parts = [best_template(search, block) for block in found]
+        observed = np.concatenate([contrast(block) for block in found])
+        residuals = {name: truth[name] - np.concatenate([part[name] for part in parts]) for name in truth}
+        offset = {name: float(np.median(values)) for name, values in residuals.items()}
+        spread = {name: LocalSpread.fit(observed, values - offset[name]) for name, values in residuals.items()}
+        return cls(search, threshold, offset, spread)
+
+    def estimate(self, found: Found) -> Estimates:
+        """Return the estimates; `detected` says whether noise alone would hardly look like this."""
+        observed = contrast(found)
+        values = {name: direct + self.offset[name] for name, direct in best_template(self.search, found).items()}
+        std = {name: self.spread[name](observed) for name in values}
+        statistic = found.statistic.numpy()
+        extra = {"detection_statistic": statistic, "detected": statistic > self.threshold, "contrast": observed}
+        return Estimates(values, std, extra)
+
+
+def contrast(found: Found) -> Array:
+    """Return how much the best template is above the median of all: what the sidebands say."""
+    statistic = found.templates.statistic
+    return (statistic.amax(1) - statistic.median(1).values).numpy()
+
+
+def best_template(search: MatchedFilter, found: Found) -> dict[str, Array]:
+    """Return energy and pitch angle of the best template, parabolic between neighbours, by column."""
+    best, offset = parabolic_peak(found.templates.statistic)
+    axial = search.fine.axial_hz
+    axial_hz = axial[found.templates.template.gather(1, best[:, None])[:, 0]] + offset * (axial[1] - axial[0])
+    carrier_hz = found.carrier_hz + search.apparatus.reception.lo_frequency_hz
+    energy, pitch = energy_and_pitch(search.apparatus.trap, carrier_hz.numpy(), axial_hz.numpy(), TYPICAL_RADIUS_M)
+    return {schema.ENERGY: energy, schema.PITCH_ANGLE: pitch}

@@ -1,0 +1,101 @@
+"""The estimators that know the forward model, as methods: matched filter, likelihoods, the bound."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from cres import schema
+from cres.errors import UserError
+from cres.estimation.bounds import electron_bounds
+from cres.estimation.filter_estimator import FilterEstimator
+from cres.estimation.least_squares import PARAMETERS
+from cres.estimation.likelihood import Likelihood, LikelihoodEstimator
+from cres.estimation.recordings import Recordings, Rows
+from cres.estimation.search import MatchedFilter
+from cres.estimation.seeded import Seed, SeededEstimator, with_network
+from cres.estimation.tables import Estimates
+from cres.estimation.task import BLOCK, Task, apparatus_of, timed_blocks, training_rows
+from cres.evaluation.table import PredictionTable
+from cres.simulation.config import SimulationConfig
+
+# The filter is slower than a periodogram, and its spread needs no more.
+FILTER_TRAINING_ELECTRONS = 1000
+
+
+def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
+    """Energy and pitch angle of the best template; which electrons pass the threshold."""
+    search = MatchedFilter(apparatus_of(task, config))
+    training = training_rows(task, recordings)[:FILTER_TRAINING_ELECTRONS]
+    found = [search(series) for _, series in recordings.blocks(training, BLOCK, "matched filter, training")]
+    truth = {name: recordings.truth(name, training) for name in schema.DEFAULT_TARGETS}
+    estimator = FilterEstimator.fit(search, found, truth, search.threshold(task.false_alarm_probability))
+    return timed_blocks(recordings, rows, lambda series, _: estimator.estimate(search(series)), "matched filter")
+
+
+def likelihood(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
+    """Maximum likelihood from the matched filter's best candidates."""
+    estimator = LikelihoodEstimator(MatchedFilter(apparatus_of(task, config)))
+    return timed_blocks(
+        recordings, rows, lambda series, _: likelihood_estimates(estimator.estimate(series)), "maximum likelihood"
+    )
+
+
+def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
+    """Maximum likelihood within the network's uncertainty; the network's answer where the fit fails."""
+    if task.network is None:
+        raise UserError("a seeded likelihood needs the network's predictions: name them with --network TABLE")
+    table = PredictionTable.read(task.network)
+    estimator = SeededEstimator(LikelihoodEstimator(MatchedFilter(apparatus_of(task, config))))
+
+    def estimate(series: torch.Tensor, part: Rows) -> Estimates:
+        seed = Seed.of(table, recordings.records.event_ids[part])
+        found, fell_back = estimator.estimate(series, seed)
+        return with_network(likelihood_estimates(found), seed, fell_back)
+
+    return timed_blocks(recordings, rows, estimate, "network-seeded likelihood")
+
+
+def bound(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
+    """The Cramér–Rao bound at the true parameters; estimates are the truth itself."""
+    apparatus = apparatus_of(task, config)
+    return timed_blocks(
+        recordings,
+        rows,
+        lambda _, part: electron_bounds(apparatus, config, true_parameters(recordings, part)),
+        "Cramér–Rao bound",
+    )
+
+
+def true_parameters(recordings: Recordings, rows: Rows) -> torch.Tensor:
+    """Return the forward model's parameters of electrons; phases that the data do not have count as 0."""
+    scalars = recordings.scalars(rows)
+    columns = {schema.prediction_name(name): values for name, values in scalars.items()}
+    for name in ("energy_ev", "pitch_angle_deg", "radius_m"):
+        if name not in columns:
+            raise UserError(f"the bound needs the true {name}, and the data have no such column")
+    default = {"start_phase_rad": 0.0, "axial_phase_rad": 0.0, "amplitude": 1.0}
+    values = [columns[name] if name in columns else np.full(len(rows), default[name]) for name in PARAMETERS]
+    return torch.from_numpy(np.stack(values, 1).astype(np.float64))
+
+
+def likelihood_estimates(found: Likelihood) -> Estimates:
+    """Return energy and pitch angle with uncertainties; honest where another optimum has a share (see `modes`)."""
+    values = dict(zip(schema.DEFAULT_TARGETS, (found.parameters[:, i].numpy() for i in range(2)), strict=True))
+    covariance = found.covariance[:, :2, :2].numpy()
+    spread = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    credible = (found.credible_ev.numpy(), found.credible_deg.numpy())
+    ambiguous = found.ambiguous.numpy()
+    widths = [np.where(ambiguous, np.maximum(spread[:, i], credible[i]), spread[:, i]) for i in range(2)]
+    std = dict(zip(schema.DEFAULT_TARGETS, widths, strict=True))
+    scale = np.stack(widths, 1) / spread
+    extra = {
+        "fit_failed": found.failed.numpy(),
+        "ambiguous": ambiguous,
+        "goodness_p": found.goodness.numpy(),
+        "optimum_weight": found.weight.numpy(),
+        "detection_statistic": found.statistic.numpy(),
+        "derivative_evaluations": found.evaluations.numpy(),
+        "fitted_radius_m": found.parameters[:, PARAMETERS.index("radius_m")].numpy(),
+    }
+    return Estimates(values, std, extra, covariance * scale[:, :, None] * scale[:, None, :])

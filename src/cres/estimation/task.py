@@ -1,0 +1,69 @@
+"""What is asked of an estimator, and the frame in which each runs: blocks, timing, training rows."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from cres.estimation.apparatus import Apparatus
+from cres.estimation.recordings import FRACTIONS, Recordings, Rows
+from cres.estimation.search import FALSE_ALARM_PROBABILITY
+from cres.estimation.tables import Estimates, joined
+from cres.simulation.config import SimulationConfig
+
+DEFAULT_BAND_HZ = (-80e6, -45e6)
+BLOCK = 64
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked for: which electrons, which noise, which apparatus."""
+
+    data: str | list[str]
+    method: str
+    split: str = "test"
+    limit: int | None = None
+    training_electrons: int = 4000
+    band_hz: tuple[float, float] = DEFAULT_BAND_HZ
+    noise_scale: float = 1.0
+    noise_seed: int = 0
+    split_seed: int = 0
+    fractions: tuple[float, float, float] = FRACTIONS
+    network: str | None = None
+    """Predictions table that seeds the likelihood."""
+    false_alarm_probability: float = FALSE_ALARM_PROBABILITY
+
+
+def config_of(recordings: Recordings) -> SimulationConfig:
+    """Return the apparatus that the data say they were simulated with, or the default one."""
+    text = recordings.records.files[0].attributes.get("config", "{}")
+    content = json.loads(text) if isinstance(text, str) else {}
+    if not isinstance(content, dict) or "trap" not in content:
+        return SimulationConfig.default()
+    return SimulationConfig.from_dict(content)
+
+
+def timed_blocks(
+    recordings: Recordings, rows: Rows, estimate: Callable[[torch.Tensor, Rows], Estimates], description: str
+) -> tuple[Estimates, float]:
+    """Estimate block by block; return all estimates and the seconds spent in the estimator alone."""
+    parts, seconds = [], 0.0
+    for part, series in recordings.blocks(rows, BLOCK, description):
+        begin = time.perf_counter()
+        parts.append(estimate(series, part))
+        seconds += time.perf_counter() - begin
+    return joined(parts), seconds
+
+
+def training_rows(task: Task, recordings: Recordings) -> Rows:
+    """Return the training electrons that curves and spreads are fitted on."""
+    return recordings.rows("train", task.training_electrons)
+
+
+def apparatus_of(task: Task, config: SimulationConfig) -> Apparatus:
+    """Return the apparatus with the noise that the records carry: nominal where none is injected."""
+    return Apparatus.from_config(config, task.noise_scale or 1.0)
