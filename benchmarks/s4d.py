@@ -13,7 +13,6 @@ import argparse
 import math
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -115,10 +114,17 @@ def peak_memory_mib(arguments: argparse.Namespace, form: str) -> float:
 
 
 def report_memory(form: str, sizes: dict[str, int]) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Print by how much one training step raises the peak memory of this process."""
+    before = peak_mib()
     model = encoder(sizes["width"], sizes["state"], sizes["depth"], direct=form == "direct")
     training_step(model, torch.randn(sizes["batch"], sizes["length"], 2))()
-    print(max(1.0, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024))
+    print(max(1.0, peak_mib() - before))
+
+
+def peak_mib() -> float:
+    """Peak resident memory of this process alone (`getrusage` would count the parent's)."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("VmHWM")).split()[1]) / 1024
 
 
 def scaling(width: int, state: int, lengths: list[int], passes: int) -> list[tuple[int, float, float]]:
