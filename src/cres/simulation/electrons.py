@@ -10,10 +10,13 @@ from numpy.typing import NDArray
 
 from cres.errors import UserError
 from cres.physics.beta import beta_quantile
+from cres.physics.cyclotron import gyroradius_m
 from cres.simulation.config import EnsembleConfig, SimulationConfig
+from cres.simulation.trapping import make_trap
 
 FloatArray = NDArray[np.float64]
 
+MAXIMUM_DRAWS = 100
 DRAWS_PER_ELECTRON = 8
 """Uniform numbers that an electron may use; a multiple of 4, which is one step of the Philox counter."""
 
@@ -51,10 +54,46 @@ def uniform_draws(seed: int, start: int, count: int, stream: int = 0) -> FloatAr
 
 
 def sample_electrons(config: SimulationConfig, count: int, seed: int, start: int = 0) -> Electrons:
-    """Draw electrons `start` to `start + count` of the ensemble with this seed."""
+    """Draw electrons `start` to `start + count` of the ensemble with this seed; all of them are held by the trap."""
+    return draw_electrons(config, count, seed, start)[0]
+
+
+def draw_electrons(config: SimulationConfig, count: int, seed: int, start: int = 0) -> tuple[Electrons, int]:
+    """Return the electrons of `sample_electrons` and how many draws were refused on the way.
+
+    An electron that is not trapped or would touch the wall is drawn again from its own next stream, so that it still
+    depends on (seed, i) only. Raises UserError where the trap holds hardly any of the ensemble.
+    """
     if count < 0 or start < 0:
         raise UserError(f"the number of electrons must not be negative, not {count} from {start}")
-    draws = uniform_draws(seed, start, count)
+    electrons = _draw(config, count, seed, start, 0)
+    missing = ~is_held(config, electrons)
+    refused = int(missing.sum())
+    for stream in range(1, MAXIMUM_DRAWS):
+        if not missing.any():
+            return electrons, refused
+        again = _draw(config, count, seed, start, stream)
+        electrons = Electrons(
+            **{f.name: np.where(missing, getattr(again, f.name), getattr(electrons, f.name)) for f in fields(Electrons)}
+        )
+        missing[missing] = ~is_held(config, electrons[missing])
+        refused += int(missing.sum())
+    raise UserError(
+        f"{int(missing.sum())} of {count} electrons were refused {MAXIMUM_DRAWS} times by the trap or the wall: "
+        "narrow ensemble.pitch_angle_deg or ensemble.radius_m"
+    )
+
+
+def is_held(config: SimulationConfig, electrons: Electrons) -> NDArray[np.bool_]:
+    """Return which electrons are trapped and stay clear of the cavity's wall with their gyration."""
+    start = electrons.energy_ev, electrons.pitch_angle_deg, electrons.radius_m
+    trapped = np.isfinite(make_trap(config.trap).turning_point_m(*start))
+    outermost = electrons.radius_m + gyroradius_m(*start[:2], config.trap.field_t)
+    return np.asarray(trapped & (outermost < config.cavity.radius_m))
+
+
+def _draw(config: SimulationConfig, count: int, seed: int, start: int, stream: int) -> Electrons:
+    draws = uniform_draws(seed, start, count, stream)
     ensemble = config.ensemble
     return Electrons(
         energy_ev=energies_ev(ensemble, draws[:, 0], draws[:, 6]),

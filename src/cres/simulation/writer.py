@@ -22,7 +22,7 @@ from cres.errors import UserError
 from cres.progress import progress_bar
 from cres.provenance import git_commit
 from cres.simulation.config import SimulationConfig
-from cres.simulation.electrons import sample_electrons
+from cres.simulation.electrons import draw_electrons
 from cres.simulation.generate import simulate_columns
 
 PICKLE_PROTOCOL = 4
@@ -127,9 +127,10 @@ def _write_all(
 
 def write_shard(config: SimulationConfig, seed: int, shard: Shard, attributes: dict[str, Any]) -> int:
     """Simulate and write one file; return its number of electrons."""
-    columns = simulate_columns(config, sample_electrons(config, shard.count, seed, shard.start))
+    electrons, refused = draw_electrons(config, shard.count, seed, shard.start)
+    columns = simulate_columns(config, electrons)
     frame = pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in columns.items()})
-    frame.attrs.update(attributes)
+    frame.attrs.update(attributes | {"refused_draws": refused})
     try:
         write_atomic(shard.path, gzip.compress(pickle.dumps(frame, PICKLE_PROTOCOL), GZIP_LEVEL, mtime=0))
     except OSError as error:
