@@ -127,11 +127,14 @@ def test_systematic_shifts():
     energy, std, _ = replace(SMALL, electrons=500.0).generate(np.random.default_rng(1))
     likelihood = EndpointLikelihood(energy, std, response, SMALL.window)
     best = fit_endpoint(likelihood)
-    shifts = systematic_shifts(likelihood, best, make_constraints({"energy_shift_ev": 0.2, "resolution_scale": 0.05}))
+    constraints = make_constraints({"energy_shift_ev": 0.2, "resolution_scale": 0.05})
+    shifts = systematic_shifts(likelihood, best, constraints, from_calibration=("resolution_scale",))
     by_name = {shift.name: shift for shift in shifts}
     assert by_name["energy_shift_ev"].endpoint_ev == pytest.approx(-0.2, abs=0.01)
     assert 0 < by_name["calibration_statistics"].endpoint_ev < 1.0
     assert not by_name["without_small_corrections"].counted
+    assert by_name["energy_shift_ev"].counted
+    assert not by_name["resolution_scale"].counted  # the calibration's statistics hold it
     counted = [shift for shift in shifts if shift.counted]
     assert systematic_error_ev(shifts) == pytest.approx(np.sqrt(sum(s.endpoint_ev**2 for s in counted)))
 

@@ -122,7 +122,7 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
     constraints = nuisance_constraints(response, options)
     constrained = likelihood.with_constraints(constraints)
     full_fit = fit_endpoint(constrained, minos=("endpoint_ev",), start=fit.values)
-    shifts = systematic_shifts(likelihood, fit, constraints) if options.systematics else []
+    shifts = systematic_shifts(likelihood, fit, constraints, _from_calibration(options)) if options.systematics else []
     mass_fit, limit = _mass(constrained, full_fit, options) if options.limit else (None, None)
     binned = BinnedLikelihood(energy, std, response, window, options.physics)
     return Analysis(
@@ -156,6 +156,12 @@ def nuisance_constraints(response: Response, options: Options) -> dict[str, Cons
             "efficiency_slope": response.efficiency.slope_std() if slope is None else slope,
         }
     )
+
+
+def _from_calibration(options: Options) -> list[str]:
+    """Return the nuisance parameters whose constraints come from the calibration's statistics."""
+    given = {"resolution_scale": options.resolution_scale_std, "efficiency_slope": options.efficiency_slope_std}
+    return [name for name, std in given.items() if std is None]
 
 
 def true_endpoint_ev(table: PredictionTable) -> float | None:

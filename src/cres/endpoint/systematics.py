@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,14 +29,21 @@ class Shift:
 
 
 def systematic_shifts(
-    likelihood: EndpointLikelihood, best: EndpointFit, nuisances: Mapping[str, Constraint]
+    likelihood: EndpointLikelihood,
+    best: EndpointFit,
+    nuisances: Mapping[str, Constraint],
+    from_calibration: Collection[str] = (),
 ) -> list[Shift]:
     """Refit with each nuisance at ±1 σ, the response moved within its calibration statistics, corrections off.
 
-    `likelihood` has no constraints and `best` is its fit; `nuisances` are the constraints whose widths are used.
+    `likelihood` has no constraints and `best` is its fit; `nuisances` are the constraints whose widths are used. Those
+    `from_calibration` are shown but not counted: the calibration's statistics hold them already.
     """
     return [
-        *(_nuisance_shift(likelihood, best, name, constraint) for name, constraint in nuisances.items()),
+        *(
+            _nuisance_shift(likelihood, best, name, constraint, counted=name not in from_calibration)
+            for name, constraint in nuisances.items()
+        ),
         _calibration_shift(likelihood, best),
         *_theory_shifts(likelihood, best),
     ]
@@ -52,11 +59,13 @@ def _refit(likelihood: EndpointLikelihood, best: EndpointFit, fixed: Mapping[str
     return fit_endpoint(likelihood, free_mass=free_mass, fixed=fixed, start={**best.values, **(fixed or {})})
 
 
-def _nuisance_shift(likelihood: EndpointLikelihood, best: EndpointFit, name: str, constraint: Constraint) -> Shift:
+def _nuisance_shift(
+    likelihood: EndpointLikelihood, best: EndpointFit, name: str, constraint: Constraint, *, counted: bool
+) -> Shift:
     # The constraint is needed for the smearing at other scales; the parameter itself stays where it is put.
     movable = likelihood.with_constraints({name: constraint})
     up, down = (_refit(movable, best, {name: NUISANCES[name] + sign * constraint.std}) for sign in (1.0, -1.0))
-    return Shift(name, *_half_difference(up, down), counted=True)
+    return Shift(name, *_half_difference(up, down), counted=counted)
 
 
 def _calibration_shift(likelihood: EndpointLikelihood, best: EndpointFit) -> Shift:
