@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from html import escape
 from importlib.resources import files
@@ -29,6 +30,15 @@ MARKDOWN = "table.md"
 CSV = "table.csv"
 FIGURES = "figures"
 _CHARACTER_FOLDS = str.maketrans(dict.fromkeys(" /()°:", "-"))
+
+
+@dataclass(frozen=True)
+class Ending:
+    """A part after the sections, without pictures; `html` is trusted markup."""
+
+    identity: str
+    title: str
+    html: str
 
 
 def write_report(
@@ -62,16 +72,16 @@ def write_comparison(
 ) -> Path:
     """Write the report of a comparison that is summarised already; see `write_report`."""
     folder = Path(output_dir)
-    _refuse_unwritable(folder)
+    refuse_unwritable(folder)
     own = [Section(*_target_head(comparison, rows, t), target_illustrations(comparison, t)) for t in comparison.targets]
     everything = [*own, *sections]
     texts = {MARKDOWN: summary.markdown(rows), CSV: summary.comma_separated(rows)}
     page, pictures = _page(comparison, rows, everything, title, texts)
     for name, content in pictures.items():
-        _write(folder / FIGURES / name, content)
+        write_whole(folder / FIGURES / name, content)
     for name, text in texts.items():
-        _write(folder / name, text.encode())
-    _write(folder / REPORT, page.encode())
+        write_whole(folder / name, text.encode())
+    write_whole(folder / REPORT, page.encode())
     return folder / REPORT
 
 
@@ -91,6 +101,25 @@ def _page(
     comparison: Comparison, rows: Sequence[Row], sections: Sequence[Section], title: str, texts: Mapping[str, str]
 ) -> tuple[str, dict[str, bytes]]:
     """Return the page and the PNG files of its pictures."""
+    endings = (
+        Ending("glossary", "What the figures mean", _glossary()),
+        Ending("origins", "Where the tables come from", _origins(comparison)),
+    )
+    return standalone_page(title, _lead(comparison), comparison.notes, sections, endings, texts)
+
+
+def standalone_page(
+    title: str,
+    lead: str,
+    notes: Sequence[str],
+    sections: Sequence[Section],
+    endings: Sequence[Ending],
+    texts: Mapping[str, str],
+) -> tuple[str, dict[str, bytes]]:
+    """Return a page that needs no other file, and the PNG files of its pictures.
+
+    `lead` is trusted markup below the title; `notes` are plain sentences; `texts` are files to download by name.
+    """
     pictures: dict[str, bytes] = {}
     panels = sum(len(illustration.panels) for section in sections for illustration in section.illustrations)
     with progress_bar() as bar:
@@ -99,12 +128,11 @@ def _page(
         body = [_section(section, i, render) for i, section in enumerate(sections)]
     parts = [
         _head(title),
-        f"<header><h1>{escape(title)}</h1>{_lead(comparison)}</header><main>",
-        *(f'<p class="note">{escape(note)}</p>' for note in comparison.notes),
-        _contents(sections),
+        f"<header><h1>{escape(title)}</h1>{lead}</header><main>",
+        *(f'<p class="note">{escape(note)}</p>' for note in notes),
+        _contents(sections, endings),
         *body,
-        _glossary(),
-        _origins(comparison),
+        *(f'<section id="{end.identity}"><h2>{escape(end.title)}</h2>{end.html}</section>' for end in endings),
         _downloads(texts),
         f"</main><footer>Made by cres {escape(cres.__version__)}. This file needs no network.</footer></body></html>",
     ]
@@ -170,7 +198,7 @@ def _png(figure: Figure) -> bytes:
     return stream.getvalue()
 
 
-def _contents(sections: Sequence[Section]) -> str:
+def _contents(sections: Sequence[Section], endings: Sequence[Ending]) -> str:
     items = []
     for i, section in enumerate(sections):
         inner = "".join(
@@ -178,14 +206,14 @@ def _contents(sections: Sequence[Section]) -> str:
             for j, picture in enumerate(section.illustrations)
         )
         items.append(f'<li><a href="#s{i}">{escape(section.title)}</a><ol>{inner}</ol></li>')
-    ends = {"glossary": "What the figures mean", "origins": "Where the tables come from", "files": "Files"}
+    ends = {**{end.identity: end.title for end in endings}, "files": "Files"}
     items += [f'<li><a href="#{identity}">{text}</a></li>' for identity, text in ends.items()]
     return f'<nav aria-label="Contents"><ol>{"".join(items)}</ol></nav>'
 
 
 def _glossary() -> str:
     entries = "".join(f"<dt>{escape(entry.label)}</dt><dd>{escape(entry.meaning)}</dd>" for entry in METRICS)
-    return f'<section id="glossary"><h2>What the figures mean</h2><dl>{entries}</dl></section>'
+    return f"<dl>{entries}</dl>"
 
 
 def _origins(comparison: Comparison) -> str:
@@ -198,7 +226,7 @@ def _origins(comparison: Comparison) -> str:
             if name != "estimator" and value not in ("", "{}")
         )
         parts.append(f'<h3>{escape(table.estimator)}</h3><div class="scroll"><table class="wrap">{lines}</table></div>')
-    return f'<section id="origins"><h2>Where the tables come from</h2>{"".join(parts)}</section>'
+    return "".join(parts)
 
 
 def _downloads(texts: Mapping[str, str]) -> str:
@@ -210,12 +238,13 @@ def _downloads(texts: Mapping[str, str]) -> str:
     return f'<section id="files"><h2>Files</h2><ul class="buttons">{links}</ul></section>'
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file; it appears whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
 
 
-def _refuse_unwritable(folder: Path) -> None:
+def refuse_unwritable(folder: Path) -> None:
     """Raise before minutes of work, and before earlier outputs are touched."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: --output wants a folder")
