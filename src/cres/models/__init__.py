@@ -5,14 +5,16 @@ from cres.models.calibration import fit_temperature
 from cres.models.conformer import ConformerEncoder
 from cres.models.convnet import ConvNetEncoder
 from cres.models.denoiser import Denoiser, SeriesHuber, SeriesLoss, SeriesMSE, TimeSpectrumLoss
-from cres.models.distributions import Gaussian, GaussianMixture, Point, PredictiveDistribution, Quantiles, combine
+from cres.models.distributions import Gaussian, Point, PredictiveDistribution
 from cres.models.fusion import Fusion
 from cres.models.groups import optimizer_groups, set_trainable
 from cres.models.heads import GaussianHead, Head, MixtureHead, PointHead, QuantileHead
 from cres.models.locator import Locator, Reading, location_loss
 from cres.models.losses import CRPS, MSE, GaussianNLL, Huber, Loss, Pinball
 from cres.models.lstm import LSTMEncoder
+from cres.models.mixture import GaussianMixture, combine
 from cres.models.polynomial_map import PolynomialMap
+from cres.models.quantiles import Quantiles
 from cres.models.s4d import S4DEncoder
 from cres.models.s4d_kernel import s4d_kernel
 

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.models.distributions import Point, PredictiveDistribution, Quantiles
+from cres.models.distributions import Point, PredictiveDistribution
+from cres.models.quantiles import Quantiles
 from cres.shapes import Targets
 
 CENTRAL_FRACTION = 0.682689

@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
-from cres.models.distributions import Gaussian, GaussianMixture, Point, PredictiveDistribution, Quantiles
+from cres.models.distributions import Gaussian, Point, PredictiveDistribution
+from cres.models.mixture import GaussianMixture
+from cres.models.quantiles import Quantiles
 from cres.shapes import Features, Targets
 
 Outputs = Float[Tensor, "batch output"]

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from cres.errors import UserError
-from cres.models.distributions import Gaussian, PredictiveDistribution, Quantiles
+from cres.models.distributions import Gaussian, PredictiveDistribution
+from cres.models.quantiles import Quantiles
 from cres.shapes import PerElectron, Targets
 
 

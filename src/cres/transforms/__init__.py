@@ -1,6 +1,6 @@
 """Transforms of batches of records on any device: noise, receiver, filters, spectra, views, scaling."""
 
-from cres.transforms.alignment import CARRIER_BAND_HZ, AlignedSpectrum
+from cres.transforms.alignment import AlignedSpectrum
 from cres.transforms.coloured import CavityNoise, ColouredNoise, ShapedNoise, read_table
 from cres.transforms.filters import BandSelect, ButterworthBandPass, Decimate, FrequencyShift
 from cres.transforms.noise import (
@@ -33,7 +33,6 @@ from cres.transforms.temperature import effective_temperature_k, noise_temperatu
 from cres.transforms.views import SIGNAL_BAND_HZ, FilteredView, RecordView, SpectrumView, TimeView, View
 
 __all__ = [
-    "CARRIER_BAND_HZ",
     "FROZEN_EPOCH",
     "NOMINAL_DENSITY_W_PER_HZ",
     "RESISTANCE_OHM",

@@ -12,10 +12,7 @@ from torch import Tensor
 from cres.errors import UserError
 from cres.shapes import Series
 from cres.transforms.spectrum import at_least_float32, band_bins, to_complex
-from cres.transforms.views import RecordView, View, nominal_scale_volt
-
-CARRIER_BAND_HZ = (-80e6, -45e6)
-"""Where the carriers of the 26 GHz cavity lie after mixing, with room at both ends."""
+from cres.transforms.views import SIGNAL_BAND_HZ, RecordView, View, nominal_scale_volt
 
 Records = Complex[Tensor, "batch time channel"]
 
@@ -97,7 +94,7 @@ class AlignedSpectrum(RecordView):
     def __init__(
         self,
         sampling_rate_hz: float,
-        band_hz: tuple[float, float] = CARRIER_BAND_HZ,
+        band_hz: tuple[float, float] = SIGNAL_BAND_HZ,
         half_width_hz: float = 18.9e6,
         scale_volt: float | None = None,
         input_channels: int = 2,

@@ -1,0 +1,35 @@
+"""Small triangular algebra and Gaussian integrals that the distributions share."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+LOG_2PI = math.log(2 * math.pi)
+CENTRAL = (0.158655, 0.841345)
+"""Levels of the quantiles that enclose the central 68.27 %."""
+
+
+def solve(cholesky: Tensor, offsets: Tensor) -> Tensor:
+    """L⁻¹ offsets by forward substitution: for a few targets much faster than a batched solver."""
+    solved: list[Tensor] = []
+    for row in range(offsets.shape[-1]):
+        rest = offsets[..., row]
+        for column, known in enumerate(solved):
+            rest = rest - cholesky[..., row, column] * known
+        solved.append(rest / cholesky[..., row, row])
+    return torch.stack(solved, dim=-1)
+
+
+def outer(cholesky: Tensor) -> Tensor:
+    """L Lᵀ, elementwise: a matrix product would run in half precision under autocast."""
+    return (cholesky.unsqueeze(-2) * cholesky.unsqueeze(-3)).sum(dim=-1)
+
+
+def mean_distance(offset: Tensor, std: Tensor) -> Tensor:
+    """E|offset + std · n| for a standard normal n."""
+    z = offset / std
+    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
+    return std * (z * torch.erf(z / math.sqrt(2)) + 2 * density)
