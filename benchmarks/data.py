@@ -16,7 +16,8 @@ import multiprocessing
 import os
 import pickle
 import platform
-import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -39,6 +40,7 @@ from cres.transforms.random import KeyedRandom
 RATE_HZ = schema.DEFAULT_SAMPLING_RATE_HZ
 BAND_HZ = (-80e6, -45e6)
 NOISE_VOLT = np.sqrt(25.0 * 2.2e-13 * RATE_HZ)
+SCRIPT = Path(__file__).parents[1] / "scripts" / "data_prep.py"
 FILES = 8
 BATCH = 128
 
@@ -152,7 +154,7 @@ def best_seconds(work: Callable[[], object], rounds: int) -> float:
 
 
 def peak_megabytes(work: Callable[..., object], *arguments: object) -> float:
-    """Return the peak memory of a fresh process that does this, with its children."""
+    """Return by how much the peak memory of a fresh process grows when it does this."""
     context = multiprocessing.get_context("spawn")
     receiver, sender = context.Pipe()
     process = context.Process(target=_measure, args=(sender, work, arguments))
@@ -163,14 +165,25 @@ def peak_megabytes(work: Callable[..., object], *arguments: object) -> float:
 
 
 def _measure(sender: Any, work: Callable[..., object], arguments: tuple[object, ...]) -> None:
+    before = _high_water_kilobytes()
     work(*arguments)
-    usage = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    sender.send(max(usage) / 1024)
+    sender.send((_high_water_kilobytes() - before) / 1024)
+
+
+def _high_water_kilobytes() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line.split()[1] for line in lines if line.startswith("VmHWM")))
+
+
+def prepare_alone(folder: Path, output: Path) -> None:
+    """Prepare in this process."""
+    prepare([folder], output)
 
 
 def our_prepare(folder: Path, output: Path, workers: int) -> None:
-    """Prepare with our tool."""
-    prepare([folder], output, workers=workers)
+    """Run the script as a user does: its start and that of its workers count."""
+    options = ["--input", str(folder), "--output", str(output), "--workers", str(workers)]
+    subprocess.run([sys.executable, str(SCRIPT), *options], check=True, capture_output=True)
 
 
 def main() -> None:
@@ -181,9 +194,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__} on the CPU, h5py {h5py.__version__}"
-    )
+    load = os.getloadavg()[0]
+    print(f"{platform.machine()}, {os.cpu_count()} cores, load {load:.1f}, torch {torch.__version__} (CPU)")
     print(f"{arguments.electrons} electrons of {arguments.samples} samples in {FILES} files, batches of {BATCH}")
     with tempfile.TemporaryDirectory() as name:
         measure(Path(name), arguments)
@@ -201,8 +213,8 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         best_seconds(lambda: our_prepare(raw, ours, workers), rounds),
     ]
     row("preparation, s", f"{seconds[0]:.2f}", f"{seconds[1]:.2f}", f"{seconds[0] / seconds[1]:.1f}")
-    memory = [peak_megabytes(plain_prepare, raw, plain), peak_megabytes(our_prepare, raw, ours, workers)]
-    row("peak memory of a process, MB", f"{memory[0]:.0f}", f"{memory[1]:.0f}", f"{memory[0] / memory[1]:.1f}")
+    memory = [peak_megabytes(plain_prepare, raw, plain), peak_megabytes(prepare_alone, raw, ours)]
+    row("memory that preparation adds, MB", f"{memory[0]:.0f}", f"{memory[1]:.0f}", f"{memory[0] / memory[1]:.1f}")
     rates = [best_rate(lambda: plain_rows(plain), rounds), best_rate(lambda: our_rows(ours), 3 * rounds)]
     row("reading alone, electrons/s", f"{rates[0]:.0f}", f"{rates[1]:.0f}", f"{rates[1] / rates[0]:.1f}")
     module = CresDataModule(str(ours), batch_size=BATCH, fractions=(1.0, 0.0, 0.0))
@@ -211,6 +223,15 @@ def measure(folder: Path, arguments: argparse.Namespace) -> None:
         best_rate(lambda: sum(our_batches(module)), 2 * rounds),
     ]
     row("into a training step, electrons/s", f"{steps[0]:.0f}", f"{steps[1]:.0f}", f"{steps[1] / steps[0]:.1f}")
+    cpu = [cpu_rate(lambda: sum(plain_batches(plain, 0))), cpu_rate(lambda: sum(our_batches(module)))]
+    row("the same, electrons/CPU second", f"{cpu[0]:.0f}", f"{cpu[1]:.0f}", f"{cpu[1] / cpu[0]:.1f}")
+
+
+def cpu_rate(work: Callable[[], int]) -> float:
+    """Return a rate a second of processor time, which other load on the machine disturbs little."""
+    start = time.process_time()
+    count = work()
+    return count / (time.process_time() - start)
 
 
 def row(*cells: str) -> None:
