@@ -15,6 +15,7 @@ import dataclasses
 from pathlib import Path
 
 from cres import errors
+from cres.estimation.maps import write_maps
 from cres.estimation.methods import METHODS, run
 from cres.estimation.recordings import FRACTIONS, SPLITS
 from cres.estimation.search import FALSE_ALARM_PROBABILITY
@@ -57,6 +58,9 @@ def parse_arguments() -> argparse.Namespace:
         "--false-alarm-probability", type=float, default=FALSE_ALARM_PROBABILITY, help="of a detection, a record"
     )
     parser.add_argument(
+        "--maps", type=Path, default=None, help="write maps of the bound (HDF5, PNG) into this folder and stop; no data"
+    )
+    parser.add_argument(
         "--band-hz", type=float, nargs=2, default=DEFAULT_BAND_HZ, help="where carriers are sought, after mixing"
     )
     return parser.parse_args()
@@ -65,11 +69,15 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Estimate and say what was written."""
     arguments = vars(parse_arguments())
-    config, output = arguments.pop("config"), arguments.pop("output")
+    given, output, maps = (arguments.pop(name) for name in ("config", "output", "maps"))
+    config = None if given is None else SimulationConfig.from_yaml(given)
+    if maps is not None:
+        print(*write_maps(config or SimulationConfig.default(), maps), sep="\n")
+        return
     for name in ("band_hz", "fractions"):
         arguments[name] = tuple(arguments[name])
     task = Task(**{field.name: arguments[field.name] for field in dataclasses.fields(Task)})
-    table = run(task, None if config is None else SimulationConfig.from_yaml(config))
+    table = run(task, config)
     table.write(output)
     print(f"{len(table)} electrons by {table.estimator} in {output}")
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import runpy
 import sys
 from pathlib import Path
@@ -97,3 +98,23 @@ def test_mistakes_get_one_sentence(
     assert script(monkeypatch, "--data", str(data_file), "--output", str(output), *wrong) == 2
     assert message in capsys.readouterr().err
     assert output.read_bytes() == b"earlier"
+
+
+def test_the_bound_and_the_seeded_likelihood_run_on_a_file(data_file: Path, tmp_path: Path) -> None:
+    task = Task(str(data_file), "bound", limit=8)
+    bound = run(task)
+    assert bound.is_bound
+    assert np.all(bound.std("energy_ev") > 0)
+    assert np.all(bound.residual("energy_ev") == 0)
+    columns = {"energy_eV": bound.truth("energy_ev"), "pitch_angle_deg": bound.truth("pitch_angle_deg")}
+    spread = {"energy_eV": np.full(len(bound), 1.0), "pitch_angle_deg": np.full(len(bound), 0.01)}
+    network = PredictionTable.from_estimates(bound.event_id, columns, std=spread, estimator="network")
+    path = network.write(tmp_path / "network.hdf5")
+    table = run(dataclasses.replace(task, method="seeded", network=str(path)))
+    assert {"fell_back", "goodness_p", "fit_failed", "optimum_weight", "covariance"} <= set(table.columns)
+    resolved = table.column("sideband_snr") >= 25
+    assert np.all(np.abs(table.residual("energy_ev"))[resolved] < 6 * bound.std("energy_ev")[resolved])
+    with pytest.raises(UserError, match="--network"):
+        run(dataclasses.replace(task, method="seeded"))
+    with pytest.raises(UserError, match="did you mean 'bound'"):
+        run(dataclasses.replace(task, method="bond"))

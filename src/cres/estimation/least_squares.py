@@ -57,7 +57,7 @@ class Options:
     lower: tuple[float, ...]
     upper: tuple[float, ...]
     """Six limits each; a step ends at a limit."""
-    steps: int = 25
+    steps: int = 15
     tolerance: float = 1e-2
     """Converged when the next step would lower χ² by less: the error is then below a tenth of a σ, and that step,
     which is taken, removes it."""

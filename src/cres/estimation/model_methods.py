@@ -7,7 +7,7 @@ import torch
 
 from cres import schema
 from cres.errors import UserError
-from cres.estimation.bounds import electron_bounds
+from cres.estimation.bounds import RADIUS_BLIND_TRAPS, electron_bounds
 from cres.estimation.filter_estimator import FilterEstimator
 from cres.estimation.least_squares import PARAMETERS
 from cres.estimation.likelihood import Likelihood, LikelihoodEstimator
@@ -35,7 +35,7 @@ def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings,
 
 def likelihood(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
     """Maximum likelihood from the matched filter's best candidates."""
-    estimator = LikelihoodEstimator(MatchedFilter(apparatus_of(task, config)))
+    estimator = likelihood_estimator(task, config)
     return timed_blocks(
         recordings, rows, lambda series, _: likelihood_estimates(estimator.estimate(series)), "maximum likelihood"
     )
@@ -46,7 +46,7 @@ def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: R
     if task.network is None:
         raise UserError("a seeded likelihood needs the network's predictions: name them with --network TABLE")
     table = PredictionTable.read(task.network)
-    estimator = SeededEstimator(LikelihoodEstimator(MatchedFilter(apparatus_of(task, config))))
+    estimator = SeededEstimator(likelihood_estimator(task, config))
 
     def estimate(series: torch.Tensor, part: Rows) -> Estimates:
         seed = Seed.of(table, recordings.records.event_ids[part])
@@ -65,6 +65,19 @@ def bound(task: Task, config: SimulationConfig, recordings: Recordings, rows: Ro
         lambda _, part: electron_bounds(apparatus, config, true_parameters(recordings, part)),
         "Cramér–Rao bound",
     )
+
+
+def likelihood_estimator(task: Task, config: SimulationConfig) -> LikelihoodEstimator:
+    """Return the estimator of an apparatus. Raises UserError where the radius moves frequencies.
+
+    The fit takes the radius from the strength, inside the best one: two radii that look alike must be alike.
+    """
+    if config.trap.kind not in RADIUS_BLIND_TRAPS:
+        raise UserError(
+            f"the likelihood handles traps in which the radius moves no frequency, {' and '.join(RADIUS_BLIND_TRAPS)}, "
+            f"not {config.trap.kind!r}: use the method peaks, or a network"
+        )
+    return LikelihoodEstimator(MatchedFilter(apparatus_of(task, config)))
 
 
 def true_parameters(recordings: Recordings, rows: Rows) -> torch.Tensor:
