@@ -102,7 +102,7 @@ def _page(
 ) -> tuple[str, dict[str, bytes]]:
     """Return the page and the PNG files of its pictures."""
     endings = (
-        Ending("glossary", "What the figures mean", _glossary()),
+        Ending("glossary", "What the figures mean", glossary()),
         Ending("origins", "Where the tables come from", _origins(comparison)),
     )
     return standalone_page(title, _lead(comparison), comparison.notes, sections, endings, texts)
@@ -211,7 +211,8 @@ def _contents(sections: Sequence[Section], endings: Sequence[Ending]) -> str:
     return f'<nav aria-label="Contents"><ol>{"".join(items)}</ol></nav>'
 
 
-def _glossary() -> str:
+def glossary() -> str:
+    """Return what every figure of the tables means, as markup."""
     entries = "".join(f"<dt>{escape(entry.label)}</dt><dd>{escape(entry.meaning)}</dd>" for entry in METRICS)
     return f"<dl>{entries}</dl>"
 
