@@ -4,5 +4,14 @@ from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import Electrons, sample_electrons
 from cres.simulation.forward import PARAMETERS, ForwardModel
 from cres.simulation.generate import simulate_columns
+from cres.simulation.source import SimulatedElectrons
 
-__all__ = ["PARAMETERS", "Electrons", "ForwardModel", "SimulationConfig", "sample_electrons", "simulate_columns"]
+__all__ = [
+    "PARAMETERS",
+    "Electrons",
+    "ForwardModel",
+    "SimulatedElectrons",
+    "SimulationConfig",
+    "sample_electrons",
+    "simulate_columns",
+]
