@@ -231,9 +231,9 @@ def _origins(comparison: Comparison) -> str:
 
 
 def _downloads(texts: Mapping[str, str]) -> str:
-    kinds = {MARKDOWN: "text/markdown", CSV: "text/csv"}
+    kinds = {".md": "text/markdown;charset=utf-8", ".csv": "text/csv;charset=utf-8"}
     links = "".join(
-        f'<li><a download="{name}" href="{data_uri(text.encode(), kinds[name] + ";charset=utf-8")}">{name}</a></li>'
+        f'<li><a download="{name}" href="{data_uri(text.encode(), kinds[Path(name).suffix])}">{name}</a></li>'
         for name, text in texts.items()
     )
     return f'<section id="files"><h2>Files</h2><ul class="buttons">{links}</ul></section>'

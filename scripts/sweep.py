@@ -1,0 +1,118 @@
+"""Sweeps: look at the points of one before it runs, and at all of its runs afterwards.
+
+  points     list the points of a sweep and check that the program knows every key
+  point      print the run's folder and the options of one point (what submit.sh asks for)
+  count      print the number of points
+  wandb      write the file for `wandb sweep` that searches the same space
+  summarise  one table and one page over all runs of a folder
+
+Examples:
+  python scripts/sweep.py points configs/sweeps/s4d_size.yaml
+  sbatch --array=0-11 submit.sh configs/sweeps/s4d_size.yaml
+  python scripts/sweep.py summarise runs/s4d_size --bound runs/bound.hdf5
+
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from cres import errors, sweeps
+
+
+def main() -> None:
+    """Run one command."""
+    arguments, others = _parser().parse_known_args()
+    overrides = [*getattr(arguments, "overrides", []), *others]
+    if others and arguments.command not in ("point", "points"):
+        raise errors.UserError(f"{arguments.command} has no option {others[0]!r}; --help lists them")
+    commands = {"points": points, "point": point, "count": count, "wandb": wandb, "summarise": summarise}
+    commands[arguments.command](arguments, overrides)
+
+
+def points(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Print a table of all points, then check them with the training's own parser."""
+    sweep = sweeps.read(arguments.file)
+    settings = [sweep.settings(index) for index in range(len(sweep))]
+    table = Table("run", *(escape(key) for key in settings[0]), box=SIMPLE_HEAD)
+    for index, values in enumerate(settings):
+        table.add_row(str(sweep.folder(index)), *(escape(sweeps.as_text(value)) for value in values.values()))
+    Console(highlight=False).print(table)
+    from cres.training.sweep_check import check_points  # the only command that needs torch
+
+    check_points(sweep, overrides)
+    print(f"every key is known; submit: sbatch --array=0-{len(sweep) - 1} submit.sh {arguments.file}")
+
+
+def point(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Print the run's folder and the number of points, then one option a line."""
+    folder, options = sweeps.plan(arguments.file, arguments.index, overrides)
+    print("\n".join([str(folder), str(len(sweeps.read(arguments.file))), *options]))
+
+
+def count(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Print the number of points."""
+    print(len(sweeps.read(arguments.file)))
+
+
+def wandb(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Write the file of W&B beside the sweep's own."""
+    folder = arguments.output or arguments.file.parent / "wandb"
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / arguments.file.name
+    path.write_text(sweeps.wandb_file(arguments.file))
+    print(f"wandb sweep {path}")
+
+
+def summarise(arguments: argparse.Namespace, overrides: list[str]) -> None:
+    """Write the page and the tables, and print the table."""
+    from cres.evaluation.runs_page import write_summary
+    from cres.evaluation.runs_summary import summarise_runs
+
+    bound, by, resamples = arguments.bound, arguments.by, arguments.bootstrap
+    summary = summarise_runs(arguments.folder, bound=bound, by=by, resamples=resamples)
+    page = write_summary(summary, arguments.output or arguments.folder)
+    console = Console(highlight=False)
+    console.print(summary.terminal())
+    for note in summary.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+    console.print(f"page: {page}", markup=False, soft_wrap=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    help_of_file = "sweep file (YAML), such as those in configs/sweeps/"
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        if name != "summarise":
+            command.add_argument("file", type=Path, metavar="FILE", help=help_of_file)
+        return command
+
+    add("points", "list the points of a sweep and check every key")
+    one = add("point", "print the run's folder and the options of one point")
+    one.add_argument("index", type=int, metavar="INDEX", help="number of the point, from 0")
+    add("count", "print the number of points")
+    online = add("wandb", "write the file for `wandb sweep` that searches the same space")
+    online.add_argument("--output", type=Path, metavar="FOLDER", help="default: wandb/ beside the sweep file")
+    all_runs = add("summarise", "one table and one page over all runs of a folder")
+    all_runs.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the runs, such as runs/s4d_size")
+    all_runs.add_argument("--bound", type=Path, metavar="TABLE", help="Cramér–Rao bound of the test electrons (HDF5)")
+    by_help = "column of metrics.csv that ranks the runs, smallest first (default: what their checkpoints follow)"
+    all_runs.add_argument("--by", metavar="METRIC", help=by_help)
+    all_runs.add_argument("--output", type=Path, metavar="FOLDER", help="default: the folder of the runs")
+    all_runs.add_argument("--bootstrap", type=int, default=200, metavar="N", help="resamples (default: %(default)s)")
+    return parser
+
+
+if __name__ == "__main__":
+    errors.run(main)

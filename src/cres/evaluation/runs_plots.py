@@ -1,0 +1,89 @@
+"""Pictures of many runs: their training on common axes, and what a setting does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from cres.evaluation.axes import INK, LOG_BEYOND, legend, logarithmic_when_wide, plain_log, say_empty
+from cres.evaluation.bootstrap import CENTRAL_68, Array
+from cres.evaluation.plots import MARKERS, Curve, canvas, styled
+from cres.evaluation.runs import Run
+from cres.evaluation.runs_summary import metric_label, setting
+
+COLOURED = 6
+"""So many runs, the best ones, have a colour of their own; the others are grey."""
+GREY = "#c4c9cf"
+
+
+def colour_of(place: int) -> str:
+    """Return the colour of the run of a rank, from 0; call it in the style of the report."""
+    return Curve("", np.zeros(0), None, place).colour if place < COLOURED else GREY
+
+
+@styled
+def training_curves(runs: Sequence[Run], metric: str) -> Figure:
+    """Draw a metric against the epoch for all runs, best first; a dot marks each run's best checkpoint."""
+    figure, axes = canvas()
+    axes.set(xlabel="epoch", ylabel=metric_label(metric))
+    drawn = [(place, run) for place, run in enumerate(runs) if np.isfinite(run.history.get(metric, [[], []])[1]).any()]
+    for place, run in reversed(drawn):
+        epochs, values = run.history[metric]
+        coloured = place < COLOURED
+        colour, label = colour_of(place), run.name if coloured else None
+        axes.plot(epochs, values, color=colour, linewidth=1.6 if coloured else 0.9, label=label)
+        if coloured and run.best_epoch is not None:
+            axes.plot([run.best_epoch], [run.at_best(metric)], color=colour, marker=MARKERS[place % len(MARKERS)])
+    if not drawn:
+        return say_empty(figure, axes)
+    _scale(axes, np.concatenate([run.history[metric][1] for _, run in drawn]), metric)
+    handles, labels = axes.get_legend_handles_labels()
+    axes.legend(handles[::-1], labels[::-1], loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)
+    return figure
+
+
+@styled
+def effect(runs: Sequence[Run], key: str, name: str, metric: str) -> Figure:
+    """Draw a metric of each run's best checkpoint against one of the settings; the line joins medians."""
+    figure, axes = canvas()
+    axes.set(xlabel=name, ylabel=metric_label(metric))
+    known = [(place, run) for place, run in enumerate(runs) if np.isfinite(run.at_best(metric))]
+    if not known:
+        return say_empty(figure, axes)
+    labels = [setting(run, key) for _, run in known]
+    numeric = all(isinstance(run.config.get(key), int | float) for _, run in known)
+    kinds = sorted(set(labels), key=float if numeric else None)
+    x = [float(label) if numeric else float(kinds.index(label)) for label in labels]
+    y = np.array([run.at_best(metric) for _, run in known])
+    for (place, _), right, up in zip(known, x, y, strict=True):
+        marker = MARKERS[place % len(MARKERS)] if place < COLOURED else "o"
+        axes.plot([right], [up], color=colour_of(place), marker=marker, linestyle="")
+    ends = sorted(set(x))
+    if len(ends) < len(x):
+        axes.plot(ends, [np.median(y[np.array(x) == end]) for end in ends], color=INK, linewidth=0.8, linestyle="--")
+    if numeric and min(x) > 0 and max(x) / min(x) > LOG_BEYOND:
+        axes.set_xscale("log")
+        plain_log(axes.xaxis)
+    elif not numeric:
+        axes.set_xticks(range(len(kinds)), [kind[:16] for kind in kinds], rotation=20 if len(kinds) > 3 else 0)
+        axes.set_xlim(-0.5, len(kinds) - 0.5)
+    legend(axes)
+    return figure
+
+
+def _scale(axes: Axes, values: Array, metric: str) -> None:
+    """Show what happens after the first steps: the start of a training is many times larger than its end."""
+    finite = values[np.isfinite(values)]
+    if metric.endswith("coverage"):
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.axhline(CENTRAL_68, color=INK, linewidth=0.8, linestyle=":")
+    elif finite.min() > 0:
+        logarithmic_when_wide(axes, finite)
+    else:
+        low, high = finite.min(), np.quantile(finite, 0.9)
+        room = 0.08 * max(high - low, 1e-3)
+        axes.set_ylim(low - room, high + room)
