@@ -23,6 +23,8 @@ ENERGY, PITCH, RADIUS, START_PHASE, AXIAL_PHASE, AMPLITUDE = range(6)
 
 # A tied parameter moves after the step was computed, and may raise χ² a little on the way to the joint optimum.
 TIE_SLACK = 0.5
+# A step that lowers χ² by less than this part of what the quadratic form promised asks for more damping.
+TRUSTED_GAIN = 0.25
 
 Parameters = Float[Tensor, "batch 6"]
 Information = Float[Tensor, "batch k k"]
@@ -132,7 +134,7 @@ def fit(
         trial = trial if tie is None else tie(trial)
         steps[rows] += 1
         tried = _evaluate(model, whitened[rows], trial, noise, options, _rows(prior, rows))
-        _advance(state, damping, rows, tried, TIE_SLACK if tie else 0.0)
+        _advance(state, damping, rows, tried, decrement[~done], TIE_SLACK if tie else 0.0)
     return Fit(state.parameters, state.information, state.chi_square, steps, converged)
 
 
@@ -140,10 +142,15 @@ def _rows(prior: Gaussian | None, rows: Tensor) -> Gaussian | None:
     return None if prior is None else Gaussian(prior.mean[rows], prior.precision[rows])
 
 
-def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, slack: float) -> None:
-    """Keep the trial where it is no worse by `slack`, and there trust the quadratic form more; elsewhere less."""
-    better = trial.chi_square < state.chi_square[rows] + slack
-    damping[rows] = torch.where(better, damping[rows] * 0.1, damping[rows] * 10).clamp(1e-9, 1e9)
+def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, promised: PerElectron, slack: float) -> None:
+    """Keep the trial where it is no worse by `slack`. Damp less where it kept its promise, else more.
+
+    Near 90° the record is not smooth in the pitch angle and undamped steps swing about the optimum for ever.
+    """
+    gain = state.chi_square[rows] - trial.chi_square
+    better = gain > -slack
+    trusted = gain > TRUSTED_GAIN * promised
+    damping[rows] = torch.where(trusted, damping[rows] * 0.1, (damping[rows] * 10).clamp_min(0.3)).clamp(1e-9, 1e9)
     kept = rows[better]
     state.parameters[kept] = trial.parameters[better]
     state.chi_square[kept] = trial.chi_square[better]

@@ -95,7 +95,9 @@ def energy_bound(apparatus: Apparatus, config: SimulationConfig, electron: dict[
     return float(bound_of(apparatus, freedom(config), rows).std_of("energy_ev").median())
 
 
-def _map(names: tuple[str, str], axes: tuple[Sequence[float] | Sequence[int], Sequence[float]], values: list[float]) -> BoundMap:
+def _map(
+    names: tuple[str, str], axes: tuple[Sequence[float] | Sequence[int], Sequence[float]], values: list[float]
+) -> BoundMap:
     first, second = (np.asarray(axis, np.float64) for axis in axes)
     return BoundMap(names, (first, second), np.array(values).reshape(len(first), len(second)))
 

@@ -81,14 +81,19 @@ class SeededEstimator:
         radius = np.zeros_like(seed.energy_ev)
         pitch = np.minimum(seed.pitch_angle_deg, 90.0)
         width = np.maximum(SEARCH_SIGMAS * seed.energy_std_ev, NARROWEST_ENERGY_EV)
-        middle, edge = (
-            cyclotron_frequency_hz(energy, trap.average_field_t(energy, pitch, radius))
-            for energy in (seed.energy_ev, seed.energy_ev + width)
+        middle, other_energy, other_pitch = (
+            np.asarray(cyclotron_frequency_hz(energy, trap.average_field_t(energy, angle, radius)))
+            for energy, angle in (
+                (seed.energy_ev, pitch),
+                (seed.energy_ev + width, pitch),
+                (seed.energy_ev, pitch - SEARCH_SIGMAS * seed.pitch_angle_std_deg),
+            )
         )
-        steps = int(np.ceil(np.abs(edge - middle).max() / spectrum.bin_hz))
+        reach = np.abs(other_energy - middle) + np.abs(other_pitch - middle)
+        steps = int(np.ceil(reach.max() / spectrum.bin_hz))
         offsets = torch.arange(-steps, steps + 1, dtype=torch.float64) * spectrum.bin_hz
         tried = torch.from_numpy(middle - reception.lo_frequency_hz)[:, None] + offsets
-        allowed = offsets.abs() <= torch.from_numpy(np.abs(edge - middle))[:, None] + spectrum.bin_hz
+        allowed = offsets.abs() <= torch.from_numpy(reach)[:, None] + spectrum.bin_hz
         power = spectrum.at(tried).abs().square() * allowed
         # values sit on the spectrum's grid, the Newton steps that follow take up the rest
         return tried.gather(1, power.argmax(1, keepdim=True))[:, 0]
