@@ -15,7 +15,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
-.PHONY: help demo test test-all lint format clean-demo
+.PHONY: help demo test test-all docs test-cluster lint format clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -78,8 +78,8 @@ $(DEMO)/tritium_predictions.hdf5: $(DEMO)/checkpoints/best.ckpt $(DEMO)/tritium.
 
 $(DEMO)/report.html: $(addprefix $(DEMO)/,carrier.hdf5 predictions.hdf5 bound.hdf5 tritium_predictions.hdf5)
 	@echo "== 7/7 evaluate, fit the endpoint, write the report"
-	$(RUN) scripts/evaluate.py $(DEMO)/predictions.hdf5 $(DEMO)/carrier.hdf5 $(DEMO)/bound.hdf5 \
-	  --tritium $(DEMO)/tritium_predictions.hdf5 --names "S4D network" "carrier alone" "Cramér–Rao bound" \
+	$(RUN) scripts/evaluate.py $(DEMO)/carrier.hdf5 $(DEMO)/predictions.hdf5 $(DEMO)/bound.hdf5 \
+	  --tritium $(DEMO)/tritium_predictions.hdf5 --names "carrier alone" "S4D network" "Cramér–Rao bound" \
 	  --output $(DEMO) > $(DEMO)/summary.tmp
 	@mv $(DEMO)/summary.tmp $(DEMO)/summary.txt
 
@@ -95,6 +95,17 @@ test: lint ## lint, types and the test suite, under ten minutes on two cores
 
 test-all: lint ## the slow tests too: they need a browser, root for Slurm, and time, and say what they lack
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q
+
+test-cluster: .venv/.installed ## sweeps and interruptions on a real one-node Slurm: root; installs Debian's packages if missing
+	$(BIN)/pytest -q -s -m slow tests/cluster
+
+docs: .venv/.docs ## the documentation site in site/ (open site/index.html); warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --strict --quiet
+	@echo "The documentation is in site/index.html."
+
+.venv/.docs: .venv/.installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	@touch $@
 
 format: .venv/.installed ## let ruff mend what it can
 	$(BIN)/ruff check --fix .

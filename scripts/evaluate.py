@@ -13,6 +13,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,7 +23,8 @@ from cres.endpoint.analysis import analyse
 from cres.endpoint.report import section as endpoint_section
 from cres.endpoint.report import summary_lines
 from cres.evaluation.comparison import compare, summarise, summary_table
-from cres.evaluation.find import newest_table, read_tables
+from cres.evaluation.find import newest_table, read_tables, same_estimator
+from cres.evaluation.illustrations import Section
 from cres.evaluation.report import write_comparison
 from cres.evaluation.table import PredictionTable
 
@@ -35,16 +37,25 @@ def main() -> None:
     tables = read_tables(options.tables or [newest_table(Path("runs"))], options.names)
     comparison = compare(tables)
     rows = summarise(comparison, resamples=options.bootstrap, seed=options.seed)
-    analysis = None if options.tritium is None else analyse(PredictionTable.read(options.tritium), tables[0])
-    sections = [] if analysis is None else [endpoint_section(analysis, tables[0])]
+    sections, endpoint_lines = _endpoint(options.tritium, tables)
     report = write_comparison(comparison, rows, options.output, sections=sections)
     console = Console(highlight=False)
     console.print(summary_table(rows, len(comparison)))
     for note in comparison.notes:
         console.print(f"note: {note}", markup=False)
-    for line in [] if analysis is None else ["The tritium endpoint", *summary_lines(analysis), ""]:
+    for line in endpoint_lines:
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"report: {report}", markup=False, soft_wrap=True)
+
+
+def _endpoint(path: Path | None, tables: Sequence[PredictionTable]) -> tuple[list[Section], list[str]]:
+    """Fit the endpoint of a tritium table with the response of the same estimator; nothing without a table."""
+    if path is None:
+        return [], []
+    tritium = PredictionTable.read(path)
+    calibration = same_estimator(tritium, tables)
+    analysis = analyse(tritium, calibration)
+    return [endpoint_section(analysis, calibration)], ["The tritium endpoint", *summary_lines(analysis), ""]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--tritium",
         type=Path,
         metavar="TABLE",
-        help="predictions of tritium electrons by the first estimator: adds the fit of the endpoint to the report",
+        help="predictions of tritium electrons by one of the estimators: adds the fit of the endpoint to the report",
     )
     parser.add_argument(
         "--bootstrap", type=int, default=400, metavar="N", help="resamples for the intervals (default: %(default)s)"

@@ -54,11 +54,9 @@ _KNOWN = (
     Column(PITCH_ANGLE, "deg", "float64", 0.0, 180.0, "pitch angle at the trap centre at the start", "pitch angle"),
     Column(RADIUS, "m", "float64", 0.0, 10.0, "guiding-centre radius at the start", "radius"),
     Column(AXIAL_FREQUENCY, "Hz", "float64", 0.0, 1e9, "axial frequency averaged over the track", "axial frequency"),
+    Column(CARRIER_FREQUENCY, "Hz", "float64", 1e8, 1e12, "carrier before mixing, averaged over the track", "carrier"),
     Column(
-        CARRIER_FREQUENCY, "Hz", "float64", 1e8, 1e12, "carrier before mixing, averaged over the track", "carrier"
-    ),
-    Column(
-        START_CARRIER_FREQUENCY, "Hz", "float64", 1e8, 1e12, "carrier before mixing, first axial period", "start carrier"
+        START_CARRIER_FREQUENCY, "Hz", "float64", 1e8, 1e12, "carrier before mixing, first axial turn", "start carrier"
     ),
     Column("start_phase_rad", "rad", "float64", -1e9, 1e9, "cyclotron phase at the first sample", "start phase"),
     Column("axial_phase_rad", "rad", "float64", -1e9, 1e9, "phase of the axial motion at the start", "axial phase"),
@@ -112,7 +110,7 @@ def std_name(column: str) -> str:
 def spread_name(column: str) -> str:
     """Return the name of the standard deviation with all tails and modes: energy_eV → energy_spread_ev.
 
-    The error bar `std_name` is half the central 68.27 %; where the spread is much larger, the electron may be an outlier.
+    The error bar `std_name` is half the central 68.27 %; an electron whose spread is much larger may be an outlier.
     """
     stem, _, unit = prediction_name(column).rpartition("_")
     return f"{stem}_spread_{unit}" if stem else f"{unit}_spread"

@@ -191,7 +191,7 @@ def shifts_figure(shifts: list[Shift]) -> Figure:
     axes.set_yticks(range(len(shifts)), [shift.name.replace("_", " ") for shift in shifts])
     axes.axvline(0, color=GREY, lw=0.8)
     axes.margins(x=0.3)
-    axes.set_xlabel("shift of the endpoint (eV); grey: not counted again, shown for its size")
+    axes.set_xlabel("shift of the endpoint (eV); grey: not counted again")
     return figure
 
 

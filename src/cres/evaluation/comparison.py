@@ -20,7 +20,7 @@ from cres.evaluation.table import SIDEBAND_SNR, PredictionTable
 
 RESOLVED = "resolved"
 ALL = "all"
-_TERMINAL_METRICS = ("sigma68", "bias", "coverage1", "near_fraction")
+_TERMINAL_METRICS = ("sigma68", "bias", "coverage1", "near_fraction", "bound_ratio")
 
 
 @dataclass(frozen=True)
@@ -127,14 +127,15 @@ def summary_table(rows: Sequence[Row], electrons: int) -> RichTable:
         box=SIMPLE_HEAD,
     )
     table.add_column("estimator", min_width=16)
-    for name in _TERMINAL_METRICS:
+    shown = [name for name in _TERMINAL_METRICS if any(name in row.figures for row in chosen)]
+    for name in shown:
         unit = with_unit(name, target)
         table.add_column(f"{metric(name).label} ({unit})" if unit else metric(name).label, justify="right")
     for group in dict.fromkeys(row.group for row in chosen):
         part = [row for row in chosen if row.group == group]
         table.add_row(f"[dim]{group} ({int(part[0].figures['count'].value)})[/dim]")
         for row in part:
-            cells = [in_brackets(row.figures.get(name), with_unit(name, target)) for name in _TERMINAL_METRICS]
+            cells = [in_brackets(row.figures.get(name), with_unit(name, target)) for name in shown]
             table.add_row(escape(row.estimator), *cells, end_section=row is part[-1])
     return table
 

@@ -28,3 +28,19 @@ def read_tables(paths: Sequence[Path], names: Sequence[str] = ()) -> list[Predic
         raise UserError(f"{len(names)} names for {len(paths)} tables: give one name for each table")
     tables = [PredictionTable.read(path) for path in paths]
     return [table.renamed(name) for table, name in zip(tables, names, strict=True)] if names else tables
+
+
+def same_estimator(table: PredictionTable, candidates: Sequence[PredictionTable]) -> PredictionTable:
+    """Return the candidate that the estimator of `table` made: one checkpoint, or one name where nothing was learned.
+
+    Raises UserError when there is none.
+    """
+    made_by = table.attributes.get("checkpoint_hash", table.estimator)
+    for candidate in candidates:
+        if candidate.attributes.get("checkpoint_hash", candidate.estimator) == made_by:
+            return candidate
+    known = ", ".join(repr(candidate.estimator) for candidate in candidates)
+    raise UserError(
+        f"no table among {known} was made by the estimator of {table.estimator!r}, whose response the endpoint fit "
+        "needs: name its predictions of electrons with known energies (the test split) too"
+    )

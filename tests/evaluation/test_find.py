@@ -1,0 +1,32 @@
+"""Which table is meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cres.errors import UserError
+from cres.evaluation.examples import example_table
+from cres.evaluation.find import newest_table, same_estimator
+from cres.evaluation.table import PredictionTable
+
+
+def made_by(checkpoint: str, name: str) -> PredictionTable:
+    table = example_table(50, seed=1)
+    return PredictionTable(table.columns, {**table.attributes, "checkpoint_hash": checkpoint}).renamed(name)
+
+
+def test_the_estimator_is_known_by_its_checkpoint_whatever_it_is_called() -> None:
+    tables = [made_by("a", "carrier alone"), made_by("b", "S4D network")]
+    assert same_estimator(made_by("b", "demo"), tables) is tables[1]
+
+
+def test_without_its_estimator_among_the_tables_there_is_one_sentence() -> None:
+    with pytest.raises(UserError, match="no table among 'one' was made by the estimator of 'other'"):
+        same_estimator(made_by("c", "other"), [made_by("a", "one")])
+
+
+def test_without_any_table_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"cli\.py test"):
+        newest_table(tmp_path)
