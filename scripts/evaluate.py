@@ -13,6 +13,7 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,6 +29,9 @@ from cres.evaluation.illustrations import Section
 from cres.evaluation.report import write_comparison
 from cres.evaluation.table import PredictionTable
 
+PLAIN_WIDTH = 110
+"""Columns of the printed table where there is no terminal to ask."""
+
 
 def main() -> None:
     """Parse the arguments and evaluate."""
@@ -39,7 +43,7 @@ def main() -> None:
     rows = summarise(comparison, resamples=options.bootstrap, seed=options.seed)
     sections, endpoint_lines = _endpoint(options.tritium, tables)
     report = write_comparison(comparison, rows, options.output, sections=sections)
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(summary_table(rows, len(comparison)))
     for note in comparison.notes:
         console.print(f"note: {note}", markup=False)
