@@ -78,11 +78,19 @@ def _runs(result: Summary) -> Section:
         '<div class="scroll" tabindex="0" role="region" aria-label="runs"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
-    short = short_names(result.keys)
-    keys = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(key)}</dd>" for key, name in short.items() if key in result.shown_keys
-    )
-    return Section("All runs", table + (f"<h3>Settings that differ</h3><dl>{keys}</dl>" if keys else ""))
+    return Section("All runs", table + _settings(result))
+
+
+def _settings(result: Summary) -> str:
+    """Return the full names of the settings in the table's head."""
+    lines = [
+        f'<tr><th scope="row">{escape(short)}</th><td>{escape(key)}</td></tr>'
+        for key, short in short_names(result.keys).items()
+        if key in result.shown_keys
+    ]
+    if not lines:
+        return ""
+    return f'<h3>Settings that differ</h3><div class="scroll"><table class="wrap">{"".join(lines)}</table></div>'
 
 
 def _effects(result: Summary) -> list[Section]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from cres.evaluation.axes import INK, LOG_BEYOND, legend, logarithmic_when_wide, plain_log, say_empty
 from cres.evaluation.bootstrap import CENTRAL_68, Array
@@ -30,6 +30,7 @@ def training_curves(runs: Sequence[Run], metric: str) -> Figure:
     """Draw a metric against the epoch for all runs, best first; a dot marks each run's best checkpoint."""
     figure, axes = canvas()
     axes.set(xlabel="epoch", ylabel=metric_label(metric))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     drawn = [(place, run) for place, run in enumerate(runs) if np.isfinite(run.history.get(metric, [[], []])[1]).any()]
     for place, run in reversed(drawn):
         epochs, values = run.history[metric]

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 import lightning.pytorch as pl
+import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from cres.training.checkpoints import LAST, Checkpoints
@@ -86,7 +87,12 @@ class StopOnSignal(pl.Callback):
             self._stop(trainer, _writer(trainer).folder(trainer) / LAST)
 
     def _asked(self, trainer: pl.Trainer) -> bool:
-        return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+        """Agree over all processes, which a signal reaches at different moments: their exit codes must not differ."""
+        mine = torch.tensor(self.received or 0, device=trainer.strategy.root_device)
+        agreed = int(trainer.strategy.reduce(mine, reduce_op="max"))
+        if agreed:
+            self.received = agreed
+        return bool(agreed)
 
     def _stop(self, trainer: pl.Trainer, saved: Path) -> NoReturn:
         number = self.received or signal.SIGTERM
