@@ -26,7 +26,7 @@
 #
 # Three minutes before the time limit, and when a job is preempted, the training saves its state; the job is queued
 # again and goes on where it was. A sweep that is submitted again skips finished points and goes on with the others.
-# Logs are in logs/. docs/howto/cluster.md says more.
+# Logs are in logs/. docs/cluster.md says more.
 
 set -uo pipefail
 
