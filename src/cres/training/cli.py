@@ -68,6 +68,7 @@ QUIET = (
     ".*does not have many workers.*",
     ".*smaller than the logging interval.*",
     ".*The `srun` command is available.*",
+    ".*It is recommended to use `self.log.*sync_dist.*",
     ".*is deprecated, use `isinstance\\(treespec.*",
 )
 """Warnings of the libraries that a user cannot act on."""

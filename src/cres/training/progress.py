@@ -32,9 +32,11 @@ class EpochLines(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the line."""
+        assert isinstance(pl_module, CresModule)
+        # every process makes it: to read the metrics is to reduce them over all of them
+        line = self.line(trainer, pl_module)
         if trainer.is_global_zero:
-            assert isinstance(pl_module, CresModule)
-            self.console.print(self.line(trainer, pl_module))
+            self.console.print(line)
 
     def line(self, trainer: pl.Trainer, module: CresModule) -> str:
         """Return the line of the epoch that ends."""
