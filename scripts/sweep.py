@@ -46,7 +46,7 @@ def points(arguments: argparse.Namespace, overrides: list[str]) -> None:
     Console(highlight=False).print(table)
     from cres.training.sweep_check import check_points  # the only command that needs torch
 
-    check_points(sweep, overrides)
+    check_points([*sweep.arguments(index), *overrides] for index in range(len(sweep)))
     print(f"every key is known; submit: sbatch --array=0-{len(sweep) - 1} submit.sh {arguments.file}")
 
 

@@ -177,9 +177,10 @@ def test_the_training_understands_every_point(path: Path) -> None:
     from cres.training.sweep_check import check_points
 
     sweep = sweeps.read(path)
-    check_points(sweep)
-    with pytest.raises(UserError, match=r"point 0 of .*'max_epochs'"):
-        check_points(sweep, ["--trainer.max_epoch=1"])
+    points = [sweep.arguments(index) for index in range(len(sweep))]
+    check_points(points)
+    with pytest.raises(UserError, match=r"point 1: .*'max_epochs'"):
+        check_points([points[0], [*points[1], "--trainer.max_epoch=1"]])
 
 
 # submit.sh without Slurm ---------------------------------------------------------------------------------------------

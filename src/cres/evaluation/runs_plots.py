@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from cres.evaluation.axes import INK, LOG_BEYOND, legend, logarithmic_when_wide, plain_log, say_empty
+from cres.evaluation.axes import INK, LOG_BEYOND, as_number, legend, logarithmic_when_wide, plain_log, say_empty
 from cres.evaluation.bootstrap import CENTRAL_68, Array
 from cres.evaluation.plots import MARKERS, Curve, canvas, styled
 from cres.evaluation.runs import Run
@@ -69,6 +69,8 @@ def effect(runs: Sequence[Run], key: str, name: str, metric: str) -> Figure:
     if numeric and min(x) > 0 and max(x) / min(x) > LOG_BEYOND:
         axes.set_xscale("log")
         plain_log(axes.xaxis)
+    if numeric and len(ends) <= 5:
+        axes.set_xticks(ends, [as_number(end) for end in ends])
     elif not numeric:
         axes.set_xticks(range(len(kinds)), [kind[:16] for kind in kinds], rotation=20 if len(kinds) > 3 else 0)
         axes.set_xlim(-0.5, len(kinds) - 0.5)
@@ -82,9 +84,10 @@ def _scale(axes: Axes, values: Array, metric: str) -> None:
     if metric.endswith("coverage"):
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.axhline(CENTRAL_68, color=INK, linewidth=0.8, linestyle=":")
-    elif finite.min() > 0:
+    elif "loss" not in metric and finite.min() > 0:
         logarithmic_when_wide(axes, finite)
     else:
-        low, high = finite.min(), np.quantile(finite, 0.9)
-        room = 0.08 * max(high - low, 1e-3)
-        axes.set_ylim(low - room, high + room)
+        low, most, high = finite.min(), np.quantile(finite, 0.9), finite.max()
+        top = high if high - low < 3 * (most - low) else most
+        room = 0.08 * max(top - low, 1e-3)
+        axes.set_ylim(low - room, top + room)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cres.errors import UserError
-from cres.sweeps import Sweep
 from cres.training.cli import CresCLI
 
 
-def check_points(sweep: Sweep, overrides: Sequence[str] = ()) -> None:
-    """Parse the configuration of every point. Raises UserError that names the first point with a mistake in it."""
-    for index in range(len(sweep)):
+def check_points(points: Iterable[Sequence[str]]) -> None:
+    """Parse the arguments of `cli.py fit` of every point. Raises UserError that names the first one with a mistake."""
+    for index, arguments in enumerate(points):
         try:
             # the parser prints the whole configuration and exits: nothing is made, no data are read
             with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
-                CresCLI("fit", [*sweep.arguments(index), *overrides, "--print_config"])
+                CresCLI("fit", [*arguments, "--print_config"])
         except UserError as error:
-            raise UserError(f"point {index} of {sweep.name}: {error}") from error
+            raise UserError(f"point {index}: {error}") from error
