@@ -1,13 +1,15 @@
 """Two processes (gloo) train as one: the gradients of the joint batch, and each electron its own noise."""
 
+import json
+import os
 import socket
-import tempfile
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
 import yaml
 from lightning.pytorch import seed_everything
 
@@ -53,7 +55,8 @@ class Objective(torch.nn.Module):
         return self.module.objective(self.module.inject(batch, 0), batch)[0]
 
 
-def work(rank: int, config: dict, port: int, folder: str) -> None:
+def work(rank: int, config: dict, port: int, folder: Path) -> None:
+    """What one of the two processes does; run by this file as a program: a forked copy of pytest's threads may hang."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
     module = make(config)
@@ -61,7 +64,7 @@ def work(rank: int, config: dict, port: int, folder: str) -> None:
     mine = share(joint_batch(), rank)
     found = gradients(module, wrapped(mine))
     noise = module.inject(mine, 0) - module.inject(mine, 0, 0.0)
-    torch.save({"gradients": found, "noise": noise.detach()}, Path(folder) / f"{rank}.pt")
+    torch.save({"gradients": found, "noise": noise.detach()}, folder / f"{rank}.pt")
     dist.destroy_process_group()
 
 
@@ -71,13 +74,25 @@ def config(tiny):
     return model | {"sampling_rate_hz": 403e6, "targets": ["energy_eV", "pitch_angle_deg"], "augmentations": []}
 
 
-def test_two_processes_have_the_gradients_of_the_joint_batch_and_their_own_noise(config):
+def run_two_processes(config: dict, folder: Path) -> list[dict]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        mp.start_processes(work, (config, port, folder), nprocs=2, start_method="fork")
-        one, other = (torch.load(Path(folder) / f"{rank}.pt", weights_only=True) for rank in range(2))
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, __file__, json.dumps(config), str(port), str(folder)]
+    ranks = [
+        subprocess.Popen(
+            [*words, str(rank)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        for rank in range(2)
+    ]
+    said = [rank.communicate(timeout=240)[0] for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], "\n".join(said)
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+def test_two_processes_have_the_gradients_of_the_joint_batch_and_their_own_noise(config, tmp_path):
+    one, other = run_two_processes(config, tmp_path)
     module = make(config)
     together = gradients(module, Objective(module)(joint_batch()))
     for name, gradient in together.items():
@@ -85,3 +100,7 @@ def test_two_processes_have_the_gradients_of_the_joint_batch_and_their_own_noise
         torch.testing.assert_close(other["gradients"][name], one["gradients"][name])
     assert float((one["noise"] - other["noise"]).abs().max()) > 0.01
     assert float((one["noise"] * other["noise"]).mean().abs()) < 0.1 * float(one["noise"].square().mean())
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[4]), json.loads(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
