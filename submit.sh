@@ -131,7 +131,7 @@ launch() {
     if (( cpus > 0 )); then step+=("--cpus-per-task=$cpus"); else step+=(--overcommit); fi
     step+=(env "OMP_NUM_THREADS=${OMP_NUM_THREADS:-$((cpus > 0 ? cpus : 1))}")
   fi
-  local words=("${step[@]}" "$python" "$@")
+  local words=(${step[@]+"${step[@]}"} "$python" "$@")  # bash before 4.4 takes an empty array for an unset name
   printf '+'; printf ' %q' "${words[@]}"; echo
   [[ ${CRES_DRY_RUN:-} != 1 ]] || return 0
   if [[ -n ${worker:-} ]]; then

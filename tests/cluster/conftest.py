@@ -167,6 +167,8 @@ def install() -> None:
         done = subprocess.run(["apt-get", "--quiet", *words], env=quiet, capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.skip(f"apt-get {words[0]} failed: {(done.stderr.strip().splitlines() or ['without a word'])[-1]}")
+    if missing_programs():
+        pytest.skip(f"the packages {', '.join(PACKAGES)} are installed, but without {', '.join(missing_programs())}")
 
 
 @pytest.fixture(scope="session")
