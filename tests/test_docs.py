@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import importlib
 import os
 import re
 import subprocess
@@ -243,3 +244,11 @@ def test_formats_page_lists_every_column() -> None:
     rows = re.findall(r"^\| `(\w+)` \| ([^|]*) \| (\w+) \| [^|]* \| ([^|]*) \|$", text, re.M)
     wanted = [(column.name, column.unit, column.dtype, column.meaning) for column in schema.COLUMNS.values()]
     assert [tuple(cell.strip() for cell in row) for row in rows] == wanted
+
+
+@pytest.mark.parametrize("room", ["simulation", "transforms", "models", "training", "evaluation"])
+def test_reference_covers_the_public_names(room: str) -> None:
+    listed = set(re.findall(r"^::: (\S+)$", (DOCS / "reference" / f"{room}.md").read_text(), re.M))
+    package = importlib.import_module(f"cres.{room}")
+    made = {name: getattr(getattr(package, name), "__module__", None) for name in package.__all__}
+    assert [name for name, module in made.items() if module in sys.modules and module not in listed] == []
