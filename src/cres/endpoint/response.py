@@ -210,8 +210,8 @@ def measure_response(
     good = std <= limit
     if good.sum() < MINIMUM_ELECTRONS:
         raise UserError(
-            f"only {int(good.sum())} of {len(std)} calibration electrons state less than {limit:.3g} eV uncertainty: "
-            f"raise the quality cuts (--max-std, --max-spread; the median is {np.median(std):.3g} eV) or train longer"
+            f"only {int(good.sum())} of {len(std)} calibration electrons pass the quality cuts (error bar up to "
+            f"{limit:.3g} eV, --max-std; spread up to {largest_spread:.3g} eV, --max-spread): raise these or train on"
         )
     edges, _ = _classes(std[good], limit)
     label = np.where(good, np.searchsorted(edges, std), len(edges) + 1).astype(np.int64)
