@@ -184,3 +184,8 @@ def test_records_in_another_unit_are_noticed(trained, make_records, tmp_path):
     out = f"--predictions={tmp_path / 'p.hdf5'}"
     with pytest.warns(UserWarning, match="unit"):
         main(["predict", f"--run={trained}", f"--data.data={millivolts}", out])
+
+
+def test_a_run_folder_that_cannot_be_written_is_one_sentence(tiny, records):
+    with pytest.raises(UserError, match=r"the run's folder /proc/run cannot be written .*--run"):
+        main(["fit", "-c", str(tiny), f"--data.data={records}", "--run=/proc/run"])

@@ -37,7 +37,7 @@ from cres.training.module import CresModule
 from cres.training.predictions import PredictionWriter, check_data_fit, check_split, check_volts, rms_volt
 from cres.training.progress import EpochLines
 from cres.training.rate_finder import scan_rates
-from cres.training.runs import PREDICTIONS, RunRecord, default_folder
+from cres.training.runs import PREDICTIONS, RunRecord, default_folder, require_writable
 from cres.transforms import FROZEN_EPOCH
 
 COMMANDS = {
@@ -189,7 +189,9 @@ class CresCLI(LightningCLI):
         self.run_folder = Path(self.config.run) if self.config.run else default_folder(files)
         self.config.run = str(self.run_folder)
         self.config.trainer.default_root_dir = str(self.run_folder)
-        if self.command != "fit":
+        if self.command == "fit":
+            require_writable(self.run_folder)
+        else:
             wanted = self.config.ckpt_path
             self.checkpoints = [self._checkpoint_file(one) for one in ([wanted] if isinstance(wanted, str) else wanted)]
 

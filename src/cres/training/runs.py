@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import lightning
 import lightning.pytorch as pl
 import torch
 
+from cres.errors import UserError
 from cres.provenance import ancestry
 from cres.training.loggers import CsvMetrics
 
@@ -25,6 +27,18 @@ def default_folder(config_files: list[Path]) -> Path:
         return Path("runs") / "unnamed"
     last = config_files[-1]
     return last.parent if last.name == "config.yaml" else Path("runs") / last.stem
+
+
+def require_writable(folder: Path) -> None:
+    """Make the folder and try it before anything is trained. Raises UserError when it cannot be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"the run's folder {folder} cannot be written ({error.strerror}): choose another one with --run"
+        ) from error
 
 
 def describe_environment() -> dict[str, Any]:
