@@ -365,7 +365,7 @@ def test_wrong_names_are_said_at_the_start(prepared):
 
 def test_the_split_in_the_facts_knows_its_events(prepared):
     folder, _ = prepared
-    facts = [CresDataModule(str(folder / "cres.hdf5"), seed=seed).file_facts() for seed in (0, 0, 1)]
+    facts = [CresDataModule(str(folder / "cres.hdf5"), split_seed=seed).file_facts() for seed in (None, 0, 1)]
     assert facts[0] == facts[1]
     assert facts[0]["split"]["test_events"] != facts[2]["split"]["test_events"]
 

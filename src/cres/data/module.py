@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import lightning
@@ -31,8 +32,10 @@ class CresDataModule(lightning.LightningDataModule):
         observables: Further number columns that come with each batch; null for all others.
         batch_size: Electrons a batch, on each device.
         fractions: Shares of training, validation and test.
-        seed: Decides the split, the order and the random windows.
+        seed: Decides the order and the random windows.
         split: Decided electron by electron, or whole files together.
+        split_seed: Decides the split, whatever the training's seed, so that trainings are judged on the same electrons;
+            null is 0, or for a checkpoint the one that it was trained with.
         workers: Processes that read ahead.
         start_method: How these start (null: as Python does by default).
         cache: Keep the series: in files ("none"), in memory ("ram"), or on the training device ("device").
@@ -54,6 +57,7 @@ class CresDataModule(lightning.LightningDataModule):
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         seed: int = 0,
         split: Literal["event", "file"] = "event",
+        split_seed: int | None = None,
         workers: int = 0,
         start_method: Literal["fork", "spawn", "forkserver"] | None = None,
         cache: Literal["none", "ram", "device"] = "none",
@@ -72,6 +76,7 @@ class CresDataModule(lightning.LightningDataModule):
         self.fractions = fractions
         self.seed = seed
         self.split_by = split
+        self.split_seed = split_seed
         self.workers = workers
         self.start_method = start_method
         self.cache = cache
@@ -99,13 +104,18 @@ class CresDataModule(lightning.LightningDataModule):
         """Row numbers of the three parts."""
         if self._split is None:
             records = self.records
-            identities = (records.event_ids, records.content_hashes(), self.fractions, self.seed)
+            identities = (records.event_ids, records.content_hashes(), self.fractions, self.split_seed or 0)
             if self.split_by == "file":
                 names = [str(file.path) for file in records.files]
                 self._split = split_by_file(records.starts, *identities, names)
             else:
                 self._split = split_by_event(*identities)
         return self._split
+
+    def split_as(self, facts: Mapping[str, Any]) -> None:
+        """Split with the seed in the facts of a checkpoint's data, unless a seed was asked for."""
+        if self.split_seed is None and "split" in facts:
+            self.split_seed, self._split = int(facts["split"]["seed"]), None
 
     @property
     def labelled(self) -> bool:
@@ -142,7 +152,7 @@ class CresDataModule(lightning.LightningDataModule):
             "files": [str(file.path) for file in records.files],
             "split": {
                 "by": self.split_by,
-                "seed": self.seed,
+                "seed": self.split_seed or 0,
                 "fractions": list(self.fractions),
                 "train": len(split.train),
                 "validation": len(split.validation),

@@ -25,7 +25,7 @@ from cres.evaluation.table import PredictionTable
 
 WHAT_LOSS_MEANS = ("model.loss", "model.head", "model.targets", "data.targets")
 """Keys that change what a value of the loss means."""
-WHICH_ELECTRONS = ("seed_everything", "data.data", "data.fractions", "data.seed")
+WHICH_ELECTRONS = ("data.data", "data.fractions", "data.split")
 """Keys that change which electrons a run is judged on."""
 MOST_KEYS = 12
 """Runs of unlike configurations differ in hundreds of keys; more than this are shown in the CSV file alone."""
@@ -247,7 +247,7 @@ def _notes(runs: Sequence[Run], keys: Sequence[str], by: str) -> list[str]:
     if len(keys) > MOST_KEYS:
         notes.append(f"The runs differ in {len(keys)} settings; the first {MOST_KEYS} are shown, the CSV file has all.")
     if any(key.startswith(WHICH_ELECTRONS) for key in keys):
-        notes.append("The runs differ in seed or data, so each was judged on electrons of its own.")
+        notes.append("The runs differ in their data or its split, so each was judged on electrons of its own.")
     if any(key.startswith(WHAT_LOSS_MEANS) for key in keys):
         notes.append(f"The runs differ in what their loss means, so they are ranked by {metric_label(by)}.")
     return notes

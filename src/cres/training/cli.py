@@ -24,7 +24,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cres.data.module import CresDataModule
 from cres.errors import UserError, nearest
-from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, Checkpoints, resumable, set_aside
+from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, Checkpoints, read_checkpoint, resumable, set_aside
 from cres.training.curriculum import Curriculum
 from cres.training.denoising import FineTune
 from cres.training.explain import explain
@@ -33,7 +33,7 @@ from cres.training.fitting import FitScalers, FitTemperature, fit_scalers
 from cres.training.interruption import Interrupted, StopOnSignal
 from cres.training.loading import load_ensemble, model_card
 from cres.training.loggers import make_loggers
-from cres.training.module import CresModule
+from cres.training.module import CARD, CresModule
 from cres.training.predictions import PredictionWriter, check_data_fit, check_split, check_volts, rms_volt
 from cres.training.progress import EpochLines
 from cres.training.rate_finder import scan_rates
@@ -213,7 +213,11 @@ class CresCLI(LightningCLI):
                 raise error.__cause__ from None
             raise
         self.datamodule = self.config_init["data"]
-        self.model = self.config_init["model"] if self.command == "fit" else load_ensemble(self.checkpoints)
+        if self.command == "fit":
+            self.model = self.config_init["model"]
+        else:
+            self.model = load_ensemble(self.checkpoints)
+            self.datamodule.split_as(self.model.card.get("data", {}))
         self.trainer = self.instantiate_trainer(**self._trainer_parts())
 
     def _trainer_parts(self) -> dict[str, Any]:
@@ -251,6 +255,8 @@ class CresCLI(LightningCLI):
             return
         folder = self.run_folder / "checkpoints"
         start = resumable(folder) if self.config.resume else None
+        if start is not None:
+            self.datamodule.split_as(read_checkpoint(start)[CARD].get("data", {}))
         if self.trainer.is_global_zero:
             kept = None if start else set_aside(folder)
             if kept is not None:

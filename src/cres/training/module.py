@@ -115,7 +115,9 @@ class CresModule(pl.LightningModule):
         ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
         calibration: How the stated uncertainties are scaled after training, on the validation split: coverage (68.27 %
             of the truths within one standard deviation), likelihood, or none.
-        seed: Seed of the noise.
+        seed: Seed of the training noise.
+        noise_seed: Seed of the frozen noise of validation, test and prediction, whatever the training's seed, so that
+            trainings are judged on the same records.
 
     """
 
@@ -137,6 +139,7 @@ class CresModule(pl.LightningModule):
         ema_decay: float = 0.0,
         calibration: Calibration = "coverage",
         seed: int = 0,
+        noise_seed: int = 0,
     ) -> None:
         super().__init__()
         if not 0 <= ema_decay < 1:
@@ -153,7 +156,8 @@ class CresModule(pl.LightningModule):
         self.noise = RandomChain(source(sampling_rate_hz=sampling_rate_hz) for source in sources)
         self.augmentations = RandomChain(augmentations or [])
         self.optimiser, self.schedule = optimiser, schedule or Cosine()
-        self.ema_decay, self.calibration, self.seed = ema_decay, calibration, seed
+        self.ema_decay, self.calibration = ema_decay, calibration
+        self.seed, self.noise_seed = seed, noise_seed
         self.targets = targets
         self.noise_scale = 1.0
         self.card: dict[str, Any] = {}
@@ -173,7 +177,8 @@ class CresModule(pl.LightningModule):
 
     def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Tensor:
         """Return the batch's records with noise; the training epochs' records are changed at random before."""
-        random = KeyedRandom(self.seed, epoch, batch["event_id"], batch["series"].device)
+        seed = self.noise_seed if epoch == FROZEN_EPOCH else self.seed
+        random = KeyedRandom(seed, epoch, batch["event_id"], batch["series"].device)
         series: Tensor = batch["series"]
         if epoch != FROZEN_EPOCH:
             series = self.augmentations(series, random)
