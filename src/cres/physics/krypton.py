@@ -1,0 +1,96 @@
+"""Conversion electrons of the 32 keV transition of 83mKr: energies, natural widths, intensities of the lines.
+
+Gaseous krypton: D. Vénos et al., JINST 13 T02012 (2018), arXiv:1712.02120; Eγ − K − recoil are the binding energies
+of the krypton shells. The width of K-32 is that of K. Altenmüller et al., J. Phys. G 47 065002 (2020). Shake-up and
+shake-off satellites below each line and the lines of the 9.4 keV transition, which end below 9.4 keV, are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cres.physics.cyclotron import Array, Values, as_array
+
+VENOS = "D. Vénos et al., JINST 13 T02012 (2018)"
+ALTENMUELLER = "width: K. Altenmüller et al., J. Phys. G 47 065002 (2020)"
+
+
+@dataclass(frozen=True)
+class ConversionLine:
+    """A conversion line: kinetic energy, full width at half maximum of its Lorentzian, relative intensity, source.
+
+    `intensity` is in electrons a hundred decays in the table below. A width of 0 is a sharp line.
+    """
+
+    name: str
+    energy_ev: float
+    width_ev: float
+    intensity: float = 1.0
+    source: str = ""
+    energy_error_ev: float = 0.0
+
+    def density(self, energy_ev: Array) -> Array:
+        """Return the Lorentzian probability density per eV; its width must not be 0."""
+        half = self.width_ev / 2
+        return half / np.pi / ((energy_ev - self.energy_ev) ** 2 + half**2)
+
+    def distribution(self, energy_ev: Values) -> Array:
+        """Return the probability of an energy below `energy_ev`, ½ + arctan(2(K − K₀)/Γ)/π."""
+        return np.asarray(0.5 + np.arctan2(as_array(energy_ev) - self.energy_ev, self.width_ev / 2) / np.pi)
+
+    def quantile_ev(self, probability: Values) -> Array:
+        """Return the energy below which the line lies with a probability, the inverse of `distribution`."""
+        return np.asarray(self.energy_ev + self.width_ev / 2 * np.tan(np.pi * (as_array(probability) - 0.5)))
+
+    def sample(self, count: int, generator: np.random.Generator) -> Array:
+        """Draw energies in eV, (count,)."""
+        return self.energy_ev + self.width_ev / 2 * generator.standard_cauchy(count)
+
+
+K_32 = ConversionLine("K-32", 17_824.2, 2.774, 24.8, f"{VENOS}; {ALTENMUELLER}", 0.5)
+
+LINES = (
+    K_32,
+    ConversionLine("L1-32", 30_226.8, 3.75, 1.56, VENOS, 0.9),
+    ConversionLine("L2-32", 30_419.5, 1.165, 24.3, VENOS, 0.5),
+    ConversionLine("L3-32", 30_472.2, 1.108, 37.8, VENOS, 0.5),
+    ConversionLine("M1-32", 31_858.7, 3.5, 0.249, VENOS, 0.6),
+    ConversionLine("M2-32", 31_929.3, 1.230, 4.02, VENOS, 0.5),
+    ConversionLine("M3-32", 31_936.9, 1.322, 6.24, VENOS, 0.5),
+    ConversionLine("M4-32", 32_056.4, 0.07, 0.0628, VENOS, 0.5),
+    ConversionLine("M5-32", 32_057.6, 0.07, 0.0884, VENOS, 0.5),
+    ConversionLine("N1-32", 32_123.9, 0.19, 0.0255, VENOS, 0.5),
+    ConversionLine("N2-32", 32_136.7, 0.0, 0.300, VENOS, 0.5),
+    ConversionLine("N3-32", 32_137.4, 0.0, 0.457, VENOS, 0.5),
+)
+"""The lines of gaseous 83mKr from the 32 keV transition; M4, M5 and N have no fitted natural width."""
+
+
+def lines_between(low_ev: float, high_ev: float, lines: Sequence[ConversionLine] = LINES) -> tuple[ConversionLine, ...]:
+    """Return the lines whose energy lies between two energies."""
+    return tuple(line for line in lines if low_ev <= line.energy_ev <= high_ev)
+
+
+def line_quantile_ev(
+    choice: Values, probability: Values, low_ev: float, high_ev: float, lines: Sequence[ConversionLine] = LINES
+) -> Array:
+    """Return energies of lines, cut to low_ev … high_ev, from two uniform numbers an electron.
+
+    choice, probability: [0, 1), one shape. A line is chosen with its intensity times its part within the limits, and
+    the energy is its quantile there. Raises ValueError where no line has a part there.
+    """
+    parts = np.array([line.intensity * np.ptp(line.distribution([low_ev, high_ev])) for line in lines])
+    if not parts.sum() > 0:
+        raise ValueError(f"no line reaches {low_ev:g} to {high_ev:g} eV")
+    edges = np.cumsum(parts) / parts.sum()
+    chosen = np.minimum(np.searchsorted(edges, as_array(choice), side="right"), len(lines) - 1)
+    probability = as_array(probability)
+    energy = np.empty(chosen.shape)
+    for index, line in enumerate(lines):
+        mine = chosen == index
+        below, above = line.distribution([low_ev, high_ev])
+        energy[mine] = line.quantile_ev(below + (above - below) * probability[mine])
+    return np.asarray(np.clip(energy, low_ev, high_ev))
