@@ -67,6 +67,14 @@ _KNOWN = (
 COLUMNS: dict[str, Column] = {column.name: column for column in _KNOWN}
 
 REQUIRED_COLUMNS = SERIES_COLUMNS
+
+
+def series_columns(channel: int = 0) -> tuple[str, str]:
+    """Return the names of I and Q of a read-out channel; those of channels 1, 2, … have its number behind."""
+    suffix = f"_{channel}" if channel else ""
+    return SERIES_I + suffix, SERIES_Q + suffix
+
+
 TRUTH_COLUMNS = (ENERGY, PITCH_ANGLE, RADIUS)
 DEFAULT_TARGETS = (ENERGY, PITCH_ANGLE)
 

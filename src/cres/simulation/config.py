@@ -15,6 +15,8 @@ import yaml
 
 from cres.errors import UserError, nearest
 from cres.schema import DEFAULT_LO_FREQUENCY_HZ, DEFAULT_SAMPLING_RATE_HZ
+from cres.simulation.channels import ChannelConfig
+from cres.simulation.scattering_config import ScatteringConfig
 
 TRAP_KINDS = ("bathtub", "harmonic", "coils")
 LOSS_KINDS = ("cavity", "free_space", "off")
@@ -148,11 +150,18 @@ class SimulationConfig:
     readout: ReadoutConfig = field(default_factory=ReadoutConfig)
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    scattering: ScatteringConfig = field(default_factory=ScatteringConfig)
+    more_channels: tuple[ChannelConfig, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
         if self.ensemble.radius_m[1] > self.cavity.radius_m:
             raise UserError("ensemble.radius_m reaches beyond cavity.radius_m: choose electrons inside the cavity")
+        if self.scattering.start_s[1] >= self.readout.duration_s:
+            raise UserError(
+                f"scattering.start_s reaches to {self.scattering.start_s[1]:g} s and a record lasts "
+                f"{self.readout.duration_s:g} s: let electrons be born within the record"
+            )
 
     @classmethod
     def default(cls) -> SimulationConfig:
