@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -17,7 +18,10 @@ from cres.data.windows import Band, Window
 
 Batch = dict[str, Any]
 """series float32 (batch, time, 2) volts; lengths int64 (batch,); event_id int64 (batch,); targets float64
-(batch, target), absent for unlabelled records; observables {column: float64 (batch,)}."""
+(batch, target), absent for unlabelled records; observables {column: float64 (batch,)}; repeat int64 (batch,), where an
+electron is drawn more than once in an epoch, how often before."""
+
+_BLOCK_ROWS = 256
 
 
 class Draw(NamedTuple):
@@ -25,12 +29,15 @@ class Draw(NamedTuple):
 
     epoch: int
     row: int
+    repeat: int = 0
+    """How often the electron was drawn before in this epoch."""
 
 
 class ElectronDataset(Dataset[Batch]):
     """Chosen rows of records. Whole batches are read at once through `__getitems__`.
 
-    With `keep_on` the series are read once and kept as a tensor there: in memory, or on the training device.
+    With `keep_on` the series are read once and kept as a tensor there: in memory, or on the training device. What is
+    the same in each epoch, a fixed window and a band of it, is then done once, too.
     """
 
     def __init__(
@@ -50,7 +57,7 @@ class ElectronDataset(Dataset[Batch]):
         self._window = window
         self._band = band
         self._event_ids = records.event_ids[rows]
-        self._kept = None if keep_on is None else torch.from_numpy(records.read_series(rows)).to(keep_on)
+        self._kept = None if keep_on is None else self._read_all(keep_on)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -64,7 +71,7 @@ class ElectronDataset(Dataset[Batch]):
         rows = self._rows[places]
         event_ids = self._event_ids[places]
         starts = self._window.starts(draws[0].epoch, event_ids)
-        series = self._read(rows, starts) if self._kept is None else self._cut(self._kept, places, starts)
+        series = self._read(rows, starts) if self._kept is None else self._kept_series(self._kept, places, starts)
         batch: Batch = {
             "series": series,
             "lengths": torch.full((len(rows),), series.shape[1], dtype=torch.int64),
@@ -73,20 +80,35 @@ class ElectronDataset(Dataset[Batch]):
         }
         if self._targets:
             batch["targets"] = torch.stack([self._numbers(name, rows) for name in self._targets], dim=1)
+        if any(draw.repeat for draw in draws):
+            batch["repeat"] = torch.tensor([draw.repeat for draw in draws])
         return batch
 
     def _read(self, rows: NDArray[np.int64], starts: NDArray[np.int64]) -> Tensor:
-        series = self._records.read_series(rows, starts, self._window.length)
-        return torch.from_numpy(series if self._band is None else self._band.select(series))
+        series = torch.from_numpy(self._records.read_series(rows, starts, self._window.length))
+        return series if self._band is None else self._band.select(series)
 
-    def _cut(self, kept: Tensor, places: NDArray[np.int64], starts: NDArray[np.int64]) -> Tensor:
+    def _read_all(self, device: torch.device) -> Tensor:
+        """Return the series to keep, read block by block: what is needed beside them stays small."""
+        kept: Tensor | None = None
+        for start in range(0, len(self._rows), _BLOCK_ROWS):
+            rows = self._rows[start : start + _BLOCK_ROWS]
+            if self._window.fixed:
+                block = self._read(rows, self._window.starts(0, self._event_ids[start : start + _BLOCK_ROWS]))
+            else:
+                block = torch.from_numpy(self._records.read_series(rows))
+            if kept is None:
+                kept = torch.empty((len(self._rows), *block.shape[1:]), device=device)
+            kept[start : start + len(rows)] = block
+        return torch.empty((0, self._window.length, 2), device=device) if kept is None else kept
+
+    def _kept_series(self, kept: Tensor, places: NDArray[np.int64], starts: NDArray[np.int64]) -> Tensor:
         chosen = kept[torch.from_numpy(places).to(kept.device)]
-        if self._window.length < kept.shape[1]:
-            times = torch.from_numpy(starts[:, None] + np.arange(self._window.length)).to(kept.device)
-            chosen = torch.gather(chosen, 1, times[:, :, None].expand(-1, -1, 2))
-        if self._band is None:
+        if self._window.fixed:
             return chosen
-        return torch.from_numpy(self._band.select(chosen.cpu().numpy())).to(kept.device)
+        times = torch.from_numpy(starts[:, None] + np.arange(self._window.length)).to(kept.device)
+        cut = torch.gather(chosen, 1, times[:, :, None].expand(-1, -1, 2))
+        return cut if self._band is None else self._band.select(cut)
 
     def _numbers(self, name: str, rows: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self._records.scalar(name)[rows].astype(np.float64))
@@ -114,15 +136,27 @@ class KeyedSampler(DistributedSampler[Any]):
         self._all = size
         self.skip = 0
         """How many draws of this process the next pass leaves out: those that were used before a resume."""
+        self.easiest_first: NDArray[np.int64] = np.arange(size)
+        self.share = 1.0
+        """Share of the electrons, the first of `easiest_first`, that a shuffled epoch draws, as often as it must."""
 
     def __iter__(self) -> Iterator[Any]:
-        mine = self._order()[: self._size][self._stretch()]
-        return (Draw(self.epoch, int(row)) for row in mine[self.skip :])
+        rows, repeats = self._order()
+        mine = self._stretch()
+        drawn = zip(rows[: self._size][mine][self.skip :], repeats[: self._size][mine][self.skip :], strict=True)
+        return (Draw(self.epoch, int(row), int(repeat)) for row, repeat in drawn)
 
-    def _order(self) -> NDArray[np.int64]:
+    def _order(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the electron of each draw of the epoch, and how often it was drawn before."""
+        places = np.arange(self._all)
         if not self.shuffle:
-            return np.arange(self._all)
-        return np.random.default_rng([self.seed, self.epoch]).permutation(self._all)
+            return places, np.zeros_like(places)
+        generator = np.random.default_rng([self.seed, self.epoch])
+        drawn = max(1, math.ceil(self.share * self._all))
+        if drawn == self._all:
+            return generator.permutation(self._all), np.zeros_like(places)
+        passes = [generator.permutation(drawn) for _ in range(-(-self._all // drawn))]
+        return self.easiest_first[np.concatenate(passes)[: self._all]], places // drawn
 
     def _stretch(self) -> slice:
         bounds = [self._size * rank // self.num_replicas for rank in (self.rank, self.rank + 1)]
@@ -147,6 +181,14 @@ class ResumableLoader(DataLoader[Batch]):
         for batch in super().__iter__():
             self._used += 1
             yield batch
+
+    def order_by_ease(self, easiest_first: NDArray[np.int64]) -> None:
+        """Take the order of the electrons (their places in the dataset) by which `use_easiest` chooses."""
+        self._keyed.easiest_first = easiest_first
+
+    def use_easiest(self, share: float) -> None:
+        """Draw the passes that begin from now on from this share of the electrons."""
+        self._keyed.share = share
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of this epoch were handed out; none of the next where it was the last."""

@@ -6,9 +6,12 @@ import hashlib
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from cres.errors import UserError
+from cres.transforms.spectrum import from_complex, to_complex
 
 
 @dataclass(frozen=True)
@@ -19,6 +22,11 @@ class Window:
     length: int
     samples: int
     jitter_seed: int | None = None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether it is the same in each epoch."""
+        return self.jitter_seed is None
 
     def starts(self, epoch: int, event_ids: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the first sample of each electron's window, (rows,), whatever batch it is in."""
@@ -58,13 +66,11 @@ class Band:
         """Return the sampling rate after decimation."""
         return sampling_rate_hz * self.bins / self.samples
 
-    def select(self, series: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return volts (rows, samples, 2) within the band, (rows, bins, 2)."""
-        spectrum = np.fft.fft(series[..., 0] + 1j * series[..., 1])
-        lines = spectrum[:, np.arange(self.first, self.first + self.bins) % self.samples]
-        centred = np.roll(lines, -(self.bins // 2), axis=1)
-        narrow = np.fft.ifft(centred) * (self.bins / self.samples)
-        return np.ascontiguousarray(narrow.astype(np.complex64)).view(np.float32).reshape(*narrow.shape, 2)
+    def select(self, series: Tensor) -> Tensor:
+        """Return volts (rows, samples, channel) within the band, (rows, bins, channel), on any device."""
+        lines = torch.arange(self.first, self.first + self.bins, device=series.device) % self.samples
+        centred = torch.fft.fft(to_complex(series), dim=1)[:, lines.roll(-(self.bins // 2))]
+        return from_complex(torch.fft.ifft(centred, dim=1).mul_(self.bins / self.samples))
 
 
 def make_band(band_hz: tuple[float, float], samples: int, sampling_rate_hz: float) -> Band:

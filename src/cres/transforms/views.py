@@ -84,13 +84,14 @@ class SpectrumView(RecordView):
 
     X_k = N^{−1/2} Σ_n w_n (I + iQ)_n e^{−2πikn/N} / scale_volt, Σw² = N, bins of [low, high] ascending in frequency.
     Nominal white noise then has unit variance in the real and the imaginary part. `form`: "complex" (real, imaginary),
-    "magnitude" |X|, "log_power" ln(|X|² + 1e−12).
+    "magnitude" |X|, "log_power" ln(|X|² + 1e−12). `band_hz=None` is the whole spectrum, of records that hold the band
+    alone.
     """
 
     def __init__(
         self,
         sampling_rate_hz: float,
-        band_hz: tuple[float, float] = SIGNAL_BAND_HZ,
+        band_hz: tuple[float, float] | None = SIGNAL_BAND_HZ,
         form: Form = "complex",
         window: WindowName = "rectangular",
         scale_volt: float | None = None,
@@ -98,7 +99,7 @@ class SpectrumView(RecordView):
     ) -> None:
         super().__init__()
         self.sampling_rate_hz = sampling_rate_hz
-        self.band_hz = band_hz
+        self.band_hz = band_hz or (-sampling_rate_hz / 2, sampling_rate_hz / 2)
         self.form: Form = form
         self.window: WindowName = window
         self.scale_volt = nominal_scale_volt(sampling_rate_hz, scale_volt)
