@@ -21,13 +21,14 @@ from cres import errors
 from cres.endpoint import plots, report
 from cres.endpoint.analysis import Options, analyse
 from cres.endpoint.coverage import run_toys, summarise
-from cres.endpoint.krypton import LINES, Calibration, calibrate, read_lines
+from cres.endpoint.krypton import Calibration, calibrate, read_lines
 from cres.endpoint.likelihood import Physics
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.sensitivity import study
 from cres.evaluation.table import PredictionTable
 from cres.physics.beta import CORRECTIONS
 from cres.physics.final_states import FinalStates
+from cres.physics.krypton import LINES
 from cres.provenance import ancestry
 
 CALIBRATED = "calibrated.hdf5"
@@ -104,7 +105,7 @@ def sensitivity(arguments: argparse.Namespace) -> None:
 
 def options(arguments: argparse.Namespace) -> Options:
     """Turn arguments into the options of the analysis."""
-    states = None if arguments.final_states is None else FinalStates.read(arguments.final_states)
+    states = None if arguments.final_states is None else FinalStates.of(arguments.final_states)
     return Options(
         window_ev=None if arguments.window is None else tuple(arguments.window),
         max_std_ev=arguments.max_std,
@@ -133,8 +134,8 @@ def parser() -> argparse.ArgumentParser:
         "leave out electrons whose spread with all modes is larger (default: a thirtieth of the calibration's)"
     )
     add("--max-spread", type=float, metavar="EV", help=spread_help)
-    states_help = "table of molecular final states: excitation in eV, probability[, bin width] (default: none)"
-    add("--final-states", type=Path, metavar="FILE", help=states_help)
+    states_help = "T2, T, or a table: excitation in eV, probability[, bin width] (default: none)"
+    add("--final-states", metavar="STATES", help=states_help)
     add("--no-corrections", action="store_true", help="leave out the small corrections of the spectrum")
     scale_help = "uncertainty of the energy scale at the endpoint (%(default)s)"
     add("--energy-scale-std", type=float, default=0.0, metavar="EV", help=scale_help)
@@ -143,7 +144,7 @@ def parser() -> argparse.ArgumentParser:
     slope_help = "uncertainty of the efficiency's slope per 100 eV (default: from the calibration's statistics)"
     add("--efficiency-slope-std", type=float, metavar="FRACTION", help=slope_help)
     add("--calibrate", **table, help="predictions of 83mKr electrons: measures the scales of energy and resolution")
-    lines_help = "krypton lines: name, energy in eV, full width in eV[, intensity] (default: K-32)"
+    lines_help = "krypton lines: name, energy in eV, full width in eV[, intensity] (default: K to N of 32 keV)"
     add("--lines", type=Path, metavar="FILE", help=lines_help)
     add("--toys", type=int, metavar="N", help="make and fit N pseudo-experiments")
     add("--sensitivity", action="store_true", help="study the uncertainties that experiments reach")

@@ -6,12 +6,16 @@ import numpy as np
 import pytest
 
 from cres.errors import UserError
+from cres.physics.beta import T_ENDPOINT_EV, beta_spectrum_rate
 from cres.physics.final_states import (
     T2_GROUND_GROUP_PROBABILITY,
     T2_GROUND_GROUP_WIDTH_EV,
     T2_MEAN_EXCITATION_EV,
+    T2_TABLE,
     FinalStates,
 )
+
+ANY = (0.0, 100.0)
 
 
 def write(path, rows):
@@ -28,7 +32,7 @@ def test_table_is_sorted_counted_from_the_lowest_state_and_normalised(tmp_path):
 
 
 def test_probabilities_per_ev_with_their_widths(tmp_path):
-    states = FinalStates.read(write(tmp_path / "states.csv", [(0.0, 6.0, 0.1), (20.0, 0.2, 2.0)]))
+    states = FinalStates.read(write(tmp_path / "states.csv", [(0.0, 6.0, 0.1), (20.0, 0.2, 2.0)]), ANY)
     np.testing.assert_allclose(states.probability, [0.6, 0.4])
 
 
@@ -38,10 +42,10 @@ def test_bad_tables_are_refused(tmp_path, rows):
         FinalStates.read(write(tmp_path / "states.csv", rows))
 
 
-def test_wrong_mean_is_refused(tmp_path):
-    path = write(tmp_path / "states.csv", [(0.0, 0.9), (20.0, 0.1)])
+@pytest.mark.parametrize("rows", [[(0.0, 0.9), (20.0, 0.1)], [(0.0, 0.5), (90.0, 0.5)]])
+def test_wrong_mean_is_refused(tmp_path, rows):
     with pytest.raises(UserError, match="mean excitation"):
-        FinalStates.read(path, expected_mean_ev=T2_MEAN_EXCITATION_EV)
+        FinalStates.read(write(tmp_path / "states.csv", rows))
 
 
 def test_missing_file_is_one_sentence(tmp_path):
@@ -49,11 +53,51 @@ def test_missing_file_is_one_sentence(tmp_path):
         FinalStates.read(tmp_path / "none.csv")
 
 
-def test_sketch_has_the_published_moments_and_says_what_it_is():
-    sketch = FinalStates.t2_sketch()
-    ground = sketch.excitation_ev < 8
-    width = np.sqrt(np.cov(sketch.excitation_ev[ground], aweights=sketch.probability[ground], ddof=0))
-    assert sketch.ground_group_probability == pytest.approx(T2_GROUND_GROUP_PROBABILITY, abs=1e-9)
-    assert sketch.mean_excitation_ev == pytest.approx(T2_MEAN_EXCITATION_EV, abs=0.1)
-    assert width == pytest.approx(T2_GROUND_GROUP_WIDTH_EV, rel=0.02)
-    assert "not the published table" in sketch.source
+def test_published_table_has_its_published_moments():
+    states = FinalStates.t2()
+    ground = states.excitation_ev < 8
+    width = np.sqrt(np.cov(states.excitation_ev[ground], aweights=states.probability[ground], ddof=0))
+    published = states.ground_group_probability * states.raw_sum
+    assert published == pytest.approx(T2_GROUND_GROUP_PROBABILITY, abs=5e-5)
+    assert width == pytest.approx(T2_GROUND_GROUP_WIDTH_EV, abs=5e-4)
+    lowest = np.loadtxt(T2_TABLE, delimiter=",")[0, 0]
+    assert states.mean_excitation_ev + lowest == pytest.approx(T2_MEAN_EXCITATION_EV, abs=0.05)
+    assert 0.99 < states.raw_sum < 1
+    assert "Saenz" in states.source
+
+
+def test_binding_energies_with_their_own_sign_are_refused(tmp_path):
+    energy, probability = np.loadtxt(T2_TABLE, delimiter=",").T
+    with pytest.raises(UserError, match="binding"):
+        FinalStates.read(write(tmp_path / "binding.csv", list(zip(-energy, probability, strict=True))))
+
+
+@pytest.mark.parametrize("normalised", [False, True])
+def test_the_copy_that_mixes_per_bin_and_per_ev_is_refused(tmp_path, normalised):
+    # the trap: the ground-state group in probability per eV beside bins of 1 eV puts 93 % there
+    energy, probability = np.loadtxt(T2_TABLE, delimiter=",").T
+    mixed = np.where(energy < 8, 10.0, 1.0) * probability
+    assert mixed[energy < 8].sum() / mixed.sum() == pytest.approx(0.93, abs=0.005)
+    rows = list(zip(energy, mixed / mixed.sum() if normalised else mixed, strict=True))
+    with pytest.raises(UserError, match="mean excitation" if normalised else "sum to 6"):
+        FinalStates.read(write(tmp_path / "copy.csv", rows))
+
+
+def test_atomic_tritium():
+    states = FinalStates.atomic()
+    # sudden approximation: P(1s) = (16√2/27)², P(2s) = 1/4; the rest as in Williams and Koonin, PRC 27 (1983) 1815
+    np.testing.assert_allclose(states.probability[:3], [512 / 729, 0.25, 0.0127], rtol=5e-3)
+    np.testing.assert_allclose(states.excitation_ev[:2], [0.0, 40.8], atol=0.05)
+    assert states.raw_sum == pytest.approx(1.0, abs=1e-5)
+    # sum rule: −27.2 × 1.5 + 54.4 eV
+    assert states.mean_excitation_ev == pytest.approx(13.606, abs=0.03)
+    near, far = beta_spectrum_rate(T_ENDPOINT_EV - np.array([30.0, 45.0]), T_ENDPOINT_EV, final_states=states)
+    bare = beta_spectrum_rate(T_ENDPOINT_EV - np.array([30.0, 45.0]), T_ENDPOINT_EV)
+    assert near / bare[0] == pytest.approx(512 / 729, rel=1e-4)
+    assert far / bare[1] > 512 / 729
+
+
+def test_names_and_files(tmp_path):
+    assert FinalStates.of("T2").source == FinalStates.t2().source
+    assert FinalStates.of("T").probability[0] == pytest.approx(512 / 729, rel=1e-4)
+    assert FinalStates.of(str(T2_TABLE)).raw_sum == FinalStates.t2().raw_sum

@@ -15,6 +15,8 @@ from cres.physics.final_states import FinalStates
 Array = NDArray[np.float64]
 
 GRID_STEP_EV = 0.2
+REMEMBERED = 4
+"""Shapes that are kept: a fit asks for the same one again while it moves the numbers of electrons."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class SpectrumModel:
     corrections: Collection[str] = CORRECTIONS
     _electron: Array = field(init=False, repr=False)
     _radiative: Radiative | None = field(init=False, repr=False)
+    _shapes: dict[tuple[float, float], Array] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         """Compute the electron's part and scale it to about 1."""
@@ -60,18 +63,31 @@ class SpectrumModel:
         )
 
     def shape(self, endpoint_ev: float, mass_squared_ev2: float) -> Array:
-        """Return the grid values whose linear interpolation, smeared, gives the smeared spectrum."""
+        """Return the grid values whose linear interpolation, smeared, gives the smeared spectrum (read only)."""
+        key = (float(endpoint_ev), float(mass_squared_ev2))
+        if key not in self._shapes:
+            if len(self._shapes) >= REMEMBERED:
+                del self._shapes[next(iter(self._shapes))]
+            self._shapes[key] = self._shape(*key)
+            self._shapes[key].flags.writeable = False
+        return self._shapes[key]
+
+    def _shape(self, endpoint_ev: float, mass_squared_ev2: float) -> Array:
         step = self.grid_ev[1] - self.grid_ev[0]
         beyond = np.concatenate([[self.grid_ev[0] - step], self.grid_ev, [self.grid_ev[-1] + step]])
         value = np.zeros(len(self.grid_ev))
         states = [(0.0, 1.0)] if self.final_states is None else self.final_states.pairs()
         for excitation_ev, probability in states:
-            energy = endpoint_ev - excitation_ev - beyond
+            # the first point above the endpoint still averages over what is below it
+            reached = int(np.searchsorted(beyond, endpoint_ev - excitation_ev)) + 2
+            if reached < 3:
+                continue
+            energy = endpoint_ev - excitation_ev - beyond[:reached]
             average = np.diff(twice_integrated_phase_space(energy, mass_squared_ev2), 2) / step**2
             if self._radiative is not None:
                 # slow but at ε = 0, where the average does not vanish yet
-                average *= self._radiative(np.maximum(energy[1:-1], step / 4))
-            value += probability * average
+                average *= self._radiative.part(len(average))(np.maximum(energy[1:-1], step / 4))
+            value[: len(average)] += probability * average
         value *= self._electron
         value[1:-1] -= np.diff(value, 2) / 6
         return np.maximum(value, 0.0)

@@ -47,7 +47,7 @@ class Experiment:
         """Return an exposure like that of the published Phase II analysis (Phys. Rev. Lett. 131 102502).
 
         3 770 electrons between 16.2 and 19.8 keV, the line resolution of 1.66 eV FWHM for every electron, no background
-        and molecular final states (a sketch of them). Left out: the low-energy tail of missed scatters, the
+        and the molecular final states. Left out: the low-energy tail of missed scatters, the
         efficiency's dependence on frequency, the uncertainties of both and of the field.
         """
         return cls(
@@ -56,7 +56,7 @@ class Experiment:
             std_low_ev=PHASE_TWO_FWHM_EV / FWHM_PER_STD,
             std_high_ev=PHASE_TWO_FWHM_EV / FWHM_PER_STD,
             window=Window(16_200.0, 19_800.0),
-            physics=Physics(final_states=FinalStates.t2_sketch()),
+            physics=Physics(final_states=FinalStates.t2()),
         )
 
     def draw_stds(self, count: int, generator: np.random.Generator) -> Array:

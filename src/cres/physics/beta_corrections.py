@@ -154,6 +154,10 @@ class Radiative:
             strength * (t + 1) / (24 * electron.total**2),
         )
 
+    def part(self, count: int) -> Radiative:
+        """Return it for the first electrons."""
+        return Radiative(self.exponent[:count], self.constant[:count], self.linear[:count], self.quadratic[:count])
+
     def __call__(self, neutrino_energy_ev: Array) -> Array:
         """Return G at these neutrino energies; 0 at ε ≤ 0, where the phase space ends."""
         energy = np.maximum(neutrino_energy_ev, 0.0) / ELECTRON_MASS_EV

@@ -1,29 +1,39 @@
-"""Final states of the daughter molecule: excitation energies above the lowest state, and their probabilities.
+"""Final states of the daughter: excitation energies above the lowest state, and their probabilities.
 
-No published table is shipped. Users bring theirs (T₂: Saenz, Jonsell and Froelich, Phys. Rev. Lett. 84 (2000) 242), and
-the reader checks it: copies of that table mix probabilities a bin with probabilities per eV; a wrong sum tells.
+T₂: the table of Saenz, Jonsell and Froelich, Phys. Rev. Lett. 84 (2000) 242. T: hydrogen-like ion in the sudden
+approximation. Users may bring tables of their own, which the reader checks: copies of published ones mix
+probabilities a bin with probabilities per eV; a wrong sum or a wrong mean tells.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
+from scipy.special import roots_legendre
 
 from cres.errors import UserError
 
 Array = NDArray[np.float64]
 
-# Moments of the published T₂ table (Saenz et al. 2000): what a user's table is compared with.
+# Moments of the published T₂ table; the mean counts from the table's zero, 1.9 eV above the lowest state.
 T2_GROUND_GROUP_PROBABILITY = 0.5741
 T2_GROUND_GROUP_WIDTH_EV = 0.436
 T2_MEAN_EXCITATION_EV = 18.4
+T2_TABLE = Path(__file__).parent / "tables" / "saenz_2000_t2.csv"
 GROUND_GROUP_LIMIT_EV = 8.0
 """States this close to the lowest one are rotations and vibrations of the electronic ground state."""
+MEAN_RANGE_EV = (10.0, 25.0)
+"""The mean excitation follows from the initial state alone: 13.6 eV for T, 20 eV for T₂, HT and DT."""
+SUM_RANGE = (0.98, 1.02)
+
+HARTREE_EV = 27.211386245981  # CODATA 2022
+BOUND_STATES = 12
+CONTINUUM_EDGES_HARTREE = (0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.2, 3.2, 5.0, 9.0, 20.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -61,14 +71,23 @@ class FinalStates:
         return cls(excitation[order] - excitation.min(), weight[order] / total, source, total)
 
     @classmethod
+    def of(cls, name: str) -> FinalStates:
+        """Return the states of "T2" or "T", or read the table in the file of this name."""
+        known = {"T2": cls.t2, "T": cls.atomic}
+        return known[name]() if name in known else cls.read(Path(name))
+
+    @classmethod
     def read(
-        cls, path: Path, expected_mean_ev: float | None = None, sum_range: tuple[float, float] = (0.98, 1.02)
+        cls,
+        path: Path,
+        mean_range_ev: tuple[float, float] = MEAN_RANGE_EV,
+        sum_range: tuple[float, float] = SUM_RANGE,
     ) -> FinalStates:
         """Read a text table: excitation energy in eV, probability; an optional third column is the bin's width in eV.
 
         With a third column the second one is a probability per eV. Lines that begin with # are comments. A binding
         energy (negative for excited states) goes in with its sign turned. Raises UserError when the sum is outside
-        `sum_range`, or the mean excitation is further than 1 eV from `expected_mean_ev`.
+        `sum_range`, or the mean excitation above the lowest state outside `mean_range_ev`.
         """
         try:
             rows = np.loadtxt(path, comments="#", delimiter="," if path.suffix == ".csv" else None, ndmin=2)
@@ -81,27 +100,27 @@ class FinalStates:
             states = cls.from_arrays(rows[:, 0], weight, str(path.name))
         except ValueError as error:
             raise UserError(f"{path}: {error}") from error
-        states._check(path, expected_mean_ev, sum_range)
+        states._check(path, mean_range_ev, sum_range)
         return states
 
     @classmethod
-    def t2_sketch(cls) -> FinalStates:
-        """Return a stand-in with the published moments of T₂, for sensitivity studies. NOT the published table.
+    def t2(cls) -> FinalStates:
+        """Return those of molecular tritium, T₂ → ³HeT⁺ (Saenz et al. 2000, with its source in the file)."""
+        return replace(cls.read(T2_TABLE), source="T2, Saenz, Jonsell and Froelich 2000")
 
-        The ground-state group is a normal distribution of the published width cut at ±3 widths, the excited rest sits
-        40 eV wide around the place that gives the published mean.
+    @classmethod
+    def atomic(cls) -> FinalStates:
+        """Return those of atomic tritium, T → ³He⁺: overlaps of the hydrogen ground state with s states of charge 2.
+
+        Sudden approximation, non-relativistic, infinite nuclear mass. Bound states up to n = 12, the last one with all
+        that are above it, and the continuum in bins.
         """
-        width = T2_GROUND_GROUP_WIDTH_EV
-        edges = np.linspace(-3, 3, 25)
-        group = np.diff(ndtr(edges))
-        energies = width * (0.5 * (edges[1:] + edges[:-1]) + 3)
-        ground = T2_GROUND_GROUP_PROBABILITY
-        rest_mean = (T2_MEAN_EXCITATION_EV - ground * 3 * width) / (1 - ground)
-        rest = rest_mean + np.linspace(-15, 15, 16)
+        bound_ev, bound = _bound_states()
+        continuum_ev, continuum = _continuum_states()
         return cls.from_arrays(
-            np.concatenate([energies, rest]),
-            np.concatenate([ground * group / group.sum(), np.full(16, (1 - ground) / 16)]),
-            "sketch with the moments of Saenz et al. 2000, not the published table",
+            np.concatenate([bound_ev, continuum_ev]),
+            np.concatenate([bound, continuum]),
+            "T, sudden approximation",
         )
 
     @property
@@ -118,13 +137,51 @@ class FinalStates:
         """Yield (excitation in eV, probability)."""
         return zip(self.excitation_ev.tolist(), self.probability.tolist(), strict=True)
 
-    def _check(self, path: Path, expected_mean_ev: float | None, sum_range: tuple[float, float]) -> None:
+    def _check(self, path: Path, mean_range_ev: tuple[float, float], sum_range: tuple[float, float]) -> None:
         if not sum_range[0] <= self.raw_sum <= sum_range[1]:
             raise UserError(
                 f"the probabilities in {path} sum to {self.raw_sum:.4g}, not to {sum_range[0]:g} … {sum_range[1]:g}: "
                 "if they are probabilities per eV, add the bin widths as a third column"
             )
-        if expected_mean_ev is not None and abs(self.mean_excitation_ev - expected_mean_ev) > 1.0:
+        if not mean_range_ev[0] <= self.mean_excitation_ev <= mean_range_ev[1]:
             raise UserError(
-                f"the mean excitation in {path} is {self.mean_excitation_ev:.3g} eV, expected {expected_mean_ev:.3g} eV"
+                f"the mean excitation in {path} is {self.mean_excitation_ev:.3g} eV, that of tritium lies between "
+                f"{mean_range_ev[0]:g} and {mean_range_ev[1]:g} eV: are some entries per bin and others per eV, or is "
+                "the sign of the energies that of binding?"
             )
+
+
+def _overlap(inverse_length: NDArray[Any], parameter: NDArray[Any]) -> Array:
+    """Return ∫ r² e^{−(1+q)r} ₁F₁(a; 2; 2qr) dr, the radial overlap with a hydrogen ground state but for norms.
+
+    −d/ds of ∫ r e^{−sr} ₁F₁(a; 2; cr) dr = s^{a−2} (s − c)^{−a} at s = 1 + q, c = 2q. All in atomic units.
+    """
+    q, a = inverse_length, parameter
+    s, rest = 1 + q, 1 - q
+    return np.real((2 - a) * s ** (a - 3) * rest ** (-a) + a * s ** (a - 2) * rest ** (-a - 1))
+
+
+def _bound_states() -> tuple[Array, Array]:
+    """Return energies above the ground state of ³He⁺ in eV and probabilities of its states ns."""
+    n = np.arange(1, BOUND_STATES + 1, dtype=np.float64)
+    overlap = 4 * (2 / n) ** 1.5 * _overlap(2 / n, 1 - n)
+    probability = overlap**2
+    # P_n falls as n⁻³
+    probability[-1] *= BOUND_STATES**3 * (1 / BOUND_STATES**3 + 1 / (2 * (BOUND_STATES + 0.5) ** 2))
+    return 2 * HARTREE_EV * (1 - 1 / n**2), probability
+
+
+def _continuum_states() -> tuple[Array, Array]:
+    """Return mean energies in eV and probabilities of bins of the continuum; Coulomb waves normalised in energy."""
+    node, weight = roots_legendre(24)
+    edges = np.sqrt(CONTINUUM_EDGES_HARTREE)
+    # in √E the density is smooth at the threshold
+    half, middle = 0.5 * np.diff(edges), 0.5 * (edges[1:] + edges[:-1])
+    root = middle[:, None] + half[:, None] * node
+    energy = root**2
+    k = np.sqrt(2 * energy)
+    penetration = 2 * np.pi * (2 / k) / -np.expm1(-2 * np.pi * 2 / k)
+    overlap = 2 * np.sqrt(2 * k / np.pi * penetration) * _overlap(1j * k, 1 + 2j / k)
+    share = overlap**2 * 2 * root * half[:, None] * weight
+    probability = share.sum(axis=1)
+    return HARTREE_EV * (2 + (share * energy).sum(axis=1) / probability), probability
