@@ -64,6 +64,14 @@ def test_jacobian_against_central_differences() -> None:
         assert float((derivative - expected).norm() / expected.norm()) < 1e-6, name
 
 
+def test_reverse_mode_agrees_with_the_jacobian() -> None:
+    model = ForwardModel(dataclasses.replace(CONFIG, readout=dataclasses.replace(CONFIG.readout, samples=64)))
+    point = torch.tensor([[18_600.0, 88.6, 3e-3, 0.4, 1.0, 1.0]], dtype=torch.float64, requires_grad=True)
+    (gradient,) = torch.autograd.grad(model(point).real.sum(), point)
+    expected = model.jacobian(point.detach())[1].real.sum(-1)
+    torch.testing.assert_close(gradient, expected, rtol=1e-8, atol=0)
+
+
 def test_ninety_degrees_stays_finite() -> None:
     series = ForwardModel(SHORT)(torch.tensor([[18_600.0, 90.0, 3e-3, 0.0, 0.0, 1.0]], dtype=torch.float64))
     assert torch.isfinite(series.real).all()

@@ -8,6 +8,7 @@ cyclotron frequency that of the field at √(ρ² + r_c²) (the mean over the ri
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -38,14 +39,16 @@ class AxisymmetricField(Protocol):
         """Return |B| less the background."""
 
 
-def line_radius_m(field: Any, radius_m: Any, flux_there: Any, axial_m: Any) -> Any:
+def line_radius_m(
+    background_t: float, flux_t_m2: Callable[[Any, Any], Any], radius_m: Any, flux_there: Any, axial_m: Any
+) -> Any:
     """Return the radius at `axial_m` of the field line with `radius_m` where the flux beyond B₀ρ²/2 is `flux_there`.
 
     Arithmetic only: NumPy and torch.
     """
     radius = radius_m + axial_m * 0
     for _ in range(LINE_STEPS):
-        squared = radius_m**2 + 2 / field.background_t * (flux_there - field.beyond_background(radius, axial_m)[2])
+        squared = radius_m**2 + 2 / background_t * (flux_there - flux_t_m2(radius, axial_m))
         radius = (squared * (squared > 0) + 1e-30) ** 0.5
     return radius
 
@@ -96,10 +99,14 @@ class _Line:
     def place_minimum(self, minimum_m: Array) -> None:
         """Say where the radius is meant."""
         self.minimum = minimum_m
-        self.flux = self.field.beyond_background(self.radius, minimum_m)[2]
+        self.flux = self.flux_t_m2(self.radius, minimum_m)
+
+    def flux_t_m2(self, radius_m: Array, axial_m: Array) -> Array:
+        flux: Array = self.field.beyond_background(radius_m, axial_m)[2]
+        return flux
 
     def radius_at(self, axial_m: Array) -> Array:
-        radius: Array = line_radius_m(self.field, self.radius, self.flux, axial_m)
+        radius: Array = line_radius_m(self.field.background_t, self.flux_t_m2, self.radius, self.flux, axial_m)
         return radius
 
     def bounce(self, axial_m: Array) -> Array:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Complex, Float
@@ -17,8 +17,30 @@ from cres.simulation.track import TABLE, TrackModel
 PARAMETERS = ("energy_ev", "pitch_angle_deg", "radius_m", "start_phase_rad", "axial_phase_rad", "amplitude")
 """Order of the columns of `parameters`."""
 
-CURVES_BLOCK = 64
+CURVES_BLOCK = 256
 """Electrons whose tables are differentiated together: enough to hide the cost of the calls."""
+
+LINE_STEPS = (1e-2, 1e-5, 1e-7, 0.0, 1e-4, 0.0)
+"""Steps of the central differences of `ForwardModel.lines`, in the units of `PARAMETERS`; 0: exact and trivial."""
+
+FAINTEST_LINE = 3e-6
+"""Lines of less than this part of the power in all records are left out of `ForwardModel.lines`."""
+
+
+class Lines(NamedTuple):
+    """Records as sums of lines, s(t) = A e^{iφ} Σ_m c_m e^{i(Φ(t) + mΨ(t))}, with derivatives by some parameters.
+
+    phase, axial: (batch, 3) polynomials Φ and Ψ, ascending powers of seconds, φ left out; harmonics: (line,), the m;
+    amplitudes: (batch, line) complex volts at A = 1. The `_by` have a leading axis of parameters.
+    """
+
+    harmonics: Tensor
+    phase: Tensor
+    axial: Tensor
+    amplitudes: Tensor
+    phase_by: Tensor
+    axial_by: Tensor
+    amplitudes_by: Tensor
 
 
 class ForwardModel(nn.Module):
@@ -58,6 +80,28 @@ class ForwardModel(nn.Module):
             block = slice(begin, begin + CURVES_BLOCK)
             self._jacobian(parameters[block], series[block], derivatives[block])
         return series, derivatives
+
+    @torch.no_grad()
+    def lines(self, parameters: Float[Tensor, "batch 6"], names: Sequence[str] = ()) -> Lines:
+        """Return the records as lines, with derivatives by the named parameters: those that move lines.
+
+        Central differences of the slow curves: some ten times cheaper than `jacobian`, equal to it to about 1e-6.
+        """
+        parameters = parameters.double()
+        columns = [PARAMETERS.index(name) for name in names]
+        shifts = torch.zeros(1 + 2 * len(columns), 1, 6, dtype=torch.float64, device=parameters.device)
+        for i, column in enumerate(columns):
+            shifts[1 + 2 * i, 0, column], shifts[2 + 2 * i, 0, column] = LINE_STEPS[column], -LINE_STEPS[column]
+        tried = (parameters + shifts).flatten(0, 1)
+        phase, axial, envelope, _ = self._curves(tried[:, 0], tried[:, 1], tried[:, 2], tried[:, 4])
+        spectrum = torch.fft.fft(envelope) / envelope.shape[1]
+        power = spectrum.abs().square()
+        kept = torch.nonzero((power / power.sum(1, keepdim=True).clamp(min=1e-300)).amax(0) > FAINTEST_LINE)[:, 0]
+        index = torch.where(kept < envelope.shape[1] // 2, kept, kept - envelope.shape[1])
+        curves = [values.unflatten(0, (len(shifts), -1)) for values in (phase, axial, spectrum[:, kept])]
+        steps = torch.tensor([LINE_STEPS[column] for column in columns], dtype=torch.float64)[:, None, None]
+        by = [(values[1::2] - values[2::2]) / (2 * steps.to(phase.device)) for values in curves]
+        return Lines(self._tracks.fold * index, *(values[0] for values in curves), *by)
 
     def _curves(
         self, energy_ev: Tensor, pitch_angle_deg: Tensor, radius_m: Tensor, axial_phase: Tensor

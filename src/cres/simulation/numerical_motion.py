@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from cres.physics.constants import ELECTRON_MASS_EV, ELEMENTARY_CHARGE_C, SPEED_OF_LIGHT_M_PER_S
-from cres.physics.guiding import line_radius_m
+from cres.physics.guiding import AxisymmetricField, line_radius_m
+from cres.physics.jets import places
 from cres.physics.traps import NumericalTrap
 from cres.simulation.motion import Motion, Orbit, Period, Rates, Start, cotangent, cyclotron_rad_per_s, lorentz, speed
 
@@ -37,9 +38,68 @@ class NumericalMotion(Motion):
         return _NumericalOrbit(self.trap, start)
 
 
+class ExpandedField:
+    """A field whose derivatives by place, the first and the second, are those of its jet: exact and cheap.
+
+    At a place x the field is the Taylor polynomial around the detached x, whose steps x − x.detach() are zero but carry
+    the derivatives in every mode of automatic differentiation. Third derivatives are not there.
+    """
+
+    def __init__(self, field: AxisymmetricField) -> None:
+        self.field = field
+        self.background_t = field.background_t
+
+    def beyond_background(self, radius_m: Tensor, axial_m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return B_z less the background, B_ρ and the flux function (see `physics.fields`)."""
+        radius, axial, steps = _split(radius_m, axial_m)
+        z, rho, flux = self.field.beyond_background(*places(radius, axial))
+        return z.at(*steps), rho.at(*steps), flux.at(*steps)
+
+    def flux_t_m2(self, radius_m: Tensor, axial_m: Tensor) -> Tensor:
+        """Return the flux function alone."""
+        radius, axial, steps = _split(radius_m, axial_m)
+        result: Tensor = self.field.beyond_background(*places(radius, axial))[2].at(*steps)
+        return result
+
+    def excess_t(self, radius_m: Tensor, axial_m: Tensor) -> Tensor:
+        """Return |B| less the background."""
+        radius, axial, steps = _split(radius_m, axial_m)
+        result: Tensor = self.field.excess_t(*places(radius, axial)).at(*steps)
+        return result
+
+
+class PlainField:
+    """A field without derivatives, for the search of the turning points."""
+
+    def __init__(self, field: AxisymmetricField) -> None:
+        self.field = field
+
+    def beyond_background(self, radius_m: Tensor, axial_m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return B_z less the background, B_ρ and the flux function."""
+        result: tuple[Tensor, Tensor, Tensor] = self.field.beyond_background(radius_m, axial_m)
+        return result
+
+    def flux_t_m2(self, radius_m: Tensor, axial_m: Tensor) -> Tensor:
+        """Return the flux function."""
+        result: Tensor = self.field.beyond_background(radius_m, axial_m)[2]
+        return result
+
+    def excess_t(self, radius_m: Tensor, axial_m: Tensor) -> Tensor:
+        """Return |B| less the background."""
+        result: Tensor = self.field.excess_t(radius_m, axial_m)
+        return result
+
+
+def _split(radius_m: Tensor, axial_m: Tensor) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Return the places without derivatives, of one shape, and steps of zero that carry them."""
+    radius, axial = torch.broadcast_tensors(radius_m.detach(), axial_m.detach())
+    return radius, axial, (radius_m - radius_m.detach(), axial_m - axial_m.detach())
+
+
 class _NumericalOrbit(Orbit):
     def __init__(self, trap: NumericalTrap, start: Start) -> None:
         self.trap, self.start = trap, start
+        self.field: ExpandedField | PlainField = ExpandedField(trap.field)
         self.background = float(trap.field.background_t)
         kinetic = start.energy_ev * (start.energy_ev + 2 * ELECTRON_MASS_EV)
         momentum = torch.sqrt(kinetic) * ELEMENTARY_CHARGE_C / SPEED_OF_LIGHT_M_PER_S
@@ -54,17 +114,19 @@ class _NumericalOrbit(Orbit):
         self._expand()
 
     def _radius(self, axial: Tensor) -> Tensor:
-        result: Tensor = line_radius_m(self.trap.field, self.start.radius_m[:, None], self.flux, axial)
+        result: Tensor = line_radius_m(
+            self.background, self.field.flux_t_m2, self.start.radius_m[:, None], self.flux, axial
+        )
         return result
 
     def _bounce_excess(self, axial: Tensor) -> Tensor:
-        result: Tensor = self.trap.field.excess_t((self._radius(axial) ** 2 + self.gyration**2 / 2) ** 0.5, axial)
+        result: Tensor = self.field.excess_t((self._radius(axial) ** 2 + self.gyration**2 / 2) ** 0.5, axial)
         return result
 
     def _detached(self) -> _NumericalOrbit:
         """Return a twin without derivatives that only knows how to evaluate the field on the line."""
         twin = object.__new__(_NumericalOrbit)
-        twin.trap, twin.background = self.trap, self.background
+        twin.trap, twin.field, twin.background = self.trap, PlainField(self.trap.field), self.background
         twin.start = Start(*(value.detach() for value in self.start))
         twin.gyration = self.gyration.detach()
         twin._place_minimum(torch.zeros_like(twin.gyration))
@@ -72,7 +134,7 @@ class _NumericalOrbit(Orbit):
 
     def _place_minimum(self, minimum: Tensor) -> None:
         self.minimum = minimum
-        self.flux = self.trap.field.beyond_background(self.start.radius_m[:, None], minimum)[2]
+        self.flux = self.field.flux_t_m2(self.start.radius_m[:, None], minimum)
 
     def _find_minimum(self) -> Tensor:
         """Lowest field of the inner half, by parabolas; without derivatives, of which a minimum needs none."""
@@ -125,10 +187,10 @@ class _NumericalOrbit(Orbit):
         w = math.pi * (torch.arange(NODES, dtype=torch.float64, device=self.gyration.device) + 0.5) / NODES
         axial = self.middle - self.reach * torch.cos(w)
         radius = self._radius(axial)
-        field_z, field_rho, _ = self.trap.field.beyond_background(radius, axial)
+        field_z, field_rho, _ = self.field.beyond_background(radius, axial)
         stretch = torch.sqrt(1 + (field_rho / (self.background + field_z)) ** 2)
-        bounce = self.trap.field.excess_t((radius**2 + self.gyration**2 / 2) ** 0.5, axial)
-        ring = self.trap.field.excess_t((radius**2 + self.gyration**2) ** 0.5, axial)
+        bounce = self.field.excess_t((radius**2 + self.gyration**2 / 2) ** 0.5, axial)
+        ring = self.field.excess_t((radius**2 + self.gyration**2) ** 0.5, axial)
         slowness = torch.sqrt((self.background + self.turning) / (self.turning - bounce))
         time = self.reach * torch.sin(w) * stretch * slowness / speed(self.start.energy_ev)[:, None]
         total = time.mean(1, keepdim=True)
@@ -151,7 +213,7 @@ class _NumericalOrbit(Orbit):
         """Gradient and curvature drift around the axis, rad/s (see `physics.guiding`)."""
         radius = radius.clamp(min=1e-5)
         step = 1e-3 * radius.detach()
-        field = self.trap.field
+        field = self.field
         rise = (field.excess_t(radius + step, axial) - field.excess_t(radius - step, axial)) / (2 * step)
         local = self.background + field.excess_t(radius, axial)
         cosine2 = 1 - local / (self.background + self.turning)
@@ -164,6 +226,10 @@ class _NumericalOrbit(Orbit):
 
     def _cosines(self, w: Tensor, series: Tensor) -> Tensor:
         return (torch.cos(w[..., None] * self.order) * series[:, None, :]).sum(-1)
+
+    def drift_rad_per_s(self) -> Tensor:
+        """Gradient and curvature drift, averaged over the bounce."""
+        return self.drift
 
     def rates(self) -> Rates:
         """Mean carrier and axial frequency, rad/s.
