@@ -27,7 +27,7 @@ def test_the_field_of_coils_against_differences(component: int) -> None:
         return (*FIELD.beyond_background(radius, axial), FIELD.excess_t(radius, axial))[component]
 
     jet = function(*places(RADIUS, AXIAL))
-    np.testing.assert_allclose(jet.value, function(RADIUS, AXIAL), rtol=1e-13)
+    np.testing.assert_allclose(jet.value, function(RADIUS, AXIAL), rtol=1e-12)
     for exact, difference in zip(jet.first + jet.second, derivatives(function, RADIUS, AXIAL), strict=True):
         np.testing.assert_allclose(exact, difference, rtol=1e-5, atol=1e-6 * np.abs(difference).max())
 
