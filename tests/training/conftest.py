@@ -69,7 +69,7 @@ model:
   augmentations: [{class_path: cres.transforms.RandomPhase}]
   schedule: {class_path: cres.training.schedules.Plateau, init_args: {patience: 0, threshold: 0.5}}
   ema_decay: 0.9
-curriculum: {shape: linear, start: 0.1}
+curriculum: {noise_scale: {shape: linear, start: 0.1}}
 checkpoint: {every_minutes: 0.0}
 """
 

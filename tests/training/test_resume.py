@@ -80,9 +80,22 @@ def test_killed_outright_goes_on_from_the_last_checkpoint(trained, fit, tmp_path
     assert_same_training(trained, tmp_path)
 
 
+@pytest.mark.parametrize("step", [3, 8])
+def test_a_curriculum_goes_on_where_it_was(fit, tmp_path, monkeypatch, step):
+    moving = [f"--curriculum.{name}.shape=linear" for name in ("length", "band")]
+    moving += ["--curriculum.difficulty.shape=competence", "--curriculum.difficulty.patience=1", "--data.workers=1"]
+    fit(tmp_path / "whole", *moving)
+    with monkeypatch.context() as patched:
+        stop_after(patched, step, signal.SIGTERM)
+        with pytest.raises(Interrupted):
+            fit(tmp_path / "stopped", *moving)
+    fit(tmp_path / "stopped", "--resume", *moving)
+    assert_same_training(tmp_path / "whole", tmp_path / "stopped")
+
+
 def test_more_epochs_after_the_end(trained, fit, tmp_path):
-    fit(tmp_path, "--trainer.max_epochs=2", "--curriculum.epochs=1.5")
-    fit(tmp_path, "--resume", "--trainer.max_epochs=3", "--curriculum.epochs=1.5")
+    fit(tmp_path, "--trainer.max_epochs=2", "--curriculum.noise_scale.epochs=1.5")
+    fit(tmp_path, "--resume", "--trainer.max_epochs=3", "--curriculum.noise_scale.epochs=1.5")
     assert_same_training(trained, tmp_path)
 
 

@@ -1,13 +1,9 @@
-import math
 from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 
 from cres.errors import UserError
-from cres.training.curriculum import Curriculum, curve
 from cres.training.schedules import Constant, Cosine, Exponential, OneCycle, Plateau
 
 STEPS = 200
@@ -71,47 +67,3 @@ def test_plateau_falls_only_without_improvement():
 def test_senseless_schedules_are_refused(make):
     with pytest.raises(UserError):
         make()
-
-
-@given(
-    shape=st.sampled_from(["linear", "root", "quadratic", "cosine", "step"]),
-    over=st.floats(0.05, 1.0),
-    total=st.integers(1, 5000),
-)
-def test_curriculum_starts_ends_and_never_turns_back(shape, over, total):
-    curriculum = Curriculum(shape, start=0.1, end=1.0, over=over)
-    values = [curriculum.value(step, total, total / 10) for step in range(0, total + 1, max(1, total // 50))]
-    assert all(a <= b + 1e-12 for a, b in pairwise(values))
-    assert curriculum.value(0, total, total / 10) == pytest.approx(0.1)
-    assert curriculum.value(math.ceil(over * total), total, total / 10) == 1.0
-    assert curriculum.value(total, total, total / 10) == 1.0
-
-
-@pytest.mark.parametrize(
-    ("shape", "middle"), [("linear", 0.5), ("root", 0.5**0.5), ("quadratic", 0.25), ("cosine", 0.5)]
-)
-def test_shapes_in_the_middle(shape, middle):
-    assert curve(shape, 0.5) == pytest.approx(middle)
-
-
-def test_no_curriculum_is_nominal_from_the_first_step():
-    assert Curriculum("none", start=0.1).value(0, 100, 10.0) == 1.0
-
-
-def test_curriculum_in_epochs():
-    curriculum = Curriculum("linear", start=0.0, epochs=2.0)
-    assert curriculum.value(10, 1000, 10.0) == pytest.approx(0.5)
-    assert curriculum.value(20, 1000, 10.0) == 1.0
-
-
-def test_competence_advances_when_validation_stops_improving_and_is_restored():
-    curriculum = Curriculum("competence", start=0.0, steps=4, patience=2, over=1.0)
-    for loss in (3.0, 2.0, 1.0, 1.0):
-        curriculum.observe(loss)
-    assert curriculum.value(1, 100, 10.0) == 0.0
-    curriculum.observe(1.0)
-    assert curriculum.value(1, 100, 10.0) == 0.25
-    again = Curriculum("competence", start=0.0, steps=4, patience=2, over=1.0)
-    again.load_state_dict(curriculum.state_dict())
-    assert again.value(1, 100, 10.0) == 0.25
-    assert again.value(100, 100, 10.0) == 1.0

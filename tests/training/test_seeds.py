@@ -1,4 +1,4 @@
-"""Trainings of different seeds differ in everything random, but are judged on the same electrons with the same noise."""
+"""Trainings of different seeds differ in what is random, but are judged on the same electrons and noise."""
 
 import pytest
 import torch

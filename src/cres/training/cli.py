@@ -147,7 +147,10 @@ class CresCLI(LightningCLI):
         parser.add_argument("--resume", action="store_true", help=resume)
         parser.add_argument("--find_lr", action="store_true", help=rates)
         parser.add_argument("--wandb_project", type=str, default="cres", help=project)
-        parser.add_lightning_class_args(Curriculum, "curriculum")
+        if self.command == "fit":
+            parser.add_lightning_class_args(Curriculum, "curriculum")
+        else:
+            parser.add_argument("--curriculum", type=dict | None, default=None, help=argparse.SUPPRESS)
         parser.add_lightning_class_args(Checkpoints, "checkpoint")
         parser.add_lightning_class_args(EarlyStopping, "early_stopping")
         parser.add_lightning_class_args(StopOnSignal, "interruption")

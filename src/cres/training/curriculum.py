@@ -1,18 +1,24 @@
-"""A curriculum: one number of the training (the noise scale) moves from an easy to the nominal value.
+"""A curriculum: numbers of the training move from an easy to the nominal value, as the configuration says.
 
-Validation, test and prediction never see it: they stay at the nominal value, or else the easiest epoch would be the
-best checkpoint.
+What can move: the noise, the length of the records, their band, and which electrons are drawn. Validation, test and
+prediction never see it: they stay at the nominal values, or else the easiest epoch would be the best checkpoint.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import numpy as np
+from numpy.typing import NDArray
 
-from cres.errors import UserError
+from cres.data.loader import ResumableLoader
+from cres.data.module import CresDataModule
+from cres.errors import UserError, nearest
+from cres.training.module import CresModule
 
 Shape = Literal["none", "linear", "root", "quadratic", "cosine", "step", "competence"]
 
@@ -23,9 +29,14 @@ _CURVES: dict[str, Callable[[float], float]] = {
     "cosine": lambda progress: 0.5 * (1 - math.cos(math.pi * progress)),
 }
 
+SHARES = ("length", "band", "difficulty")
+"""What moves as a share of the nominal, beside the noise scale."""
+
+_ROWS_A_READ = 512
+
 
 def curve(shape: Shape, progress: float, steps: int = 4) -> float:
-    """Return how far the curriculum is, 0 at its start and exactly 1 at its end, `progress` clipped to [0, 1]."""
+    """Return how far a stage is, 0 at its start and exactly 1 at its end, `progress` clipped to [0, 1]."""
     progress = min(1.0, max(0.0, progress))
     if progress == 1.0 or shape == "none":
         return 1.0
@@ -34,87 +45,209 @@ def curve(shape: Shape, progress: float, steps: int = 4) -> float:
     return _CURVES[shape](progress)
 
 
-class Curriculum(pl.Callback):
-    """Move the noise scale of the training from `start` to `end` (power, in units of the nominal density).
+@dataclass(frozen=True)
+class Stage:
+    """How one number of the training moves.
 
     Args:
         shape: none (always the end value), linear, root, quadratic, cosine, step (equal jumps), or competence (one of
             `steps` equal jumps whenever the validation loss has not improved for `patience` validations).
-        start: Noise scale in the first step.
-        end: Noise scale from the end of the curriculum on.
+        start: Value in the first step.
+        end: Value from the end of the curriculum on.
         over: Share of the whole training after which the end value is reached; shapes competence: it is reached then
             at the latest.
         epochs: The same in epochs; overrides `over`.
         steps: Number of jumps of the shapes step and competence.
         patience: Validations without improvement before a jump of the shape competence.
         threshold: Improvements of the validation loss smaller than this do not count.
-        monitor: What competence watches; smaller is better.
+
+    """
+
+    shape: Shape = "none"
+    start: float = 0.1
+    end: float = 1.0
+    over: float = 0.5
+    epochs: float | None = None
+    steps: int = 4
+    patience: int = 2
+    threshold: float = 1e-2
+
+    def __post_init__(self) -> None:
+        if self.start < 0 or self.end < 0 or self.steps < 1 or not 0 <= self.over <= 1:
+            raise UserError("curriculum: start and end must not be negative, steps at least 1, over between 0 and 1")
+
+    def progress(self, step: int, total_steps: int, steps_per_epoch: float) -> float:
+        """Return the share of the stage that is over at an optimiser step."""
+        end = self.over * total_steps if self.epochs is None else self.epochs * steps_per_epoch
+        return 1.0 if step >= end else step / end
+
+    def value(self, step: int, total_steps: int, steps_per_epoch: float, level: int = 0) -> float:
+        """Return the value at an optimiser step; `level` is the number of jumps made by competence."""
+        progress = self.progress(step, total_steps, steps_per_epoch)
+        done = curve(self.shape, progress, self.steps)
+        if self.shape == "competence" and progress < 1:
+            done = level / self.steps
+        return self.end if done == 1.0 else self.start + (self.end - self.start) * done
+
+
+@dataclass
+class Competence:
+    """How many jumps validation has earned, and how long it has not improved since the last one."""
+
+    level: int = 0
+    best: float = math.inf
+    waited: int = 0
+
+    def observe(self, loss: float, stage: Stage) -> None:
+        """Take one validation loss into account."""
+        if loss < self.best - stage.threshold:
+            self.best, self.waited = loss, 0
+            return
+        self.waited += 1
+        if self.waited >= stage.patience and self.level < stage.steps:
+            self.level, self.waited, self.best = self.level + 1, 0, math.inf
+
+
+class Curriculum(pl.Callback):
+    """Move noise, length, band and difficulty of the training, each by a stage of its own.
+
+    Args:
+        noise_scale: Power of the noise, in units of the nominal density.
+        length: Share of the record that is read, from its start.
+        band: Share of the band ±f_s/2 that is kept, around `band_centre_hz`; the rest is filtered out.
+        difficulty: Share of the electrons that are drawn, the easiest; an epoch keeps its number of batches, so the
+            easy ones come again with other noise. It moves from epoch to epoch.
+        band_centre_hz: Record frequency, after mixing, around which the band opens: where the carriers are.
+        difficulty_column: Column that says how easy an electron is; null: the power of its record, and so its ratio
+            to the noise.
+        easiest: Which end of that column is easy.
+        monitor: What the shape competence watches; smaller is better.
 
     """
 
     def __init__(
         self,
-        shape: Shape = "none",
-        start: float = 0.1,
-        end: float = 1.0,
-        over: float = 0.5,
-        epochs: float | None = None,
-        steps: int = 4,
-        patience: int = 2,
-        threshold: float = 1e-2,
+        noise_scale: Stage = Stage(),
+        length: Stage = Stage(start=0.25),
+        band: Stage = Stage(start=0.1),
+        difficulty: Stage = Stage(start=0.25),
+        band_centre_hz: float = 0.0,
+        difficulty_column: str | None = None,
+        easiest: Literal["high", "low"] = "high",
         monitor: str = "val/loss",
     ) -> None:
-        if start < 0 or end < 0 or steps < 1 or not 0 <= over <= 1:
-            raise UserError("curriculum: start and end must not be negative, steps at least 1, over between 0 and 1")
-        self.shape, self.start, self.end, self.over, self.epochs = shape, start, end, over, epochs
-        self.steps, self.patience, self.threshold, self.monitor = steps, patience, threshold, monitor
-        self.level = 0
-        self.best = math.inf
-        self.waited = 0
+        self.stages = {"noise_scale": noise_scale, "length": length, "band": band, "difficulty": difficulty}
+        for name in SHARES:
+            if not (0 < self.stages[name].start <= 1 and 0 < self.stages[name].end <= 1):
+                raise UserError(f"curriculum.{name}: start and end are shares, above 0 and up to 1")
+        self.band_centre_hz = band_centre_hz
+        self.difficulty_column, self.easiest = difficulty_column, easiest
+        self.monitor = monitor
+        self.competence = {name: Competence() for name in self.stages}
+        self.share = 1.0
+        """Share of the electrons in the present epoch."""
 
-    def progress(self, step: int, total_steps: int, steps_per_epoch: float) -> float:
-        """Return the share of the curriculum that is over at an optimiser step."""
-        end = self.over * total_steps if self.epochs is None else self.epochs * steps_per_epoch
-        return 1.0 if step >= end else step / end
+    def value(self, name: str, step: int, total_steps: int, steps_per_epoch: float) -> float:
+        """Return the value of a stage at an optimiser step."""
+        return self.stages[name].value(step, total_steps, steps_per_epoch, self.competence[name].level)
 
-    def value(self, step: int, total_steps: int, steps_per_epoch: float) -> float:
-        """Return the noise scale at an optimiser step."""
-        progress = self.progress(step, total_steps, steps_per_epoch)
-        done = curve(self.shape, progress, self.steps)
-        if self.shape == "competence" and progress < 1:
-            done = self.level / self.steps
-        return self.start + (self.end - self.start) * done
+    def moves(self, name: str) -> bool:
+        """Return whether a stage ever leaves the nominal value."""
+        stage = self.stages[name]
+        return stage.end != 1 or (stage.shape != "none" and stage.start != 1)
+
+    # While training ----------------------------------------------------------------------------------------------
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Order the electrons by difficulty; a resumed epoch goes on with the electrons that it began with."""
+        if self.moves("difficulty"):
+            _loader(trainer).order_by_ease(self._easiest_first(trainer.datamodule))  # type: ignore[attr-defined]
+            _loader(trainer).use_easiest(self.share)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Decide which electrons this epoch draws; not called in the middle of an epoch."""
+        if self.moves("difficulty"):
+            step, total, per_epoch = _place(trainer)
+            # the last epoch is the last chance to be at the end
+            self.share = self.value("difficulty", step, total - round(per_epoch), per_epoch)
+            _loader(trainer).use_easiest(self.share)
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Hand the noise scale of this step to the module."""
-        total = trainer.estimated_stepping_batches
-        per_epoch = total / trainer.max_epochs if trainer.max_epochs and trainer.max_epochs > 0 else total
-        scale = self.value(trainer.global_step, int(total), per_epoch)
-        pl_module.noise_scale = scale  # type: ignore[assignment]
-        pl_module.log("train/noise_scale", scale)
+        """Hand the values of this step to the module."""
+        assert isinstance(pl_module, CresModule)
+        now = {name: self.value(name, *_place(trainer)) for name in self.stages} | {"difficulty": self.share}
+        pl_module.noise_scale = now["noise_scale"]
+        pl_module.length_share = now["length"]
+        pl_module.band_hz = self._band_hz(now["band"], pl_module.sampling_rate_hz)
+        for name, value in now.items():
+            if name == "noise_scale" or self.moves(name):
+                pl_module.log(f"train/{name}", value)
+
+    def _band_hz(self, share: float, sampling_rate_hz: float) -> tuple[float, float] | None:
+        if share == 1:
+            return None
+        edges = -sampling_rate_hz / 2, sampling_rate_hz / 2
+        low, high = (self.band_centre_hz + share * (edge - self.band_centre_hz) for edge in edges)
+        return low, high
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Advance one level when the validation loss has stopped improving (shape competence)."""
+        """Advance what waits for it when the validation loss has stopped improving (shape competence)."""
         fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if self.shape != "competence" or not fitting or self.monitor not in trainer.callback_metrics:
-            return
-        self.observe(float(trainer.callback_metrics[self.monitor]))
+        if fitting and self.monitor in trainer.callback_metrics:
+            self.observe(float(trainer.callback_metrics[self.monitor]))
 
     def observe(self, loss: float) -> None:
         """Take one validation loss into account."""
-        if loss < self.best - self.threshold:
-            self.best, self.waited = loss, 0
-            return
-        self.waited += 1
-        if self.waited >= self.patience and self.level < self.steps:
-            self.level, self.waited, self.best = self.level + 1, 0, math.inf
+        for name, stage in self.stages.items():
+            if stage.shape == "competence":
+                self.competence[name].observe(loss, stage)
+
+    # Difficulty --------------------------------------------------------------------------------------------------
+
+    def _easiest_first(self, data: CresDataModule) -> NDArray[np.int64]:
+        """Return the places of the training electrons in the order of their difficulty, the easiest first."""
+        if data.stream is not None:
+            raise UserError("curriculum.difficulty needs files: a stream of electrons has no easiest ones")
+        ease = self._ease(data)
+        return np.argsort(-ease if self.easiest == "high" else ease, kind="stable")
+
+    def _ease(self, data: CresDataModule) -> NDArray[np.float64]:
+        rows, column = data.split.train, self.difficulty_column
+        if column is None:
+            blocks = [rows[first : first + _ROWS_A_READ] for first in range(0, len(rows), _ROWS_A_READ)]
+            return np.concatenate(
+                [np.square(data.records.read_series(block)).mean((1, 2), np.float64) for block in blocks]
+            )
+        if column not in data.records.scalar_columns:
+            raise UserError(
+                f"the data have no column {column!r}, which curriculum.difficulty_column names"
+                f"{nearest(column, data.records.scalar_columns)}"
+            )
+        return np.asarray(data.records.scalar(column)[rows], np.float64)
+
+    # Checkpoints -------------------------------------------------------------------------------------------------
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed training continues from."""
-        return {"level": self.level, "best": self.best, "waited": self.waited}
+        return {"share": self.share, "competence": {name: asdict(one) for name, one in self.competence.items()}}
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Continue from a checkpoint."""
-        self.level, self.best, self.waited = state_dict["level"], state_dict["best"], state_dict["waited"]
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """Continue from a checkpoint; those of before there were several stages know the noise scale alone."""
+        self.share = state_dict.get("share", 1.0)
+        stored = state_dict.get("competence", {"noise_scale": state_dict})
+        self.competence |= {name: Competence(**values) for name, values in stored.items()}
+
+
+def _place(trainer: pl.Trainer) -> tuple[int, int, float]:
+    """Return the optimiser step, their total number, and how many make an epoch."""
+    total = trainer.estimated_stepping_batches
+    epochs = trainer.max_epochs
+    return trainer.global_step, int(total), total / epochs if epochs and epochs > 0 else total
+
+
+def _loader(trainer: pl.Trainer) -> ResumableLoader:
+    loader = trainer.train_dataloader
+    assert isinstance(loader, ResumableLoader)
+    return loader

@@ -10,6 +10,7 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import lightning.pytorch as pl
@@ -26,6 +27,8 @@ from cres.training.metrics import Collected, collect, validation_metrics
 from cres.training.reconstructor import EncoderFactory, HeadFactory, Outcome, ViewFactory, build_reconstructor
 from cres.training.schedules import Cosine, Schedule
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransform, WhiteNoise
+from cres.transforms.random import mix64
+from cres.transforms.spectrum import from_complex, to_complex
 
 Batch = dict[str, Any]
 
@@ -34,6 +37,9 @@ Calibration = Literal["coverage", "likelihood", "none"]
 CARD = "cres"
 AVERAGE = "average"
 PLACE = "place_in_epoch"
+
+LENGTH_BLOCK = 64
+"""A curriculum of lengths moves in steps of so many samples: other lengths can have slow Fourier transforms."""
 
 
 @runtime_checkable
@@ -159,7 +165,11 @@ class CresModule(pl.LightningModule):
         self.ema_decay, self.calibration = ema_decay, calibration
         self.seed, self.noise_seed = seed, noise_seed
         self.targets = targets
+        self.sampling_rate_hz = sampling_rate_hz
         self.noise_scale = 1.0
+        self.length_share = 1.0
+        self.band_hz: tuple[float, float] | None = None
+        """What the curriculum makes of the training records: a part of their length and of their band; null: all."""
         self.card: dict[str, Any] = {}
         """What the checkpoint says about itself: the model's configuration, the data it was trained on, its ranges."""
         self.average = Average()
@@ -178,7 +188,9 @@ class CresModule(pl.LightningModule):
     def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Tensor:
         """Return the batch's records with noise; the training epochs' records are changed at random before."""
         seed = self.noise_seed if epoch == FROZEN_EPOCH else self.seed
-        random = KeyedRandom(seed, epoch, batch["event_id"], batch["series"].device)
+        # the same electron drawn again in one epoch counts as another one; mix64(0) is 0
+        event = batch["event_id"] ^ mix64(batch["repeat"]) if "repeat" in batch else batch["event_id"]
+        random = KeyedRandom(seed, epoch, event, batch["series"].device)
         series: Tensor = batch["series"]
         if epoch != FROZEN_EPOCH:
             series = self.augmentations(series, random)
@@ -223,8 +235,12 @@ class CresModule(pl.LightningModule):
     # Steps -------------------------------------------------------------------------------------------------------
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the loss of noisy records at the curriculum's noise scale."""
+        """Return the loss of noisy records as the curriculum wants them now."""
+        batch = shortened(batch, self.length_share)
         noisy = self.inject(batch, self.current_epoch, self.noise_scale)
+        if self.band_hz is not None:
+            band = partial(keep_band, sampling_rate_hz=self.sampling_rate_hz, band_hz=self.band_hz)
+            noisy, batch = band(noisy), batch | {"series": band(batch["series"])}
         loss = self.objective(noisy, batch)[0]
         self._refuse_non_finite(loss, batch, batch_idx)
         size = len(batch["event_id"])
@@ -346,6 +362,24 @@ def evaluation_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     if not average["in_use"]:
         weights |= {f"reconstructor.{name}": value for name, value in average["other"].items()}
     return weights
+
+
+def shortened(batch: Batch, share: float) -> Batch:
+    """Return the batch with this share of the records' length, from their start, in whole blocks of samples."""
+    if share == 1:
+        return batch
+    whole = batch["series"].shape[1]
+    samples = min(whole, max(1, round(share * whole / LENGTH_BLOCK)) * LENGTH_BLOCK)
+    return batch | {"series": batch["series"][:, :samples], "lengths": batch["lengths"].clamp(max=samples)}
+
+
+def keep_band(series: Series, sampling_rate_hz: float, band_hz: tuple[float, float]) -> Series:
+    """Return the records without what lies outside a band of record frequencies; length and sampling rate stay."""
+    with torch.autocast(series.device.type, enabled=False):
+        frequency = torch.fft.fftfreq(series.shape[1], 1 / sampling_rate_hz, device=series.device)
+        inside = (frequency >= band_hz[0]) & (frequency <= band_hz[1])
+        spectrum = torch.fft.fft(to_complex(series), dim=1) * inside.unsqueeze(-1)
+        return from_complex(torch.fft.ifft(spectrum, dim=1)).to(series.dtype)
 
 
 def _within_length(series: Tensor, lengths: Tensor) -> Tensor:
