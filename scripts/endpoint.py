@@ -128,10 +128,11 @@ def parser() -> argparse.ArgumentParser:
     add("--output", type=Path, default=Path("runs/endpoint"), help="folder to write to (%(default)s)")
     range_help = "fit window in eV (default: the calibration's range without its edges)"
     add("--window", type=float, nargs=2, metavar=("LOW", "HIGH"), help=range_help)
-    cut_help = "leave out electrons that state more uncertainty (default: a sixth of the calibration's spread)"
+    cut_help = "leave out electrons that state more uncertainty (default: a sixth of the calibration energies' std)"
     add("--max-std", type=float, metavar="EV", help=cut_help)
     spread_help = (
-        "leave out electrons whose spread with all modes is larger (default: a thirtieth of the calibration's)"
+        "leave out electrons whose spread with all modes is larger (default: what lets the smallest error be expected "
+        "on the calibration electrons)"
     )
     add("--max-spread", type=float, metavar="EV", help=spread_help)
     states_help = "T2, T, or a table: excitation in eV, probability[, bin width] (default: none)"

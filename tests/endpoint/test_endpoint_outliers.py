@@ -7,6 +7,7 @@ import pytest
 
 from cres.endpoint.analysis import Options, analyse
 from cres.endpoint.examples import example_tables
+from cres.endpoint.information import best_cut_ev
 from cres.endpoint.response import measure_response
 from cres.evaluation.table import PredictionTable
 
@@ -32,7 +33,8 @@ def tables() -> tuple[PredictionTable, PredictionTable]:
 def test_electrons_with_a_large_spread_do_not_pass(tables: tuple[PredictionTable, PredictionTable]) -> None:
     calibration = with_outliers(tables[1], flagged=True, seed=1)
     response = measure_response(calibration)
-    assert response.max_spread_ev == pytest.approx(200 / np.sqrt(12) / 30, rel=0.05)
+    # the cut is chosen on these electrons: below the outliers' spread, above that of nearly all others
+    assert np.quantile(calibration.columns["energy_std_ev"], 0.8) < response.max_spread_ev < 40
     assert response.parameter("tail_fraction") < 0.05
     everything = measure_response(calibration, max_spread_ev=np.inf)
     assert everything.electrons > response.electrons
@@ -52,3 +54,28 @@ def test_a_table_without_spread_is_used_as_it_is(tables: tuple[PredictionTable, 
     assert SPREAD not in tables[1].columns
     same = measure_response(tables[1], max_spread_ev=1e-9)
     assert same.electrons == measure_response(tables[1]).electrons
+
+
+def test_an_error_bar_that_is_a_bad_sign_is_cut_where_no_spread_is_stated(
+    tables: tuple[PredictionTable, PredictionTable],
+) -> None:
+    generator = np.random.default_rng(8)
+    columns = {name: np.array(values) for name, values in tables[1].columns.items()}
+    poor = columns["energy_std_ev"] > 3
+    columns["energy_ev"][poor] = generator.uniform(18_500, 18_700, poor.sum())
+    assert measure_response(PredictionTable(columns)).max_std_ev < 3.5
+    assert measure_response(tables[1]).max_std_ev > 4
+
+
+@pytest.mark.parametrize(("share", "least", "most"), [(0.0, 0.93, 1.0), (0.05, 0.7, 0.92), (0.5, 0.45, 0.7)])
+def test_the_best_cut_weighs_lost_electrons_against_all(share: float, least: float, most: float) -> None:
+    generator = np.random.default_rng(2)
+    number = 20_000
+    quality = generator.random(number)
+    std = np.full(number, 0.1)
+    residual = std * generator.standard_normal(number)
+    # beyond the middle of the quality a share is lost, more and more
+    lost = generator.random(number) < 4 * share * np.maximum(quality - 0.5, 0)
+    residual[lost] = generator.uniform(-100, 100, lost.sum())
+    cut = best_cut_ev(quality, std, residual, 200.0, 30)
+    assert least <= cut <= most

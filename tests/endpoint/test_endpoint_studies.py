@@ -13,12 +13,13 @@ from scipy.stats import norm
 from cres.endpoint.coverage import run_toys, summarise
 from cres.endpoint.examples import example_tables
 from cres.endpoint.fit import fit_endpoint
+from cres.endpoint.information import fisher_errors
 from cres.endpoint.krypton import calibrate, line_density, line_groups, read_lines
 from cres.endpoint.likelihood import EndpointLikelihood, Window, make_constraints
 from cres.endpoint.limits import feldman_cousins_upper, mass_limit
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.response import PARAMETERS, measure_response
-from cres.endpoint.sensitivity import fisher_errors, study
+from cres.endpoint.sensitivity import study
 from cres.endpoint.systematics import systematic_error_ev, systematic_shifts
 from cres.errors import UserError
 from cres.evaluation.table import PredictionTable

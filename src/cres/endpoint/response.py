@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from cres.endpoint.efficiency import ENERGY_UNIT_EV, Efficiency, fit_efficiency
+from cres.endpoint.information import best_cut_ev
 from cres.errors import UserError
 from cres.evaluation.table import PredictionTable
 from cres.schema import ENERGY as ENERGY_COLUMN
@@ -45,7 +46,6 @@ FEW_ELECTRONS = 150
 QUANTILES = 16
 PRIOR_FRACTION = 1 / 6
 """By default electrons pass whose σ is below this fraction of τ: pulled to the middle by less than 3 %."""
-SPREAD_FRACTION = 1 / 30
 LOST_DENSITY = 1e-4
 """Density of electrons that are simply lost, relative to the core's height: about that of one per cent of them spread
 over the window. They must not decide the widths of all others; in data the flat background takes them up."""
@@ -190,22 +190,19 @@ def measure_response(
     """Measure the response on a table of electrons with known energies, uniform over a window.
 
     `max_std_ev` is the quality cut on the error bar, by default τ/6; `max_spread_ev` that on the spread with all modes,
-    by default τ/30, which leaves out electrons with more than about one chance in a thousand to be somewhere else in
-    the window. Raises UserError when fewer than 30 electrons pass.
+    by default the one that lets the smallest error of the endpoint be expected, among these calibration electrons. An
+    estimator that states no spread has its error bar cut so. Raises UserError when fewer than 30 electrons pass.
     """
     if not table.has_truth(ENERGY):
         raise UserError(
             "the calibration table has no true_energy_ev: predict simulated electrons, such as a test split"
         )
     truth = table.truth(ENERGY).astype(np.float64)
-    largest_spread = SPREAD_FRACTION * float(np.nanstd(truth)) if max_spread_ev is None else float(max_spread_ev)
+    limit, largest_spread = quality_cuts_ev(table, max_std_ev, max_spread_ev)
     energy, std = energies_and_stds(table, largest_spread)
     known = np.isfinite(energy) & np.isfinite(truth) & ~np.isnan(std)
     energy, std, truth = energy[known], std[known], truth[known]
-    if len(truth) < MINIMUM_ELECTRONS:
-        raise UserError(f"{len(truth)} calibration electrons are too few: use {MINIMUM_ELECTRONS} or more")
     prior_std = float(truth.std())
-    limit = PRIOR_FRACTION * prior_std if max_std_ev is None else float(max_std_ev)
     std = np.maximum(std, SMALLEST_STD_EV)
     good = std <= limit
     if good.sum() < MINIMUM_ELECTRONS:
@@ -234,6 +231,34 @@ def measure_response(
     # half the margin: electrons of the other half still leak into the window
     inner = good & (truth > start.low_ev + start.edge_ev / 2) & (truth < start.high_ev - start.edge_ev / 2)
     return _fit_residuals(start, energy[inner], std[inner], truth[inner])
+
+
+def quality_cuts_ev(
+    table: PredictionTable, max_std_ev: float | None, max_spread_ev: float | None
+) -> tuple[float, float]:
+    """Return the largest error bar and the largest spread that pass, chosen on the calibration where not given."""
+    energy, std = energies_and_stds(table)
+    truth = table.truth(ENERGY).astype(np.float64)
+    spread = table.columns.get(spread_name(ENERGY_COLUMN))
+    known = np.isfinite(energy) & np.isfinite(truth) & np.isfinite(std)
+    if known.sum() < MINIMUM_ELECTRONS:
+        raise UserError(f"{int(known.sum())} calibration electrons are too few: use {MINIMUM_ELECTRONS} or more")
+    limit = PRIOR_FRACTION * float(truth[known].std()) if max_std_ev is None else float(max_std_ev)
+    good = known & (std <= limit)
+    given = max_std_ev is not None if spread is None else max_spread_ev is not None
+    if given or good.sum() < MINIMUM_ELECTRONS:
+        return limit, np.inf if max_spread_ev is None else float(max_spread_ev)
+    quality = std if spread is None else np.maximum(std, spread)
+    cut = best_cut_ev(
+        quality[good],
+        np.maximum(std[good], SMALLEST_STD_EV),
+        (energy - truth)[good],
+        float(np.ptp(truth[known])),
+        MINIMUM_ELECTRONS,
+    )
+    if spread is None:
+        return min(limit, cut), np.inf if max_spread_ev is None else float(max_spread_ev)
+    return limit, cut
 
 
 def residual_nll(response: Response, energy_ev: Array, std_ev: Array, truth_ev: Array) -> float:

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 from cres.endpoint.binned import BinnedLikelihood
 from cres.endpoint.fit import fit_endpoint
+from cres.endpoint.information import fisher_errors
 from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, Window
 from cres.endpoint.limits import feldman_cousins_upper, upper_error
 from cres.endpoint.pseudo import Experiment
@@ -70,40 +70,6 @@ def study(
     window = Window(experiment.endpoint_ev - BELOW_EV, experiment.endpoint_ev + ABOVE_EV)
     made = (_point(replace(experiment, window=window), *point, toys, seed) for point in points)
     return list(track(made, "sensitivity", len(points), "points"))
-
-
-def fisher_errors(
-    electrons: float, resolution_ev: float, background_fraction: float, below_ev: float, above_ev: float
-) -> tuple[float, float]:
-    """Return the expected standard errors of the endpoint (massless) and of the squared mass (endpoint free).
-
-    For a spectrum A ε² with normal resolution s and flat background b in a window around the endpoint,
-
-        n = A [(ε² + s²) Φ(ε/s) + ε s φ(ε/s)] + b,  ∂n/∂E₀ = 2A [ε Φ + s φ],  ∂n/∂m² = −(A/2) Φ;
-
-    the information is ∫ ∂n ∂n / n dε with the amplitude and b free too. Without background and with s → 0 the
-    endpoint's error becomes W/√(3N) for N electrons in a window of W.
-    """
-    step = min(resolution_ev / 20, 0.02)
-    energy = np.arange(-above_ev, below_ev, step) + step / 2
-    z = energy / resolution_ev
-    cumulative, normal = ndtr(z), np.exp(-0.5 * z**2) / np.sqrt(2 * np.pi)
-    shape = (energy**2 + resolution_ev**2) * cumulative + energy * resolution_ev * normal
-    amplitude = electrons * (1 - background_fraction) / (shape.sum() * step)
-    background = max(electrons * background_fraction, 1e-9 * electrons) / (above_ev + below_ev)
-    rate = amplitude * shape + background
-    derivatives = np.stack(
-        [
-            2 * amplitude * (energy * cumulative + resolution_ev * normal),
-            amplitude * shape,
-            np.full_like(energy, background),
-            -0.5 * amplitude * cumulative,
-        ]
-    )
-    information = (derivatives / rate) @ derivatives.T * step
-    endpoint = np.linalg.inv(information[:3, :3])[0, 0]
-    mass = np.linalg.inv(information)[3, 3]
-    return float(np.sqrt(endpoint)), float(np.sqrt(mass))
 
 
 def _point(
