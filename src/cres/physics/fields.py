@@ -1,4 +1,4 @@
-"""Magnetic fields of circular coils. Only arithmetic is used, so that NumPy arrays and torch tensors both pass.
+"""Magnetic fields of circular coils and of harmonic traps. Only arithmetic is used: NumPy, torch and jets all pass.
 
 Fields are split into a uniform background and the rest: differences of 1e-10 of the field decide an axial frequency
 near 90°, and they would drown in the rounding of the sum.
@@ -58,6 +58,13 @@ def coil_field(radius_m: Any, axial_m: Any, coil_radius_m: float, current_a: flo
     return field_z, field_rho * share, flux * share**2
 
 
+def modulus_excess_t(background_t: float, field_z_t: Any, field_rho_t: Any) -> Any:
+    """Return |B| − B₀ of a field (B₀ + B_z, B_ρ), without cancellation."""
+    added = 2 * background_t * field_z_t + field_z_t**2 + field_rho_t**2
+    modulus = ((background_t + field_z_t) ** 2 + field_rho_t**2) ** 0.5
+    return added / (modulus + background_t)
+
+
 class CoilField:
     """Circular coils (radius_m, axial_m, current_a) around the axis on a uniform background field."""
 
@@ -82,6 +89,44 @@ class CoilField:
     def excess_t(self, radius_m: Any, axial_m: Any) -> Any:
         """Return |B| less the background, without cancellation."""
         z, rho, _ = self.beyond_background(radius_m, axial_m)
-        added = 2 * self.background_t * z + z**2 + rho**2
-        modulus = ((self.background_t + z) ** 2 + rho**2) ** 0.5
-        return added / (modulus + self.background_t)
+        return modulus_excess_t(self.background_t, z, rho)
+
+
+class QuadraticField:
+    """The vacuum field of a harmonic trap, B_z = B₀(1 + z²/L₀² − ρ²/2L₀²), B_ρ = −B₀ρz/L₀²."""
+
+    def __init__(self, background_t: float, gradient_length_m: float) -> None:
+        self.background_t = background_t
+        self.gradient_length_m = gradient_length_m
+
+    def beyond_background(self, radius_m: Any, axial_m: Any) -> tuple[Any, Any, Any]:
+        """Return B_z less the background, B_ρ (T), and the flux function without the background's share."""
+        scale = self.background_t / self.gradient_length_m**2
+        square = radius_m**2
+        flux = scale * square * (axial_m**2 / 2 - square / 8)
+        return scale * (axial_m**2 - square / 2), -scale * radius_m * axial_m, flux
+
+    def excess_t(self, radius_m: Any, axial_m: Any) -> Any:
+        """Return |B| less the background, without cancellation."""
+        z, rho, _ = self.beyond_background(radius_m, axial_m)
+        return modulus_excess_t(self.background_t, z, rho)
+
+
+class TiltedField:
+    """A field and a gradient of the background, that of a vacuum field: B_z = g z, B_ρ = −g ρ/2."""
+
+    def __init__(self, field: Any, gradient_t_per_m: float) -> None:
+        self.field = field
+        self.background_t: float = field.background_t
+        self.gradient_t_per_m = gradient_t_per_m
+
+    def beyond_background(self, radius_m: Any, axial_m: Any) -> tuple[Any, Any, Any]:
+        """Return B_z less the background, B_ρ (T), and the flux function without the background's share."""
+        z, rho, flux = self.field.beyond_background(radius_m, axial_m)
+        added = self.gradient_t_per_m * axial_m
+        return z + added, rho - self.gradient_t_per_m / 2 * radius_m, flux + added * radius_m**2 / 2
+
+    def excess_t(self, radius_m: Any, axial_m: Any) -> Any:
+        """Return |B| less the background, without cancellation."""
+        z, rho, _ = self.beyond_background(radius_m, axial_m)
+        return modulus_excess_t(self.background_t, z, rho)

@@ -14,11 +14,14 @@ from typing import Any, TypeVar
 import yaml
 
 from cres.errors import UserError, nearest
+from cres.physics.cyclotron import gyroradius_m
+from cres.physics.field_map import MapField
 from cres.schema import DEFAULT_LO_FREQUENCY_HZ, DEFAULT_SAMPLING_RATE_HZ
 from cres.simulation.channels import ChannelConfig
+from cres.simulation.field_maps import check_reach, file_sha256, read_field_map
 from cres.simulation.scattering_config import ScatteringConfig
 
-TRAP_KINDS = ("bathtub", "harmonic", "coils")
+TRAP_KINDS = ("bathtub", "harmonic", "coils", "map")
 LOSS_KINDS = ("cavity", "free_space", "off")
 ENSEMBLE_KINDS = ("uniform", "tritium")
 
@@ -27,9 +30,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TrapConfig:
-    """Magnetic trap. `bathtub` and `harmonic` are closed forms (the radius plays no part), `coils` is numerical.
+    """Magnetic trap. `bathtub` (the radius plays no part) and `harmonic` are closed forms, `coils` and `map` numerical.
 
-    coils: (radius_m, axial_m, current_a) each, on the background field_t.
+    coils: (radius_m, axial_m, current_a) each, on the background field_t. map: file of a field map (`field_maps`),
+    beside the YAML file or named from the working directory; field_t is then its field on the axis in the middle, and
+    map_sha256 the hash of the file that was used. background_gradient_t_per_m: B_z grows so much along z, in addition.
     """
 
     kind: str = "bathtub"
@@ -38,6 +43,8 @@ class TrapConfig:
     gradient_length_m: float = 0.38
     coils: tuple[tuple[float, float, float], ...] = ()
     background_gradient_t_per_m: float = 0.0
+    map: str = ""
+    map_sha256: str = ""
 
     def __post_init__(self) -> None:
         _choice("trap.kind", self.kind, TRAP_KINDS)
@@ -45,6 +52,21 @@ class TrapConfig:
         _positive("trap.gradient_length_m", self.gradient_length_m)
         if self.kind == "coils" and len(self.coils) < 2:
             raise UserError("trap.coils needs at least two coils, each [radius_m, axial_m, current_a]")
+        if self.kind == "bathtub" and self.background_gradient_t_per_m != 0:
+            raise UserError(
+                "trap.background_gradient_t_per_m has no closed form in a bathtub: choose trap.kind harmonic, coils or "
+                "map, or set it to 0"
+            )
+        if (self.kind == "map") != bool(self.map):
+            raise UserError("trap.map names the file of a field map, and belongs to trap.kind map: give both or none")
+        if self.kind == "map":
+            object.__setattr__(self, "field_t", self.field_map.background_t)
+            object.__setattr__(self, "map_sha256", file_sha256(self.map))
+
+    @property
+    def field_map(self) -> MapField:
+        """The field of `map`; raises UserError where its file is missing, wrong or has changed."""
+        return read_field_map(self.map, self.map_sha256)
 
 
 @dataclass(frozen=True)
@@ -157,6 +179,9 @@ class SimulationConfig:
     def __post_init__(self) -> None:
         if self.ensemble.radius_m[1] > self.cavity.radius_m:
             raise UserError("ensemble.radius_m reaches beyond cavity.radius_m: choose electrons inside the cavity")
+        if self.trap.kind == "map":
+            gyration = float(gyroradius_m(self.ensemble.energy_ev[1], 90.0, self.trap.field_t))
+            check_reach(self.trap.map, self.trap.field_map, self.ensemble.radius_m[1] + gyration)
         if self.scattering.start_s[1] >= self.readout.duration_s:
             raise UserError(
                 f"scattering.start_s reaches to {self.scattering.start_s[1]:g} s and a record lasts "
@@ -178,7 +203,7 @@ class SimulationConfig:
             raise UserError(f"{path} cannot be read ({error.strerror}): name an existing YAML file") from error
         except yaml.YAMLError as error:
             raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-        return cls.from_dict(content if content is not None else {})
+        return cls.from_dict(_beside(path, content if content is not None else {}))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SimulationConfig:
@@ -188,6 +213,16 @@ class SimulationConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain types, from which `from_dict` makes an equal object."""
         return _plain(dataclasses.asdict(self))
+
+
+def _beside(path: Path, content: Any) -> Any:
+    """Return the content with the file of a field map that lies beside the YAML file found there."""
+    trap = content.get("trap") if isinstance(content, dict) else None
+    if isinstance(trap, dict) and isinstance(trap.get("map"), str) and trap["map"]:
+        beside = path.parent / trap["map"]
+        if beside.is_file() and not Path(trap["map"]).is_file():
+            return content | {"trap": trap | {"map": str(beside)}}
+    return content
 
 
 def _plain(value: Any) -> Any:
