@@ -124,6 +124,15 @@ def spread_name(column: str) -> str:
     return f"{stem}_spread_{unit}" if stem else f"{unit}_spread"
 
 
+def interval95_names(column: str) -> tuple[str, str]:
+    """Return the names of the ends of its central 95.45 %: energy_eV → energy_low95_ev, energy_high95_ev.
+
+    An estimator that does not state them means two error bars to either side.
+    """
+    stem, _, unit = prediction_name(column).rpartition("_")
+    return (f"{stem}_low95_{unit}", f"{stem}_high95_{unit}") if stem else (f"{unit}_low95", f"{unit}_high95")
+
+
 def truth_name(column: str) -> str:
     """Return the name of its true value: energy_eV → true_energy_ev."""
     return f"true_{prediction_name(column)}"

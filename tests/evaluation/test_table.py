@@ -9,8 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cres import schema
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
+from cres.evaluation.examples import example_table
+from cres.evaluation.metrics import table_metrics
 
 
 def _table(ids=(3, 1, 2), estimator: str = "a", **more) -> PredictionTable:
@@ -145,3 +148,22 @@ def test_an_output_that_cannot_be_written(tmp_path: Path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write"):
         _table().write(tmp_path / "file" / "p.hdf5")
+
+
+def test_the_95_percent_interval_is_the_stated_one_or_two_error_bars() -> None:
+    table = example_table(200)
+    low, high = table.interval95("energy_ev")
+    np.testing.assert_allclose(high - low, 4 * table.std("energy_ev"))
+    stated = dict(zip(schema.interval95_names("energy_eV"), (table.mean("energy_ev") - 5, low + 9), strict=True))
+    np.testing.assert_array_equal(table.with_columns(stated).interval95("energy_ev")[1], low + 9)
+
+
+def test_coverage_at_two_sigma_is_that_of_the_stated_interval() -> None:
+    table = example_table(2000)
+    ends = schema.interval95_names("energy_ev")
+    truth = table.truth("energy_ev")
+    holding = table.with_columns({ends[0]: truth - 1e-6, ends[1]: truth + 1e-6})
+    missing = table.with_columns({ends[0]: truth + 1e-6, ends[1]: table.mean("energy_ev") + 1e9})
+    assert table_metrics(holding, "energy_ev", resamples=0)["coverage2"].value == pytest.approx(1.0)
+    assert table_metrics(missing, "energy_ev", resamples=0)["coverage2"].value < 0.6
+    assert table_metrics(table, "energy_ev", resamples=0)["coverage2"].value == pytest.approx(0.954, abs=0.02)

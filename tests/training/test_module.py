@@ -74,7 +74,7 @@ def test_predictions_are_in_physical_units_and_tempered(module):
     volts = batch()["series"]
     with torch.no_grad():
         before = module(volts)
-        module.reconstructor.temperature.fill_(2.0)
+        module.reconstructor.calibration.temperature.factor.fill_(2.0)
         after = module(volts)
     assert bool((before.estimate[:, 0] > 1e4).all())
     torch.testing.assert_close(after.estimate, before.estimate)
@@ -133,8 +133,9 @@ def test_metrics_have_units_in_their_names():
     truth = generator.normal(size=(4000, 2))
     std = np.array([2.0, 0.1])
     spread = np.tile(std, (4000, 1))
+    ends = np.stack([-2 * spread, 2 * spread], axis=-1)
     estimate = truth + std * generator.normal(size=truth.shape)
-    collected = Collected(np.arange(4000), estimate, np.tile(np.diag(std**2), (4000, 1, 1)), spread, truth)
+    collected = Collected(np.arange(4000), estimate, np.tile(np.diag(std**2), (4000, 1, 1)), spread, ends, truth)
     figures = validation_metrics(collected, TARGETS)
     assert figures["val/energy_sigma68_eV"] == pytest.approx(2.0, rel=0.06)
     assert figures["val/pitch_angle_sigma68_deg"] == pytest.approx(0.1, rel=0.06)
@@ -156,13 +157,17 @@ def test_a_checkpoint_alone_reconstructs(trained):
         assert load_reconstructor(best)(batch()["series"]).estimate.shape == (6, 2)
 
 
-def test_calibration_is_stored_and_gives_the_nominal_coverage_on_validation(trained, capsys):
-    module = load_module(trained / "checkpoints" / "best.ckpt")
-    module.reconstructor.temperature.fill_(1.0)
-    assert main(["validate", f"--run={trained}"]) == 0
+def test_calibration_is_stored_and_gives_the_nominal_coverage_on_validation(tiny, records, tmp_path, capsys):
+    more = "--data.fractions=[0.6,0.3,0.1]"
+    main(["fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path / 'run'}", more])
+    stored = load_module(tmp_path / "run" / "checkpoints" / "best.ckpt").reconstructor.calibration
+    assert (stored.temperature.factor != 1).all()
+    assert (stored.tail.factor != 1).all()
+    capsys.readouterr()
+    assert main(["validate", f"--run={tmp_path / 'run'}"]) == 0
     printed = dict(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("coverage"))
-    # 19 electrons: one more or less is five per cent
-    assert float(printed["coverage"]) == pytest.approx(0.68, abs=0.06)
+    # 58 electrons: one more or less is two per cent
+    assert float(printed["coverage"]) == pytest.approx(0.68, abs=0.02)
 
 
 def test_an_ensemble_is_the_mixture_of_its_members(trained, tmp_path):

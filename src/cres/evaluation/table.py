@@ -150,6 +150,13 @@ class PredictionTable:
         """Return the true values of a target, (rows,)."""
         return self.column(schema.truth_name(target))
 
+    def interval95(self, target: str) -> tuple[Values, Values]:
+        """Return the ends of the central 95.45 % of a target, (rows,) each; two error bars where it is not stated."""
+        low, high = schema.interval95_names(target)
+        if low in self.columns and high in self.columns:
+            return self.column(low), self.column(high)
+        return self.mean(target) - 2 * self.std(target), self.mean(target) + 2 * self.std(target)
+
     def residual(self, target: str) -> Values:
         """Return estimate minus truth, (rows,)."""
         return self.mean(target) - self.truth(target)

@@ -1,7 +1,7 @@
 """Encoders, heads, predictive distributions and losses. They learn nothing of electrons: targets are columns."""
 
 from cres.models.base import Encoded, Encoder, Sequence
-from cres.models.calibration import fit_temperature
+from cres.models.calibration import Calibration, interval95
 from cres.models.conformer import ConformerEncoder
 from cres.models.convnet import ConvNetEncoder
 from cres.models.denoiser import Denoiser, SeriesHuber, SeriesLoss, SeriesMSE, TimeSpectrumLoss
@@ -21,6 +21,7 @@ from cres.models.s4d_kernel import s4d_kernel
 __all__ = [
     "CRPS",
     "MSE",
+    "Calibration",
     "ConformerEncoder",
     "ConvNetEncoder",
     "Denoiser",
@@ -52,7 +53,7 @@ __all__ = [
     "SeriesMSE",
     "TimeSpectrumLoss",
     "combine",
-    "fit_temperature",
+    "interval95",
     "location_loss",
     "optimizer_groups",
     "s4d_kernel",

@@ -56,7 +56,7 @@ class PredictiveDistribution(ABC):
 
     @abstractmethod
     def temper(self, temperature: Tensor) -> PredictiveDistribution:
-        """Same place, wider or narrower by the factor `temperature`, () or (target,)."""
+        """Same place, wider or narrower by the factor `temperature`, (), (target,) or (batch, target)."""
 
     @property
     @abstractmethod
@@ -67,6 +67,10 @@ class PredictiveDistribution(ABC):
     @abstractmethod
     def error_bar(self) -> Targets:
         """Half the central 68.27 % of each target: a Gaussian's standard deviation, blind to tails."""
+
+    @abstractmethod
+    def quantile(self, level: float) -> Targets:
+        """Quantile of each target's marginal at a level in (0, 1)."""
 
     @property
     def error_covariance(self) -> Covariance:
@@ -139,6 +143,10 @@ class Point(PredictiveDistribution):
         """NaN: a point estimate says nothing about its error."""
         return self.std
 
+    def quantile(self, level: float) -> Targets:
+        """NaN: a point estimate says nothing about its error."""
+        return self.std
+
 
 @dataclass(frozen=True, eq=False)
 class Gaussian(PredictiveDistribution):
@@ -206,3 +214,7 @@ class Gaussian(PredictiveDistribution):
     def error_bar(self) -> Targets:
         """The standard deviation."""
         return self.std
+
+    def quantile(self, level: float) -> Targets:
+        """Mean + z(level) standard deviations."""
+        return self.location + torch.special.ndtri(torch.as_tensor(level).to(self.location)) * self.std

@@ -84,7 +84,8 @@ class GaussianMixture(PredictiveDistribution):
 
     def temper(self, temperature: Tensor) -> GaussianMixture:
         """Multiply the standard deviations of the components, each about its own mean: no mode moves."""
-        factor = temperature.expand_as(self.locations).unsqueeze(-1)
+        each = temperature if temperature.ndim < 2 else temperature.unsqueeze(1)
+        factor = each.expand_as(self.locations).unsqueeze(-1)
         return GaussianMixture(self.log_weights, self.locations, self.choleskys * factor)
 
     @property

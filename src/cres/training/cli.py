@@ -29,7 +29,7 @@ from cres.training.curriculum import Curriculum
 from cres.training.denoising import FineTune
 from cres.training.explain import explain
 from cres.training.figures import Figures
-from cres.training.fitting import FitScalers, FitTemperature, fit_scalers
+from cres.training.fitting import FitCalibration, FitScalers, fit_scalers
 from cres.training.interruption import Interrupted, StopOnSignal
 from cres.training.loading import load_ensemble, model_card
 from cres.training.loggers import make_loggers
@@ -236,7 +236,7 @@ class CresCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Make the trainer with the callbacks that every run has."""
         if self.command == "fit":
-            self.trainer_defaults["callbacks"] = [FitScalers(), FitTemperature(), RunRecord(), EpochLines()]
+            self.trainer_defaults["callbacks"] = [FitScalers(), FitCalibration(), RunRecord(), EpochLines()]
         return super().instantiate_trainer(**kwargs)
 
     # Commands ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cres.data.module import CresDataModule
 from cres.errors import UserError
-from cres.models import PredictiveDistribution, fit_temperature
+from cres.models import PredictiveDistribution
 from cres.shapes import Targets
 from cres.training.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
 from cres.training.module import CresModule, evaluation_weights
@@ -28,9 +28,9 @@ NOISY_BATCHES = 256
 """Training batches at most from whose noisy records the views' scalars are standardised and the map is fitted."""
 
 FEWEST = 20
-"""With fewer validation electrons than this a temperature would be noise, and stays 1."""
+"""With fewer validation electrons than this a calibration would be noise, and the widths stay as they are."""
 
-TEMPERATURE = "reconstructor.temperature"
+CALIBRATION = "reconstructor.calibration"
 
 
 class FitScalers(pl.Callback):
@@ -44,7 +44,7 @@ class FitScalers(pl.Callback):
 def fit_scalers(module: CresModule, data: CresDataModule) -> None:
     """Fit the scalers that are not fitted, and note the ranges of the targets, on the training split."""
     reconstructor = module.reconstructor
-    reconstructor.temperature.fill_(1.0)
+    reconstructor.calibration.reset()
     if module.regresses and not bool(reconstructor.target_scaler.fitted):
         truth = training_targets(data)
         reconstructor.target_scaler.fit(truth)
@@ -71,7 +71,7 @@ def _fit_on_noisy_records(module: CresModule, loader: Iterable[Any]) -> None:
     reconstructor = module.reconstructor
     scalars, targets, columns, volts = [], [], [], []
     for batch in islice(loader, NOISY_BATCHES):
-        there = module.transfer_batch_to_device(batch, reconstructor.temperature.device, 0)
+        there = module.transfer_batch_to_device(batch, reconstructor.target_scaler.scale.device, 0)
         noisy = module.inject(there, FROZEN_EPOCH)
         scalars.append(reconstructor.scalars(noisy))
         volts.append(rms_volt(noisy))
@@ -86,11 +86,11 @@ def _fit_on_noisy_records(module: CresModule, loader: Iterable[Any]) -> None:
         reconstructor.landmark.fit(torch.cat(columns), standardised, torch.cat(targets))
 
 
-class FitTemperature(pl.Callback):
-    """After the last step, scale the stated uncertainties of `best.ckpt` and `last.ckpt` on the validation split."""
+class FitCalibration(pl.Callback):
+    """After the last step, calibrate the uncertainties of `best.ckpt` and `last.ckpt` on the validation split."""
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Fit and store the temperatures; the weights in memory stay as they are."""
+        """Fit and store the calibration; the weights in memory stay as they are."""
         module, _ = _ours(trainer, pl_module)
         loader = trainer.val_dataloaders
         if module.calibration == "none" or loader is None or not module.regresses:
@@ -110,7 +110,9 @@ def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: Iter
     distribution, truth = _validation(module, loader, trainer.world_size)
     if len(truth) < FEWEST or module.calibration == "none":
         return
-    checkpoint["state_dict"][TEMPERATURE] = fit_temperature(distribution, truth, module.calibration).double()
+    module.reconstructor.calibration.fit(distribution, truth, module.calibration)
+    fitted = module.reconstructor.calibration.state_dict()
+    checkpoint["state_dict"] |= {f"{CALIBRATION}.{name}": value.clone() for name, value in fitted.items()}
     trainer.strategy.barrier()
     if trainer.is_global_zero:
         write_atomically(checkpoint, path)
@@ -118,14 +120,14 @@ def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: Iter
 
 @torch.no_grad()
 def _validation(module: CresModule, loader: Iterable[Any], world_size: int) -> tuple[PredictiveDistribution, Targets]:
-    """Return the predictions of standardised targets with frozen nominal noise, and the truth, over all processes."""
+    """Return predictions in physical units with frozen nominal noise, and the truth, over all processes."""
     training = module.training
     module.eval()
     parts: list[tuple[PredictiveDistribution, Tensor]] = []
     for batch in loader:
         there = module.transfer_batch_to_device(batch, module.device, 0)
-        distribution = module.evaluate(there).distribution.map(Tensor.cpu)
-        parts.append((distribution, module.standardised_targets(there, distribution.mean.dtype).cpu()))
+        distribution = module.reconstructor.uncalibrated(module.evaluate(there).distribution).map(Tensor.cpu)
+        parts.append((distribution, there["targets"].to(distribution.mean.dtype).cpu()))
     module.train(training)
     if world_size > 1:
         everyone: list[Any] = [None] * world_size

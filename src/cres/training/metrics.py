@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 import torch.distributed
 from numpy.typing import NDArray
 
 from cres import schema
 from cres.evaluation.metrics import coverage, sigma68
-from cres.models import PredictiveDistribution
+from cres.models import Calibration, PredictiveDistribution, interval95
 
 Array = NDArray[Any]
 
@@ -26,6 +27,8 @@ class Collected:
     covariance: Array
     spread: Array
     """(r, t) standard deviations with all tails and modes: where it exceeds `std`, the electron may be an outlier."""
+    interval95: Array
+    """(r, t, 2) ends of the central 95.45 %."""
     truth: Array | None
     observables: dict[str, Array] = field(default_factory=dict)
     seconds: float = 0.0
@@ -50,6 +53,7 @@ class Collected:
             np.concatenate([part.mean for part in parts])[kept],
             np.concatenate([part.covariance for part in parts])[kept],
             np.concatenate([part.spread for part in parts])[kept],
+            np.concatenate([part.interval95 for part in parts])[kept],
             np.concatenate(truths)[kept] if len(truths) == len(parts) else None,
             {name: np.concatenate([part.observables[name] for part in parts])[kept] for name in parts[0].observables},
             sum(part.seconds for part in parts),
@@ -66,14 +70,20 @@ class Collected:
         return cls.join(everyone)
 
 
-def collect(distribution: PredictiveDistribution, batch: Mapping[str, Any], seconds: float = 0.0) -> Collected:
-    """Return the predictions of one batch on the host."""
+def collect(
+    distribution: PredictiveDistribution,
+    batch: Mapping[str, Any],
+    calibrations: Sequence[Calibration],
+    seconds: float = 0.0,
+) -> Collected:
+    """Return the predictions of one batch on the host; the calibrations are those of the predictor's members."""
     truth = batch.get("targets")
     return Collected(
         _host(batch["event_id"]),
         _host(distribution.estimate),
         _host(distribution.error_covariance),
         _host(distribution.std),
+        _host(torch.stack(interval95(distribution, calibrations), dim=-1)),
         None if truth is None else _host(truth),
         {name: _host(values) for name, values in batch.get("observables", {}).items()},
         seconds,

@@ -16,15 +16,23 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 
 from cres.data.loader import ResumableLoader
 from cres.errors import UserError, nearest
-from cres.models import GaussianNLL, Loss, PredictiveDistribution, combine, optimizer_groups
+from cres.models import Calibration, GaussianNLL, Loss, PredictiveDistribution, combine, optimizer_groups
 from cres.shapes import Series
 from cres.training.denoising import Denoising, DenoisingOptions
 from cres.training.landmark import LandmarkOptions
 from cres.training.metrics import Collected, collect, validation_metrics
-from cres.training.reconstructor import EncoderFactory, HeadFactory, Outcome, ViewFactory, build_reconstructor
+from cres.training.reconstructor import (
+    EncoderFactory,
+    HeadFactory,
+    Outcome,
+    Reconstructor,
+    ViewFactory,
+    build_reconstructor,
+)
 from cres.training.schedules import Cosine, Schedule
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransform, WhiteNoise
 from cres.transforms.random import mix64
@@ -32,7 +40,7 @@ from cres.transforms.spectrum import from_complex, to_complex
 
 Batch = dict[str, Any]
 
-Calibration = Literal["coverage", "likelihood", "none"]
+CalibrationMethod = Literal["coverage", "likelihood", "none"]
 
 CARD = "cres"
 AVERAGE = "average"
@@ -119,8 +127,8 @@ class CresModule(pl.LightningModule):
         optimiser: Learning rates and decay.
         schedule: Shape of the learning rate over the training.
         ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
-        calibration: How the stated uncertainties are scaled after training, on the validation split: coverage (68.27 %
-            of the truths within one standard deviation), likelihood, or none.
+        calibration: How the stated uncertainties are scaled after training, on the validation split: coverage (at every
+            stated width 68.27 % of the truths within one error bar), likelihood (one factor a target), or none.
         seed: Seed of the training noise.
         noise_seed: Seed of the frozen noise of validation, test and prediction, whatever the training's seed, so that
             trainings are judged on the same records.
@@ -143,7 +151,7 @@ class CresModule(pl.LightningModule):
         optimiser: Optimiser = Optimiser(),
         schedule: Schedule | None = None,
         ema_decay: float = 0.0,
-        calibration: Calibration = "coverage",
+        calibration: CalibrationMethod = "coverage",
         seed: int = 0,
         noise_seed: int = 0,
     ) -> None:
@@ -173,7 +181,9 @@ class CresModule(pl.LightningModule):
         self.card: dict[str, Any] = {}
         """What the checkpoint says about itself: the model's configuration, the data it was trained on, its ranges."""
         self.average = Average()
-        self._resume_at: dict[str, int] = {}
+        self._resume_at: dict[str, Any] = {}
+        self.epoch_loss = MeanMetric(nan_strategy="disable")
+        """Mean loss of the epoch so far, over all processes; part of a checkpoint, so that a resume does not cut it."""
         self.last_validation: Collected | None = None
         """Predictions of the validation split after the last epoch, of all processes."""
         self._validation: list[Collected] = []
@@ -184,6 +194,12 @@ class CresModule(pl.LightningModule):
         """Return the calibrated distribution in physical units of records that carry their noise."""
         members = [self.reconstructor(series), *(member(series) for member in self.others)]
         return combine(members) if len(members) > 1 else members[0]
+
+    @property
+    def calibrations(self) -> list[Calibration]:
+        """Those of the members."""
+        members = [self.reconstructor, *(member for member in self.others if isinstance(member, Reconstructor))]
+        return [member.calibration for member in members]
 
     def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Tensor:
         """Return the batch's records with noise; the training epochs' records are changed at random before."""
@@ -244,7 +260,9 @@ class CresModule(pl.LightningModule):
         loss = self.objective(noisy, batch)[0]
         self._refuse_non_finite(loss, batch, batch_idx)
         size = len(batch["event_id"])
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=size, sync_dist=True)
+        self.epoch_loss.update(loss.detach(), size)
+        self.log("train/loss_step", loss, prog_bar=True, batch_size=size, sync_dist=True)
+        self.log("train/loss_epoch", self.epoch_loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
         return loss
 
     def _refuse_non_finite(self, loss: Tensor, batch: Batch, batch_idx: int) -> None:
@@ -275,7 +293,8 @@ class CresModule(pl.LightningModule):
         loss, outcome = self.objective(self.inject(batch, FROZEN_EPOCH), batch)
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["event_id"]), sync_dist=True)
         if outcome is not None:
-            self._validation.append(collect(self.reconstructor.physical(outcome.distribution), batch))
+            physical = self.reconstructor.physical(outcome.distribution)
+            self._validation.append(collect(physical, batch, [self.reconstructor.calibration]))
 
     def on_validation_epoch_end(self) -> None:
         """Log σ68 of every target in its unit, and the coverage of the stated intervals."""
@@ -290,7 +309,7 @@ class CresModule(pl.LightningModule):
         started = time.perf_counter()
         noisy = self.inject(batch, FROZEN_EPOCH, self.noise_scale)
         distribution = self(noisy)
-        return {"collected": collect(distribution, batch, time.perf_counter() - started)}
+        return {"collected": collect(distribution, batch, self.calibrations, time.perf_counter() - started)}
 
     # Average of the weights --------------------------------------------------------------------------------------
 
@@ -328,15 +347,21 @@ class CresModule(pl.LightningModule):
             stored = {"in_use": False, "other": averaged}
         self.average.other = dict(stored["other"])
 
-    def _place_in_epoch(self) -> dict[str, int]:
+    def _place_in_epoch(self) -> dict[str, Any]:
         loader = self.trainer.train_dataloader
-        return loader.state_dict() if isinstance(loader, ResumableLoader) else {}
+        if not isinstance(loader, ResumableLoader):
+            return {}
+        # all processes continue with the mean of their sums, which is the same sum
+        sums = torch.stack([self.epoch_loss.mean_value, self.epoch_loss.weight])
+        return {**loader.state_dict(), "loss": self.trainer.strategy.reduce(sums, reduce_op="mean").cpu()}
 
     def on_train_start(self) -> None:
         """Go on behind the last batch; Lightning has made the loader before it read the state, and forgets it."""
         loader, place = self.trainer.train_dataloader, self._resume_at
         if isinstance(loader, ResumableLoader) and 0 < place.get("batches", 0) < len(loader):
             loader.load_state_dict(place)
+            if "loss" in place:
+                self.epoch_loss.mean_value, self.epoch_loss.weight = place["loss"].to(self.device).unbind()
         self._resume_at = {}
 
     # Optimisation ------------------------------------------------------------------------------------------------

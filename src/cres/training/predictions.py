@@ -73,11 +73,20 @@ def prediction_table(
         truth=None if collected.truth is None else {name: collected.truth[:, i] for i, name in enumerate(targets)},
         observables=collected.observables
         | {schema.spread_name(name): collected.spread[:, i] for i, name in enumerate(targets)}
+        | _intervals(collected, targets)
         | {OUTSIDE: outside_range(collected.mean, card)},
         seconds_per_electron=collected.seconds / max(1, len(collected)),
         checkpoint_hash=made_by,
         config={"model": card["model"], "data": dict(source_config)},
     )
+
+
+def _intervals(collected: Collected, targets: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return the ends of the central 95.45 % by column; nothing for a head without uncertainty."""
+    if not np.isfinite(collected.interval95).all():
+        return {}
+    ends = [zip(schema.interval95_names(name), (0, 1), strict=True) for name in targets]
+    return {end: collected.interval95[:, i, side] for i, pair in enumerate(ends) for end, side in pair}
 
 
 def outside_range(mean: NDArray[Any], card: Mapping[str, Any]) -> NDArray[np.bool_]:

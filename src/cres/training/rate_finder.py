@@ -36,7 +36,7 @@ def scan_rates(module: CresModule, loader: Iterable[Any], steps: int = 100, smoo
     The ratio of the rates of the optimiser's groups is kept. Raises UserError when the loss never falls.
     """
     trial = copy.deepcopy(module).train()
-    device = trial.reconstructor.temperature.device
+    device = trial.reconstructor.target_scaler.scale.device
     optimiser = trial.make_optimiser()
     peaks = [group["lr"] / optimiser.param_groups[0]["lr"] for group in optimiser.param_groups]
     rates: list[float] = []

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from cres.errors import UserError, nearest
-from cres.models import Encoded, Encoder, Fusion, Head, PredictiveDistribution
+from cres.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution
 from cres.shapes import Features, Series, Targets
 from cres.training.landmark import Landmark, LandmarkOptions, Measured
 from cres.transforms import RecordView, Standardise
@@ -58,10 +58,8 @@ class Reconstructor(nn.Module):
     """Volts (batch, time, channel) → distribution of the named targets in their own units.
 
     Views of the noisy record go to their encoders; the views' scalars, standardised, join the features before the
-    head. Buffers: `target_scaler`, `scalar_scaler`, `temperature` (target,) that multiplies the standard deviations.
+    head. Buffers: `target_scaler`, `scalar_scaler`, and `calibration` that makes the stated widths honest.
     """
-
-    temperature: Tensor
 
     def __init__(
         self,
@@ -83,7 +81,7 @@ class Reconstructor(nn.Module):
         self.head = head(in_width=width, targets=len(targets))
         self.scalar_scaler = Standardise(scalars)
         self.target_scaler = Standardise(len(targets))
-        self.register_buffer("temperature", torch.ones(len(targets), dtype=torch.float64))
+        self.calibration = Calibration(len(targets))
 
     def standardised(self, series: Series) -> Outcome:
         """Return the distribution of the standardised targets, before calibration, with the pooling weights."""
@@ -99,8 +97,11 @@ class Reconstructor(nn.Module):
 
     def physical(self, distribution: PredictiveDistribution) -> PredictiveDistribution:
         """Return a distribution of standardised targets, calibrated, in physical units (float64)."""
-        calibrated = distribution.affine(self.target_scaler.scale, self.target_scaler.shift)
-        return calibrated.temper(self.temperature)
+        return self.calibration(self.uncalibrated(distribution))
+
+    def uncalibrated(self, distribution: PredictiveDistribution) -> PredictiveDistribution:
+        """Return a distribution of standardised targets in physical units (float64), as the network states it."""
+        return distribution.affine(self.target_scaler.scale, self.target_scaler.shift)
 
     def forward(self, series: Series) -> PredictiveDistribution:
         """Return the calibrated distribution of the targets in their own units."""
