@@ -3,7 +3,7 @@
 from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import Electrons, sample_electrons
 from cres.simulation.forward import PARAMETERS, ForwardModel
-from cres.simulation.generate import simulate_columns
+from cres.simulation.generate import simulate_columns, stream_records
 from cres.simulation.source import SimulatedElectrons
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "SimulationConfig",
     "sample_electrons",
     "simulate_columns",
+    "stream_records",
 ]

@@ -10,17 +10,21 @@ import torch
 from numpy.typing import NDArray
 
 from cres import schema
+from cres.simulation.channels import channel_columns
 from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import Electrons
 from cres.simulation.motion import Start
+from cres.simulation.pieces import PIECE_SAMPLES
+from cres.simulation.render import Curves, hermite_cubics, render
 from cres.simulation.track import Track, TrackModel
+from cres.simulation.tracks import RecordStream
 
 BLOCK = 64
 """Electrons whose tables are made together."""
 
 
 class Generator:
-    """Makes records of one apparatus. Holds no state between calls."""
+    """Makes records of one piece, of one apparatus. Holds no state between calls."""
 
     def __init__(self, config: SimulationConfig) -> None:
         self.config = config
@@ -41,12 +45,13 @@ class Generator:
 
     def _block(self, electrons: Electrons, series_i: NDArray[Any], series_q: NDArray[Any]) -> dict[str, NDArray[Any]]:
         track = self._track(electrons)
+        intervals = self.model.fold * self.model.table / (2 * math.pi)
         cubics = hermite_cubics(track.envelope, track.slope, 2 * math.pi / (self.model.fold * self.model.table))
         phase, axial = track.phase.numpy(), track.axial.numpy()
-        sums = [
-            self._record(phase[i], axial[i], cubics[i] * np.float32(electrons.amplitude[i]), series_i[i], series_q[i])
-            for i in range(len(electrons))
+        curves = [
+            Curves(phase[i], axial[i], cubics[i] * np.float32(electrons.amplitude[i])) for i in range(len(electrons))
         ]
+        sums = [render(self.time_s, curve, intervals, series_i[i], series_q[i]) for i, curve in enumerate(curves)]
         return {**start_columns(electrons), **self._frequencies(track), **self._snr(np.array(sums).reshape(-1, 2))}
 
     @torch.no_grad()
@@ -58,32 +63,6 @@ class Generator:
         )
         phases = torch.from_numpy(electrons.start_phase_rad), torch.from_numpy(electrons.axial_phase_rad)
         return self.model.track(start, *phases)
-
-    def _record(
-        self,
-        phase: NDArray[np.float64],
-        axial: NDArray[np.float64],
-        cubics: NDArray[np.complex64],
-        series_i: NDArray[np.float32],
-        series_q: NDArray[np.float32],
-    ) -> tuple[float, float]:
-        """Fill one record; return the energy |Σh|²/n of its carrier, a chirped tone, and that of all the rest."""
-        time = self.time_s
-        cycles = ((phase[2] * time + phase[1]) * time + phase[0]) * (1 / (2 * math.pi))
-        cycles -= np.rint(cycles)
-        angle = cycles.astype(np.float32) * np.float32(2 * math.pi)
-        place = ((axial[2] * time + axial[1]) * time + axial[0]) * (self.model.fold * self.model.table / (2 * math.pi))
-        whole = np.floor(place)
-        part = (place - whole).astype(np.float32)
-        cubic = np.take(cubics, whole.astype(np.int64) % self.model.table, axis=0)
-        envelope = ((cubic[:, 3] * part + cubic[:, 2]) * part + cubic[:, 1]) * part + cubic[:, 0]
-        cosine, sine = np.cos(angle), np.sin(angle)
-        real, imaginary = envelope.real, envelope.imag
-        np.subtract(real * cosine, imaginary * sine, out=series_i)
-        np.add(real * sine, imaginary * cosine, out=series_q)
-        mean = envelope.mean(dtype=np.complex128)
-        rest = envelope - np.complex64(mean)
-        return len(time) * abs(mean) ** 2, float(np.vdot(rest, rest).real)
 
     def _frequencies(self, track: Track) -> dict[str, NDArray[np.float64]]:
         """Mean carrier and axial frequency of the record and of the first axial period, before mixing."""
@@ -105,15 +84,6 @@ class Generator:
         return {"signal_snr": (tone + rest) / variance, "sideband_snr": rest / variance}
 
 
-def hermite_cubics(envelope: torch.Tensor, slope: torch.Tensor, step: float) -> NDArray[np.complex64]:
-    """Return the cubic of each interval of periodic tables, (batch, table, 4) ascending powers of the place in it."""
-    here, rise = envelope.numpy(), slope.numpy() * step
-    there, rise_there = np.roll(here, -1, axis=1), np.roll(rise, -1, axis=1)
-    jump = there - here
-    powers = (here, rise, 3 * jump - 2 * rise - rise_there, rise + rise_there - 2 * jump)
-    return np.stack(powers, axis=-1).astype(np.complex64)
-
-
 def start_columns(electrons: Electrons) -> dict[str, NDArray[Any]]:
     """Return the start values under their names on disk."""
     return {
@@ -131,6 +101,48 @@ def simulate_columns(config: SimulationConfig, electrons: Electrons) -> dict[str
     """Return all columns of the electrons under their names on disk; series float32 (rows, samples) volts, noiseless.
 
     Frequencies are those before mixing. `signal_snr` is Σ|s|²/σ_c² at the nominal noise, `sideband_snr` the same less
-    the projection on the carrier's chirped tone.
+    the projection on the carrier's chirped tone. Scattered events bring `track_…` columns, records of more than one
+    piece `window_…` columns with the electron at the beginning of each window, both (rows, fixed length). Further
+    read-out channels are `output_ts_I_1`, ….
     """
-    return Generator(config).columns(electrons)
+    if config.readout.samples > PIECE_SAMPLES or config.scattering.active:
+        columns = _streamed_columns(config, electrons)
+    else:
+        columns = Generator(config).columns(electrons)
+    cavity = config.cavity
+    factors = [channel.factor(cavity.length_m, cavity.axial_index) for channel in config.more_channels]
+    return columns | channel_columns(factors, columns[schema.SERIES_I], columns[schema.SERIES_Q])
+
+
+def stream_records(config: SimulationConfig, electrons: Electrons, window_samples: int = PIECE_SAMPLES) -> RecordStream:
+    """Return the records as an iterable of windows, for records too long to be held: memory is that of one window."""
+    return RecordStream(config, electrons, window_samples)
+
+
+def _streamed_columns(config: SimulationConfig, electrons: Electrons) -> dict[str, NDArray[Any]]:
+    rows, samples = len(electrons), config.readout.samples
+    series = np.empty((2, rows, samples), np.float32)
+    blocks = [
+        _streamed_block(config, electrons[begin : begin + BLOCK], series[:, begin : begin + BLOCK])
+        for begin in range(0, max(rows, 1), BLOCK)
+    ]
+    truth = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
+    return {schema.SERIES_I: series[0], schema.SERIES_Q: series[1], **start_columns(electrons), **truth}
+
+
+def _streamed_block(
+    config: SimulationConfig, electrons: Electrons, series: NDArray[np.float32]
+) -> dict[str, NDArray[Any]]:
+    stream = RecordStream(config, electrons)
+    truths: list[dict[str, NDArray[Any]]] = []
+    starts: list[int] = []
+    for window in stream:
+        here = slice(window.start, window.start + window.series_i.shape[1])
+        series[0, :, here], series[1, :, here] = window.series_i, window.series_q
+        truths.append(window.truth)
+        starts.append(window.start)
+    columns = stream.columns()
+    if len(starts) > 1:
+        columns["window_start_sample"] = np.tile(np.array(starts, np.int64), (len(electrons), 1))
+        columns |= {f"window_{name}": np.stack([truth[name] for truth in truths], 1) for name in truths[0]}
+    return columns

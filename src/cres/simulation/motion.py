@@ -48,6 +48,10 @@ class Orbit(ABC):
         """Return the mean frequencies."""
 
     @abstractmethod
+    def drift_rad_per_s(self) -> Tensor:
+        """Return the angular velocity around the axis, (batch,)."""
+
+    @abstractmethod
     def period(self, axial_phase: Tensor) -> Period:
         """Return the motion at `axial_phase`, (phases,) for all electrons or (batch, phases)."""
 
@@ -93,10 +97,7 @@ def _fold(axial_phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 class BathtubMotion(Motion):
-    """Flat bottom between two halves of a harmonic well, in closed form; a flat length of 0 is the harmonic trap.
-
-    The radius plays no part.
-    """
+    """Flat bottom between two halves of a harmonic well, in closed form. The radius plays no part."""
 
     symmetric = True
 
@@ -110,6 +111,56 @@ class BathtubMotion(Motion):
         return _BathtubOrbit(self, start)
 
 
+class HarmonicMotion(Motion):
+    """The vacuum quadratic field with its radial dependence, gyration and drift: the twin of `physics.HarmonicTrap`.
+
+    To the first order in z²/L₀² it is a harmonic well on the axis: B₀ → B₀(1 − ρ²/2L₀²) and
+    L₀² → L₀²(1 − ρ²/2L₀²)/(1 + ρ²/L₀²), at ρ² + r_c² for the cyclotron motion and at ρ² + r_c²/2 for the bounce.
+    """
+
+    symmetric = True
+
+    def __init__(self, field_t: float, gradient_length_m: float) -> None:
+        self.field_t = field_t
+        self.gradient_length_m = gradient_length_m
+
+    def solve(self, start: Start) -> Orbit:
+        """Return the orbits of a batch."""
+        return _HarmonicOrbit(self, start)
+
+
+class _HarmonicOrbit(Orbit):
+    def __init__(self, trap: HarmonicMotion, start: Start) -> None:
+        kinetic = start.energy_ev * (start.energy_ev + 2 * ELECTRON_MASS_EV)
+        gyration = torch.sqrt(kinetic) * torch.sin(start.pitch_rad) / (SPEED_OF_LIGHT_M_PER_S * trap.field_t)
+        self.gamma = lorentz(start.energy_ev)
+        self.length2 = trap.gradient_length_m**2
+        disc = (start.radius_m**2 + gyration**2 / 2) / self.length2
+        ring = (start.radius_m**2 + gyration**2) / self.length2
+        disc_length2, ring_length2 = (self.length2 * (1 - r / 2) / (1 + r) for r in (disc, ring))
+        self.pitch_rad, self.field_t = start.pitch_rad, trap.field_t
+        self.lowest = cyclotron_rad_per_s(start.energy_ev, trap.field_t) * (1 - ring / 2)
+        cotangent2 = cotangent(start.pitch_rad) ** 2
+        self.rise = cotangent2 * disc_length2 / ring_length2  # of the ring's field at the turning point
+        self.reach = torch.sqrt(disc_length2 * cotangent2 + 1e-300)
+        self.axial = speed(start.energy_ev) * torch.sin(start.pitch_rad) / torch.sqrt(disc_length2)
+
+    def drift_rad_per_s(self) -> Tensor:
+        """(γmv²/e)(1 + ½cos²θ)/(2B₀L₀²)."""
+        volts = ELECTRON_MASS_EV * (self.gamma - 1 / self.gamma)
+        return volts * (1 + torch.cos(self.pitch_rad) ** 2 / 2) / (2 * self.field_t * self.length2)
+
+    def rates(self) -> Rates:
+        """Mean carrier less the drift, as it is received, and axial frequency, rad/s."""
+        return Rates(self.lowest * (1 + self.rise / 2) - self.drift_rad_per_s(), self.axial)
+
+    def period(self, axial_phase: Tensor) -> Period:
+        """Position z_m sin ψ; the field's rise goes as sin²ψ, the phase as −sin 2ψ."""
+        sine = torch.sin(axial_phase)
+        phase = -(self.lowest * self.rise / self.axial)[:, None] / 4 * torch.sin(2 * axial_phase)
+        return Period(self.reach[:, None] * sine, 1 + self.rise[:, None] * sine**2, phase)
+
+
 class _BathtubOrbit(Orbit):
     """With κ = πL₀cotθ/(πL₀cotθ + L₁), the walls' share of the period: ω_a = κ v sinθ/L₀, ⟨B⟩ = B₀(1 + ½κcot²θ)."""
 
@@ -120,6 +171,10 @@ class _BathtubOrbit(Orbit):
         self.wall_share = wall / (wall + trap.flat_length_m)
         self.cyclotron = cyclotron_rad_per_s(start.energy_ev, trap.field_t)
         self.wall_rate = speed(start.energy_ev) * torch.sin(start.pitch_rad) / trap.gradient_length_m
+
+    def drift_rad_per_s(self) -> Tensor:
+        """Zero: nothing drifts where nothing depends on the radius."""
+        return torch.zeros_like(self.cyclotron)
 
     def rates(self) -> Rates:
         """Mean carrier and axial frequency, rad/s."""

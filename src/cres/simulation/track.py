@@ -23,7 +23,7 @@ from cres.physics.constants import (
 from cres.physics.cyclotron import radiated_power_w
 from cres.simulation.bessel import bessel_j1, bessel_j1_derivative
 from cres.simulation.config import SimulationConfig
-from cres.simulation.motion import Motion, Period, Rates, Start, lorentz, speed
+from cres.simulation.motion import Motion, Orbit, Period, Rates, Start, lorentz, speed
 from cres.simulation.trapping import make_motion
 
 SLOWEST_AXIAL_RAD_PER_S = 2e4
@@ -37,7 +37,7 @@ PASS_BAND = 0.45
 
 
 class Track(NamedTuple):
-    """A piece of a track from its start on.
+    """A piece of a track from its start on, as its record needs it.
 
     phase: (batch, 3) polynomial of Φ(t), rad, ascending powers of seconds; axial: (batch, 3), that of Ψ(t).
     envelope: (batch, table) complex volts on a uniform grid of the axial phase; slope: its derivative by axial phase.
@@ -52,12 +52,48 @@ class Track(NamedTuple):
     pitch_rate: Tensor
 
 
+class Moment(NamedTuple):
+    """The slow motion at one moment, each (batch,): what a long track is integrated with."""
+
+    rates: Rates
+    power: Tensor
+    """eV/s, averaged over the bounce."""
+    pitch_rate: Tensor
+    drift: Tensor
+    """Around the axis, rad/s."""
+
+
 class Bunching(NamedTuple):
     """Power less its mean along the period, integrated once and twice over the axial phase: (batch, table), eV/s."""
 
     excess: Tensor
     first: Tensor
     second: Tensor
+
+
+class Solution(NamedTuple):
+    """What a later time of the same piece is found with."""
+
+    orbit: Orbit
+    rates: Rates
+    bunching: Bunching
+    strength: Tensor
+    """ω_c/(E ω_a²), rad s/eV, (batch,): energy behind the mean, integrated over the axial phase → cyclotron phase."""
+    slowest: Tensor
+    offset: Tensor
+    """Cyclotron phase less that of the mean carrier at the start, rad, (batch,)."""
+
+
+class _Bounce(NamedTuple):
+    """The motion over one period, and what the cavity does with it."""
+
+    orbit: Orbit
+    rates: Rates
+    period: Period
+    line_hz: Tensor
+    coupled: Tensor
+    filled: Tensor
+    power: Tensor
 
 
 class TrackModel:
@@ -87,14 +123,12 @@ class TrackModel:
 
         start_phase: cyclotron phase at time 0; axial_phase: ψ at time 0; all (batch,).
         """
+        return self.solve(start, start_phase, axial_phase)[0]
+
+    def solve(self, start: Start, start_phase: Tensor, axial_phase: Tensor) -> tuple[Track, Solution]:
+        """Return the tracks and what later times of them are found with."""
         harmonics = self._harmonics(start_phase)
-        orbit = self.motion.solve(start)
-        rates, period = orbit.rates(), orbit.period(self._grid(start_phase))
-        source = self._source(period)
-        line_hz = (rates.carrier[:, None] + harmonics * rates.axial[:, None]) / (2 * math.pi)
-        coupled = self.coupled_speed(start)
-        filled = torch.fft.fft(source) / (1 + 1j * self._detuning(line_hz))
-        power = self._power_ev_per_s(start, coupled, source, filled)
+        orbit, rates, period, line_hz, coupled, filled, power = self._bounce(start, harmonics)
         bunching = self._bunching(power, harmonics)
         slowest = rates.axial.clamp(min=SLOWEST_AXIAL_RAD_PER_S)
         total_ev = lorentz(start.energy_ev) * ELECTRON_MASS_EV
@@ -105,15 +139,40 @@ class TrackModel:
         slope = (slope + 1j * strength * bunching.first * envelope) * turn
 
         # where in its bounce the electron starts decides its mean energy and phase
-        excess, first, second = self._at(bunching, harmonics, axial_phase)
-        mean_power = power.mean(1) + (1 - (rates.axial / slowest) ** 2) * excess
+        excess, first, second = self.at(bunching, axial_phase)
+        mean_power = self._lasting_power(power, rates, excess)
         pitch_rate = self._pitch_rate(start, period, power)
         carrier_slope, axial_slope = self._rate_slopes(start, -mean_power, pitch_rate)
         offset = orbit.period(axial_phase[:, None]).phase[:, 0] + strength[:, 0] * second
         carrier = rates.carrier - strength[:, 0] * slowest * first - self._lo_rad_per_s
         phase = torch.stack([start_phase - offset, carrier, carrier_slope / 2], 1)
         axial = torch.stack([axial_phase, rates.axial, axial_slope / 2], 1)
-        return Track(phase, axial, envelope * turn, slope, mean_power, pitch_rate)
+        track = Track(phase, axial, envelope * turn, slope, mean_power, pitch_rate)
+        return track, Solution(orbit, rates, bunching, strength[:, 0], slowest, offset)
+
+    def moment(self, start: Start, axial_phase: Tensor) -> Moment:
+        """Return the slow motion of electrons with these mean values; `axial_phase` matters for the slowest alone."""
+        harmonics = self._harmonics(axial_phase)
+        bounce = self._bounce(start, harmonics)
+        excess = self._fourier_sum(bounce.power - bounce.power.mean(1, keepdim=True), self._wave(axial_phase))
+        power = self._lasting_power(bounce.power, bounce.rates, excess)
+        pitch_rate = self._pitch_rate(start, bounce.period, bounce.power)
+        return Moment(bounce.rates, power, pitch_rate, bounce.orbit.drift_rad_per_s())
+
+    def _lasting_power(self, power: Tensor, rates: Rates, excess: Tensor) -> Tensor:
+        """Power averaged over the bounce; of the slowest electrons that of their place."""
+        slowest = rates.axial.clamp(min=SLOWEST_AXIAL_RAD_PER_S)
+        return power.mean(1) + (1 - (rates.axial / slowest) ** 2) * excess
+
+    def _bounce(self, start: Start, harmonics: Tensor) -> _Bounce:
+        orbit = self.motion.solve(start)
+        rates, period = orbit.rates(), orbit.period(self._grid(start.energy_ev))
+        source = self._source(period)
+        line_hz = (rates.carrier[:, None] + harmonics * rates.axial[:, None]) / (2 * math.pi)
+        coupled = self.coupled_speed(start)
+        filled = torch.fft.fft(source) / (1 + 1j * self._detuning(line_hz))
+        power = self._power_ev_per_s(start, coupled, source, filled)
+        return _Bounce(orbit, rates, period, line_hz, coupled, filled, power)
 
     @property
     def _lo_rad_per_s(self) -> float:
@@ -180,12 +239,19 @@ class TrackModel:
         lines = torch.fft.fft(excess)
         return Bunching(excess, torch.fft.ifft(lines * integral).real, torch.fft.ifft(lines * integral * integral).real)
 
-    def _at(self, bunching: Bunching, harmonics: Tensor, axial_phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def at(self, bunching: Bunching, axial_phase: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the three tables at one axial phase an electron, by their Fourier sums."""
-        angle = axial_phase[:, None] * harmonics
-        wave = torch.polar(torch.ones_like(angle), angle) / self.table
-        excess, first, second = ((torch.fft.fft(table) * wave).sum(1).real for table in bunching)
+        wave = self._wave(axial_phase)
+        excess, first, second = (self._fourier_sum(table, wave) for table in bunching)
         return excess, first, second
+
+    def _wave(self, axial_phase: Tensor) -> Tensor:
+        angle = axial_phase[:, None] * self._harmonics(axial_phase)
+        return torch.polar(torch.ones_like(angle), angle) / self.table
+
+    @staticmethod
+    def _fourier_sum(table: Tensor, wave: Tensor) -> Tensor:
+        return (torch.fft.fft(table) * wave).sum(1).real
 
     def _pitch_rate(self, start: Start, period: Period, power: Tensor) -> Tensor:
         """dθ/dt at the trap centre, averaged over the bounce.
