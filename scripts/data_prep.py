@@ -14,16 +14,14 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from cres import errors
-from cres.data.assembly import Assembly
-from cres.data.checking import check
-from cres.data.hdf5_writer import COMPRESSIONS
-from cres.data.merging import merge
-from cres.data.prepare import PreparationResult, prepare, stage_task
-from cres.data.staging import StagingSettings
-from cres.data.unpickle import MAX_EXPANSION
-from cres.data.workers import available_cpus
+from cres.data.settings import COMPRESSIONS, MAX_EXPANSION, Assembly, StagingSettings
+from cres.data.workers import available_cpus, start_early
+
+if TYPE_CHECKING:
+    from cres.data.prepare import PreparationResult
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -82,6 +80,13 @@ def main() -> None:
     """Do what the command line asks, and say what was written."""
     warnings.formatwarning = _one_line
     arguments = parse_arguments()
+    if arguments.workers > 1 and not arguments.check:
+        start_early()
+    # only now: what follows imports for longer than the command line takes to read
+    from cres.data.checking import check
+    from cres.data.merging import merge
+    from cres.data.prepare import prepare
+
     if arguments.check:
         print(check(arguments.check))
     elif arguments.merge:
@@ -105,6 +110,8 @@ def main() -> None:
 
 
 def _read_task(arguments: argparse.Namespace) -> None:
+    from cres.data.prepare import stage_task
+
     task, tasks = arguments.task
     rows = stage_task(
         arguments.input,

@@ -23,7 +23,7 @@ from cres import schema
 from cres.data.hdf5_writer import require_space
 from cres.data.prepare import prepare
 from cres.data.records import open_records
-from cres.data.staging import StagingSettings
+from cres.data.settings import StagingSettings
 from cres.data.unpickle import read_source
 from cres.errors import UserError
 

@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cres import schema
-from cres.data.assembly import Assembly
 from cres.data.checking import check
 from cres.data.merging import merge
 from cres.data.prepare import prepare
 from cres.data.records import open_records
-from cres.data.staging import StagingSettings
+from cres.data.settings import Assembly, StagingSettings
 from cres.errors import UserError
 
 ROOT = Path(__file__).parents[2]

@@ -14,11 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cres import schema
-from cres.data.assembly import Assembly
 from cres.data.loader import KeyedSampler
 from cres.data.module import CresDataModule
 from cres.data.prepare import prepare
 from cres.data.records import open_records
+from cres.data.settings import Assembly
 from cres.data.splits import split_by_event, split_by_file
 from cres.data.windows import make_band, make_window
 from cres.errors import UserError

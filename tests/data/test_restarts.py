@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from frames import assert_holds, make_frame, run_script, write_frames
 
-from cres.data.assembly import Assembly
 from cres.data.prepare import prepare, stage_task
+from cres.data.settings import Assembly
 from cres.errors import UserError
 
 ROOT = Path(__file__).parents[2]

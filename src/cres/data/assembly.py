@@ -16,25 +16,11 @@ from numpy.typing import NDArray
 import cres
 from cres import schema
 from cres.data.hdf5_writer import Layout
+from cres.data.settings import Assembly
 from cres.errors import UserError
 from cres.provenance import git_commit
 
 _FACTS = {"sampling_rate_hz": schema.DEFAULT_SAMPLING_RATE_HZ, "lo_frequency_hz": schema.DEFAULT_LO_FREQUENCY_HZ}
-
-
-@dataclass(frozen=True)
-class Assembly:
-    """What the output looks like.
-
-    shard_rows: None for one file, 0 for one shard a source, N for shards of N rows.
-    plain: contiguous datasets without attributes, as other people's readers expect them.
-    """
-
-    shard_rows: int | None = None
-    plain: bool = False
-    compression: str = "none"
-    sampling_rate_hz: float | None = None
-    lo_frequency_hz: float | None = None
 
 
 @dataclass(frozen=True)

@@ -23,8 +23,6 @@ from cres.errors import UserError
 _CHUNK_BYTES: Final = 1 << 19
 _MARGIN_BYTES: Final = 1 << 20
 
-COMPRESSIONS: Final = ("none", "gzip", "lzf")
-
 
 @dataclass(frozen=True)
 class ColumnLayout:

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 import cres
 from cres import schema
-from cres.data.assembly import Assembly, Piece
+from cres.data.assembly import Piece
 from cres.data.hdf5_writer import ColumnWriter, Layout, disk_errors, replacing, require_space
 from cres.data.index import Index, Shard, content_digest, index_path, read_index
+from cres.data.settings import Assembly
 from cres.data.workers import map_files
 
 _BLOCK_ROWS: Final = 256

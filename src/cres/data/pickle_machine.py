@@ -241,13 +241,11 @@ def _weight(value: Any, depth: int = 4) -> int:
     """Return about how many bytes a stand-in may copy when it is given this value."""
     if isinstance(value, (bytes, bytearray, str)):
         return len(value)
-    if isinstance(value, Node):
-        return value.weight
     if isinstance(value, dict):
         value = list(value.values())
-    if isinstance(value, (list, tuple)) and depth:
-        return 8 * len(value) + sum(_weight(item, depth - 1) for item in value)
-    return 8
+    if isinstance(value, (list, tuple)):
+        return 8 * len(value) + sum([_weight(item, depth - 1) for item in value]) if depth else 8
+    return value.weight if isinstance(value, Node) else 8
 
 
 def _describe(value: Any) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from cres.data.assembly import (
-    Assembly,
     Piece,
     facts_of,
     one_layout,
@@ -21,7 +20,8 @@ from cres.data.assembly import (
     without_duplicates,
 )
 from cres.data.outputs import write_one, write_report, write_shards
-from cres.data.staging import Part, StagingSettings, stage
+from cres.data.settings import Assembly, StagingSettings
+from cres.data.staging import Part, stage
 from cres.data.workers import map_files
 from cres.errors import UserError
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from cres import schema
 from cres.data.assembly import Piece
 from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
+from cres.data.settings import StagingSettings
 from cres.data.tables import Table, checked_table
 from cres.data.unpickle import BadFileError, Source, read_source
 from cres.errors import UserError
@@ -27,16 +28,6 @@ from cres.provenance import sha256_of_file
 
 _RECORD = "part"
 _SOURCE_ROWS = "source_rows"
-
-
-@dataclass(frozen=True)
-class StagingSettings:
-    """What decides the content of a part. A part made with other settings is made again."""
-
-    skip_bad: bool = False
-    new_event_ids: bool = False
-    max_expansion: float = 64.0
-    schema_version: int = schema.SCHEMA_VERSION
 
 
 @dataclass(frozen=True)
@@ -84,11 +75,16 @@ def _finished(path: Path, source: Path, settings: StagingSettings) -> Part | Non
             record = json.loads(file.attrs[_RECORD])
     except (OSError, KeyError, ValueError):
         return None  # a part that cannot be read is made again
-    if record["settings"] != asdict(settings) or record["source_sha256"] != _sha256(source):
+    if record["settings"] != _decisive(settings) or record["source_sha256"] != _sha256(source):
         return None
     return Part(
         path, source, record["source_sha256"], record["rows"], tuple(record["skipped"]), dict(record["attributes"])
     )
+
+
+def _decisive(settings: StagingSettings) -> dict[str, Any]:
+    """Return what a part must have been made with to be taken as it is."""
+    return {**asdict(settings), "schema_version": schema.SCHEMA_VERSION}
 
 
 def _sha256(source: Path) -> str:
@@ -141,7 +137,7 @@ def _write(
     # A file that could not be read has no hash from reading it; the restart compares its bytes all the same.
     part = part if part.source_sha256 else replace(part, source_sha256=_sha256(part.source))
     record = {
-        "settings": asdict(settings),
+        "settings": _decisive(settings),
         "source_sha256": part.source_sha256,
         "rows": part.rows,
         "skipped": part.skipped,

@@ -11,13 +11,12 @@ from typing import Final
 
 from cres.data.pickle_machine import RefusedPickleError, interpret
 from cres.data.pickled_frames import VOCABULARY, Columns, columns_of
+from cres.data.settings import MAX_EXPANSION
 from cres.errors import UserError
 
-MAX_EXPANSION: Final = 64.0
-"""How many times its size on disk a file may unpack to. Records of noise-like float32 unpack to 1.1 times."""
-
 _FLOOR_BYTES: Final = 1 << 26
-_PIECE_BYTES: Final = 1 << 18
+# What is unpacked at a time stays in the cache of a core until it is copied.
+_PIECE_BYTES: Final = 1 << 16
 _GZIP_WINDOW: Final = 31
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 

@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from multiprocessing.connection import wait
+from multiprocessing.context import ForkServerContext
 from typing import TypeVar
 
 from cres.errors import UserError
-from cres.progress import progress_bar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -21,6 +22,22 @@ Result = TypeVar("Result")
 def available_cpus() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start_early() -> None:
+    """Start the process that workers come from, so that its imports run beside those of this one."""
+    _context()
+    forkserver.ensure_running()
+
+
+def _context() -> ForkServerContext:
+    """Return how workers start: forked from a server that has imported what they need, once for all.
+
+    A forked child of this process, with its threads (numpy, torch, HDF5), may hang.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["cres.data.staging", __name__])
+    return context
 
 
 def map_files(
@@ -34,6 +51,8 @@ def map_files(
 
     The first exception ends the whole, files that were not begun are dropped.
     """
+    from cres.progress import progress_bar  # the workers need none
+
     results: list[Result] = []
     with progress_bar() as bar:
         task = bar.add_task(description, total=len(items), unit="files")
@@ -49,9 +68,7 @@ def _results(work: Callable[[Item], Result], items: Sequence[Item], workers: int
     if workers <= 1:
         yield from map(work, items)
         return
-    # Spawned: a forked child of a process with threads (numpy, torch, HDF5) may hang.
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_die_with_parent)
+    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_die_with_parent)
     try:
         yield from pool.map(work, items)
     except BrokenProcessPool as error:

@@ -1,0 +1,35 @@
+"""What a preparation may be asked for; light to import, so that a command line is read at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+COMPRESSIONS: Final = ("none", "gzip", "lzf")
+
+MAX_EXPANSION: Final = 64.0
+"""How many times its size on disk a file may unpack to. Records of noise-like float32 unpack to 1.1 times."""
+
+
+@dataclass(frozen=True)
+class StagingSettings:
+    """What decides the content of a part. A part made with other settings is made again."""
+
+    skip_bad: bool = False
+    new_event_ids: bool = False
+    max_expansion: float = MAX_EXPANSION
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """What the output looks like.
+
+    shard_rows: None for one file, 0 for one shard a source, N for shards of N rows.
+    plain: contiguous datasets without attributes, as other people's readers expect them.
+    """
+
+    shard_rows: int | None = None
+    plain: bool = False
+    compression: str = "none"
+    sampling_rate_hz: float | None = None
+    lo_frequency_hz: float | None = None
