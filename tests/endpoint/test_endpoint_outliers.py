@@ -77,5 +77,5 @@ def test_the_best_cut_weighs_lost_electrons_against_all(share: float, least: flo
     # beyond the middle of the quality a share is lost, more and more
     lost = generator.random(number) < 4 * share * np.maximum(quality - 0.5, 0)
     residual[lost] = generator.uniform(-100, 100, lost.sum())
-    cut = best_cut_ev(quality, std, residual, 200.0, 30)
+    cut = best_cut_ev(quality, std, residual, 200.0, 30, 0.03)
     assert least <= cut <= most

@@ -8,8 +8,6 @@ from scipy.special import ndtr
 
 Array = NDArray[np.float64]
 
-TOLERANCE = 0.03
-"""A tighter cut is preferred where it costs no more than this: how lost electrons lie is only roughly known."""
 LOST_SIGMAS = 5.0
 """A calibration electron that is further off than this many of its error bars is lost: it tells nothing."""
 CANDIDATES = 30
@@ -62,8 +60,10 @@ def fisher_information(
     return (derivatives / rate) @ derivatives.T * step
 
 
-def best_cut_ev(quality_ev: Array, std_ev: Array, residual_ev: Array, width_ev: float, fewest: int) -> float:
-    """Return the largest `quality_ev` to keep: the tightest cut that costs hardly more than the best one.
+def best_cut_ev(
+    quality_ev: Array, std_ev: Array, residual_ev: Array, width_ev: float, fewest: int, tolerance: float = 0.0
+) -> float:
+    """Return the largest `quality_ev` to keep: the tightest cut that costs at most `tolerance` more than the best.
 
     quality_ev, std_ev, residual_ev (estimate − truth): (electron,) of the calibration, no datum is looked at. A tight
     cut leaves few electrons; a loose one lets in those that are lost, which lie anywhere in a window of `width_ev` and
@@ -72,7 +72,7 @@ def best_cut_ev(quality_ev: Array, std_ev: Array, residual_ev: Array, width_ev: 
     """
     candidates = np.unique(np.quantile(quality_ev, np.linspace(0, 1, CANDIDATES + 1)[1:]))
     errors = [_expected_error_ev(quality_ev <= cut, std_ev, residual_ev, width_ev, fewest) for cut in candidates]
-    good = np.array(errors) <= (1 + TOLERANCE) * min(errors)
+    good = np.array(errors) <= (1 + tolerance) * min(errors)
     return float(candidates[int(np.argmax(good))])
 
 

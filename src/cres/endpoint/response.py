@@ -46,6 +46,10 @@ FEW_ELECTRONS = 150
 QUANTILES = 16
 PRIOR_FRACTION = 1 / 6
 """By default electrons pass whose σ is below this fraction of τ: pulled to the middle by less than 3 %."""
+NEGLIGIBLE_PULL = 0.02
+"""Where σ/τ is below this, electrons are pulled to the middle by less than this part of their error bar."""
+SPREAD_TOLERANCE = 0.03
+"""A tighter cut on the spread is preferred where it costs no more: how outliers lie in data is only roughly known."""
 LOST_DENSITY = 1e-4
 """Density of electrons that are simply lost, relative to the core's height: about that of one per cent of them spread
 over the window. They must not decide the widths of all others; in data the flat background takes them up."""
@@ -255,6 +259,7 @@ def quality_cuts_ev(
         (energy - truth)[good],
         float(np.ptp(truth[known])),
         MINIMUM_ELECTRONS,
+        0.0 if spread is None else SPREAD_TOLERANCE,
     )
     if spread is None:
         return min(limit, cut), np.inf if max_spread_ev is None else float(max_spread_ev)
@@ -273,10 +278,12 @@ def residual_nll(response: Response, energy_ev: Array, std_ev: Array, truth_ev: 
 
 
 def _fit_residuals(start: Response, energy: Array, std: Array, truth: Array) -> Response:
+    # at a distance of τ the pull to the middle is κσ²/τ: nothing that could be measured, or that would matter
+    sharp = {"shrinkage": 1.0} if np.quantile(std, 0.9) < NEGLIGIBLE_PULL * start.prior_std_ev else {}
     few = {"scale_tilt": 0.0, "tail_fraction": 0.0, "slope_per_100ev": 0.0, "bias_ev": 0.0, "tail_scale": 3.0}
-    no_tail = {"tail_fraction": 0.0, "tail_scale": 3.0}
+    no_tail = {"tail_fraction": 0.0, "tail_scale": 3.0, **sharp}
     # few electrons determine location and scale only
-    fit = _minimise(start, energy, std, truth, few if len(truth) < FEW_ELECTRONS else {})
+    fit = _minimise(start, energy, std, truth, {**few, **sharp} if len(truth) < FEW_ELECTRONS else sharp)
     if len(truth) >= FEW_ELECTRONS and fit.values["tail_fraction"] < 2e-3:
         fit = _minimise(start, energy, std, truth, no_tail)
     if fit.covariance is None:

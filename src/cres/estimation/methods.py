@@ -35,4 +35,5 @@ def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
     config = config or config_of(recordings)
     display, method = METHODS[task.method]
     estimates, seconds = method(task, config, recordings, rows)
-    return to_table(recordings, rows, estimates, display, seconds / len(rows), asdict(task))
+    made_with = {**asdict(task), "simulation": asdict(config)}
+    return to_table(recordings, rows, estimates, display, seconds / len(rows), made_with)
