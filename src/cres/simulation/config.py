@@ -16,14 +16,16 @@ import yaml
 from cres.errors import UserError, nearest
 from cres.physics.cyclotron import gyroradius_m
 from cres.physics.field_map import MapField
+from cres.physics.krypton import LINES, lines_between
 from cres.schema import DEFAULT_LO_FREQUENCY_HZ, DEFAULT_SAMPLING_RATE_HZ
 from cres.simulation.channels import ChannelConfig
+from cres.simulation.electron_table import read_electron_table
 from cres.simulation.field_maps import check_reach, file_sha256, read_field_map
 from cres.simulation.scattering_config import ScatteringConfig
 
 TRAP_KINDS = ("bathtub", "harmonic", "coils", "map")
 LOSS_KINDS = ("cavity", "free_space", "off")
-ENSEMBLE_KINDS = ("uniform", "tritium")
+ENSEMBLE_KINDS = ("uniform", "tritium", "krypton", "table")
 
 T = TypeVar("T")
 
@@ -123,14 +125,19 @@ class ReadoutConfig:
 class EnsembleConfig:
     """Ranges of the start values: isotropic pitch angles, radius uniform in area, all phases uniform.
 
-    Energies are uniform, or those of tritium beta decay in the range, up to the endpoint, with the spectrum's defaults;
-    a fraction of them may be flat background over the whole range.
+    Energies are uniform (`uniform`), those of tritium beta decay up to the endpoint, with the spectrum's defaults
+    (`tritium`), or those of the lines of 83mKr (`krypton`), each cut to energy_ev; a fraction of the last two may be
+    flat background over the whole range. below_window: tritium electrons below energy_ev are there, too, where their
+    carrier lies in the band, i.e. is not above the highest carrier of the window. `table` takes start values from the
+    columns of a file (`electron_table`), electron i from row i modulo its rows, and draws what has no column.
     """
 
     kind: str = "uniform"
     endpoint_ev: float = 18_573.24
     neutrino_mass_ev: float = 0.0
     background_fraction: float = 0.0
+    below_window: bool = False
+    table: str = ""
     energy_ev: tuple[float, float] = (18_500.0, 18_700.0)
     pitch_angle_deg: tuple[float, float] = (88.0, 90.0)
     radius_m: tuple[float, float] = (0.0, 6.5e-3)
@@ -143,6 +150,15 @@ class EnsembleConfig:
                 f"ensemble.endpoint_ev {self.endpoint_ev:g} lies below the energies {self.energy_ev[0]:g} to "
                 f"{self.energy_ev[1]:g} eV: no electron of the spectrum would be among them"
             )
+        if self.kind == "krypton" and not lines_between(*self.energy_ev):
+            known = ", ".join(f"{line.name} {line.energy_ev:.1f}" for line in LINES)
+            raise UserError(
+                f"ensemble.energy_ev {self.energy_ev[0]:g} to {self.energy_ev[1]:g} eV holds no line of 83mKr: {known}"
+            )
+        if (self.kind == "table") != bool(self.table):
+            raise UserError("ensemble.table names the file of start values of ensemble.kind table: give both or none")
+        if self.table:
+            read_electron_table(self.table)
         if not 0 <= self.background_fraction <= 1:
             raise UserError(f"ensemble.background_fraction is {self.background_fraction:g}; it must lie in 0 to 1")
         _interval("ensemble.pitch_angle_deg", self.pitch_angle_deg, 0.0, 90.0)
@@ -203,7 +219,7 @@ class SimulationConfig:
             raise UserError(f"{path} cannot be read ({error.strerror}): name an existing YAML file") from error
         except yaml.YAMLError as error:
             raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-        return cls.from_dict(_beside(path, content if content is not None else {}))
+        return cls.from_dict(_beside(path.parent, content if content is not None else {}))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SimulationConfig:
@@ -215,13 +231,16 @@ class SimulationConfig:
         return _plain(dataclasses.asdict(self))
 
 
-def _beside(path: Path, content: Any) -> Any:
-    """Return the content with the file of a field map that lies beside the YAML file found there."""
-    trap = content.get("trap") if isinstance(content, dict) else None
-    if isinstance(trap, dict) and isinstance(trap.get("map"), str) and trap["map"]:
-        beside = path.parent / trap["map"]
-        if beside.is_file() and not Path(trap["map"]).is_file():
-            return content | {"trap": trap | {"map": str(beside)}}
+def _beside(folder: Path, content: Any) -> Any:
+    """Return the content with a field map and a table that lie beside the YAML file found there."""
+    if not isinstance(content, dict):
+        return content
+    for section, key in (("trap", "map"), ("ensemble", "table")):
+        values = content.get(section)
+        if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
+            beside = folder / values[key]
+            if beside.is_file() and not Path(values[key]).is_file():
+                content = content | {section: values | {key: str(beside)}}
     return content
 
 

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cres.errors import UserError
 from cres.physics.beta import beta_quantile
-from cres.physics.cyclotron import gyroradius_m
+from cres.physics.cyclotron import Values, cyclotron_frequency_hz, gyroradius_m, kinetic_energy_ev
+from cres.physics.krypton import line_quantile_ev
 from cres.simulation.config import EnsembleConfig, SimulationConfig
+from cres.simulation.electron_table import read_electron_table
 from cres.simulation.trapping import make_trap
 
 FloatArray = NDArray[np.float64]
 
 MAXIMUM_DRAWS = 100
+BAND_GRID = 9
+"""Pitch angles and radii at which the edges of the band are looked for."""
 DRAWS_PER_ELECTRON = 8
 """Uniform numbers that an electron may use; a multiple of 4, which is one step of the Philox counter."""
 
@@ -81,22 +86,56 @@ def draw_electrons(config: SimulationConfig, count: int, seed: int, start: int =
     raise UserError(
         f"{int(missing.sum())} of {count} electrons were refused {MAXIMUM_DRAWS} times by the trap or the wall: "
         "narrow ensemble.pitch_angle_deg or ensemble.radius_m"
+        + (f", or take them out of {config.ensemble.table}" if config.ensemble.table else "")
     )
 
 
 def is_held(config: SimulationConfig, electrons: Electrons) -> NDArray[np.bool_]:
-    """Return which electrons are trapped and stay clear of the cavity's wall with their gyration."""
+    """Return which electrons are trapped, stay clear of the cavity's wall with their gyration and enter the band."""
     start = electrons.energy_ev, electrons.pitch_angle_deg, electrons.radius_m
     trapped = np.isfinite(make_trap(config.trap).turning_point_m(*start))
     outermost = electrons.radius_m + gyroradius_m(*start[:2], config.trap.field_t)
-    return np.asarray(trapped & (outermost < config.cavity.radius_m))
+    held = np.asarray(trapped & (outermost < config.cavity.radius_m))
+    if has_below_window(config):
+        held &= carrier_hz(config, *start) <= band_top_hz(config)
+    return held
+
+
+def has_below_window(config: SimulationConfig) -> bool:
+    """Return whether the ensemble reaches below its energies as far as electrons enter the band."""
+    return config.ensemble.kind == "tritium" and config.ensemble.below_window
+
+
+def carrier_hz(config: SimulationConfig, energy_ev: Values, pitch_angle_deg: Values, radius_m: Values) -> FloatArray:
+    """Return mean carriers at the start, before mixing."""
+    mean_field = make_trap(config.trap).average_field_t(energy_ev, pitch_angle_deg, radius_m)
+    return np.asarray(cyclotron_frequency_hz(energy_ev, mean_field))
+
+
+@lru_cache(maxsize=32)
+def band_top_hz(config: SimulationConfig) -> float:
+    """Return the highest carrier of the window: lowest energy, and the pitch angle and radius of the highest field."""
+    return float(np.nanmax(carrier_hz(config, config.ensemble.energy_ev[0], *_corners(config))))
+
+
+@lru_cache(maxsize=32)
+def band_floor_ev(config: SimulationConfig) -> float:
+    """Return the lowest energy with a carrier in the band: at 90° an electron may have less energy than at 88°."""
+    mean_field = make_trap(config.trap).average_field_t(config.ensemble.energy_ev[0], *_corners(config))
+    return float(kinetic_energy_ev(band_top_hz(config), np.nanmin(mean_field)))
+
+
+def _corners(config: SimulationConfig) -> tuple[FloatArray, FloatArray]:
+    """Return pitch angles and radii over the ensemble's ranges, NaN of the trap where it does not hold them."""
+    pitch = np.linspace(*config.ensemble.pitch_angle_deg, BAND_GRID)
+    return pitch[:, None], np.linspace(*config.ensemble.radius_m, BAND_GRID)
 
 
 def _draw(config: SimulationConfig, count: int, seed: int, start: int, stream: int) -> Electrons:
     draws = uniform_draws(seed, start, count, stream)
     ensemble = config.ensemble
-    return Electrons(
-        energy_ev=energies_ev(ensemble, draws[:, 0], draws[:, 6]),
+    drawn = Electrons(
+        energy_ev=energies_ev(config, draws[:, 0], draws[:, 6]),
         pitch_angle_deg=isotropic_pitch_deg(ensemble, draws[:, 1]),
         radius_m=uniform_area_radius_m(ensemble, draws[:, 2]),
         azimuth_rad=2 * math.pi * draws[:, 3],
@@ -105,14 +144,24 @@ def _draw(config: SimulationConfig, count: int, seed: int, start: int, stream: i
         amplitude=np.ones(count),
         event_id=event_ids(seed, start, count),
     )
+    if ensemble.kind != "table":
+        return drawn
+    columns = read_electron_table(ensemble.table)
+    rows = np.arange(start, start + count) % len(next(iter(columns.values())))
+    return replace(drawn, **{name: values[rows] for name, values in columns.items()})
 
 
-def energies_ev(ensemble: EnsembleConfig, draw: FloatArray, choice: FloatArray) -> FloatArray:
-    """Energies of the ensemble at the quantiles `draw`; `choice` below the background's fraction makes background."""
-    if ensemble.kind == "uniform":
+def energies_ev(config: SimulationConfig, draw: FloatArray, choice: FloatArray) -> FloatArray:
+    """Energies of the ensemble at the quantiles `draw`; `choice` decides on background and between lines."""
+    ensemble = config.ensemble
+    if ensemble.kind in ("uniform", "table"):
         return _between(ensemble.energy_ev, draw)
     background = choice < ensemble.background_fraction
     low, high = ensemble.energy_ev
+    if ensemble.kind == "krypton":
+        of_line = (choice - ensemble.background_fraction) / max(1 - ensemble.background_fraction, 1e-300)
+        return np.where(background, _between(ensemble.energy_ev, draw), line_quantile_ev(of_line, draw, low, high))
+    low = band_floor_ev(config) if has_below_window(config) else low
     return beta_quantile(draw, low, high, ensemble.endpoint_ev, ensemble.neutrino_mass_ev, background=background)
 
 
