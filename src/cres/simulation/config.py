@@ -21,7 +21,9 @@ from cres.schema import DEFAULT_LO_FREQUENCY_HZ, DEFAULT_SAMPLING_RATE_HZ
 from cres.simulation.channels import ChannelConfig
 from cres.simulation.electron_table import read_electron_table
 from cres.simulation.field_maps import check_reach, file_sha256, read_field_map
+from cres.simulation.receiver import ReceiverTerm, build_receiver
 from cres.simulation.scattering_config import ScatteringConfig
+from cres.transforms import RandomChain
 
 TRAP_KINDS = ("bathtub", "harmonic", "coils", "map")
 LOSS_KINDS = ("cavity", "free_space", "off")
@@ -190,9 +192,11 @@ class SimulationConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     scattering: ScatteringConfig = field(default_factory=ScatteringConfig)
     more_channels: tuple[ChannelConfig, ...] = ()
+    receiver: tuple[ReceiverTerm, ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self.make_receiver()
         if self.ensemble.radius_m[1] > self.cavity.radius_m:
             raise UserError("ensemble.radius_m reaches beyond cavity.radius_m: choose electrons inside the cavity")
         if self.trap.kind == "map":
@@ -203,6 +207,20 @@ class SimulationConfig:
                 f"scattering.start_s reaches to {self.scattering.start_s[1]:g} s and a record lasts "
                 f"{self.readout.duration_s:g} s: let electrons be born within the record"
             )
+
+    def make_receiver(self) -> RandomChain:
+        """Return the receiver's effects; without any it changes nothing. Raises UserError for wrong ones."""
+        cavity, readout = self.cavity, self.readout
+        facts = {
+            "sampling_rate_hz": readout.sampling_rate_hz,
+            "lo_frequency_hz": readout.lo_frequency_hz,
+            "resistance_ohm": readout.resistance_ohm,
+            "gain": readout.gain,
+            "resonance_hz": cavity.resonance_hz,
+            "loaded_q": cavity.loaded_q,
+            "unloaded_q": cavity.unloaded_q,
+        }
+        return build_receiver(self.receiver, facts, [1.0, *(c.noise_scale for c in self.more_channels)])
 
     @classmethod
     def default(cls) -> SimulationConfig:
@@ -266,6 +284,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, where)
     origin = typing.get_origin(hint)
+    if origin is dict:
+        if not isinstance(value, Mapping):
+            raise UserError(f"{where} must be a table of keys and values, not {value!r}")
+        return {str(key): item for key, item in value.items()}
     if origin is tuple:
         return _convert_tuple(typing.get_args(hint), value, where)
     if origin in (types.UnionType, typing.Union):

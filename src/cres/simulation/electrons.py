@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -148,7 +149,8 @@ def _draw(config: SimulationConfig, count: int, seed: int, start: int, stream: i
         return drawn
     columns = read_electron_table(ensemble.table)
     rows = np.arange(start, start + count) % len(next(iter(columns.values())))
-    return replace(drawn, **{name: values[rows] for name, values in columns.items()})
+    given: dict[str, Any] = {name: values[rows] for name, values in columns.items()}
+    return replace(drawn, **given)
 
 
 def energies_ev(config: SimulationConfig, draw: FloatArray, choice: FloatArray) -> FloatArray:

@@ -15,6 +15,7 @@ from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import Electrons
 from cres.simulation.motion import Start
 from cres.simulation.pieces import PIECE_SAMPLES
+from cres.simulation.receiver import receive
 from cres.simulation.render import Curves, hermite_cubics, render
 from cres.simulation.track import Track, TrackModel
 from cres.simulation.tracks import RecordStream
@@ -98,12 +99,13 @@ def start_columns(electrons: Electrons) -> dict[str, NDArray[Any]]:
 
 
 def simulate_columns(config: SimulationConfig, electrons: Electrons) -> dict[str, NDArray[Any]]:
-    """Return all columns of the electrons under their names on disk; series float32 (rows, samples) volts, noiseless.
+    """Return all columns of the electrons under their names on disk; series float32 (rows, samples) volts.
 
-    Frequencies are those before mixing. `signal_snr` is Σ|s|²/σ_c² at the nominal noise, `sideband_snr` the same less
-    the projection on the carrier's chirped tone. Scattered events bring `track_…` columns, records of more than one
-    piece `window_…` columns with the electron at the beginning of each window, both (rows, fixed length). Further
-    read-out channels are `output_ts_I_1`, ….
+    The series are noiseless unless `config.receiver` lists effects. Frequencies are those before mixing.
+    `signal_snr` is Σ|s|²/σ_c² at the nominal noise, `sideband_snr` the same less the projection on the carrier's
+    chirped tone. Scattered events bring `track_…` columns, records of more than one piece `window_…` columns with
+    the electron at the beginning of each window, both (rows, fixed length). Further read-out channels are
+    `output_ts_I_1`, ….
     """
     if config.readout.samples > PIECE_SAMPLES or config.scattering.active:
         columns = _streamed_columns(config, electrons)
@@ -111,7 +113,10 @@ def simulate_columns(config: SimulationConfig, electrons: Electrons) -> dict[str
         columns = Generator(config).columns(electrons)
     cavity = config.cavity
     factors = [channel.factor(cavity.length_m, cavity.axial_index) for channel in config.more_channels]
-    return columns | channel_columns(factors, columns[schema.SERIES_I], columns[schema.SERIES_Q])
+    columns |= channel_columns(factors, columns[schema.SERIES_I], columns[schema.SERIES_Q])
+    if config.receiver:
+        receive(columns, config.make_receiver(), 1 + len(factors), config.seed)
+    return columns
 
 
 def stream_records(config: SimulationConfig, electrons: Electrons, window_samples: int = PIECE_SAMPLES) -> RecordStream:
