@@ -161,6 +161,15 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
+def between_steps(trainer: pl.Trainer, batch_idx: int) -> bool:
+    """Return whether the state after this batch can be saved within the epoch: a step is complete, more are to come.
+
+    Gradients that are still being accumulated are in no checkpoint.
+    """
+    done = batch_idx + 1
+    return done < trainer.num_training_batches and done % trainer.accumulate_grad_batches == 0
+
+
 class Checkpoints(Checkpoint):
     """Write `best.ckpt` (smallest validation loss) and `last.ckpt` (to continue from) into the run's folder.
 
@@ -199,7 +208,7 @@ class Checkpoints(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Write `last.ckpt` within an epoch; the last batch leaves it to the end of the epoch, after validation."""
-        if batch_idx + 1 >= trainer.num_training_batches:
+        if not between_steps(trainer, batch_idx):
             return
         by_count = self.every_steps > 0 and (batch_idx + 1) % self.every_steps == 0
         late = self.every_minutes > 0 and time.monotonic() - self._written > 60 * self.every_minutes

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import torch
 import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -24,6 +23,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cres.data.module import CresDataModule
 from cres.errors import UserError, nearest
+from cres.training.batch_finder import is_out_of_memory, scan_sizes
 from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, Checkpoints, read_checkpoint, resumable, set_aside
 from cres.training.curriculum import Curriculum
 from cres.training.denoising import FineTune
@@ -69,6 +69,7 @@ QUIET = (
     ".*smaller than the logging interval.*",
     ".*The `srun` command is available.*",
     ".*It is recommended to use `self.log.*sync_dist.*",
+    ".*Torchinductor does not support code generation for complex operators.*",
     ".*is deprecated, use `isinstance\\(treespec.*",
 )
 """Warnings of the libraries that a user cannot act on."""
@@ -142,10 +143,12 @@ class CresCLI(LightningCLI):
         """Add what a training reads; the other commands accept it, since they read the same configuration files."""
         rates = "Try learning rates for a few minutes, print the loss at each and a suggestion, and do not train."
         resume, project = "Go on from the run's last checkpoint.", "Project on Weights & Biases, if it is used."
+        sizes = "Try batch sizes for some seconds each, print the electrons a second of each, and do not train."
         if self.command != "fit":
-            resume = project = rates = argparse.SUPPRESS
+            resume = project = rates = sizes = argparse.SUPPRESS
         parser.add_argument("--resume", action="store_true", help=resume)
         parser.add_argument("--find_lr", action="store_true", help=rates)
+        parser.add_argument("--find_batch_size", action="store_true", help=sizes)
         parser.add_argument("--wandb_project", type=str, default="cres", help=project)
         if self.command == "fit":
             parser.add_lightning_class_args(Curriculum, "curriculum")
@@ -256,6 +259,9 @@ class CresCLI(LightningCLI):
         if self.config.find_lr:
             self._find_rate()
             return
+        if self.config.find_batch_size:
+            self._find_batch_size()
+            return
         folder = self.run_folder / "checkpoints"
         start = resumable(folder) if self.config.resume else None
         if start is not None:
@@ -268,9 +274,31 @@ class CresCLI(LightningCLI):
         self.model.card = model_card(self.parser, self.config, self.datamodule, self.run_folder.name)
         self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start)
 
-    def _find_rate(self) -> None:
+    def _ready_to_try(self) -> None:
+        """Fit the scalers and move the model to its device, as a training does before its first step."""
         self.datamodule.setup("fit")
         fit_scalers(self.model, self.datamodule)
+        self.model.to(self.trainer.strategy.root_device)
+
+    def _find_batch_size(self) -> None:
+        self._ready_to_try()
+        scan = scan_sizes(
+            self.model, self._batch_of, len(self.datamodule.split.train), self.trainer.precision_plugin.forward_context
+        )
+        print(f"{'batch size':>10}  electrons/s")
+        for one in scan.tried:
+            print(f"{one.batch_size:10d}  {one.electrons_per_s:11.4g}")
+        if scan.memory_ended:
+            print(f"{2 * scan.tried[-1].batch_size:10d}  does not fit into memory")
+        print(f"larger batches than this gain less than a tenth: --data.batch_size={scan.suggestion}")
+
+    def _batch_of(self, size: int) -> Any:
+        self.datamodule.batch_size = size
+        batch = next(iter(self.datamodule.train_dataloader()))
+        return self.model.transfer_batch_to_device(batch, self.trainer.strategy.root_device, 0)
+
+    def _find_rate(self) -> None:
+        self._ready_to_try()
         scan = scan_rates(self.model, self.datamodule.train_dataloader())
         print(f"{'learning rate':>14}  smoothed loss")
         for rate, loss in list(zip(scan.rates, scan.losses, strict=True))[::5]:
@@ -335,10 +363,8 @@ def main(arguments: Sequence[str]) -> int:
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         return stop.exit_code
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise UserError(OUT_OF_MEMORY) from error
-    except RuntimeError as error:
-        if "can't allocate memory" in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if is_out_of_memory(error):
             raise UserError(OUT_OF_MEMORY) from error
         raise
     return 0

@@ -19,7 +19,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from cres.training.checkpoints import LAST, Checkpoints
+from cres.training.checkpoints import LAST, Checkpoints, between_steps
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -71,7 +71,7 @@ class StopOnSignal(pl.Callback):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save within an epoch; after its last batch the end of the epoch saves, when validation is over."""
-        if batch_idx + 1 < trainer.num_training_batches and self._asked(trainer):
+        if between_steps(trainer, batch_idx) and self._asked(trainer):
             self._saved = _writer(trainer).save_last(trainer)
 
     def on_train_batch_start(

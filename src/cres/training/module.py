@@ -7,6 +7,8 @@ and nominal, so that a score depends on the weights alone.
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from torchmetrics import MeanMetric
 
 from cres.data.loader import ResumableLoader
 from cres.errors import UserError, nearest
-from cres.models import Calibration, GaussianNLL, Loss, PredictiveDistribution, combine, optimizer_groups
+from cres.models import Calibration, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine, optimizer_groups
 from cres.shapes import Series
 from cres.training.denoising import Denoising, DenoisingOptions
 from cres.training.landmark import LandmarkOptions
@@ -120,12 +122,16 @@ class CresModule(pl.LightningModule):
         head: PointHead, GaussianHead, MixtureHead or QuantileHead.
         loss: MSE, Huber, GaussianNLL, CRPS or Pinball, on standardised targets.
         noise: Sources of noise of the nominal apparatus; empty for records that carry their own.
+        receiver: What the receiver does to every record after the noise, in training and in judging: gain and phase
+            drift, an ADC (GainPhaseDrift, Quantise) …; left out at noise scale 0, for records that were measured.
         augmentations: Random changes of the training records only.
         fusion: How features of several views are joined.
         landmark: A line whose place is measured on the way, and mapped to a first guess of the targets.
         denoising: Rebuild a view without its noise, beside the targets or alone, to pre-train an encoder.
         optimiser: Learning rates and decay.
         schedule: Shape of the learning rate over the training.
+        compile_encoders: Compile the layers of the encoders with torch.compile when training; the first step then takes
+            a minute or two, and on a CPU it needs a C++ compiler.
         ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
         calibration: How the stated uncertainties are scaled after training, on the validation split: coverage (at every
             stated width 68.27 % of the truths within one error bar), likelihood (one factor a target), or none.
@@ -144,12 +150,14 @@ class CresModule(pl.LightningModule):
         head: HeadFactory,
         loss: Loss | None = None,
         noise: list[NoiseFactory] | None = None,
+        receiver: list[RandomTransform] | None = None,
         augmentations: list[RandomTransform] | None = None,
         fusion: Literal["gated", "concatenate"] = "gated",
         landmark: LandmarkOptions | None = None,
         denoising: DenoisingOptions | None = None,
         optimiser: Optimiser = Optimiser(),
         schedule: Schedule | None = None,
+        compile_encoders: bool = False,
         ema_decay: float = 0.0,
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
@@ -168,8 +176,10 @@ class CresModule(pl.LightningModule):
         self.loss = loss or GaussianNLL()
         sources: list[NoiseFactory] = [WhiteNoise] if noise is None else noise
         self.noise = RandomChain(source(sampling_rate_hz=sampling_rate_hz) for source in sources)
+        self.receiver = RandomChain(receiver or [])
         self.augmentations = RandomChain(augmentations or [])
         self.optimiser, self.schedule = optimiser, schedule or Cosine()
+        self.compile_encoders = compile_encoders
         self.ema_decay, self.calibration = ema_decay, calibration
         self.seed, self.noise_seed = seed, noise_seed
         self.targets = targets
@@ -210,7 +220,10 @@ class CresModule(pl.LightningModule):
         series: Tensor = batch["series"]
         if epoch != FROZEN_EPOCH:
             series = self.augmentations(series, random)
-        return _within_length(self.noise(series, random, scale), batch["lengths"])
+        noisy = self.noise(series, random, scale)
+        if scale:
+            noisy = self.receiver(noisy, random.scoped("receiver"), scale)
+        return _within_length(noisy, batch["lengths"])
 
     def standardised_targets(self, batch: Batch, dtype: torch.dtype) -> Tensor:
         """Return the true targets (batch, target), standardised."""
@@ -354,6 +367,18 @@ class CresModule(pl.LightningModule):
         # all processes continue with the mean of their sums, which is the same sum
         sums = torch.stack([self.epoch_loss.mean_value, self.epoch_loss.weight])
         return {**loader.state_dict(), "loss": self.trainer.strategy.reduce(sums, reduce_op="mean").cpu()}
+
+    def setup(self, stage: str) -> None:
+        """Compile what was asked for. Raises UserError where there is no compiler."""
+        if stage != "fit" or not self.compile_encoders:
+            return
+        compiler = os.environ.get("CXX", "g++")
+        if self.trainer.strategy.root_device.type == "cpu" and shutil.which(compiler) is None:
+            raise UserError(f"model.compile_encoders needs a C++ compiler, but there is no {compiler}: install it")
+        for encoder in self.reconstructor.fusion.encoders.values():
+            assert isinstance(encoder, Encoder)
+            for layer in encoder.layers:
+                layer.compile()
 
     def on_train_start(self) -> None:
         """Go on behind the last batch; Lightning has made the loader before it read the state, and forgets it."""

@@ -1,0 +1,128 @@
+"""What the command line offers for large models and fast devices: each option trains, and to the right result."""
+
+import pytest
+import torch
+
+from cres.errors import UserError
+from cres.models import S4DEncoder
+from cres.training import batch_finder
+from cres.training.batch_finder import Tried, scan_sizes, suggested
+from cres.training.checkpoints import read_checkpoint
+from cres.training.cli import main
+from cres.training.module import CresModule
+
+PLAIN = [
+    "--trainer.max_epochs=1",
+    "--model.encoders.spectrum.init_args.dropout=0.0",
+    "--model.ema_decay=0.0",
+    "--model.augmentations=[]",
+]
+
+
+def weights(folder) -> dict:
+    state = read_checkpoint(folder / "checkpoints" / "last.ckpt")["state_dict"]
+    return {name: value for name, value in state.items() if "scaler" not in name and "calibration" not in name}
+
+
+@pytest.fixture(scope="module")
+def plain(fit, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain")
+    fit(folder, *PLAIN, "--trainer.limit_train_batches=4", "--curriculum.noise_scale.shape=none")
+    return weights(folder)
+
+
+def test_accumulated_batches_are_the_joint_batch(plain, fit, tmp_path):
+    smaller = ["--data.batch_size=16", "--trainer.limit_train_batches=8", "--trainer.accumulate_grad_batches=2"]
+    fit(tmp_path, *PLAIN, *smaller, "--curriculum.noise_scale.shape=none")
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == 4
+    torch.testing.assert_close(weights(tmp_path), plain, rtol=1e-3, atol=1e-4)
+
+
+def test_mixed_precision_trains_with_its_kernel_in_float32(plain, fit, tmp_path, monkeypatch):
+    seen = set()
+    inner = S4DEncoder.sequence
+
+    def watch(self, series, lengths=None):
+        found = inner(self, series, lengths)
+        if self.training:
+            seen.add((torch.is_autocast_enabled("cpu"), self.blocks[0].state_space.kernel(8).dtype))
+        return found
+
+    monkeypatch.setattr(S4DEncoder, "sequence", watch)
+    fit(tmp_path, *PLAIN, "--trainer.precision=bf16-mixed", "--trainer.limit_train_batches=4")
+    assert seen == {(True, torch.float32)}
+    assert all(value.dtype == plain[name].dtype for name, value in weights(tmp_path).items())
+
+
+def test_deterministic_algorithms_train_to_the_same_bits(plain, fit, tmp_path):
+    options = ["--trainer.limit_train_batches=4", "--curriculum.noise_scale.shape=none"]
+    try:
+        fit(tmp_path, *PLAIN, *options, "--trainer.deterministic=true")
+        assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(torch.equal(value, plain[name]) for name, value in weights(tmp_path).items())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_compiled_encoders_train_to_the_same_weights(plain, fit, tmp_path):
+    """Needs a C++ compiler and a minute."""
+    options = ["--trainer.limit_train_batches=4", "--curriculum.noise_scale.shape=none"]
+    fit(tmp_path, *PLAIN, *options, "--model.compile_encoders=true")
+    torch.testing.assert_close(weights(tmp_path), plain, rtol=1e-3, atol=1e-4)
+
+
+def test_without_a_compiler_it_is_named(tiny, records, tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    options = ["-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}", "--model.compile_encoders=true"]
+    with pytest.raises(UserError, match="no-such-compiler"):
+        main(["fit", *options])
+
+
+# Batch size ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_smallest_size_of_nearly_the_highest_rate_is_suggested():
+    assert suggested([Tried(4, 10.0), Tried(8, 19.0), Tried(16, 36.5), Tried(32, 40.0), Tried(64, 39.0)]) == 16
+
+
+def test_the_finder_prints_rates_and_an_option_and_trains_nothing(tiny, records, tmp_path, capsys):
+    options = ["-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}", "--find_batch_size"]
+    assert main(["fit", *options]) == 0
+    printed = capsys.readouterr().out
+    assert "--data.batch_size=" in printed
+    assert "electrons/s" in printed
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_the_finder_stops_where_memory_ends_and_leaves_the_module_alone(trained, monkeypatch):
+    from cres.training.loading import load_module
+
+    module = load_module(trained / "checkpoints" / "last.ckpt")
+    before = {name: value.clone() for name, value in module.named_parameters()}
+    inner = CresModule.objective
+
+    def limited(self, noisy, batch):
+        if len(noisy) > 20:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return inner(self, noisy, batch)
+
+    monkeypatch.setattr(CresModule, "objective", limited)
+    monkeypatch.setattr(batch_finder, "NO_FASTER", 0.0)
+
+    def batch_of(size: int) -> dict:
+        return {
+            "series": torch.randn(size, 512, 2),
+            "lengths": torch.full((size,), 512),
+            "event_id": torch.arange(size),
+            "targets": torch.tensor([[18_600.0, 89.0]], dtype=torch.float64).repeat(size, 1),
+        }
+
+    scan = scan_sizes(module, batch_of, 1000)
+    assert [one.batch_size for one in scan.tried] == [4, 8, 16]
+    assert scan.memory_ended
+    assert all(torch.equal(value, before[name]) for name, value in module.named_parameters())
+    monkeypatch.setattr(batch_finder, "SMALLEST", 32)
+    with pytest.raises(UserError, match="not even 32"):
+        scan_sizes(module, batch_of, 1000)
