@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +30,7 @@ from cres.physics.beta import T2_ENDPOINT_EV
 from cres.physics.constants import ELECTRON_MASS_EV
 from cres.physics.krypton import K_32, LINES, ConversionLine, line_quantile_ev
 
+ROOT = Path(__file__).parents[2]
 E0 = T2_ENDPOINT_EV
 SMALL = Experiment(electrons=200.0, window=Window(E0 - 15.0, E0 + 20.0))
 
@@ -288,3 +292,21 @@ def test_calibrated_table_carries_its_calibration(tmp_path):
     path = calibrate(table).apply(table).write(tmp_path / "t.hdf5")
     assert "calibration_field_scale" in PredictionTable.read(path).attributes
     json.dumps(calibrate(table).to_dict())
+
+
+def test_calibration_is_applied_by_the_command_line(tmp_path, monkeypatch, capsys):
+    spec = importlib.util.spec_from_file_location("endpoint_script", ROOT / "scripts" / "endpoint.py")
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    data = example_tables(50, 50)[0]
+    wrong = data.with_columns({"energy_ev": data.mean("energy_ev") + 2.0})
+    files = {"k": krypton_table(field=-2.0 / (E0 + ELECTRON_MASS_EV), **ALL_LINES), "d": wrong}
+    paths = {name: str(table.write(tmp_path / f"{name}.hdf5")) for name, table in files.items()}
+    monkeypatch.setattr(
+        sys, "argv", ["endpoint.py", "--calibrate", paths["k"], "--data", paths["d"], "--output", str(tmp_path)]
+    )
+    script.main()
+    assert "L2-32+L3-32" in capsys.readouterr().out
+    calibrated = PredictionTable.read(tmp_path / "calibrated.hdf5").mean("energy_ev")
+    np.testing.assert_allclose(calibrated, data.mean("energy_ev"), atol=0.15)
+    assert json.loads((tmp_path / "calibration.json").read_text())["agreement"] > 0.001

@@ -11,7 +11,7 @@ from cres.physics.beta import T2_ENDPOINT_EV, sample_beta_spectrum
 Array = NDArray[np.float64]
 
 TRAINING_WINDOW_EV = (18_500.0, 18_700.0)
-MEDIAN_RESOLUTION_EV, RESOLUTION_SPREAD = 1.5, 0.8
+MEDIAN_RESOLUTION_EV, RESOLUTION_SPREAD = 1.5, 1.1
 """Median and log-normal width of the resolution, like that of a small network on the default apparatus."""
 
 

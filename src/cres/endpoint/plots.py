@@ -24,6 +24,7 @@ from cres.physics.beta import electron_factor
 
 Array = NDArray[np.float64]
 
+FEWEST_SHOWN = 60
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
 
@@ -117,11 +118,13 @@ def regression_figure(calibration: PredictionTable, response: Response) -> Figur
     left.set_xlabel("true energy (eV)")
     left.set_ylabel("mean of estimate − truth (eV)")
     left.set_title(f"Least certain quarter (σ > {np.quantile(std, 0.75):.2g} eV)")
-    left.legend()
+    left.margins(y=0.3)
+    left.legend(loc="upper center", ncol=3, fontsize=8)
     left.tick_params(axis="x", rotation=20)
     where, slope, error = _binned_slopes(std, truth - response.centre_ev, energy - truth, 6)
     right.errorbar(where, slope, error, fmt="o", ms=4, lw=1.2, color=ORANGE, label="calibration electrons")
-    fine = np.linspace(std.min(), std.max(), 200)
+    top = _draw_beyond_the_cut(right, calibration, response)
+    fine = np.linspace(std.min(), max(std.max(), top), 200)
     right.plot(fine, response.gain(fine) - 1, color=BLUE, label="model of the response")
     right.plot(fine, -((fine / response.prior_std_ev) ** 2), color=GREY, ls="--", label="posterior means, −σ²/τ²")
     right.axhline(0, color=GREY, lw=0.8)
@@ -188,7 +191,7 @@ def shifts_figure(shifts: list[Shift]) -> Figure:
         axes.barh(row, shift.endpoint_ev, color=BLUE if shift.counted else "#bbbbbb")
         axes.annotate(f" {shift.endpoint_ev:+.3f} eV ", (shift.endpoint_ev, row), va="center",
                       ha="left" if shift.endpoint_ev >= 0 else "right", fontsize=8.5)  # fmt: skip
-    axes.set_yticks(range(len(shifts)), [shift.name.replace("_", " ") for shift in shifts])
+    axes.set_yticks(range(len(shifts)), [shift.label for shift in shifts])
     axes.axvline(0, color=GREY, lw=0.8)
     axes.margins(x=0.3)
     axes.set_xlabel("shift of the endpoint (eV); grey: not counted again")
@@ -270,6 +273,19 @@ def _mark_endpoints(axes, analysis: Analysis) -> None:  # type: ignore[no-untype
     axes.axvspan(low, high, color=ORANGE, alpha=0.25, lw=0, label="fitted endpoint, 68 %")
     if analysis.true_endpoint_ev is not None:
         axes.axvline(analysis.true_endpoint_ev, color=GREEN, lw=1.4, ls=":", label="true endpoint")
+
+
+def _draw_beyond_the_cut(axes, calibration: PredictionTable, response: Response) -> float:  # type: ignore[no-untyped-def]
+    """Draw the slopes of electrons whose error bar does not pass, for comparison; return the largest error bar drawn."""
+    energy, std = energies_and_stds(calibration)
+    truth = calibration.truth(ENERGY)
+    shown = (std > response.max_std_ev) & (std < response.prior_std_ev / 2) & np.isfinite(energy) & np.isfinite(truth)
+    if shown.sum() < FEWEST_SHOWN:
+        return 0.0
+    where, slope, error = _binned_slopes(std[shown], truth[shown] - response.centre_ev, (energy - truth)[shown], 3)
+    axes.errorbar(where, slope, error, fmt="o", ms=4, lw=1.2, mfc="white", color=ORANGE, label="cut away")
+    axes.axvline(response.max_std_ev, color=GREY, lw=0.8, ls=":")
+    return float(max(where))
 
 
 def _draw_efficiency(axes, calibration: PredictionTable, response: Response) -> None:  # type: ignore[no-untyped-def]

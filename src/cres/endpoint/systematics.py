@@ -27,6 +27,11 @@ class Shift:
     mass_squared_ev2: float
     counted: bool
 
+    @property
+    def label(self) -> str:
+        """The name in words."""
+        return self.name.removesuffix("_ev").replace("_", " ")
+
 
 def systematic_shifts(
     likelihood: EndpointLikelihood,
