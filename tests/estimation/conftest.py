@@ -12,8 +12,8 @@ import torch
 
 from cres import schema
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.least_squares import PARAMETERS
 from cres.simulation import Electrons, SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation.forward import PARAMETERS
 
 ELECTRONS = 240
 

@@ -9,11 +9,12 @@ from cres.errors import UserError
 from cres.estimation.bounds import bound_of, freedom
 from cres.estimation.goodness import goodness_p
 from cres.estimation.least_squares import Gaussian, Options, fit
-from cres.estimation.likelihood import LikelihoodEstimator, best_start
+from cres.estimation.likelihood import FREE, LikelihoodEstimator, best_start
 from cres.estimation.matched_filter import false_alarm_threshold
 from cres.estimation.model_methods import likelihood_estimates
 from cres.estimation.modes import credible_half_width
 from cres.estimation.noise import White
+from cres.estimation.products import LineProducts, SampleProducts
 from cres.estimation.search import MatchedFilter
 from cres.estimation.seeded import Seed, SeededEstimator, with_network
 from cres.evaluation.table import PredictionTable
@@ -73,11 +74,12 @@ def test_the_fit_is_no_worse_than_the_truth(simulated, fitted, chosen) -> None: 
 
 def test_a_wrong_model_fails_its_goodness(simulated, chosen) -> None:  # type: ignore[no-untyped-def]
     apparatus, rows = simulated.apparatus, chosen[:8]
-    noise, rate = White(apparatus.noise_std_volt), apparatus.reception.sampling_rate_hz
+    rate = apparatus.reception.sampling_rate_hz
+    products = LineProducts(apparatus.model, simulated.noisy[rows], apparatus.noise_std_volt, FREE)
     wrong = simulated.parameters[rows].clone()
     wrong[:, 1] -= 0.05
     for parameters, good in ((simulated.parameters[rows], True), (wrong, False)):
-        p = goodness_p(simulated.noisy[rows], apparatus.model(parameters), noise, rate, (-110e6, -20e6))
+        p = goodness_p(products.residual_spectrum(parameters), rate, (-110e6, -20e6))
         assert bool((p > 1e-4).all()) is good
 
 
@@ -93,7 +95,8 @@ def test_the_network_confines_the_search_and_catches_failures(simulated, estimat
     truth = simulated.parameters[chosen].numpy()
     rng = np.random.default_rng(0)
     energy_std, pitch_std = np.full(len(truth), 0.8), np.full(len(truth), 0.01)
-    seed = Seed(truth[:, 0] + energy_std * rng.normal(size=len(truth)), energy_std, truth[:, 1], pitch_std)
+    energy = truth[:, 0] + energy_std * rng.normal(size=len(truth))
+    seed = Seed(energy, energy_std, 5 * energy_std, truth[:, 1], pitch_std, 5 * pitch_std)
     found, fell_back = SeededEstimator(estimator).estimate(simulated.noisy[chosen], seed)
     torch.testing.assert_close(found.parameters[:, 0], fitted.parameters[:, 0], rtol=0, atol=2e-3)
     assert not fell_back.any()
@@ -132,8 +135,43 @@ class Line:
 LINE = Options(("energy_ev", "start_phase_rad", "amplitude"), (-20.0,) + (-100.0,) * 5, (20.0,) + (100.0,) * 5)
 
 
+def line_products(data: torch.Tensor) -> SampleProducts:
+    return SampleProducts(Line(), data, White(0.1), LINE.free)
+
+
 def line_parameters(*rates: float) -> torch.Tensor:
     return torch.tensor([[rate, 0, 0, 0.3, 0, 2.0] for rate in rates], dtype=torch.float64)
+
+
+def test_products_by_lines_are_those_by_samples(simulated, chosen) -> None:  # type: ignore[no-untyped-def]
+    apparatus, rows = simulated.apparatus, torch.tensor([0, 2, 2, 1])
+    data, parameters = simulated.noisy[chosen[:3]], simulated.parameters[chosen[:3]][rows]
+    parameters[:, 0] += 0.02
+    parameters[:, 5] = 0.9
+    names = ("energy_ev", "pitch_angle_deg", "radius_m", "start_phase_rad", "axial_phase_rad", "amplitude")
+    slow = SampleProducts(apparatus.model, data, White(apparatus.noise_std_volt), names)
+    fast = LineProducts(apparatus.model, data, apparatus.noise_std_volt, names)
+    wanted, found = slow(rows, parameters), fast(rows, parameters)
+    unit = wanted.information.diagonal(dim1=1, dim2=2).sqrt()
+    torch.testing.assert_close(found.data_power, wanted.data_power)
+    torch.testing.assert_close(found.power, wanted.power, rtol=1e-4, atol=0)
+    torch.testing.assert_close(found.overlap, wanted.overlap, rtol=1e-3, atol=0.05)
+    torch.testing.assert_close(found.with_data / unit, wanted.with_data / unit, rtol=0, atol=0.05)
+    torch.testing.assert_close(found.with_record / unit, wanted.with_record / unit, rtol=0, atol=0.01)
+    scale = unit[:, :, None] * unit[:, None, :]
+    torch.testing.assert_close(found.information / scale, wanted.information / scale, rtol=0, atol=3e-3)
+    left = [products.residual_spectrum(parameters[[0, 3, 1]]) for products in (fast, slow)]
+    assert (left[0] - left[1]).abs().square().sum(1).max() < 0.02
+
+
+def test_the_tie_is_differentiated(estimator: LikelihoodEstimator) -> None:
+    # between the nodes of its table, and where the strongest record ends it
+    strength = estimator.strength
+    rows = torch.tensor([[18600, 89, radius, 0, 0, size] for radius, size in ((1.001e-3, 1), (3e-3, 1), (3.4e-3, 1.1))])
+    rows = strength.moved(rows.double(), torch.zeros(3).double())
+    change = torch.full((3,), 1e-3, dtype=torch.float64)
+    numeric = (strength.moved(rows, change) - strength.moved(rows, -change))[:, [2, 5]] / 2e-3
+    torch.testing.assert_close(strength.directions(rows), numeric, rtol=1e-2, atol=1e-6)
 
 
 def test_a_batch_of_fits_is_a_loop_of_fits() -> None:
@@ -141,10 +179,10 @@ def test_a_batch_of_fits_is_a_loop_of_fits() -> None:
     truth = line_parameters(3.0, 4.0, 5.0)
     noise = torch.view_as_complex(torch.randn(3, 64, 2, dtype=torch.float64, generator=generator))
     data, start = Line()(truth) + 0.1 * noise, truth + torch.tensor([0.4, 0, 0, 2.0, 0, 5.0])
-    batch = fit(Line(), data, start, White(0.1), LINE)
+    batch = fit(line_products(data), torch.arange(3), start, LINE)
     assert batch.converged.all()
     for i in range(3):
-        alone = fit(Line(), data[i : i + 1], start[i : i + 1], White(0.1), LINE)
+        alone = fit(line_products(data), torch.tensor([i]), start[i : i + 1], LINE)
         torch.testing.assert_close(alone.parameters[0], batch.parameters[i], rtol=1e-10, atol=1e-10)
     assert (batch.parameters[:, 0] - truth[:, 0]).abs().max() < 0.1
     assert batch.parameters[:, 5].tolist() == pytest.approx([2.0] * 3, abs=0.1)
@@ -153,10 +191,10 @@ def test_a_batch_of_fits_is_a_loop_of_fits() -> None:
 def test_a_sharp_prior_holds_and_a_limit_stops() -> None:
     truth = line_parameters(3.0)
     prior = Gaussian(line_parameters(3.2), torch.tensor([[1e9, 0, 0, 0, 0, 0]], dtype=torch.float64))
-    held = fit(Line(), Line()(truth), line_parameters(3.1), White(0.1), LINE, prior)
+    held = fit(line_products(Line()(truth)), torch.arange(1), line_parameters(3.1), LINE, prior)
     assert float(held.parameters[0, 0]) == pytest.approx(3.2, abs=1e-3)
     narrow = Options(LINE.free, (-20.0,) + (-100.0,) * 5, (2.5,) + (100.0,) * 5)
-    stopped = fit(Line(), Line()(truth), line_parameters(2.0), White(0.1), narrow)
+    stopped = fit(line_products(Line()(truth)), torch.arange(1), line_parameters(2.0), narrow)
     assert float(stopped.parameters[0, 0]) <= 2.5
     assert not stopped.converged.any()
 

@@ -11,9 +11,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cres.estimation import least_squares
 from cres.estimation.bank import Reception
 from cres.estimation.inversion import trap_of
+from cres.estimation.least_squares import AMPLITUDE, RADIUS, Tie
+from cres.estimation.products import LineModel
 from cres.physics import Trap
 from cres.shapes import PerElectron
 from cres.simulation.config import SimulationConfig
@@ -26,7 +27,7 @@ Array = NDArray[np.float64]
 class Apparatus:
     """What estimators know. Frequencies of carriers are after mixing wherever `band_hz` is meant."""
 
-    model: least_squares.ForwardModel
+    model: LineModel
     trap: Trap
     reception: Reception
     noise_std_volt: float
@@ -56,7 +57,7 @@ class Apparatus:
 
 
 @dataclass(frozen=True)
-class RadialStrength:
+class RadialStrength(Tie):
     """Norm √Σ|s|² of a noiseless record against the radius, at a fixed energy and pitch angle.
 
     Two radii, on either side of the best one, give one strength. A record's power also sets its energy loss, so that
@@ -67,12 +68,13 @@ class RadialStrength:
     norm_volt: Float[Tensor, "radius"]
 
     @classmethod
-    def measure(cls, apparatus: Apparatus, pitch_angle_deg: float = 89.5, count: int = 101) -> RadialStrength:
+    def measure(cls, apparatus: Apparatus, pitch_angle_deg: float = 89.5, count: int = 1001) -> RadialStrength:
         """Tabulate from the forward model, from the axis to the largest radius."""
         radius = torch.linspace(0, apparatus.largest_radius_m, count, dtype=torch.float64)
         rows = torch.zeros(count, 6, dtype=torch.float64)
         rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 5] = apparatus.middle_energy_ev, pitch_angle_deg, radius, 1.0
-        return cls(radius, apparatus.model(rows).abs().square().sum(1).sqrt())
+        power = apparatus.model.lines(rows).amplitudes.abs().square().sum(1)
+        return cls(radius, (apparatus.reception.samples * power).sqrt())
 
     @property
     def best(self) -> int:
@@ -89,7 +91,24 @@ class RadialStrength:
         inner = np.interp(norm_volt.numpy(), self.norm_volt[:best].numpy(), self.radius_m[:best].numpy())
         return torch.from_numpy(inner)
 
-    def outer_radius(self, norm_volt: PerElectron) -> PerElectron:
-        """Return the radius outside the best one that has this norm; the largest radius for weaker records."""
-        norms, radii = self.norm_volt[self.best :].flip(0).numpy(), self.radius_m[self.best :].flip(0).numpy()
-        return torch.from_numpy(np.interp(norm_volt.numpy(), norms, radii))
+    def moved(self, parameters: Float[Tensor, "batch 6"], change: PerElectron) -> Float[Tensor, "batch 6"]:
+        """Return parameters of a strength e^change times as large: another radius, and so another energy loss.
+
+        The amplitude stays 1 but for records stronger than any radius makes.
+        """
+        parameters = parameters.clone()
+        norm = change.exp() * parameters[:, AMPLITUDE] * self.norm(parameters[:, RADIUS])
+        parameters[:, RADIUS] = self.inner_radius(norm)
+        parameters[:, AMPLITUDE] = norm / self.norm(parameters[:, RADIUS])
+        return parameters
+
+    def directions(self, parameters: Float[Tensor, "batch 6"]) -> Float[Tensor, "batch 2"]:
+        """Return the derivatives of radius and amplitude by the logarithm of the strength."""
+        best = self.best + 1
+        slope = np.gradient(self.radius_m[:best].numpy(), self.norm_volt[:best].log().clamp_min(-99.0).numpy())
+        radius = parameters[:, RADIUS].numpy()
+        along = torch.from_numpy(np.interp(radius, self.radius_m[:best].numpy(), slope))
+        inside = parameters[:, RADIUS] < self.radius_m[self.best - 1]
+        amplitude = parameters[:, AMPLITUDE]
+        zero = torch.zeros_like(along)
+        return torch.stack([torch.where(inside, along, zero), torch.where(inside, zero, amplitude)], 1)

@@ -16,8 +16,8 @@ from jaxtyping import Complex, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cres.estimation.least_squares import ForwardModel
 from cres.estimation.periodogram import refine_line
+from cres.estimation.products import ForwardModel
 from cres.physics import Trap
 from cres.physics.cyclotron import cyclotron_frequency_hz
 from cres.shapes import ComplexSeries

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float
 from scipy import stats
 from torch import Tensor
 
-from cres.estimation.noise import NoiseModel
 from cres.estimation.periodogram import Spectrum, band_indices
-from cres.shapes import ComplexSeries
 
 
 def goodness_p(
-    data: ComplexSeries, fitted: ComplexSeries, noise: NoiseModel, sampling_rate_hz: float, band_hz: tuple[float, float]
+    residual: Complex[Tensor, "batch time"], sampling_rate_hz: float, band_hz: tuple[float, float]
 ) -> Float[Tensor, "batch"]:
     """Return the probability that noise alone leaves as much as is left in the band: small where the model is wrong.
 
-    Twice the smaller of two probabilities (Bonferroni): that of the power of the whole band, a χ² variable, and that of
-    its highest bin, the largest of exponential variables.
+    residual: Fourier coefficients in units of the noise (`ProductMaker.residual_spectrum`). Twice the smaller of two
+    probabilities (Bonferroni): that of the power of the whole band, a χ² variable, and that of its highest bin, the
+    largest of exponential variables.
     """
-    residual = noise.whiten_spectrum(data - fitted)
-    power = residual[:, band_indices(Spectrum(residual, sampling_rate_hz, data.shape[1]), band_hz)].abs().square()
+    picked = band_indices(Spectrum(residual, sampling_rate_hz, residual.shape[1]), band_hz)
+    power = residual[:, picked].abs().square().double()
     bins = power.shape[1]
     whole = stats.chi2.sf(power.sum(1).numpy(), 2 * bins)
     highest = -np.expm1(bins * np.log1p(-np.exp(-power.amax(1).numpy() / 2)))

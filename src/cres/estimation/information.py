@@ -15,8 +15,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cres.errors import UserError, nearest
-from cres.estimation.least_squares import PARAMETERS, ForwardModel
 from cres.estimation.noise import NoiseModel
+from cres.estimation.products import ForwardModel
+from cres.simulation.forward import PARAMETERS
 
 EXTRA_PARAMETERS = ("chirp_hz_per_s", "start_time_s")
 """Nuisances that the forward model does not have: a free chirp on top of its own, and a shift in time."""

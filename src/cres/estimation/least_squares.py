@@ -7,40 +7,29 @@ is orthogonal to the record itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
-from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from cres.estimation.noise import NoiseModel
-from cres.shapes import ComplexSeries, PerElectron
+from cres.estimation.products import ProductMaker, Products
+from cres.shapes import PerElectron
+from cres.simulation.forward import PARAMETERS
 
-PARAMETERS = ("energy_ev", "pitch_angle_deg", "radius_m", "start_phase_rad", "axial_phase_rad", "amplitude")
 ENERGY, PITCH, RADIUS, START_PHASE, AXIAL_PHASE, AMPLITUDE = range(6)
 
-# A tied parameter moves after the step was computed, and may raise χ² a little on the way to the joint optimum.
-TIE_SLACK = 0.5
+# The logarithm of a tied strength moves at most so far in a step.
+LARGEST_STRENGTH_STEP = 0.5
+# So near the optimum a fit whose damped steps promise nothing more is at rest: at a kink, where the radius of the
+# strongest record ends the tie, or at the roughness of records near 90°.
+STALLED_DECREMENT = 0.5
 # A step that lowers χ² by less than this part of what the quadratic form promised asks for more damping.
 TRUSTED_GAIN = 0.25
 
 Parameters = Float[Tensor, "batch 6"]
 Information = Float[Tensor, "batch k k"]
-
-
-@runtime_checkable
-class ForwardModel(Protocol):
-    """Noiseless records and their derivatives: `cres.simulation.ForwardModel`."""
-
-    def __call__(self, parameters: Tensor) -> Tensor:
-        """Return complex volts (batch, time)."""
-        ...
-
-    def jacobian(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        """Return complex volts (batch, time) and derivatives (batch, 6, time)."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -60,8 +49,8 @@ class Options:
     upper: tuple[float, ...]
     """Six limits each; a step ends at a limit."""
     steps: int = 15
-    tolerance: float = 1e-2
-    """Converged when the next step would lower χ² by less: the error is then below a tenth of a σ, and that step,
+    tolerance: float = 3e-2
+    """Converged when the next step would lower χ² by less: the error is then below a fifth of a σ, and that step,
     which is taken, removes it."""
 
     @property
@@ -73,6 +62,21 @@ class Options:
     def amplitude_free(self) -> bool:
         """Whether the gain is fitted, not only the common phase."""
         return "amplitude" in self.free
+
+
+class Tie(ABC):
+    """Radius and amplitude as functions of one parameter, the logarithm of the record's strength.
+
+    In a fit with a tie it is what "amplitude" in `Options.free` stands for.
+    """
+
+    @abstractmethod
+    def directions(self, parameters: Parameters) -> Float[Tensor, "batch 2"]:
+        """Return the derivatives of radius and amplitude by the logarithm of the strength."""
+
+    @abstractmethod
+    def moved(self, parameters: Parameters, change: PerElectron) -> Parameters:
+        """Return parameters whose strength has grown by the factor e^change."""
 
 
 @dataclass(frozen=True)
@@ -103,38 +107,35 @@ class _State:
 
 
 def fit(
-    model: ForwardModel,
-    data: ComplexSeries,
+    products: ProductMaker,
+    rows: Int[Tensor, "batch"],
     start: Parameters,
-    noise: NoiseModel,
     options: Options,
     prior: Gaussian | None = None,
-    tie: Callable[[Parameters], Parameters] | None = None,
+    tie: Tie | None = None,
 ) -> Fit:
-    """Minimise χ² from each start (rows of `data` and `start` belong together).
+    """Minimise χ² from each start; `rows` says which record of `products` each belongs to.
 
-    tie: makes fixed parameters follow the free ones before each evaluation. A row leaves the batch when it has
-    converged; rows that never do are returned with `converged` false.
+    `products` are those of `options.free`, with a tie of `(*options.free, "radius_m")`. A start leaves the batch when
+    it has converged; those that never do are returned with `converged` false.
     """
-    whitened = noise.whiten(data)
-    state = _evaluate(model, whitened, start, noise, options, prior)
+    state = _evaluate(products(rows, start), start, options, prior, tie)
     damping = torch.full_like(state.chi_square, 1e-3)
     steps = torch.zeros(len(start), dtype=torch.int64)
     converged = torch.zeros(len(start), dtype=torch.bool)
     for _ in range(options.steps):
-        rows = torch.nonzero(~converged)[:, 0]
-        step, decrement = _step(state.gradient[rows], state.information[rows], damping[rows])
-        trial = _moved(state.parameters[rows], step, options)
-        done = decrement < options.tolerance
-        state.parameters[rows[done]] = trial[done]
-        converged[rows[done]] = True
-        rows, trial = rows[~done], trial[~done]
-        if not len(rows):
+        active = torch.nonzero(~converged)[:, 0]
+        step, decrement, promised = _step(state.gradient[active], state.information[active], damping[active])
+        trial = _moved(state.parameters[active], step, options, tie)
+        done = torch.where(decrement < STALLED_DECREMENT, promised, decrement) < options.tolerance
+        state.parameters[active[done]] = trial[done]
+        converged[active[done]] = True
+        active, trial = active[~done], trial[~done]
+        if not len(active):
             break
-        trial = trial if tie is None else tie(trial)
-        steps[rows] += 1
-        tried = _evaluate(model, whitened[rows], trial, noise, options, _rows(prior, rows))
-        _advance(state, damping, rows, tried, decrement[~done], TIE_SLACK if tie else 0.0)
+        steps[active] += 1
+        tried = _evaluate(products(rows[active], trial), trial, options, _rows(prior, active), tie)
+        _advance(state, damping, active, tried, decrement[~done])
     return Fit(state.parameters, state.information, state.chi_square, steps, converged)
 
 
@@ -142,13 +143,13 @@ def _rows(prior: Gaussian | None, rows: Tensor) -> Gaussian | None:
     return None if prior is None else Gaussian(prior.mean[rows], prior.precision[rows])
 
 
-def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, promised: PerElectron, slack: float) -> None:
-    """Keep the trial where it is no worse by `slack`. Damp less where it kept its promise, else more.
+def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, promised: PerElectron) -> None:
+    """Keep the trial where it is no worse. Damp less where it kept its promise, else more.
 
     Near 90° the record is not smooth in the pitch angle and undamped steps swing about the optimum for ever.
     """
     gain = state.chi_square[rows] - trial.chi_square
-    better = gain > -slack
+    better = gain >= 0
     trusted = gain > TRUSTED_GAIN * promised
     damping[rows] = torch.where(trusted, damping[rows] * 0.1, (damping[rows] * 10).clamp_min(0.3)).clamp(1e-9, 1e9)
     kept = rows[better]
@@ -159,24 +160,23 @@ def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, promis
 
 
 def _evaluate(
-    model: ForwardModel,
-    whitened: Complex[Tensor, "batch time"],
-    parameters: Parameters,
-    noise: NoiseModel,
-    options: Options,
-    prior: Gaussian | None,
+    found: Products, parameters: Parameters, options: Options, prior: Gaussian | None, tie: Tie | None
 ) -> _State:
-    """Solve phase and amplitude, return χ², its half gradient and the information matrix of the free parameters."""
-    series, derivatives = model.jacobian(parameters)
-    series, derivatives = noise.whiten(series), noise.whiten(derivatives)
-    overlap = (series.conj() * whitened).sum(1)
-    factor = overlap / series.abs().square().sum(1) if options.amplitude_free else overlap / overlap.abs()
-    parameters = _with_factor(parameters, factor, options)
-    residual = whitened - factor[:, None] * series
-    columns = _real(derivatives[:, options.indices] * _column_factors(factor, options)[:, :, None])
-    gradient = (columns @ _real(residual)[:, :, None])[:, :, 0]
-    information = columns @ columns.transpose(1, 2)
-    chi_square = residual.abs().square().sum(1)
+    """Solve phase and amplitude, return χ², its half gradient and the information matrix of the free parameters.
+
+    A tied amplitude is not solved here: it moves the radius, and so the loss, with it.
+    """
+    solved = options.amplitude_free and tie is None
+    factor = found.overlap / (found.power if solved else found.overlap.abs())
+    parameters = _with_factor(parameters, factor, solved)
+    if tie is not None:
+        found = _tied(found, tie.directions(parameters), options)
+    size = _column_sizes(factor.abs(), options)
+    turn = (factor / factor.abs()).conj()[:, None]
+    gradient = size * ((turn * found.with_data).real - factor.abs()[:, None] * found.with_record)
+    information = size[:, :, None] * size[:, None, :] * found.information
+    fitted = 2 * (factor.conj() * found.overlap).real - factor.abs().square() * found.power
+    chi_square = found.data_power - fitted
     if prior is not None:
         pull = (prior.mean - parameters)[:, options.indices]
         precision = prior.precision[:, options.indices]
@@ -186,40 +186,52 @@ def _evaluate(
     return _State(parameters, chi_square, gradient, information)
 
 
-def _real(values: Tensor) -> Tensor:
-    """Return complex (…, time) as real (…, 2 time)."""
-    return torch.view_as_real(values).flatten(-2)
-
-
-def _column_factors(factor: Complex[Tensor, "batch"], options: Options) -> Complex[Tensor, "batch k"]:
-    """Return what each derivative is multiplied by; ∂s/∂A = s/A at the new amplitude keeps its size."""
-    factors = factor[:, None].expand(-1, len(options.free)).clone()
+def _column_sizes(size: PerElectron, options: Options) -> Float[Tensor, "batch k"]:
+    """Return what each derivative grows by; ∂s/∂A = s/A at the new amplitude keeps its size."""
+    sizes = size[:, None].expand(-1, len(options.free)).clone()
     if options.amplitude_free:
-        factors[:, options.free.index("amplitude")] = factor / factor.abs()
-    return factors
+        sizes[:, options.free.index("amplitude")] = 1.0
+    return sizes
 
 
-def _with_factor(parameters: Parameters, factor: Complex[Tensor, "batch"], options: Options) -> Parameters:
+def _tied(found: Products, directions: Float[Tensor, "batch 2"], options: Options) -> Products:
+    """Turn products of (free, radius) into those of the free parameters, the amplitude's column along the tie."""
+    count = len(options.free)
+    strength = options.free.index("amplitude")
+    turn = torch.eye(count, count + 1, dtype=torch.float64).repeat(len(directions), 1, 1)
+    turn[:, strength, count], turn[:, strength, strength] = directions.unbind(1)
+    return found._replace(
+        with_data=(turn.to(torch.complex128) @ found.with_data[:, :, None])[:, :, 0],
+        with_record=(turn @ found.with_record[:, :, None])[:, :, 0],
+        information=turn @ found.information @ turn.transpose(1, 2),
+    )
+
+
+def _with_factor(parameters: Parameters, factor: Complex[Tensor, "batch"], solved: bool) -> Parameters:
     parameters = parameters.clone()
     parameters[:, START_PHASE] += factor.angle()
-    if options.amplitude_free:
+    if solved:
         parameters[:, AMPLITUDE] *= factor.abs()
     return parameters
 
 
-def _step(gradient: Tensor, information: Tensor, damping: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the damped step and the undamped decrement gᵀ I⁻¹ g, the fall of χ² that a full step promises."""
+def _step(gradient: Tensor, information: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the damped step and the falls of χ² that a full step, gᵀ I⁻¹ g, and the damped one promise."""
     scale = information.diagonal(dim1=1, dim2=2).clamp_min(1e-300).rsqrt()
     scaled = information * scale[:, :, None] * scale[:, None, :]
     target = gradient * scale
     identity = torch.eye(scaled.shape[1], dtype=scaled.dtype)
     damped = torch.linalg.solve(scaled + damping[:, None, None] * identity, target)
     full = torch.linalg.solve(scaled + 1e-12 * identity, target)
-    return damped * scale, (full * target).sum(1)
+    return damped * scale, (full * target).sum(1), (damped * target).sum(1)
 
 
-def _moved(parameters: Tensor, step: Tensor, options: Options) -> Tensor:
+def _moved(parameters: Tensor, step: Tensor, options: Options, tie: Tie | None) -> Tensor:
     moved = parameters.clone()
     moved[:, options.indices] += step
+    if tie is not None:
+        moved[:, AMPLITUDE] = parameters[:, AMPLITUDE]
+        change = step[:, options.free.index("amplitude")].clamp(-LARGEST_STRENGTH_STEP, LARGEST_STRENGTH_STEP)
+        moved = tie.moved(moved, change)
     lower, upper = (torch.tensor(limit, dtype=moved.dtype) for limit in (options.lower, options.upper))
     return moved.clamp(lower, upper)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cres.estimation.apparatus import Apparatus, RadialStrength
 from cres.estimation.goodness import goodness_p
-from cres.estimation.least_squares import AMPLITUDE, ENERGY, PITCH, RADIUS, Fit, Options, fit
+from cres.estimation.least_squares import ENERGY, PITCH, RADIUS, Fit, Options, fit
 from cres.estimation.matched_filter import Profile
 from cres.estimation.modes import (
     credible_half_width,
@@ -21,14 +21,15 @@ from cres.estimation.modes import (
     template_weights,
 )
 from cres.estimation.noise import NoiseModel, White
+from cres.estimation.products import ProductMaker, make_products
 from cres.estimation.search import MatchedFilter
 from cres.estimation.starts import OPTIMUM_WIDTH_BINS, candidate_starts
 from cres.shapes import ComplexSeries, PerElectron
 
 FREE = ("energy_ev", "pitch_angle_deg", "start_phase_rad", "axial_phase_rad", "amplitude")
 STARTS = 3
-# An optimum this much below the best in the coarse statistic cannot win: the grid loses at most a few units.
-START_MARGIN = 6.0
+# An optimum this much below the best in the templates' statistic cannot win: their grid loses less than a unit.
+START_MARGIN = 3.0
 SMALLEST_GOODNESS = 1e-3
 SMALLEST_WEIGHT = 0.9
 # Room around the ensemble's window, for electrons at its edge and for noise.
@@ -95,35 +96,18 @@ class LikelihoodEstimator:
             self.apparatus, self.strength, self.fine, searched, carrier_hz, starts, START_MARGIN
         )
         rows = candidates.electron
-        fits = fit(
-            self.apparatus.model,
-            data[rows],
-            candidates.parameters,
-            self.noise,
-            self.options,
-            tie=self._strength_to_radius,
-        )
+        products = make_products(self.apparatus.model, data, self.noise, (*self.options.free, "radius_m"))
+        fits = fit(products, rows, candidates.parameters, self.options, tie=self.strength)
         best = best_start(fits.chi_square, rows, len(data))
         spent = torch.zeros(len(data), dtype=torch.float64).index_add_(0, rows, 1.0 + fits.steps.double())
-        return self._result(data, searched, fits.rows(best), spent, carrier_hz)
-
-    def _strength_to_radius(self, parameters: Float[Tensor, "batch 6"]) -> Float[Tensor, "batch 6"]:
-        """Turn a fitted amplitude at one radius into the radius of that strength at the known gain.
-
-        The radius sets the energy loss; the residual amplitude is 1 but for records stronger than any radius makes.
-        """
-        parameters = parameters.clone()
-        norm = parameters[:, AMPLITUDE] * self.strength.norm(parameters[:, RADIUS])
-        parameters[:, RADIUS] = self.strength.inner_radius(norm)
-        parameters[:, AMPLITUDE] = norm / self.strength.norm(parameters[:, RADIUS])
-        return parameters
+        return self._result(products, searched, fits.rows(best), spent, carrier_hz)
 
     def _result(
-        self, data: ComplexSeries, searched: Profile, last: Fit, evaluations: PerElectron, carrier_hz: PerElectron
+        self, products: ProductMaker, searched: Profile, last: Fit, evaluations: PerElectron, carrier_hz: PerElectron
     ) -> Likelihood:
         low, high = self.fine.carrier_band_hz
         band = (low - self.fine.reach_hz, high + self.fine.reach_hz)
-        fitted = self.apparatus.model(last.parameters)
+        residual = products.residual_spectrum(last.parameters)
         weights = template_weights(searched, self.fine)
         energies = template_energies(searched, self.fine, carrier_hz)
         angles = template_pitch_angles(searched, self.fine)
@@ -132,7 +116,7 @@ class LikelihoodEstimator:
             last.parameters,
             torch.linalg.inv(last.information),
             last.chi_square,
-            goodness_p(data, fitted, self.noise, self.apparatus.reception.sampling_rate_hz, band),
+            goodness_p(residual, self.apparatus.reception.sampling_rate_hz, band),
             optimum_weight(weights, searched, self.fine, self._axial_hz(last.parameters), width),
             credible_half_width(energies, weights, last.parameters[:, ENERGY]),
             credible_half_width(angles, weights, last.parameters[:, PITCH]),

@@ -122,7 +122,7 @@ def profile(
     power = ((values * lines.conj()) @ _phases(FINE_PHASES, bank.harmonics)).abs().square()
     best, phase = power.max(2)
     unit = spectrum.samples * 2 * noise_std_volt**2
-    return Profile(template, best / unit, phase * phase_step_rad(bank, FINE_PHASES))
+    return Profile(template, best / unit, phase.double() * phase_step_rad(bank, FINE_PHASES))
 
 
 def best_templates(found: Profile, count: int, apart: int) -> Int[Tensor, "batch count"]:

@@ -9,15 +9,15 @@ from cres import schema
 from cres.errors import UserError
 from cres.estimation.bounds import RADIUS_BLIND_TRAPS, electron_bounds
 from cres.estimation.filter_estimator import FilterEstimator
-from cres.estimation.least_squares import PARAMETERS
 from cres.estimation.likelihood import Likelihood, LikelihoodEstimator
 from cres.estimation.recordings import Recordings, Rows
 from cres.estimation.search import MatchedFilter
 from cres.estimation.seeded import Seed, SeededEstimator, with_network
 from cres.estimation.tables import Estimates
-from cres.estimation.task import BLOCK, Task, apparatus_of, timed_blocks, training_rows
+from cres.estimation.task import BLOCK, FIT_BLOCK, Task, apparatus_of, timed_blocks, training_rows
 from cres.evaluation.table import PredictionTable
 from cres.simulation.config import SimulationConfig
+from cres.simulation.forward import PARAMETERS
 
 # The filter is slower than a periodogram, and its spread needs no more.
 FILTER_TRAINING_ELECTRONS = 1000
@@ -36,9 +36,11 @@ def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings,
 def likelihood(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
     """Maximum likelihood from the matched filter's best candidates."""
     estimator = likelihood_estimator(task, config)
-    return timed_blocks(
-        recordings, rows, lambda series, _: likelihood_estimates(estimator.estimate(series)), "maximum likelihood"
-    )
+
+    def estimate(series: torch.Tensor, _: Rows) -> Estimates:
+        return likelihood_estimates(estimator.estimate(series))
+
+    return timed_blocks(recordings, rows, estimate, "maximum likelihood", FIT_BLOCK)
 
 
 def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
@@ -53,7 +55,7 @@ def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: R
         found, fell_back = estimator.estimate(series, seed)
         return with_network(likelihood_estimates(found), seed, fell_back)
 
-    return timed_blocks(recordings, rows, estimate, "network-seeded likelihood")
+    return timed_blocks(recordings, rows, estimate, "network-seeded likelihood", FIT_BLOCK)
 
 
 def bound(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:

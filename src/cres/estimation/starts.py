@@ -12,6 +12,7 @@ from torch import Tensor
 from cres.estimation.apparatus import Apparatus, RadialStrength
 from cres.estimation.bank import TemplateBank
 from cres.estimation.inversion import energy_and_pitch
+from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
 from cres.estimation.matched_filter import Profile, best_templates
 from cres.shapes import PerElectron
 
@@ -42,39 +43,57 @@ def candidate_starts(
 
     The statistic is a log likelihood ratio up to the grid's losses: an optimum lower by far cannot win.
     """
-    apart = max(1, round(OPTIMUM_WIDTH_BINS * bank.reception.bin_hz / float(bank.axial_hz[1] - bank.axial_hz[0])))
-    position = best_templates(found, count, apart)
+    step_hz = float(bank.axial_hz[1] - bank.axial_hz[0])
+    position = best_templates(found, count, max(1, round(OPTIMUM_WIDTH_BINS * bank.reception.bin_hz / step_hz)))
     statistic = found.statistic.gather(1, position)
     phase = found.axial_phase_rad.gather(1, position)
-    template = found.template.gather(1, position)
+    axial = bank.axial_hz[found.template.gather(1, position)] + step_hz * _between(found.statistic, position)
     electron, rank = torch.nonzero(statistic > statistic[:, :1] - margin, as_tuple=True)
-    picked = [values[electron, rank] for values in (template, phase, statistic)]
-    parameters = start_parameters(apparatus, strength, bank, carrier_hz[electron], *picked)
+    picked = [values[electron, rank] for values in (axial, phase, statistic)]
+    parameters = start_parameters(apparatus, strength, carrier_hz[electron], *picked)
     return Starts(electron, parameters, picked[2])
+
+
+def _between(statistic: Float[Tensor, "batch position"], position: Int[Tensor, "batch count"]) -> Tensor:
+    """Return how far, within ±½, the top of the parabola through each position and its neighbours lies."""
+    inside = position.clamp(1, statistic.shape[1] - 2)
+    left, middle, right = (statistic.gather(1, inside + k) for k in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    top = (inside == position) & (bend < 0) & bend.isfinite()
+    return torch.where(top, (left - right) / (2 * torch.where(top, bend, -1.0)), 0.0).clamp(-0.5, 0.5)
 
 
 def start_parameters(
     apparatus: Apparatus,
     strength: RadialStrength,
-    bank: TemplateBank,
     carrier_hz: PerElectron,
-    template: Int[Tensor, "batch"],
+    axial_hz: PerElectron,
     axial_phase_rad: PerElectron,
     statistic: PerElectron,
 ) -> Float[Tensor, "batch 6"]:
-    """Return forward-model parameters of templates; the common phase is left at 0, the fit solves it.
+    """Return forward-model parameters that have carrier, axial frequency and phase at the middle of the record.
 
-    Axial phase at the first sample: that at the middle minus 2π f_a t_mid. Σ|s|² = 2σ² q gives the inner radius.
+    Σ|s|² = 2σ² q gives the inner radius; it sets the loss, and by how much the start differs from the middle. The
+    common phase is left at 0, the fit solves it.
     """
     norm = (2 * apparatus.noise_std_volt**2 * statistic).sqrt()
     radius = strength.inner_radius(norm)
-    energy, pitch = energy_and_pitch(
-        apparatus.trap,
-        (carrier_hz + bank.reception.lo_frequency_hz).numpy(),
-        bank.axial_hz[template].numpy(),
-        radius.numpy(),
-    )
-    phase = axial_phase_rad - 2 * math.pi * bank.axial_hz[template] * bank.reception.middle_s
-    amplitude = norm / strength.norm(radius)
-    columns = (torch.from_numpy(energy), torch.from_numpy(pitch), radius, torch.zeros_like(norm), phase, amplitude)
-    return torch.stack(columns, 1)
+    rows = torch.stack([torch.zeros_like(norm)] * 6, 1)
+    rows[:, RADIUS], rows[:, AMPLITUDE] = radius, norm / strength.norm(radius)
+    middle_s = apparatus.reception.middle_s
+    carrier, axial = carrier_hz, axial_hz
+    for _ in range(2):
+        rows[:, ENERGY], rows[:, PITCH] = _inverted(apparatus, carrier, axial, radius)
+        lines = apparatus.model.lines(rows)
+        at_middle = [(p[:, 1] + 2 * p[:, 2] * middle_s) / (2 * math.pi) for p in (lines.phase, lines.axial)]
+        carrier, axial = carrier + carrier_hz - at_middle[0], axial + axial_hz - at_middle[1]
+    rows[:, AXIAL_PHASE] = axial_phase_rad - (lines.axial[:, 1] + lines.axial[:, 2] * middle_s) * middle_s
+    return rows
+
+
+def _inverted(
+    apparatus: Apparatus, carrier_hz: PerElectron, axial_hz: PerElectron, radius_m: PerElectron
+) -> tuple[PerElectron, PerElectron]:
+    before_mixing = (carrier_hz + apparatus.reception.lo_frequency_hz).numpy()
+    energy, pitch = energy_and_pitch(apparatus.trap, before_mixing, axial_hz.numpy(), radius_m.numpy())
+    return torch.from_numpy(energy), torch.from_numpy(pitch)

@@ -17,6 +17,8 @@ from cres.simulation.config import SimulationConfig
 
 DEFAULT_BAND_HZ = (-80e6, -45e6)
 BLOCK = 64
+FIT_BLOCK = 256
+"""Fits run side by side: what a call costs is shared by many electrons."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,15 @@ def config_of(recordings: Recordings) -> SimulationConfig:
 
 
 def timed_blocks(
-    recordings: Recordings, rows: Rows, estimate: Callable[[torch.Tensor, Rows], Estimates], description: str
+    recordings: Recordings,
+    rows: Rows,
+    estimate: Callable[[torch.Tensor, Rows], Estimates],
+    description: str,
+    block: int = BLOCK,
 ) -> tuple[Estimates, float]:
     """Estimate block by block; return all estimates and the seconds spent in the estimator alone."""
     parts, seconds = [], 0.0
-    for part, series in recordings.blocks(rows, BLOCK, description):
+    for part, series in recordings.blocks(rows, block, description):
         begin = time.perf_counter()
         parts.append(estimate(series, part))
         seconds += time.perf_counter() - begin

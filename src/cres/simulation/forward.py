@@ -23,7 +23,7 @@ CURVES_BLOCK = 256
 LINE_STEPS = (1e-2, 1e-5, 1e-7, 0.0, 1e-4, 0.0)
 """Steps of the central differences of `ForwardModel.lines`, in the units of `PARAMETERS`; 0: exact and trivial."""
 
-FAINTEST_LINE = 3e-6
+FAINTEST_LINE = 1e-6
 """Lines of less than this part of the power in all records are left out of `ForwardModel.lines`."""
 
 
