@@ -276,7 +276,7 @@ def _mark_endpoints(axes, analysis: Analysis) -> None:  # type: ignore[no-untype
 
 
 def _draw_beyond_the_cut(axes, calibration: PredictionTable, response: Response) -> float:  # type: ignore[no-untyped-def]
-    """Draw the slopes of electrons whose error bar does not pass, for comparison; return the largest error bar drawn."""
+    """Draw the slopes of electrons whose error bar does not pass; return the largest error bar drawn."""
     energy, std = energies_and_stds(calibration)
     truth = calibration.truth(ENERGY)
     shown = (std > response.max_std_ev) & (std < response.prior_std_ev / 2) & np.isfinite(energy) & np.isfinite(truth)
