@@ -16,7 +16,9 @@ def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="An interrupted run continues with the same command. Next step: python scripts/data_prep.py",
+        epilog="Sections of the configuration: trap, cavity, readout, ensemble, loss, scattering (tracks that end in "
+        "the gas, starts within the record), more_channels; docs/howto/apparatus.md explains them. An interrupted run "
+        "continues with the same command. Next step: python scripts/data_prep.py",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--events", type=int, default=4000, help="number of electrons")
@@ -37,7 +39,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--workers", type=int, default=os.cpu_count() or 1, help="processes; the result does not depend on it"
     )
-    parser.add_argument("--events-per-file", type=int, default=1000, help="electrons in one .pkl.gz file")
+    parser.add_argument(
+        "--events-per-file",
+        type=int,
+        default=None,
+        help="electrons in one .pkl.gz file (default: 1000, fewer of long records, so that a file stays below 64 MB)",
+    )
     parser.add_argument(
         "--validate",
         action="store_true",

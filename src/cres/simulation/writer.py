@@ -28,6 +28,9 @@ from cres.simulation.generate import simulate_columns
 PICKLE_PROTOCOL = 4
 GZIP_LEVEL = 1
 MANIFEST = "simulation.json"
+EVENTS_PER_FILE = 1000
+SERIES_BYTES_PER_FILE = 64 * 2**20
+"""Long records share a file until it is this large: a writing process holds about four times as much."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class Shard:
     path: Path
     start: int
     count: int
+
+
+def events_in_a_file(config: SimulationConfig) -> int:
+    """Return how many electrons share a file where nothing else is asked for: 1000, fewer of long records."""
+    row = 8 * config.readout.samples * (1 + len(config.more_channels))
+    return max(1, min(EVENTS_PER_FILE, SERIES_BYTES_PER_FILE // row))
 
 
 def shards(output_dir: Path, events: int, events_per_file: int) -> list[Shard]:
@@ -54,13 +63,14 @@ def simulate_to_files(
     output_dir: Path,
     seed: int,
     workers: int = 1,
-    events_per_file: int = 1000,
+    events_per_file: int | None = None,
 ) -> list[Path]:
     """Write `electrons_00000.pkl.gz` … and the manifest `simulation.json`; return the files' paths.
 
     Files that an interrupted run of the same configuration, seed and sizes left are kept; a folder with another
-    simulation in it is refused. Raises UserError.
+    simulation in it is refused. `events_per_file`: by `events_in_a_file` where it is not given. Raises UserError.
     """
+    events_per_file = events_in_a_file(config) if events_per_file is None else events_per_file
     if events < 1 or events_per_file < 1 or workers < 1:
         raise UserError("events, events per file and workers must be at least 1")
     manifest = {"config": config.to_dict(), "seed": seed, "events": events, "events_per_file": events_per_file}
@@ -96,7 +106,7 @@ def _claim(output_dir: Path, manifest: dict[str, Any]) -> None:
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            if json.loads(path.read_text()) != json.loads(text):
+            if not _same(json.loads(path.read_text()), json.loads(text)):
                 raise UserError(
                     f"{output_dir} holds electrons of another configuration, seed or number: "
                     "choose another --output or remove that folder"
@@ -107,6 +117,15 @@ def _claim(output_dir: Path, manifest: dict[str, Any]) -> None:
             write_atomic(path, text.encode())
     except (OSError, json.JSONDecodeError) as error:
         raise UserError(f"{output_dir} cannot be used for output ({error}): choose another --output") from error
+
+
+def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    """Whether two manifests mean the same electrons; keys that an older version did not know have their defaults."""
+    try:
+        known = found | {"config": SimulationConfig.from_dict(found["config"]).to_dict()}
+    except (UserError, KeyError):
+        return False
+    return known == wanted
 
 
 def _write_all(
