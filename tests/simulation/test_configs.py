@@ -1,0 +1,58 @@
+"""Every configuration in configs/simulation is loaded and simulated; its public numbers are what it says."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cres import schema
+from cres.physics.cavity import mode_frequency_hz
+from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+
+CONFIGS = sorted((Path(__file__).parents[2] / "configs/simulation").glob("*.yaml"))
+
+
+def read(name: str) -> SimulationConfig:
+    return SimulationConfig.from_yaml(next(path for path in CONFIGS if path.stem == name))
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_a_configuration_makes_records_in_its_band(path: Path) -> None:
+    config = SimulationConfig.from_yaml(path)
+    samples = min(config.readout.samples, 65536)
+    config = dataclasses.replace(config, readout=dataclasses.replace(config.readout, samples=samples))
+    columns = simulate_columns(config, sample_electrons(config, 4, seed=11))
+    assert columns[schema.SERIES_I].shape == (4, samples)
+    for name, values in columns.items():
+        assert np.isfinite(values).all() or name.startswith("track_"), name
+    after_mixing = columns[schema.CARRIER_FREQUENCY] - config.readout.lo_frequency_hz
+    assert np.all(np.abs(after_mixing) < 0.45 * config.readout.sampling_rate_hz)
+    assert np.abs(columns[schema.SERIES_I]).max() > 1e-4
+    assert SimulationConfig.from_dict(config.to_dict()) == config
+
+
+def test_the_low_frequency_cavity_is_one() -> None:
+    config = read("low_frequency")
+    mode = mode_frequency_hz(config.cavity.radius_m, config.cavity.length_m)
+    assert mode == pytest.approx(config.cavity.resonance_hz, rel=1e-3)
+    columns = simulate_columns(config, sample_electrons(config, 60, seed=1))
+    sideband = 2 * columns[schema.AXIAL_FREQUENCY]
+    carrier = columns[schema.CARRIER_FREQUENCY] - config.readout.lo_frequency_hz
+    assert np.all(np.abs(carrier) + sideband < 0.45 * config.readout.sampling_rate_hz)
+    assert 50 < np.median(columns["signal_snr"]) < 2000
+
+
+def test_the_noisy_scattered_set_is_noisy_and_scattered() -> None:
+    config = read("noisy_scattered")
+    quiet = dataclasses.replace(config, receiver=())
+    electrons = sample_electrons(config, 40, seed=1)
+    noisy, plain = simulate_columns(config, electrons), simulate_columns(quiet, electrons)
+    noise = noisy[schema.SERIES_I] - plain[schema.SERIES_I]
+    # system temperature 5.9 K: the nominal noise, and a little from the tones and the ADC
+    assert noise.std() == pytest.approx(0.0471, rel=0.05)
+    envelope = np.abs(plain[schema.SERIES_I] + 1j * plain[schema.SERIES_Q])
+    born_later = (envelope[:, :20] < 1e-6).all(1).mean()
+    assert born_later > 0.8
