@@ -130,8 +130,6 @@ class SeededEstimator:
         low, high = self.apparatus.pitch_angles_deg
         reach = seed.pitch_angle_reach_deg
         angles = [np.clip(seed.pitch_angle_deg + s * reach, low - 0.1, high - 1e-3) for s in (1, -1)]
-            np.clip(seed.pitch_angle_deg + s * seed.pitch_angle_reach_deg, low - 0.1, high - 1e-3) for s in (1, -1)
-        ]
         rates = [self.apparatus.trap.axial_frequency_hz(seed.energy_ev, angle, radius) for angle in angles]
         return torch.tensor(rates[0]), torch.tensor(rates[1])
 
