@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from cres.errors import UserError
-from cres.simulation import SimulationConfig, checks
-from cres.simulation.validation import PAGE, REPORT, validate
+from cres.simulation import SimulationConfig, checks, checks_tracks
+from cres.simulation.validation import ALL, PAGE, REPORT, validate
 
 CONFIG = SimulationConfig.default()
 
@@ -23,9 +23,9 @@ def test_all_pass_and_are_written(tmp_path: Path) -> None:
     report = json.loads((tmp_path / REPORT).read_text())
     assert report["passed"]
     assert [row["name"] for row in report["checks"]].count("chirp") == 1
-    assert len(report["checks"]) == len(checks.CHECKS)
+    assert len(report["checks"]) == len(ALL)
     assert all(row["deviation"] <= row["tolerance"] for row in report["checks"])
-    assert (tmp_path / PAGE).read_text().count("data:image/png") == len(checks.CHECKS)
+    assert (tmp_path / PAGE).read_text().count("data:image/png") == len(ALL)
 
 
 BROKEN = {
@@ -37,15 +37,20 @@ BROKEN = {
     checks.power_and_detuning: changed("cavity", loaded_q=450.0),
     checks.noise_level: changed("readout", noise_density_w_per_hz=2.5e-13),
     checks.ensemble: changed("ensemble", pitch_angle_deg=(88.1, 90.0)),
-    checks.detection: changed("readout", noise_density_w_per_hz=4e-13),
+    checks.detection_and_radius: changed("readout", noise_density_w_per_hz=4e-13),
+    checks.detection_and_pitch_angle: changed("readout", noise_density_w_per_hz=4e-13),
+    checks_tracks.long_energy: changed("loss", factor=1.1),
+    checks_tracks.long_phase: changed("loss", factor=1.0001),
+    checks_tracks.track_lengths: changed("scattering", density_per_m3=1.1e18),
+    checks_tracks.energy_losses: changed("scattering", elastic=False),
 }
 
 
 def test_every_check_is_broken_once() -> None:
-    assert set(BROKEN) == set(checks.CHECKS)
+    assert set(BROKEN) == set(ALL)
 
 
-@pytest.mark.parametrize("check", checks.CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("check", ALL, ids=lambda check: check.__name__)
 def test_broken_physics_fails(check: Any) -> None:
     assert not check(CONFIG, BROKEN[check]).passed
 

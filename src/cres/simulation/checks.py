@@ -25,6 +25,7 @@ from cres.physics.cyclotron import (
 from cres.simulation.config import LossConfig, SimulationConfig
 from cres.simulation.electrons import Electrons, sample_electrons
 from cres.simulation.generate import simulate_columns
+from cres.simulation.scattering_config import ScatteringConfig
 from cres.simulation.trapping import make_trap
 from cres.transforms.noise import WhiteNoise
 from cres.transforms.random import KeyedRandom
@@ -66,8 +67,8 @@ def electrons_at(count: int, **values: float | FloatArray) -> Electrons:
 
 
 def complex_records(config: SimulationConfig, electrons: Electrons) -> NDArray[np.complex128]:
-    """Return the records, (rows, samples) volts."""
-    columns = simulate_columns(config, electrons)
+    """Return the records of unscattered electrons, (rows, samples) volts."""
+    columns = simulate_columns(dataclasses.replace(config, scattering=ScatteringConfig()), electrons)
     return columns[schema.SERIES_I].astype(np.float64) + 1j * columns[schema.SERIES_Q]
 
 
@@ -101,7 +102,9 @@ def frequency(expected: SimulationConfig, simulated: SimulationConfig) -> Check:
     """The start carrier at 90° against f = eB/2πγm."""
     energy = np.linspace(18_500, 18_700, 9)
     start, _ = fit_phase(simulated, complex_records(simulated, electrons_at(9, energy_ev=energy)))
-    formula = cyclotron_frequency_hz(energy, make_trap(expected.trap).field_t(0.0, 0.0))
+    trap = make_trap(expected.trap)
+    formula = cyclotron_frequency_hz(energy, trap.average_field_t(energy, 90.0, 3.4e-3))
+    formula = formula - trap.drift_frequency_hz(energy, 90.0, 3.4e-3)
     curves = [("measured", energy, start / 1e9), ("eB/2πγm", energy, formula / 1e9)]
     deviation = float(np.abs(start - formula).max())
     meaning = "largest difference in Hz"
@@ -161,6 +164,11 @@ def _line_series(config: SimulationConfig, pitch_deg: float, steps: int = 40_001
     cavity = config.cavity
     profile = np.cos(np.pi * z / cavity.length_m) * np.sqrt(local / lowest)
     carrier, axial = omega * mean / (2 * np.pi), 1 / (4 * quarter)
+    # where the field depends on the radius: how far off the axis, and with gyration, the lines lie
+    off, on = (MIDDLE_EV, pitch_deg, 3.4e-3), (MIDDLE_EV, pitch_deg, 0.0, False)
+    carrier += omega / (2 * np.pi) * float(trap.average_field_t(*off) - trap.average_field_t(*on))
+    carrier -= float(trap.drift_frequency_hz(*off))
+    axial += float(trap.axial_frequency_hz(*off) - trap.axial_frequency_hz(*on))
     orders = 2 * np.arange(-2, 3)
     # the phase is odd about the quarter and even lines only remain: real parts of one quarter
     lines = [(profile * np.cos(phase - 2 * np.pi * n * axial * time) * step_time).sum() / quarter for n in orders]
@@ -237,30 +245,61 @@ def ensemble(expected: SimulationConfig, simulated: SimulationConfig) -> Check:
     return Check("ensemble", meaning, -np.log10(max(worst, 1e-300)), 4.0, ("quantile", "share of the range"), curves)
 
 
-def detection(expected: SimulationConfig, simulated: SimulationConfig) -> Check:
-    """Share of electrons whose matched filter in noise passes SNR 25, against the Rice distribution; by radius."""
-    threshold, count = 25.0, 256
-    electrons = sample_electrons(expected, count, 2)
+DETECTED_SNR, DETECTED = 25.0, 512
+"""Threshold of the matched filter, and electrons."""
+
+
+def _detection(
+    expected: SimulationConfig, simulated: SimulationConfig
+) -> tuple[Electrons, NDArray[np.bool_], FloatArray, float]:
+    """Return electrons, which pass the threshold, with what chance (Rice), and the filter's noise in σ of its level."""
+    electrons = sample_electrons(expected, DETECTED, 2)
     records = complex_records(expected, electrons)
     energy = (np.abs(records) ** 2).sum(1)
-    filtered = (np.conj(records) * (records + _noise(simulated, count))).sum(1) / np.sqrt(energy)
+    filtered = (np.conj(records) * (records + _noise(simulated, DETECTED))).sum(1) / np.sqrt(energy)
     variance = expected.readout.complex_noise_variance
-    passed = np.abs(filtered) ** 2 / variance > threshold
-    chance = ncx2.sf(2 * threshold, 2, 2 * energy / variance)
+    passed = np.abs(filtered) ** 2 / variance > DETECTED_SNR
+    chance = np.asarray(ncx2.sf(2 * DETECTED_SNR, 2, 2 * energy / variance))
     # the level of the noise in the filter is what a wrong density changes
     left = np.abs(filtered - np.sqrt(energy)) ** 2 / variance
-    spread = max(abs(passed.mean() - chance.mean()) / np.sqrt((chance * (1 - chance)).sum() + 0.25) * count, 0.0)
-    deviation = max(spread, abs(left.mean() - 1) * np.sqrt(count))
-    edges = np.linspace(0, expected.ensemble.radius_m[1], 9)
-    bins = np.clip(np.digitize(electrons.radius_m, edges) - 1, 0, 7)
-    middle = (edges[1:] + edges[:-1]) / 2 * 1e3
+    return electrons, passed, chance, abs(float(left.mean()) - 1) * float(np.sqrt(DETECTED))
+
+
+def _efficiency(name: str, axis: str, places: FloatArray, limits: tuple[float, float], found: tuple[Any, ...]) -> Check:
+    """Compare the share of detected electrons with the chance, in 8 bins of a start value and as a whole."""
+    _, passed, chance, level = found
+    edges = np.linspace(*limits, 9)
+    bins = np.clip(np.digitize(places, edges) - 1, 0, 7)
+    middle = (edges[1:] + edges[:-1]) / 2
+    groups = [bins == b for b in range(8) if np.any(bins == b)]
+    spreads = [
+        abs(float((passed[g] - chance[g]).sum())) / float(np.sqrt((chance[g] * (1 - chance[g])).sum() + 0.25))
+        for g in [*groups, np.ones(len(bins), bool)]
+    ]
     held = [b for b in range(8) if np.any(bins == b)]
     curves = [
-        ("measured", middle[held], np.array([passed[bins == b].mean() for b in held])),
-        ("Rice", middle[held], np.array([chance[bins == b].mean() for b in held])),
+        ("measured", middle[held], np.array([passed[g].mean() for g in groups])),
+        ("Rice", middle[held], np.array([chance[g].mean() for g in groups])),
     ]
-    meaning = "in standard deviations, of the efficiency and of the filter's noise"
-    return Check("detection efficiency", meaning, float(deviation), 5.0, ("radius (mm)", "efficiency"), curves)
+    meaning = (
+        f"SNR above {DETECTED_SNR:g}; in standard deviations, of the efficiency in any bin and of the filter's noise"
+    )
+    return Check(name, meaning, max(*spreads, level), 5.0, (axis, "efficiency"), curves)
+
+
+def detection_and_radius(expected: SimulationConfig, simulated: SimulationConfig) -> Check:
+    """Share of electrons whose matched filter in noise passes the threshold, against the Rice distribution: radius."""
+    found = _detection(expected, simulated)
+    limits = 0.0, expected.ensemble.radius_m[1] * 1e3
+    return _efficiency("detection over radius", "radius (mm)", found[0].radius_m * 1e3, limits, found)
+
+
+def detection_and_pitch_angle(expected: SimulationConfig, simulated: SimulationConfig) -> Check:
+    """The same over the pitch angle."""
+    found = _detection(expected, simulated)
+    limits = expected.ensemble.pitch_angle_deg
+    places = found[0].pitch_angle_deg
+    return _efficiency("detection over pitch angle", "pitch angle (degrees)", places, limits, found)
 
 
 CHECKS: tuple[Callable[[SimulationConfig, SimulationConfig], Check], ...] = (
@@ -272,5 +311,6 @@ CHECKS: tuple[Callable[[SimulationConfig, SimulationConfig], Check], ...] = (
     power_and_detuning,
     noise_level,
     ensemble,
-    detection,
+    detection_and_radius,
+    detection_and_pitch_angle,
 )

@@ -120,7 +120,10 @@ def simulate_columns(config: SimulationConfig, electrons: Electrons) -> dict[str
 
 
 def stream_records(config: SimulationConfig, electrons: Electrons, window_samples: int = PIECE_SAMPLES) -> RecordStream:
-    """Return the records as an iterable of windows, for records too long to be held: memory is that of one window."""
+    """Return the records as an iterable of windows, for records too long to be held: memory is that of one window.
+
+    The series are those of channel 0, without the receiver's effects.
+    """
     return RecordStream(config, electrons, window_samples)
 
 
