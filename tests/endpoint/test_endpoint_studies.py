@@ -13,12 +13,12 @@ import pytest
 from scipy.optimize import brentq
 from scipy.stats import norm
 
-from cres.endpoint.coverage import run_toys, summarise
+from cres.endpoint.coverage import run_toy, run_toys, summarise
 from cres.endpoint.examples import example_tables
 from cres.endpoint.fit import fit_endpoint
 from cres.endpoint.information import fisher_errors
 from cres.endpoint.krypton import calibrate, line_density, line_groups, read_lines
-from cres.endpoint.likelihood import EndpointLikelihood, Window, make_constraints
+from cres.endpoint.likelihood import EndpointLikelihood, Physics, Window, make_constraints
 from cres.endpoint.limits import feldman_cousins_upper, mass_limit
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.response import PARAMETERS, measure_response
@@ -28,6 +28,7 @@ from cres.errors import UserError
 from cres.evaluation.table import PredictionTable
 from cres.physics.beta import T2_ENDPOINT_EV
 from cres.physics.constants import ELECTRON_MASS_EV
+from cres.physics.final_states import FinalStates
 from cres.physics.krypton import K_32, LINES, ConversionLine, line_quantile_ev
 
 ROOT = Path(__file__).parents[2]
@@ -143,6 +144,13 @@ def test_systematic_shifts():
     assert not by_name["resolution_scale"].counted  # the calibration's statistics hold it
     counted = [shift for shift in shifts if shift.counted]
     assert systematic_error_ev(shifts) == pytest.approx(np.sqrt(sum(s.endpoint_ev**2 for s in counted)))
+
+
+def test_toys_with_final_states():
+    experiment = replace(SMALL, physics=Physics(FinalStates.t2()))
+    toy = run_toy(experiment, 3, 0, common=True)
+    assert toy["valid"]
+    assert abs(toy["endpoint_ev"] - E0) < 5 * toy["error_ev"]
 
 
 def test_toys_are_resumed_and_do_not_depend_on_workers(tmp_path):

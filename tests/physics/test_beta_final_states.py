@@ -97,6 +97,11 @@ def test_atomic_tritium():
     assert far / bare[1] > 512 / 729
 
 
+def test_equal_tables_are_one():
+    assert FinalStates.t2() == FinalStates.t2()
+    assert len({FinalStates.t2(), FinalStates.t2(), FinalStates.atomic()}) == 2
+
+
 def test_names_and_files(tmp_path):
     assert FinalStates.of("T2").source == FinalStates.t2().source
     assert FinalStates.of("T").probability[0] == pytest.approx(512 / 729, rel=1e-4)

@@ -36,7 +36,7 @@ BOUND_STATES = 12
 CONTINUUM_EDGES_HARTREE = (0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.2, 3.2, 5.0, 9.0, 20.0, 60.0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FinalStates:
     """A table of final states.
 
@@ -57,6 +57,15 @@ class FinalStates:
             raise ValueError("final states must be finite numbers")
         if (self.probability < 0).any() or not np.isclose(self.probability.sum(), 1.0, atol=1e-9):
             raise ValueError("probabilities of final states must not be negative and must sum to 1")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FinalStates) and self._content() == other._content()
+
+    def __hash__(self) -> int:
+        return hash(self._content())
+
+    def _content(self) -> tuple[bytes, bytes]:
+        return self.excitation_ev.tobytes(), self.probability.tobytes()
 
     @classmethod
     def from_arrays(cls, excitation_ev: Array, probability: Array, source: str) -> FinalStates:
