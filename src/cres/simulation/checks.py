@@ -80,6 +80,13 @@ def fit_phase(config: SimulationConfig, records: NDArray[np.complex128]) -> tupl
     return config.readout.lo_frequency_hz + linear * 1e5, 2 * square * 1e10
 
 
+def carrier_hz(config: SimulationConfig, energy_ev: Any, radius_m: float = 3.4e-3) -> FloatArray:
+    """Return the carrier at 90° before mixing: the cyclotron frequency of the mean field less the drift."""
+    trap = make_trap(config.trap)
+    field = trap.average_field_t(energy_ev, 90.0, radius_m)
+    return np.asarray(cyclotron_frequency_hz(energy_ev, field) - trap.drift_frequency_hz(energy_ev, 90.0, radius_m))
+
+
 def _relative(measured: Any, expected: Any) -> float:
     return float(np.max(np.abs(np.asarray(measured) / np.asarray(expected) - 1)))
 
@@ -102,9 +109,7 @@ def frequency(expected: SimulationConfig, simulated: SimulationConfig) -> Check:
     """The start carrier at 90° against f = eB/2πγm."""
     energy = np.linspace(18_500, 18_700, 9)
     start, _ = fit_phase(simulated, complex_records(simulated, electrons_at(9, energy_ev=energy)))
-    trap = make_trap(expected.trap)
-    formula = cyclotron_frequency_hz(energy, trap.average_field_t(energy, 90.0, 3.4e-3))
-    formula = formula - trap.drift_frequency_hz(energy, 90.0, 3.4e-3)
+    formula = carrier_hz(expected, energy)
     curves = [("measured", energy, start / 1e9), ("eB/2πγm", energy, formula / 1e9)]
     deviation = float(np.abs(start - formula).max())
     meaning = "largest difference in Hz"
@@ -195,7 +200,7 @@ def power_and_detuning(expected: SimulationConfig, simulated: SimulationConfig) 
     cavity = expected.cavity
     energy = np.linspace(17_400, 19_600, 23)
     power = (np.abs(complex_records(simulated, electrons_at(23, energy_ev=energy))) ** 2).mean(1)
-    carrier = np.asarray(cyclotron_frequency_hz(energy, expected.trap.field_t))
+    carrier = carrier_hz(expected, energy)
     gyration = gyroradius_m(energy, 90.0, expected.trap.field_t)
     coupling = np.asarray(radial_coupling(3.4e-3, gyration, cavity.radius_m)) * speed_m_per_s(energy)
     formula = coupling**2 / (1 + np.asarray(detuning(carrier, cavity.resonance_hz, cavity.loaded_q)) ** 2)

@@ -13,7 +13,7 @@ from cres.physics.cavity import cavity_power_w, detuning, port_share
 from cres.physics.constants import ELEMENTARY_CHARGE_C
 from cres.physics.cyclotron import cyclotron_frequency_hz, speed_m_per_s
 from cres.physics.gas import elastic_cross_section_m2, energy_loss_density_per_ev, inelastic_cross_section_m2
-from cres.simulation.checks import MIDDLE_EV, Check, electrons_at
+from cres.simulation.checks import MIDDLE_EV, Check, carrier_hz, electrons_at
 from cres.simulation.config import LossConfig, SimulationConfig
 from cres.simulation.generate import simulate_columns, stream_records
 from cres.simulation.pieces import PIECE_SAMPLES
@@ -56,7 +56,7 @@ def long_phase(expected: SimulationConfig, simulated: SimulationConfig) -> Check
     stream = stream_records(_long(simulated), electrons_at(1))
     seen = np.array([np.angle(window.series_i[0, 0] + 1j * window.series_q[0, 0]) for window in stream])
     energies, phases = _tone(_long(expected), 3.4e-3)
-    carrier = np.asarray(cyclotron_frequency_hz(energies, expected.trap.field_t))
+    carrier = carrier_hz(expected, energies)
     answer = -np.arctan(detuning(carrier, expected.cavity.resonance_hz, expected.cavity.loaded_q))
     formula = phases + answer - answer[0]
     off = np.angle(np.exp(1j * (seen - seen[0] - formula)))
@@ -72,6 +72,7 @@ def _tone(config: SimulationConfig, radius_m: float) -> tuple[FloatArray, FloatA
     cavity, step = config.cavity, PIECE_SAMPLES / config.readout.sampling_rate_hz
 
     def rates(energy_ev: float) -> FloatArray:
+        carrier = float(carrier_hz(config, energy_ev, radius_m))
         watt = cavity_power_w(
             energy_ev,
             90.0,
@@ -81,10 +82,10 @@ def _tone(config: SimulationConfig, radius_m: float) -> tuple[FloatArray, FloatA
             cavity_length_m=cavity.length_m,
             loaded_q=cavity.loaded_q,
             mode_frequency_hz=cavity.resonance_hz,
-            field_t=config.trap.field_t,
+            field_t=carrier / float(cyclotron_frequency_hz(energy_ev, 1.0)),
         )
-        shift = cyclotron_frequency_hz(energy_ev, config.trap.field_t) - config.readout.lo_frequency_hz
-        return np.array([-float(watt) * config.loss.factor / ELEMENTARY_CHARGE_C, 2 * np.pi * float(shift)])
+        shift = carrier - config.readout.lo_frequency_hz
+        return np.array([-float(watt) * config.loss.factor / ELEMENTARY_CHARGE_C, 2 * np.pi * shift])
 
     values = [np.array([MIDDLE_EV, 0.0])]
     for _ in range(PIECES - 1):
