@@ -15,7 +15,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
-.PHONY: help demo test test-all docs test-cluster lint format clean-demo
+.PHONY: help demo model test test-all docs test-cluster lint format clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -82,6 +82,29 @@ $(DEMO)/report.html: $(addprefix $(DEMO)/,carrier.hdf5 predictions.hdf5 bound.hd
 	  --tritium $(DEMO)/tritium_predictions.hdf5 --names "carrier alone" "S4D network" "Cramér–Rao bound" \
 	  --output $(DEMO) > $(DEMO)/summary.tmp
 	@mv $(DEMO)/summary.tmp $(DEMO)/summary.txt
+
+# A model to keep ---------------------------------------------------------------------------------------------------
+
+MODEL := runs/model
+MODEL_EVENTS ?= 50000
+MODEL_EPOCHS ?= 20
+
+model: $(MODEL)/model.pt2 ## train the default model at length and export it with its card: about an hour, runs/model/model.pt2
+
+$(MODEL)/raw/simulation.json: | .venv/.installed
+	$(RUN) scripts/simulate.py --events $(MODEL_EVENTS) --output $(MODEL)/raw --seed 2
+
+$(MODEL)/cres.hdf5: $(MODEL)/raw/simulation.json
+	$(RUN) scripts/data_prep.py --input $(MODEL)/raw --output $@
+
+$(MODEL)/checkpoints/best.ckpt: $(MODEL)/cres.hdf5 configs/s4d.yaml
+	$(RUN) cli.py fit -c configs/s4d.yaml --run=$(MODEL) --data.data=$(MODEL)/cres.hdf5 --trainer.max_epochs=$(MODEL_EPOCHS)
+
+$(MODEL)/predictions.hdf5: $(MODEL)/checkpoints/best.ckpt
+	$(RUN) cli.py test --run=$(MODEL) --predictions=$@
+
+$(MODEL)/model.pt2: $(MODEL)/predictions.hdf5
+	$(RUN) cli.py export --run=$(MODEL) --output=$@
 
 # Tests -------------------------------------------------------------------------------------------------------------
 

@@ -133,6 +133,12 @@ def interval95_names(column: str) -> tuple[str, str]:
     return (f"{stem}_low95_{unit}", f"{stem}_high95_{unit}") if stem else (f"{unit}_low95", f"{unit}_high95")
 
 
+def log_density_name(column: str) -> str:
+    """Return the name of the logarithm of its stated density at the truth: energy_eV → energy_log_density_per_ev."""
+    stem, _, unit = prediction_name(column).rpartition("_")
+    return f"{stem}_log_density_per_{unit}" if stem else f"{unit}_log_density"
+
+
 def truth_name(column: str) -> str:
     """Return the name of its true value: energy_eV → true_energy_ev."""
     return f"true_{prediction_name(column)}"

@@ -167,3 +167,12 @@ def test_coverage_at_two_sigma_is_that_of_the_stated_interval() -> None:
     assert table_metrics(holding, "energy_ev", resamples=0)["coverage2"].value == pytest.approx(1.0)
     assert table_metrics(missing, "energy_ev", resamples=0)["coverage2"].value < 0.6
     assert table_metrics(table, "energy_ev", resamples=0)["coverage2"].value == pytest.approx(0.954, abs=0.02)
+
+
+def test_nll_is_that_of_the_stated_density_or_of_a_gaussian() -> None:
+    table = example_table(500)
+    residual, std = table.residual("energy_ev"), table.std("energy_ev")
+    gaussian = np.mean(0.5 * (residual / std) ** 2 + np.log(std) + 0.5 * np.log(2 * np.pi))
+    assert table_metrics(table, "energy_ev", resamples=0)["nll"].value == pytest.approx(gaussian)
+    stated = table.with_columns({schema.log_density_name("energy_eV"): np.full(500, -3.25)})
+    assert table_metrics(stated, "energy_ev", resamples=0)["nll"].value == pytest.approx(3.25)

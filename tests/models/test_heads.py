@@ -154,6 +154,22 @@ def test_estimate_and_error_bar_are_median_and_half_the_central_interval(name: s
     torch.testing.assert_close(variances, distribution.error_bar.square())
 
 
+def test_the_density_of_each_target_integrates_to_its_distribution_function(name: str) -> None:
+    distribution = predict(name, batch=1)
+    grid = torch.linspace(-40, 40, 80_001, dtype=torch.float64)
+    if name in ("point", "quantiles"):
+        assert distribution.marginal_log_prob(distribution.mean).isnan().all()
+        return
+    middle = distribution.estimate.double()
+    for target in range(2):
+        values = middle.expand(len(grid), 2).clone()
+        values[:, target] += grid
+        spread = distribution.map(lambda part: part.double().expand(len(grid), *part.shape[1:]))
+        density = spread.marginal_log_prob(values)[:, target].exp()
+        assert torch.trapezoid(density, grid).item() == pytest.approx(1.0, abs=1e-4)
+        assert torch.trapezoid(density[grid <= 0], grid[grid <= 0]).item() == pytest.approx(0.5, abs=1e-3)
+
+
 def test_an_outlying_component_does_not_widen_the_error_bar() -> None:
     """92 % within 0.1 of 0 and 8 % far away: the standard deviation is ruled by the few, the error bar is not."""
     narrow = torch.eye(1).expand(1, 2, 1, 1) * 0.1
@@ -251,6 +267,17 @@ def test_ensemble_of_equal_members_is_the_member(name: str) -> None:
     together = combine([member, member])
     torch.testing.assert_close(together.mean, member.mean)
     torch.testing.assert_close(together.std, member.std, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["gaussian_full", "mixture"])
+def test_ensemble_has_the_moments_of_the_mixture(name: str) -> None:
+    members = [predict(name, dtype=torch.float64) for _ in range(3)]
+    together = combine(members)
+    mean = torch.stack([member.mean for member in members]).mean(dim=0)
+    apart = torch.stack([member.mean - mean for member in members])
+    within = torch.stack([member.covariance for member in members]).mean(dim=0)
+    torch.testing.assert_close(together.mean, mean)
+    torch.testing.assert_close(together.covariance, within + torch.einsum("mbi,mbj->bij", apart, apart) / len(members))
 
 
 def test_ensemble_counts_the_disagreement() -> None:

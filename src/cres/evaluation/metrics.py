@@ -11,6 +11,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from cres import schema
 from cres.evaluation.bootstrap import Array, Figure, Sample, bootstrapped
 from cres.evaluation.table import PredictionTable
 
@@ -50,7 +51,7 @@ METRICS = (
     Metric("pull_width", "pull width", "", "σ68 of residual over stated σ; 1 is honest, above 1 over-confident."),
     Metric("pull_rms", "raw pull width", "", "Standard deviation of the pulls, tails included; 1 without outliers."),
     Metric("pull_bias", "pull bias", "", "Median pull; good is zero within its interval."),
-    Metric("nll", "NLL", "nats", "Mean −log density of the truth under the stated Gaussian; lower is better."),
+    Metric("nll", "NLL", "nats", "Mean −log of the stated density (else a Gaussian's) at the truth; lower is better."),
     Metric("bound_sigma68", "σ68 over bound", "", "σ68 of residual over bound, electron by electron; 1 is perfect."),
     Metric("bound_rms", "rms over bound", "", "Root mean square of residual over bound, tails included; 1 is perfect."),
 )  # fmt: skip
@@ -89,6 +90,7 @@ def resolution_metrics(
     bound: Array | None = None,
     *,
     two_sigma: Array | None = None,
+    log_density: Array | None = None,
     near: float | None = None,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
@@ -98,10 +100,13 @@ def resolution_metrics(
     NaN residuals are failed estimates: they count against `near_fraction` and are left out elsewhere; `failed` and
     `count` say how many. `near` is the distance of `near_fraction` in the residual's unit. `two_sigma` is the distance
     from the estimate to the stated 95.45 % limit on the truth's side, two standard deviations where it is not given.
+    `log_density` is the logarithm of the stated density at the truth, that of a Gaussian where it is not given.
     """
+    if std is not None and log_density is None:
+        log_density = _gaussian_log_density(residual, std)
     if std is not None and two_sigma is None:
         two_sigma = 2 * std
-    statistics = partial(_replicate_metrics, residual, std, two_sigma, bound, near)
+    statistics = partial(_replicate_metrics, residual, std, two_sigma, log_density, bound, near)
     return bootstrapped(statistics, len(residual), resamples, seed)
 
 
@@ -114,14 +119,24 @@ def table_metrics(
     seed: int = 0,
 ) -> dict[str, Figure]:
     """Return the metrics of one target of a table; `bound` (rows,) is the bound on its standard deviation."""
-    residual = table.residual(target)
+    residual, density = table.residual(target), schema.log_density_name(target)
     std = two_sigma = None
     if table.has_std(target):
         std, (low, high) = table.std(target), table.interval95(target)
         with np.errstate(invalid="ignore"):  # failed estimates are infinite, and counted as such
             two_sigma = np.where(residual > 0, table.mean(target) - low, high - table.mean(target))
     near = NEAR_EV if target.endswith("_ev") else None
-    return resolution_metrics(residual, std, bound, two_sigma=two_sigma, near=near, resamples=resamples, seed=seed)
+    log_density = table.column(density) if density in table else None
+    return resolution_metrics(
+        residual,
+        std,
+        bound,
+        two_sigma=two_sigma,
+        log_density=log_density,
+        near=near,
+        resamples=resamples,
+        seed=seed,
+    )
 
 
 def resolved_mask(sideband_snr: Array) -> NDArray[np.bool_]:
@@ -144,6 +159,7 @@ def _replicate_metrics(
     residual: Array,
     std: Array | None,
     two_sigma: Array | None,
+    log_density: Array | None,
     bound: Array | None,
     near: float | None,
     weights: Array,
@@ -158,6 +174,8 @@ def _replicate_metrics(
     if std is not None and two_sigma is not None:
         values |= _pull_metrics(residual, std, weights)
         values["coverage2"] = _kept(pulls(residual, two_sigma), weights).fraction_between(-1.0, 1.0)
+    if log_density is not None:
+        values["nll"] = -_kept(log_density, weights).mean(np.positive)
     if bound is not None:
         values |= _bound_metrics(residual, bound, weights)
     return values
@@ -179,14 +197,16 @@ def _pull_metrics(residual: Array, std: Array, weights: Array) -> dict[str, Arra
     pull = pulls(residual, std)
     sample = _kept(pull, weights)
     mean = sample.mean(np.positive)
-    density = 0.5 * pull**2 + np.log(np.where(std > 0, std, np.nan)) + 0.5 * np.log(2 * np.pi)
     return {
         "coverage1": sample.fraction_between(-1.0, 1.0),
         "pull_width": sample.sigma68(),
         "pull_rms": np.sqrt(np.maximum(sample.mean(np.square) - mean**2, 0)),
         "pull_bias": sample.quantile(0.5),
-        "nll": _kept(density, weights).mean(np.positive),
     }
+
+
+def _gaussian_log_density(residual: Array, std: Array) -> Array:
+    return -0.5 * (pulls(residual, std) ** 2 + np.log(2 * np.pi)) - np.log(np.where(std > 0, std, np.nan))
 
 
 def _bound_metrics(residual: Array, bound: Array, weights: Array) -> dict[str, Array]:

@@ -72,6 +72,10 @@ class PredictiveDistribution(ABC):
     def quantile(self, level: float) -> Targets:
         """Quantile of each target's marginal at a level in (0, 1)."""
 
+    def marginal_log_prob(self, value: Targets) -> Targets:
+        """Logarithm of each target's own density at `value`; NaN where the distribution has none."""
+        return torch.full_like(self.check(value), torch.nan)
+
     @property
     def error_covariance(self) -> Covariance:
         """Correlations of the distribution with the error bars as standard deviations; NaN where nothing is known."""
@@ -173,6 +177,11 @@ class Gaussian(PredictiveDistribution):
     def whitened(self, value: Targets) -> Targets:
         """L⁻¹ (value − mean): independent standard normals where the distribution is right."""
         return solve(self.cholesky, self.check(value) - self.location)
+
+    def marginal_log_prob(self, value: Targets) -> Targets:
+        """Logarithm of each target's own normal density at `value`."""
+        std = self.std
+        return -0.5 * (((self.check(value) - self.location) / std).square() + LOG_2PI) - torch.log(std)
 
     @property
     def conditional_std(self) -> Targets:

@@ -57,6 +57,13 @@ class GaussianMixture(PredictiveDistribution):
         terms = -0.5 * (solve(self.choleskys, offsets).square() + LOG_2PI) - torch.log(diagonal)
         return torch.logsumexp(self.log_weights + terms.sum(dim=-1), dim=-1)
 
+    def marginal_log_prob(self, value: Targets) -> Targets:
+        """Logarithm of each target's own density at `value`."""
+        std = torch.linalg.vector_norm(self.choleskys, dim=-1)
+        pulls = (self.check(value).unsqueeze(1) - self.locations) / std
+        terms = -0.5 * (pulls.square() + LOG_2PI) - torch.log(std)
+        return torch.logsumexp(self.log_weights.unsqueeze(-1) + terms, dim=1)
+
     def crps(self, value: Targets) -> Targets:
         """E|X − y| − ½ E|X − X'| with closed forms for each pair of components (Grimit et al. 2006, QJRMS 132)."""
         std = torch.linalg.vector_norm(self.choleskys, dim=-1)

@@ -30,6 +30,8 @@ class Collected:
     interval95: Array
     """(r, t, 2) ends of the central 95.45 %."""
     truth: Array | None
+    log_density: Array | None = None
+    """(r, t) logarithm of each target's own stated density at the truth; NaN for heads without one."""
     observables: dict[str, Array] = field(default_factory=dict)
     seconds: float = 0.0
     """Time that the forward pass took, in s."""
@@ -48,6 +50,7 @@ class Collected:
         event_id = np.concatenate([part.event_id for part in parts])
         kept = np.unique(event_id, return_index=True)[1]
         truths = [part.truth for part in parts if part.truth is not None]
+        densities = [part.log_density for part in parts if part.log_density is not None]
         return cls(
             event_id[kept],
             np.concatenate([part.mean for part in parts])[kept],
@@ -55,6 +58,7 @@ class Collected:
             np.concatenate([part.spread for part in parts])[kept],
             np.concatenate([part.interval95 for part in parts])[kept],
             np.concatenate(truths)[kept] if len(truths) == len(parts) else None,
+            np.concatenate(densities)[kept] if len(densities) == len(parts) else None,
             {name: np.concatenate([part.observables[name] for part in parts])[kept] for name in parts[0].observables},
             sum(part.seconds for part in parts),
         )
@@ -85,6 +89,7 @@ def collect(
         _host(distribution.std),
         _host(torch.stack(interval95(distribution, calibrations), dim=-1)),
         None if truth is None else _host(truth),
+        None if truth is None else _host(distribution.marginal_log_prob(truth)),
         {name: _host(values) for name, values in batch.get("observables", {}).items()},
         seconds,
     )

@@ -74,6 +74,7 @@ def prediction_table(
         observables=collected.observables
         | {schema.spread_name(name): collected.spread[:, i] for i, name in enumerate(targets)}
         | _intervals(collected, targets)
+        | _log_densities(collected, targets)
         | {OUTSIDE: outside_range(collected.mean, card)},
         seconds_per_electron=collected.seconds / max(1, len(collected)),
         checkpoint_hash=made_by,
@@ -87,6 +88,13 @@ def _intervals(collected: Collected, targets: Sequence[str]) -> dict[str, NDArra
         return {}
     ends = [zip(schema.interval95_names(name), (0, 1), strict=True) for name in targets]
     return {end: collected.interval95[:, i, side] for i, pair in enumerate(ends) for end, side in pair}
+
+
+def _log_densities(collected: Collected, targets: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Return the stated density at the truth by column; nothing without truth or without a density."""
+    if collected.log_density is None or not np.isfinite(collected.log_density).all():
+        return {}
+    return {schema.log_density_name(name): collected.log_density[:, i] for i, name in enumerate(targets)}
 
 
 def outside_range(mean: NDArray[Any], card: Mapping[str, Any]) -> NDArray[np.bool_]:
