@@ -11,6 +11,7 @@ from lightning.pytorch import seed_everything
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.models import combine
+from cres.training.checkpoints import read_checkpoint, write_atomically
 from cres.training.cli import CresCLI, main
 from cres.training.loading import build_module, load_ensemble, load_module, load_reconstructor
 from cres.training.metrics import Collected, metric_name, validation_metrics
@@ -157,17 +158,23 @@ def test_a_checkpoint_alone_reconstructs(trained):
         assert load_reconstructor(best)(batch()["series"]).estimate.shape == (6, 2)
 
 
-def test_calibration_is_stored_and_gives_the_nominal_coverage_on_validation(tiny, records, tmp_path, capsys):
-    more = "--data.fractions=[0.6,0.3,0.1]"
-    main(["fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path / 'run'}", more])
-    stored = load_module(tmp_path / "run" / "checkpoints" / "best.ckpt").reconstructor.calibration
-    assert (stored.temperature.factor != 1).all()
-    assert (stored.tail.factor != 1).all()
-    capsys.readouterr()
-    assert main(["validate", f"--run={tmp_path / 'run'}"]) == 0
-    printed = dict(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("coverage"))
-    # 58 electrons: one more or less is two per cent
-    assert float(printed["coverage"]) == pytest.approx(0.68, abs=0.02)
+@pytest.fixture(scope="module")
+def judged(fit, tmp_path_factory):
+    """A run with 38 validation electrons: enough for a calibration, whose coverage is known to three per cent."""
+    folder = tmp_path_factory.mktemp("judged")
+    fit(folder, "--data.fractions=[0.6,0.2,0.2]", "--trainer.max_epochs=1")
+    return folder
+
+
+def coverage_of(printed: str) -> float:
+    return float(next(line.split()[1] for line in printed.splitlines() if line.startswith("coverage")))
+
+
+def test_calibration_is_stored_and_gives_the_nominal_coverage_on_validation(judged, capsys):
+    assert main(["validate", f"--run={judged}"]) == 0
+    assert coverage_of(capsys.readouterr().out) == pytest.approx(0.68, abs=0.04)
+    module = load_module(judged / "checkpoints" / "best.ckpt")
+    assert not torch.allclose(module.reconstructor.calibration.temperature.factor, torch.ones(()).double(), atol=0.02)
 
 
 def test_an_ensemble_is_the_mixture_of_its_members(trained, tmp_path):
@@ -179,6 +186,40 @@ def test_an_ensemble_is_the_mixture_of_its_members(trained, tmp_path):
     torch.testing.assert_close(found.estimate, expected.estimate)
     main(["test", f"--run={trained}", f"--ckpt_path=[{files[0]},{files[1]}]", f"--predictions={tmp_path / 'p.hdf5'}"])
     assert "+" in PredictionTable.read(tmp_path / "p.hdf5").attributes["checkpoint_hash"]
+
+
+@pytest.fixture
+def ensemble(judged, tmp_path):
+    """Two members that both state ten times too much."""
+    files = []
+    for number in (1, 2):
+        checkpoint = read_checkpoint(judged / "checkpoints" / "last.ckpt")
+        checkpoint["state_dict"]["reconstructor.calibration.temperature.factor"].fill_(10.0)
+        checkpoint["state_dict"]["reconstructor.head.linear.bias"] += 0.01 * number
+        files.append(tmp_path / f"{number}.ckpt")
+        write_atomically(checkpoint, files[-1])
+    return f"--ckpt_path=[{files[0]},{files[1]}]"
+
+
+def test_an_ensemble_is_calibrated_as_a_whole(judged, ensemble, make_records, tmp_path, capsys):
+    assert main(["validate", f"--run={judged}", ensemble]) == 0
+    assert coverage_of(capsys.readouterr().out) == pytest.approx(0.68, abs=0.04)
+    measured = make_records(tmp_path / "measured.hdf5", 20, labelled=False, seed=1)
+    out = [f"--predictions={tmp_path / 'p.hdf5'}", "--noise_scale=0"]
+    main(["predict", f"--run={judged}", ensemble, f"--data.data={measured}", *out])
+    together = PredictionTable.read(tmp_path / "p.hdf5").columns["energy_std_ev"]
+    main(["predict", f"--run={judged}", f"--data.data={measured}", *out])
+    alone = PredictionTable.read(tmp_path / "p.hdf5").columns["energy_std_ev"]
+    assert np.median(together / alone) == pytest.approx(1, rel=0.5)
+
+
+def test_an_ensemble_whose_training_data_are_gone_says_what_it_lacks(judged, ensemble, tmp_path, monkeypatch):
+    def gone(*_):
+        raise UserError("there is no file records.hdf5")
+
+    monkeypatch.setattr("cres.training.cli.calibrate_ensemble", gone)
+    with pytest.warns(UserWarning, match=r"not calibrated together: .*records\.hdf5"):
+        main(["test", f"--run={judged}", ensemble, f"--predictions={tmp_path / 'p.hdf5'}"])
 
 
 def test_an_encoder_is_pre_trained_without_truth_and_fine_tuned(fit, tiny, make_records, tmp_path):

@@ -29,7 +29,7 @@ from cres.training.curriculum import Curriculum
 from cres.training.denoising import FineTune
 from cres.training.explain import explain
 from cres.training.figures import Figures
-from cres.training.fitting import FitCalibration, FitScalers, fit_scalers
+from cres.training.fitting import FitCalibration, FitScalers, calibrate_ensemble, fit_scalers
 from cres.training.interruption import Interrupted, StopOnSignal
 from cres.training.loading import load_ensemble, model_card
 from cres.training.loggers import make_loggers
@@ -246,6 +246,8 @@ class CresCLI(LightningCLI):
 
     def execute(self) -> None:
         """Run the command."""
+        if self.command != "fit" and len(self.checkpoints) > 1:
+            self._calibrate_ensemble()
         commands: dict[str, Callable[[], None]] = {
             "fit": self._fit,
             "validate": self._validate,
@@ -304,6 +306,25 @@ class CresCLI(LightningCLI):
         for rate, loss in list(zip(scan.rates, scan.losses, strict=True))[::5]:
             print(f"{rate:14.2e}  {loss:.4g}")
         print(f"the loss falls most steeply near {scan.suggestion:.1e}: --model.optimiser.lr={scan.suggestion:.1e}")
+
+    def _calibrate_ensemble(self) -> None:
+        """Calibrate the members together on the validation split of their training, whatever data follow."""
+        facts, settings = self.model.card["data"], self.datamodule
+        training = CresDataModule(
+            facts["files"],
+            targets=self.model.targets,
+            batch_size=settings.batch_size,
+            fractions=tuple(facts["split"]["fractions"]),
+            split=facts["split"]["by"],
+            split_seed=facts["split"]["seed"],
+            window_start=settings.window_start,
+            window_samples=settings.window_samples,
+            band_hz=settings.band_hz,
+        )
+        try:
+            calibrate_ensemble(self.model, training.val_dataloader())
+        except UserError as error:
+            warnings.warn(f"the uncertainties of the ensemble are not calibrated together: {error}", stacklevel=1)
 
     def _save_config(self) -> None:
         config = self.config.clone()

@@ -33,12 +33,13 @@ class VoltsToEstimates(nn.Module):
 
     def __init__(self, module: CresModule) -> None:
         super().__init__()
-        self.reconstructor, self.others = module.reconstructor, module.others
+        self.reconstructor, self.others, self.joint = module.reconstructor, module.others, module.joint
 
     def forward(self, volts: Series) -> tuple[Tensor, Tensor]:
         """Return estimate (batch, target) and covariance of its error (batch, target, target), NaN where not stated."""
         members = [self.reconstructor(volts), *(member(volts) for member in self.others)]
         distribution = combine(members) if len(members) > 1 else members[0]
+        distribution = distribution if self.joint is None else self.joint(distribution)
         return distribution.estimate, distribution.error_covariance
 
 

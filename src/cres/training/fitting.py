@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cres.data.module import CresDataModule
 from cres.errors import UserError
-from cres.models import PredictiveDistribution
+from cres.models import Calibration, PredictiveDistribution
 from cres.shapes import Targets
 from cres.training.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
 from cres.training.module import CresModule, evaluation_weights
@@ -116,6 +116,29 @@ def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: Iter
     trainer.strategy.barrier()
     if trainer.is_global_zero:
         write_atomically(checkpoint, path)
+
+
+@torch.no_grad()
+def calibrate_ensemble(module: CresModule, loader: Iterable[Any]) -> None:
+    """Calibrate what the members of an ensemble state together, on the validation split with frozen nominal noise.
+
+    Members that are each right about their own errors are too modest together: the mixture is as wide as their errors
+    and their disagreement, its mean is better than any of theirs.
+    """
+    if module.calibration == "none":
+        return
+    module.joint = None
+    parts = []
+    for batch in loader:
+        there = module.transfer_batch_to_device(batch, module.device, 0)
+        distribution = module(module.inject(there, FROZEN_EPOCH)).map(Tensor.cpu)
+        parts.append((distribution, there["targets"].to(distribution.mean.dtype).cpu()))
+    truth = torch.cat([part for _, part in parts])
+    if len(truth) < FEWEST:
+        return
+    joint = Calibration(len(module.targets))
+    joint.fit(_joined([distribution for distribution, _ in parts]), truth, module.calibration)
+    module.joint = joint.to(module.device)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,13 @@ def load_ensemble(paths: Sequence[Path]) -> CresModule:
         for fact in ("targets", "sampling_rate_hz"):
             if other.card["model"][fact] != first.card["model"][fact]:
                 raise UserError(f"{path} and {paths[0]} cannot be one ensemble: they differ in {fact}")
+        splits = [one.card.get("data", {}).get("split", {}).get("test_events") for one in (first, other)]
+        if splits[0] != splits[1]:
+            warnings.warn(
+                f"{path} and {paths[0]} kept other electrons aside for their test: no electrons are new to both, and a "
+                "test of the ensemble is too good; train its members with the same data and data.split_seed",
+                stacklevel=2,
+            )
         first.others.append(other.reconstructor)
     return first.eval()
 

@@ -169,6 +169,8 @@ class CresModule(pl.LightningModule):
         self.reconstructor = build_reconstructor(sampling_rate_hz, targets, views, encoders, head, fusion, landmark)
         self.others = nn.ModuleList()
         """Further members of an ensemble, whose predictions are combined with the reconstructor's."""
+        self.joint: Calibration | None = None
+        """Calibration of what the members of an ensemble state together."""
         self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
         self.regresses = denoising is None or not denoising.alone
         if self.denoising is not None and not self.regresses:
@@ -202,12 +204,16 @@ class CresModule(pl.LightningModule):
 
     def forward(self, series: Series) -> PredictiveDistribution:
         """Return the calibrated distribution in physical units of records that carry their noise."""
-        members = [self.reconstructor(series), *(member(series) for member in self.others)]
-        return combine(members) if len(members) > 1 else members[0]
+        if not self.others:
+            return self.reconstructor(series)
+        together = combine([self.reconstructor(series), *(member(series) for member in self.others)])
+        return together if self.joint is None else self.joint(together)
 
     @property
     def calibrations(self) -> list[Calibration]:
-        """Those of the members."""
+        """Those that the stated intervals follow: that of the ensemble, or else those of the members."""
+        if self.joint is not None:
+            return [self.joint]
         members = [self.reconstructor, *(member for member in self.others if isinstance(member, Reconstructor))]
         return [member.calibration for member in members]
 
@@ -302,7 +308,10 @@ class CresModule(pl.LightningModule):
         return self.reconstructor.standardised(self.inject(batch, FROZEN_EPOCH, scale))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Collect predictions and log the loss."""
+        """Collect predictions and log the loss; that of an ensemble is no objective of anything."""
+        if self.others:
+            self._validation.append(collect(self(self.inject(batch, FROZEN_EPOCH)), batch, self.calibrations))
+            return
         loss, outcome = self.objective(self.inject(batch, FROZEN_EPOCH), batch)
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["event_id"]), sync_dist=True)
         if outcome is not None:
