@@ -15,6 +15,7 @@ from cres.errors import UserError
 from cres.physics.krypton import K_32
 from cres.simulation import Electrons, SimulationConfig, sample_electrons, simulate_columns
 from cres.simulation.electrons import band_floor_ev, band_top_hz, carrier_hz, draw_electrons
+from cres.simulation.writer import simulate_to_files
 
 CONFIGS = Path(__file__).parents[2] / "configs/simulation"
 BAND = SimulationConfig.from_yaml(CONFIGS / "tritium_band.yaml")
@@ -72,6 +73,14 @@ def test_refused_draws_are_counted() -> None:
     # the gyration of 0.48 mm ends at the wall from 6.58 mm on
     assert electrons.radius_m.max() < 7.063e-3 - 0.47e-3
     assert refused / (2000 + refused) == pytest.approx(1 - (6.581 / 7.0) ** 2, abs=0.02)
+
+
+def test_refused_draws_are_reported_and_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    wall = SimulationConfig.from_dict({"ensemble": {"radius_m": [0, 7.0e-3]}, "readout": {"samples": 64}})
+    paths = simulate_to_files(wall, 60, tmp_path, seed=0, events_per_file=30)
+    refused = draw_electrons(wall, 60, seed=0)[1]
+    assert f"{refused} draws were refused" in capsys.readouterr().out
+    assert sum(pd.read_pickle(path).attrs["refused_draws"] for path in paths) == refused > 0
 
 
 def test_krypton_electrons_are_those_of_the_line() -> None:

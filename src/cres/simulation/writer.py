@@ -81,8 +81,12 @@ def simulate_to_files(
     with progress_bar() as bar:
         task = bar.add_task("simulating", total=events, unit="electrons")
         bar.advance(task, events - sum(shard.count for shard in missing))
-        for count in _write_all(config, seed, missing, attributes, workers):
-            bar.advance(task, count)
+        refused = 0
+        for shard_count, shard_refused in _write_all(config, seed, missing, attributes, workers):
+            bar.advance(task, shard_count)
+            refused += shard_refused
+    if refused:
+        print(f"{refused} draws were refused, as not trapped, at the wall or out of the band, and drawn again")
     return [shard.path for shard in planned]
 
 
@@ -130,7 +134,7 @@ def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 def _write_all(
     config: SimulationConfig, seed: int, missing: list[Shard], attributes: dict[str, Any], workers: int
-) -> Iterator[int]:
+) -> Iterator[tuple[int, int]]:
     if workers == 1 or len(missing) < 2:
         for shard in missing:
             yield write_shard(config, seed, shard, attributes)
@@ -144,8 +148,8 @@ def _write_all(
             yield future.result()
 
 
-def write_shard(config: SimulationConfig, seed: int, shard: Shard, attributes: dict[str, Any]) -> int:
-    """Simulate and write one file; return its number of electrons."""
+def write_shard(config: SimulationConfig, seed: int, shard: Shard, attributes: dict[str, Any]) -> tuple[int, int]:
+    """Simulate and write one file; return its number of electrons and of refused draws."""
     electrons, refused = draw_electrons(config, shard.count, seed, shard.start)
     columns = simulate_columns(config, electrons)
     frame = pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in columns.items()})
@@ -156,7 +160,7 @@ def write_shard(config: SimulationConfig, seed: int, shard: Shard, attributes: d
         raise UserError(
             f"{shard.path} cannot be written ({error.strerror}): free the disk or choose --output"
         ) from error
-    return shard.count
+    return shard.count, refused
 
 
 def write_atomic(path: Path, content: bytes) -> None:
