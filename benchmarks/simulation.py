@@ -1,5 +1,9 @@
 """Electrons a second of the default apparatus in memory and with writing, memory, and the cost against the samples.
 
+Long tracks are measured up to a million samples; `linearity` is the cost a sample of the longest over that of the
+shortest of them: 1 is a linear function. The memory of a stream and of files of long tracks is that of processes of
+their own.
+
 python benchmarks/simulation.py [--events 6000] [--workers 2]
 """
 
@@ -15,16 +19,19 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from multiprocessing.context import SpawnContext
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from cres.provenance import git_commit
-from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation import SimulationConfig, sample_electrons, simulate_columns, stream_records
 from cres.simulation.writer import simulate_to_files
 
 CHUNK = 500
+LONG = (32_768, 131_072, 524_288, 1_048_576)
+LONG_ROWS = 8
 
 
 def generate(config: SimulationConfig, start: int) -> float:
@@ -44,6 +51,36 @@ def with_samples(config: SimulationConfig, samples: int) -> SimulationConfig:
     return dataclasses.replace(config, readout=dataclasses.replace(config.readout, samples=samples))
 
 
+def seconds_per_long_electron(config: SimulationConfig, samples: int) -> float:
+    """Time of one electron of so many samples, in one process, streamed: nothing is kept."""
+    electrons = sample_electrons(config, LONG_ROWS, 1)
+    begin = time.process_time()
+    for _ in stream_records(with_samples(config, samples), electrons):
+        pass
+    return (time.process_time() - begin) / LONG_ROWS
+
+
+def peak_of_long_files(config: SimulationConfig) -> float:
+    """Write a file of long tracks; return the peak of this process, MiB."""
+    with tempfile.TemporaryDirectory() as folder:
+        simulate_to_files(with_samples(config, LONG[-1]), LONG_ROWS, Path(folder), 1)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def long_tracks(config: SimulationConfig, context: SpawnContext) -> dict[str, object]:
+    """Return cost and memory of long tracks."""
+    with ProcessPoolExecutor(1, context, torch.set_num_threads, (1,)) as pool:
+        pool.submit(seconds_per_long_electron, config, LONG[0]).result()
+        seconds = {samples: pool.submit(seconds_per_long_electron, config, samples).result() for samples in LONG}
+    with ProcessPoolExecutor(1, context, torch.set_num_threads, (1,)) as pool:
+        peak = pool.submit(peak_of_long_files, config).result()
+    return {
+        "cpu_seconds_per_electron_by_samples": seconds,
+        "linearity": seconds[LONG[-1]] / LONG[-1] / (seconds[LONG[0]] / LONG[0]),
+        "peak_memory_writing_a_million_samples_mib": peak,
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--events", type=int, default=6000, help="electrons of each measurement")
@@ -60,6 +97,7 @@ def main() -> None:
                 for samples in (4096, 8192, 16384, 32768)
             },
         }
+    result["long_tracks"] = long_tracks(config, context)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         simulate_to_files(config, arguments.events, Path(folder), 1, arguments.workers, CHUNK)

@@ -118,8 +118,7 @@ def _axial_phase_at(motion: Motion, start: Start, place_m: Tensor, rising: Tenso
         phases = middle[:, None] + grid
         axial = orbit.period(phases).axial_m
         direction = torch.gradient(axial, dim=1)[0] >= 0
-        wrong = (direction != rising[:, None]) if reach == math.pi else torch.zeros_like(direction)
-        distance = (axial - place_m[:, None]).abs() + 1e3 * wrong
+        distance = (axial - place_m[:, None]).abs() + 1e3 * (direction != rising[:, None])
         middle = torch.gather(phases, 1, distance.argmin(1, keepdim=True))[:, 0]
         reach *= 4 / _PLACES
     return torch.remainder(middle, 2 * math.pi)
