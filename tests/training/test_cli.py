@@ -38,6 +38,7 @@ def test_mistakes_name_the_nearest_thing_that_exists(tiny, records):
     assert "'width'" in refused("fit", *config, f"{encoder}.widht=3")
     assert "'S4DEncoder'" in refused("fit", *config, f"{encoder}.class_path=cres.models.S4DEncodr")
     assert "width" in refused("fit", *config, f"{encoder}.width=wide")
+    assert "PYTHONPATH" in refused("fit", *config, f"{encoder}.class_path=nowhere_parts.Mine")
 
 
 def test_mistakes_in_a_file_name_the_nearest_key(tiny, tmp_path):

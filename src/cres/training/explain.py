@@ -20,6 +20,7 @@ _UNKNOWN_KEY = re.compile(
 )
 _UNEXPECTED = re.compile(r"[Kk]ey '?(?P<key>[\w.]+)'? is not expected")
 _NO_CLASS = re.compile(r"module '(?P<module>[\w.]+)' has no attribute '(?P<name>\w+)'")
+_NO_MODULE = re.compile(r"No module named '(?P<module>[\w.]+)'")
 _CLASS = re.compile(r"class_path='(?P<path>[\w.]+)'")
 
 
@@ -28,6 +29,11 @@ def explain(message: str, parser: ArgumentParser) -> str:
     known = list(parser.get_defaults().keys())
     if found := _NO_FILE.search(message):
         return f"there is no configuration file {found['path']}; those that come with the program are in configs/"
+    if found := _NO_MODULE.search(message):
+        return (
+            f"there is no module {found['module']!r}, which a class_path names: for a file of your own, start "
+            "in its folder, or add the folder to PYTHONPATH"
+        )
     if found := _NO_CLASS.search(message):
         return f"{found['module']} has no {found['name']!r}{nearest(found['name'], _names(found['module']))}"
     if found := _UNKNOWN_OPTION.search(message):
