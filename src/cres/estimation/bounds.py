@@ -15,7 +15,7 @@ from cres.estimation.tables import Estimates
 from cres.simulation.config import SimulationConfig
 
 # Traps in which the radius moves no frequency.
-RADIUS_BLIND_TRAPS = ("bathtub", "harmonic")
+RADIUS_BLIND_TRAPS = ("bathtub",)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from cres.physics import BathtubTrap, CoilTrap, Trap, kinetic_energy_ev
+from cres.physics import Trap, kinetic_energy_ev
 from cres.simulation.config import TrapConfig
+from cres.simulation.trapping import make_trap
 
 Array = NDArray[np.float64]
 BISECTIONS = 48
@@ -17,11 +18,8 @@ PITCH_LIMITS_DEG = (80.0, 89.9999)
 
 
 def trap_of(config: TrapConfig) -> Trap:
-    """Return the trap in which the forward model moves electrons; its harmonic trap, too, ignores the radius."""
-    if config.kind == "coils":
-        return CoilTrap(config.field_t, config.coils, config.background_gradient_t_per_m)
-    flat_length_m = config.flat_length_m if config.kind == "bathtub" else 0.0
-    return BathtubTrap(config.field_t, flat_length_m, config.gradient_length_m)
+    """Return the trap in which the forward model moves electrons."""
+    return make_trap(config)
 
 
 def energy_from_carrier(trap: Trap, carrier_hz: Array, pitch_angle_deg: Array, radius_m: Array) -> Array:
