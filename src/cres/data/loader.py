@@ -153,7 +153,7 @@ class KeyedSampler(DistributedSampler[Any]):
             return places, np.zeros_like(places)
         generator = np.random.default_rng([self.seed, self.epoch])
         drawn = max(1, math.ceil(self.share * self._all))
-        if drawn == self._all:
+        if drawn >= self._all:  # more than all: of none
             return generator.permutation(self._all), np.zeros_like(places)
         passes = [generator.permutation(drawn) for _ in range(-(-self._all // drawn))]
         return self.easiest_first[np.concatenate(passes)[: self._all]], places // drawn
