@@ -15,6 +15,7 @@ import dataclasses
 from pathlib import Path
 
 from cres import errors
+from cres.estimation.detection import write_efficiency_map
 from cres.estimation.maps import write_maps
 from cres.estimation.methods import METHODS, run
 from cres.estimation.recordings import FRACTIONS, SPLITS
@@ -38,7 +39,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", nargs="+", default=["data/cres.hdf5"], help="files, folders or globs of records")
     parser.add_argument("--output", type=Path, default=Path("predictions.hdf5"), help="the predictions table to write")
     parser.add_argument("--split", choices=SPLITS, default="test", help="which electrons, split as the network's data")
-    parser.add_argument("--limit", type=int, default=None, help="only the first N electrons of the split")
+    parser.add_argument("--first", type=int, default=0, help="electrons of the split to skip")
+    parser.add_argument("--limit", type=int, default=None, help="at most so many electrons")
     parser.add_argument(
         "-c",
         "--config",
@@ -47,6 +49,16 @@ def parse_arguments() -> argparse.Namespace:
         help="apparatus (YAML); default: that of the data",
     )
     parser.add_argument("--noise-scale", type=float, default=1.0, help="noise power over nominal; 0: none is added")
+    parser.add_argument(
+        "--noise-spectrum",
+        default=None,
+        help="CSV of frequency_hz (after mixing) and relative_power: the noise's spectrum over the nominal white one",
+    )
+    parser.add_argument(
+        "--noise-spectrum",
+        default=None,
+        help="CSV of frequency_hz (after mixing) and relative_power: the noise's spectrum over the nominal white one",
+    )
     parser.add_argument("--noise-seed", type=int, default=0, help="seed of the frozen noise: that of the network")
     parser.add_argument("--split-seed", type=int, default=0, help="seed of the split: that of the network's data")
     parser.add_argument(
@@ -61,6 +73,12 @@ def parse_arguments() -> argparse.Namespace:
         "--maps", type=Path, default=None, help="write maps of the bound (HDF5, PNG) into this folder and stop; no data"
     )
     parser.add_argument(
+        "--efficiency-map",
+        type=Path,
+        default=None,
+        help="write the detection efficiency over radius and pitch angle (HDF5, PNG) to this folder and stop",
+    )
+    parser.add_argument(
         "--band-hz", type=float, nargs=2, default=DEFAULT_BAND_HZ, help="where carriers are sought, after mixing"
     )
     return parser.parse_args()
@@ -69,10 +87,14 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     """Estimate and say what was written."""
     arguments = vars(parse_arguments())
-    given, output, maps = (arguments.pop(name) for name in ("config", "output", "maps"))
+    given, output, maps, efficiency = (arguments.pop(name) for name in ("config", "output", "maps", "efficiency_map"))
     config = None if given is None else SimulationConfig.from_yaml(given)
     if maps is not None:
         print(*write_maps(config or SimulationConfig.default(), maps), sep="\n")
+        return
+    if efficiency is not None:
+        scale, probability = arguments["noise_scale"], arguments["false_alarm_probability"]
+        print(*write_efficiency_map(config or SimulationConfig.default(), efficiency, scale, probability), sep="\n")
         return
     for name in ("band_hz", "fractions"):
         arguments[name] = tuple(arguments[name])

@@ -92,7 +92,7 @@ class TemplateBank:
         return distance.argmin(-1)
 
 
-def build_bank(
+def build_banks(
     model: ForwardModel,
     trap: Trap,
     reception: Reception,
@@ -102,42 +102,70 @@ def build_bank(
     radius_m: float = 3.4e-3,
     energy_nodes: int = 5,
     axial_nodes: int = 48,
-) -> TemplateBank:
-    """Measure the lines of noiseless records of the forward model: any trap, any mode, no formula twice."""
+) -> list[TemplateBank]:
+    """Measure the lines of noiseless records of the forward model: any trap, any mode, no formula twice.
+
+    One bank a branch: in traps that end, the axial frequency has a highest value, and below its pitch angle falls.
+    """
     energy = np.linspace(*energies_ev, energy_nodes)
-    axial, pitch = _axial_nodes(trap, energy, pitch_angles_deg, radius_m, axial_nodes)
-    axial_hz = torch.from_numpy(axial)
-    lines, carriers = [], []
-    for value, angles in zip(energy, pitch, strict=True):
-        rows = _template_rows(float(value), angles, radius_m)
-        series = model(torch.from_numpy(rows))
-        field = trap.average_field_t(rows[:, 0], angles, rows[:, 2])
-        nominal = cyclotron_frequency_hz(rows[:, 0], field) - reception.lo_frequency_hz
-        carriers.append(refine_line(series, torch.from_numpy(nominal), reception.sampling_rate_hz))
-        lines.append(_line_amplitudes(series, carriers[-1], axial_hz, reception))
-    amplitudes = torch.stack(lines)
-    power = amplitudes.abs().square()
+    measured = []
+    for axial, pitch in _branches(trap, energy, pitch_angles_deg, radius_m, axial_nodes):
+        axial_hz = torch.from_numpy(axial)
+        lines, carriers = [], []
+        for value, angles in zip(energy, pitch, strict=True):
+            rows = _template_rows(float(value), angles, radius_m)
+            series = model(torch.from_numpy(rows))
+            field = trap.average_field_t(rows[:, 0], angles, rows[:, 2])
+            nominal = cyclotron_frequency_hz(rows[:, 0], field) - reception.lo_frequency_hz
+            carriers.append(refine_line(series, torch.from_numpy(nominal), reception.sampling_rate_hz))
+            lines.append(_line_amplitudes(series, carriers[-1], axial_hz, reception))
+        measured.append((axial_hz, torch.from_numpy(pitch), torch.stack(carriers), torch.stack(lines)))
+    power = torch.cat([lines.abs().square() for *_, lines in measured], 1)
     kept = (power / power.sum(-1, keepdim=True)).amax((0, 1)) > NEGLIGIBLE_POWER
-    return TemplateBank(
-        torch.arange(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1)[kept],
-        axial_hz,
-        torch.from_numpy(pitch),
-        torch.stack(carriers),
-        _normalised(amplitudes[..., kept]),
-        torch.from_numpy(energy),
-        reception,
-    )
+    harmonics = torch.arange(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1)[kept]
+    return [
+        TemplateBank(
+            harmonics, axial, pitch, carrier, _normalised(lines[..., kept]), torch.from_numpy(energy), reception
+        )
+        for axial, pitch, carrier, lines in measured
+    ]
 
 
-def _axial_nodes(
+def joined_banks(banks: list[TemplateBank]) -> TemplateBank:
+    """Return the templates of all branches side by side; `axial_hz` then rises within each branch only."""
+    first = banks[0]
+    columns = {
+        name: torch.cat([getattr(bank, name) for bank in banks], dim)
+        for name, dim in (("axial_hz", 0), ("pitch_angle_deg", 1), ("carrier_hz", 1), ("amplitudes", 1))
+    }
+    return replace(first, **columns)
+
+
+def _branches(
     trap: Trap, energies_ev: Array, limits_deg: tuple[float, float], radius_m: float, count: int
-) -> tuple[Array, Array]:
-    """Return even axial frequencies (axial,) that all energies reach, and their pitch angles (energy, axial)."""
+) -> list[tuple[Array, Array]]:
+    """Return axial frequencies (axial,) that all energies reach and their pitch angles (energy, axial), by branch.
+
+    Even frequencies where they rise to the end; towards a highest one they crowd, so that the pitch angles are even.
+    """
     dense = np.linspace(limits_deg[1], limits_deg[0], 4000)
     radius = np.full_like(dense, radius_m)
     curves = [np.asarray(trap.axial_frequency_hz(np.full_like(dense, energy), dense, radius)) for energy in energies_ev]
-    axial = np.linspace(max(curve[0] for curve in curves), min(curve[-1] for curve in curves), count)
-    return axial, np.stack([np.interp(axial, curve, dense) for curve in curves])
+    tops = [int(curve.argmax()) for curve in curves]
+    highest = min(curve[top] for curve, top in zip(curves, tops, strict=True))
+    turns = all(top < len(dense) - 1 for top in tops)
+    even = np.linspace(0, 1, count)
+    shares = np.sin(even * np.pi / 2) if turns else even
+    rising = max(curve[0] for curve in curves)
+    axial = rising + (highest - rising) * shares
+    cut = [(curve[: top + 1], dense[: top + 1]) for curve, top in zip(curves, tops, strict=True)]
+    found = [(axial, np.stack([np.interp(axial, curve, angle) for curve, angle in cut]))]
+    if turns:
+        falling = max(curve[-1] for curve in curves)
+        axial = falling + (highest - falling) * shares
+        cut = [(curve[:top:-1], dense[:top:-1]) for curve, top in zip(curves, tops, strict=True)]
+        found.append((axial, np.stack([np.interp(axial, curve, angle) for curve, angle in cut])))
+    return found
 
 
 def _template_rows(energy_ev: float, pitch: Array, radius_m: float) -> Array:

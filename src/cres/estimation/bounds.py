@@ -47,10 +47,15 @@ def bound_of(
     return cramer_rao(information, free.free, free.prior_precision)
 
 
-def electron_bounds(apparatus: Apparatus, config: SimulationConfig, parameters: Float[Tensor, "batch 6"]) -> Estimates:
+def electron_bounds(
+    apparatus: Apparatus,
+    config: SimulationConfig,
+    parameters: Float[Tensor, "batch 6"],
+    noise: NoiseModel | None = None,
+) -> Estimates:
     """Return the bound as a table's columns: estimates are the truth, uncertainties the bound."""
     free = freedom(config)
-    found = bound_of(apparatus, free, parameters)
+    found = bound_of(apparatus, free, parameters, noise)
     std = found.std.numpy()
     others = {f"bound_{name}": std[:, i] for i, name in enumerate(free.free) if i >= len(schema.DEFAULT_TARGETS)}
     extra = {

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cres.estimation.apparatus import Apparatus, RadialStrength
 from cres.estimation.goodness import goodness_p
-from cres.estimation.least_squares import ENERGY, PITCH, RADIUS, Fit, Options, fit
+from cres.estimation.least_squares import ENERGY, PITCH, Fit, Options, fit
 from cres.estimation.matched_filter import Profile
 from cres.estimation.modes import (
     credible_half_width,
@@ -20,7 +20,6 @@ from cres.estimation.modes import (
     template_pitch_angles,
     template_weights,
 )
-from cres.estimation.noise import NoiseModel, White
 from cres.estimation.products import ProductMaker, make_products
 from cres.estimation.search import MatchedFilter
 from cres.estimation.starts import OPTIMUM_WIDTH_BINS, candidate_starts
@@ -74,11 +73,11 @@ class Likelihood:
 class LikelihoodEstimator:
     """Fits records of one apparatus; templates and strengths are made once."""
 
-    def __init__(self, matched_filter: MatchedFilter, noise: NoiseModel | None = None, starts: int = STARTS) -> None:
+    def __init__(self, matched_filter: MatchedFilter, starts: int = STARTS) -> None:
         self.search = matched_filter
         self.apparatus = matched_filter.apparatus
         self.fine = matched_filter.fine
-        self.noise = noise or White(self.apparatus.noise_std_volt)
+        self.noise = matched_filter.noise
         self.starts = starts
         self.strength = RadialStrength.measure(self.apparatus)
         self.options = fit_options(self.apparatus)
@@ -92,42 +91,45 @@ class LikelihoodEstimator:
         self, data: ComplexSeries, carrier_hz: PerElectron, searched: Profile, starts: int
     ) -> Likelihood:
         """Fit up to `starts` optima of a profile an electron and keep the best."""
-        candidates = candidate_starts(
-            self.apparatus, self.strength, self.fine, searched, carrier_hz, starts, START_MARGIN
-        )
+        candidates = candidate_starts(self.search, self.strength, searched, carrier_hz, starts, START_MARGIN)
         rows = candidates.electron
         products = make_products(self.apparatus.model, data, self.noise, (*self.options.free, "radius_m"))
         fits = fit(products, rows, candidates.parameters, self.options, tie=self.strength)
         best = best_start(fits.chi_square, rows, len(data))
         spent = torch.zeros(len(data), dtype=torch.float64).index_add_(0, rows, 1.0 + fits.steps.double())
-        return self._result(products, searched, fits.rows(best), spent, carrier_hz)
+        return summarised(self.search, products, searched, fits.rows(best), spent, carrier_hz)
 
-    def _result(
-        self, products: ProductMaker, searched: Profile, last: Fit, evaluations: PerElectron, carrier_hz: PerElectron
-    ) -> Likelihood:
-        low, high = self.fine.carrier_band_hz
-        band = (low - self.fine.reach_hz, high + self.fine.reach_hz)
-        residual = products.residual_spectrum(last.parameters)
-        weights = template_weights(searched, self.fine)
-        energies = template_energies(searched, self.fine, carrier_hz)
-        angles = template_pitch_angles(searched, self.fine)
-        width = OPTIMUM_WIDTH_BINS * self.fine.reception.bin_hz
-        return Likelihood(
-            last.parameters,
-            torch.linalg.inv(last.information),
-            last.chi_square,
-            goodness_p(residual, self.apparatus.reception.sampling_rate_hz, band),
-            optimum_weight(weights, searched, self.fine, self._axial_hz(last.parameters), width),
-            credible_half_width(energies, weights, last.parameters[:, ENERGY]),
-            credible_half_width(angles, weights, last.parameters[:, PITCH]),
-            searched.statistic.amax(1),
-            last.converged,
-            evaluations,
-        )
 
-    def _axial_hz(self, parameters: Float[Tensor, "batch 6"]) -> PerElectron:
-        energy, pitch, radius = (parameters[:, column].numpy() for column in (ENERGY, PITCH, RADIUS))
-        return torch.tensor(self.apparatus.trap.axial_frequency_hz(energy, pitch, radius))
+def summarised(
+    search: MatchedFilter,
+    products: ProductMaker,
+    searched: Profile,
+    last: Fit,
+    evaluations: PerElectron,
+    carrier_hz: PerElectron,
+) -> Likelihood:
+    """Return fits with their goodness and with what the templates say of other optima."""
+    fine = search.fine
+    low, high = fine.carrier_band_hz
+    band = (low - fine.reach_hz, high + fine.reach_hz)
+    residual = products.residual_spectrum(last.parameters)
+    weights = template_weights(searched, fine)
+    energies = template_energies(searched, fine, carrier_hz)
+    angles = template_pitch_angles(searched, fine)
+    width = OPTIMUM_WIDTH_BINS * fine.reception.bin_hz
+    axial_hz = search.apparatus.model.lines(last.parameters).axial[:, 1] / (2 * math.pi)
+    return Likelihood(
+        last.parameters,
+        torch.linalg.inv(last.information),
+        last.chi_square,
+        goodness_p(residual, fine.reception.sampling_rate_hz, band),
+        optimum_weight(weights, searched, fine, axial_hz, width),
+        credible_half_width(energies, weights, last.parameters[:, ENERGY]),
+        credible_half_width(angles, weights, last.parameters[:, PITCH]),
+        searched.statistic.amax(1),
+        last.converged,
+        evaluations,
+    )
 
 
 def best_start(

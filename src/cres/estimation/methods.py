@@ -30,8 +30,10 @@ def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
     if task.method not in METHODS:
         known = ", ".join(METHODS)
         raise UserError(f"unknown method {task.method!r}{nearest(task.method, METHODS)}: known are {known}")
-    recordings = Recordings(task.data, task.noise_scale, task.noise_seed, task.split_seed, task.fractions)
-    rows = recordings.rows(task.split, task.limit)
+    recordings = Recordings(
+        task.data, task.noise_scale, task.noise_seed, task.split_seed, task.fractions, task.noise_spectrum
+    )
+    rows = recordings.rows(task.split)[task.first :][: task.limit]
     config = config or config_of(recordings)
     display, method = METHODS[task.method]
     estimates, seconds = method(task, config, recordings, rows)

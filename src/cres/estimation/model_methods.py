@@ -10,6 +10,7 @@ from cres.errors import UserError
 from cres.estimation.bounds import RADIUS_BLIND_TRAPS, electron_bounds
 from cres.estimation.filter_estimator import FilterEstimator
 from cres.estimation.likelihood import Likelihood, LikelihoodEstimator
+from cres.estimation.radial_posterior import RadialEstimator, RadialPosterior
 from cres.estimation.recordings import Recordings, Rows
 from cres.estimation.search import MatchedFilter
 from cres.estimation.seeded import Seed, SeededEstimator, with_network
@@ -25,7 +26,7 @@ FILTER_TRAINING_ELECTRONS = 1000
 
 def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
     """Energy and pitch angle of the best template; which electrons pass the threshold."""
-    search = MatchedFilter(apparatus_of(task, config))
+    search = MatchedFilter(apparatus_of(task, config), recordings.noise_model)
     training = training_rows(task, recordings)[:FILTER_TRAINING_ELECTRONS]
     found = [search(series) for _, series in recordings.blocks(training, BLOCK, "matched filter, training")]
     truth = {name: recordings.truth(name, training) for name in schema.DEFAULT_TARGETS}
@@ -34,13 +35,20 @@ def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings,
 
 
 def likelihood(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
-    """Maximum likelihood from the matched filter's best candidates."""
-    estimator = likelihood_estimator(task, config)
-
-    def estimate(series: torch.Tensor, _: Rows) -> Estimates:
-        return likelihood_estimates(estimator.estimate(series))
-
-    return timed_blocks(recordings, rows, estimate, "maximum likelihood", FIT_BLOCK)
+    """Maximum likelihood from the matched filter's best candidates; with a radial field, the posterior over it."""
+    if config.trap.kind in RADIUS_BLIND_TRAPS:
+        estimator = likelihood_estimator(task, config, recordings)
+        return timed_blocks(
+            recordings,
+            rows,
+            lambda series, _: likelihood_estimates(estimator.estimate(series)),
+            "maximum likelihood",
+            FIT_BLOCK,
+        )
+    radial = RadialEstimator(MatchedFilter(apparatus_of(task, config), recordings.noise_model))
+    return timed_blocks(
+        recordings, rows, lambda series, _: radial_estimates(radial.estimate(series)), "maximum likelihood"
+    )
 
 
 def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
@@ -48,7 +56,7 @@ def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: R
     if task.network is None:
         raise UserError("a seeded likelihood needs the network's predictions: name them with --network TABLE")
     table = PredictionTable.read(task.network)
-    estimator = SeededEstimator(likelihood_estimator(task, config))
+    estimator = SeededEstimator(likelihood_estimator(task, config, recordings))
 
     def estimate(series: torch.Tensor, part: Rows) -> Estimates:
         seed = Seed.of(table, recordings.records.event_ids[part])
@@ -64,22 +72,52 @@ def bound(task: Task, config: SimulationConfig, recordings: Recordings, rows: Ro
     return timed_blocks(
         recordings,
         rows,
-        lambda _, part: electron_bounds(apparatus, config, true_parameters(recordings, part)),
+        lambda _, part: electron_bounds(apparatus, config, true_parameters(recordings, part), recordings.noise_model),
         "Cramér–Rao bound",
     )
 
 
-def likelihood_estimator(task: Task, config: SimulationConfig) -> LikelihoodEstimator:
+def likelihood_estimator(task: Task, config: SimulationConfig, recordings: Recordings) -> LikelihoodEstimator:
     """Return the estimator of an apparatus. Raises UserError where the radius moves frequencies.
 
     The fit takes the radius from the strength, inside the best one: two radii that look alike must be alike.
     """
     if config.trap.kind not in RADIUS_BLIND_TRAPS:
         raise UserError(
-            f"the likelihood handles traps in which the radius moves no frequency, {' and '.join(RADIUS_BLIND_TRAPS)}, "
-            f"not {config.trap.kind!r}: use the method peaks, or a network"
+            f"the seeded likelihood handles traps in which the radius moves no frequency, "
+            f"{' and '.join(RADIUS_BLIND_TRAPS)}, not {config.trap.kind!r}: use the method likelihood, or the network"
         )
-    return LikelihoodEstimator(MatchedFilter(apparatus_of(task, config)))
+    return LikelihoodEstimator(MatchedFilter(apparatus_of(task, config), recordings.noise_model))
+
+
+def radial_estimates(found: RadialPosterior) -> Estimates:
+    """Return medians and central intervals over the radius, and both solutions with their weights.
+
+    Where another template has a share too, the wider of the two intervals is stated.
+    """
+    likelihood = found.likelihood
+    ambiguous = likelihood.ambiguous.numpy()
+    medians = (found.energy_ev.numpy(), found.pitch_angle_deg.numpy())
+    widths = (found.energy_std_ev.numpy(), found.pitch_angle_std_deg.numpy())
+    credible = (likelihood.credible_ev.numpy(), likelihood.credible_deg.numpy())
+    std = [np.where(ambiguous, np.maximum(width, other), width) for width, other in zip(widths, credible, strict=True)]
+    solutions = {
+        f"{side}_{name}": getattr(solution, name).numpy()
+        for side, solution in (("inner", found.inner), ("outer", found.outer))
+        for name in ("weight", "energy_ev", "radius_m")
+    }
+    extra = {
+        "fit_failed": likelihood.failed.numpy(),
+        "ambiguous": ambiguous,
+        "two_solutions": found.two_solutions.numpy(),
+        "goodness_p": likelihood.goodness.numpy(),
+        "optimum_weight": likelihood.weight.numpy(),
+        "detection_statistic": likelihood.statistic.numpy(),
+        "derivative_evaluations": likelihood.evaluations.numpy(),
+        **solutions,
+    }
+    targets = schema.DEFAULT_TARGETS
+    return Estimates(dict(zip(targets, medians, strict=True)), dict(zip(targets, std, strict=True)), extra)
 
 
 def true_parameters(recordings: Recordings, rows: Rows) -> torch.Tensor:

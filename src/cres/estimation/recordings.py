@@ -16,6 +16,7 @@ from cres import schema
 from cres.data.records import Records, open_records
 from cres.data.splits import Split, split_by_event
 from cres.errors import UserError
+from cres.estimation.noise import Coloured, NoiseModel, White, read_relative_power
 from cres.progress import progress_bar
 from cres.transforms.noise import WhiteNoise
 from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
@@ -30,7 +31,8 @@ class Recordings:
     """Electrons of data files, with noise keyed by event: what the training room draws for validation and test.
 
     data: a file, folder, glob or list; noise_scale multiplies the nominal noise power (0: the records carry their own);
-    noise_seed: the model's seed; split_seed and fractions: those of the data module.
+    noise_spectrum: a table that colours the noise; noise_seed: the model's seed; split_seed and fractions: those of
+    the data module.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Recordings:
         noise_seed: int = 0,
         split_seed: int = 0,
         fractions: tuple[float, float, float] = FRACTIONS,
+        noise_spectrum: str | None = None,
     ) -> None:
         if noise_scale < 0:
             raise UserError(f"the noise scale is {noise_scale}, but must be 0 or more")
@@ -47,6 +50,20 @@ class Recordings:
         self.noise_scale, self.noise_seed = noise_scale, noise_seed
         self.split: Split = split_by_event(self.records.event_ids, self.records.content_hashes(), fractions, split_seed)
         self._noise = WhiteNoise(self.records.sampling_rate_hz)
+        self._relative_power = self._read_spectrum(noise_spectrum)
+
+    def _read_spectrum(self, path: str | None) -> Tensor | None:
+        if path is None:
+            return None
+        return read_relative_power(path, self.records.samples, self.records.sampling_rate_hz)
+
+    @property
+    def noise_model(self) -> NoiseModel:
+        """What the estimators know of the noise: that of the records where none is injected."""
+        std_volt = self._noise.std_volt * math.sqrt(self.noise_scale or 1.0)
+        if self._relative_power is None:
+            return White(std_volt)
+        return Coloured(std_volt * self._relative_power.sqrt())
 
     @property
     def noise_std_volt(self) -> float:
@@ -65,7 +82,11 @@ class Recordings:
         volts = torch.from_numpy(self.records.read_series(rows))
         events = torch.from_numpy(self.records.event_ids[rows])
         random = KeyedRandom(self.noise_seed, FROZEN_EPOCH, events)
-        return torch.view_as_complex(self._noise(volts, random, self.noise_scale).double())
+        if self._relative_power is None or not self.noise_scale:
+            return torch.view_as_complex(self._noise(volts, random, self.noise_scale).double())
+        white = torch.view_as_complex(self._noise(torch.zeros_like(volts), random, self.noise_scale).double())
+        coloured = torch.fft.ifft(torch.fft.fft(white) * self._relative_power.sqrt())
+        return torch.view_as_complex(volts.double()) + coloured
 
     def blocks(self, rows: Rows, size: int, description: str) -> Iterator[tuple[Rows, Complex[Tensor, "batch time"]]]:
         """Yield blocks of rows with their records while a bar shows how far they are."""

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.bank import TemplateBank, build_bank
+from cres.estimation.bank import TemplateBank, build_banks, joined_banks
 from cres.estimation.matched_filter import (
     Profile,
+    Search,
     carrier_grid,
     coarse_bank,
     detect,
@@ -18,6 +19,7 @@ from cres.estimation.matched_filter import (
     fine_bank,
     profile,
 )
+from cres.estimation.noise import Coloured, NoiseModel, White
 from cres.estimation.periodogram import Spectrum, centred_spectrum, refine_line
 from cres.shapes import ComplexSeries, PerElectron
 
@@ -41,33 +43,65 @@ class Found:
 class MatchedFilter:
     """Templates are made once from the forward model."""
 
-    def __init__(self, apparatus: Apparatus, bank: TemplateBank | None = None) -> None:
+    def __init__(self, apparatus: Apparatus, noise: NoiseModel | None = None) -> None:
         self.apparatus = apparatus
-        bank = bank or build_bank(apparatus.model, apparatus.trap, apparatus.reception)
-        self.fine, self.coarse = fine_bank(bank), coarse_bank(bank)
-        self.carriers_hz = carrier_grid(bank)
+        self.noise = noise or White(apparatus.noise_std_volt)
+        banks = build_banks(apparatus.model, apparatus.trap, apparatus.reception)
+        self.fine = self._weighted(joined_banks([fine_bank(bank) for bank in banks]))
+        self.coarse = self._weighted(joined_banks([coarse_bank(bank) for bank in banks]))
+        self.carriers_hz = carrier_grid(self.fine)
 
     def __call__(self, data: ComplexSeries) -> Found:
         """Search the thin bank everywhere, then the dense one at the best carrier."""
         rate, noise = self.apparatus.reception.sampling_rate_hz, self.apparatus.noise_std_volt
-        spectrum = centred_spectrum(data, rate)
-        found = detect(spectrum, noise, self.coarse, self.carriers_hz)
+        spectrum = self.spectrum(data)
+        found = self._detected(spectrum)
         carrier = refine_line(data, found.carrier_hz, rate)
         return Found(spectrum, found.statistic, carrier, profile(spectrum, noise, self.fine, carrier))
 
     def statistic(self, data: ComplexSeries) -> PerElectron:
         """Return the detection statistic alone."""
-        spectrum = centred_spectrum(data, self.apparatus.reception.sampling_rate_hz)
-        return detect(spectrum, self.apparatus.noise_std_volt, self.coarse, self.carriers_hz).statistic
+        return self._detected(self.spectrum(data)).statistic
+
+    def _detected(self, spectrum: Spectrum) -> Search:
+        return detect(spectrum, self.apparatus.noise_std_volt, self.coarse, self.carriers_hz)
+
+    def spectrum(self, data: ComplexSeries) -> Spectrum:
+        """Return the spectrum of records over that of the noise: as in white noise of the apparatus's level."""
+        plain = centred_spectrum(data, self.apparatus.reception.sampling_rate_hz)
+        if isinstance(self.noise, White):
+            return plain
+        weight = self.noise_over_white(
+            torch.fft.fftfreq(plain.values.shape[1], 1 / plain.sampling_rate_hz, dtype=torch.float64)
+        )
+        return Spectrum(plain.values / weight, plain.sampling_rate_hz, plain.samples)
+
+    def noise_over_white(self, frequency_hz: Tensor) -> Tensor:
+        """Return the noise's standard deviation at frequencies over that of the apparatus's white noise."""
+        if not isinstance(self.noise, Coloured):
+            return torch.ones_like(frequency_hz)
+        samples = len(self.noise.std_volt)
+        index = torch.round(frequency_hz * samples / self.apparatus.reception.sampling_rate_hz).long() % samples
+        return self.noise.std_volt[index] / self.apparatus.noise_std_volt
+
+    def _weighted(self, bank: TemplateBank) -> TemplateBank:
+        """Return templates whose lines count by the noise under them."""
+        if isinstance(self.noise, White):
+            return bank
+        frequency = bank.carrier_hz[:, :, None] + bank.harmonics * bank.axial_hz[None, :, None]
+        lines = bank.amplitudes / self.noise_over_white(frequency)
+        return replace(bank, amplitudes=lines / lines.abs().square().sum(-1, keepdim=True).sqrt())
 
     def noise_maxima(self, records: int, seed: int) -> Tensor:
-        """Return the detection statistic of records of white noise alone, (records,)."""
+        """Return the detection statistic of records of noise alone, (records,)."""
         generator = torch.Generator().manual_seed(seed)
         maxima = []
         for begin in range(0, records, NOISE_BLOCK):
             shape = (min(NOISE_BLOCK, records - begin), self.apparatus.reception.samples, 2)
             noise = torch.randn(shape, dtype=torch.float64, generator=generator) * self.apparatus.noise_std_volt
-            maxima.append(self.statistic(torch.view_as_complex(noise)))
+            # over its own spectrum noise of any colour is white
+            white = centred_spectrum(torch.view_as_complex(noise), self.apparatus.reception.sampling_rate_hz)
+            maxima.append(self._detected(white).statistic)
         return torch.cat(maxima)
 
     def threshold(self, probability: float = FALSE_ALARM_PROBABILITY, records: int = 500, seed: int = 0) -> float:

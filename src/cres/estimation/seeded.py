@@ -19,7 +19,7 @@ from cres.errors import UserError
 from cres.estimation.bank import TemplateBank
 from cres.estimation.likelihood import Likelihood, LikelihoodEstimator
 from cres.estimation.matched_filter import Profile, profile
-from cres.estimation.periodogram import Spectrum, centred_spectrum, parabolic_peak
+from cres.estimation.periodogram import Spectrum, parabolic_peak
 from cres.estimation.tables import Estimates
 from cres.evaluation.table import PredictionTable
 from cres.physics.cyclotron import cyclotron_frequency_hz
@@ -81,7 +81,7 @@ class SeededEstimator:
 
     def estimate(self, data: ComplexSeries, seed: Seed) -> tuple[Likelihood, Bool[Tensor, "batch"]]:
         """Return the fits and where they failed, so that the network's answer is the better one."""
-        spectrum = centred_spectrum(data, self.apparatus.reception.sampling_rate_hz)
+        spectrum = self.likelihood.search.spectrum(data)
         carrier = self._carrier_hz(spectrum, seed)
         found = self.likelihood.fit_candidates(data, carrier, self._templates(spectrum, carrier, seed), STARTS)
         return found, found.failed

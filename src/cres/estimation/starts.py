@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cres.estimation.apparatus import Apparatus, RadialStrength
-from cres.estimation.bank import TemplateBank
 from cres.estimation.inversion import energy_and_pitch
 from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
 from cres.estimation.matched_filter import Profile, best_templates
+from cres.estimation.search import MatchedFilter
 from cres.shapes import PerElectron
 
 # Templates this close (in natural bins of the axial frequency) lie on one optimum.
@@ -31,9 +31,8 @@ class Starts:
 
 
 def candidate_starts(
-    apparatus: Apparatus,
+    search: MatchedFilter,
     strength: RadialStrength,
-    bank: TemplateBank,
     found: Profile,
     carrier_hz: PerElectron,
     count: int,
@@ -43,6 +42,7 @@ def candidate_starts(
 
     The statistic is a log likelihood ratio up to the grid's losses: an optimum lower by far cannot win.
     """
+    bank = search.fine
     step_hz = float(bank.axial_hz[1] - bank.axial_hz[0])
     position = best_templates(found, count, max(1, round(OPTIMUM_WIDTH_BINS * bank.reception.bin_hz / step_hz)))
     statistic = found.statistic.gather(1, position)
@@ -50,7 +50,7 @@ def candidate_starts(
     axial = bank.axial_hz[found.template.gather(1, position)] + step_hz * _between(found.statistic, position)
     electron, rank = torch.nonzero(statistic > statistic[:, :1] - margin, as_tuple=True)
     picked = [values[electron, rank] for values in (axial, phase, statistic)]
-    parameters = start_parameters(apparatus, strength, carrier_hz[electron], *picked)
+    parameters = start_parameters(search, strength, carrier_hz[electron], *picked)
     return Starts(electron, parameters, picked[2])
 
 
@@ -64,7 +64,7 @@ def _between(statistic: Float[Tensor, "batch position"], position: Int[Tensor, "
 
 
 def start_parameters(
-    apparatus: Apparatus,
+    search: MatchedFilter,
     strength: RadialStrength,
     carrier_hz: PerElectron,
     axial_hz: PerElectron,
@@ -76,7 +76,8 @@ def start_parameters(
     Σ|s|² = 2σ² q gives the inner radius; it sets the loss, and by how much the start differs from the middle. The
     common phase is left at 0, the fit solves it.
     """
-    norm = (2 * apparatus.noise_std_volt**2 * statistic).sqrt()
+    apparatus = search.apparatus
+    norm = apparatus.noise_std_volt * (2 * statistic).sqrt() * search.noise_over_white(carrier_hz)
     radius = strength.inner_radius(norm)
     rows = torch.stack([torch.zeros_like(norm)] * 6, 1)
     rows[:, RADIUS], rows[:, AMPLITUDE] = radius, norm / strength.norm(radius)

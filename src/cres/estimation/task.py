@@ -28,10 +28,14 @@ class Task:
     data: str | list[str]
     method: str
     split: str = "test"
+    first: int = 0
+    """Electrons of the split to skip."""
     limit: int | None = None
     training_electrons: int = 4000
     band_hz: tuple[float, float] = DEFAULT_BAND_HZ
     noise_scale: float = 1.0
+    noise_spectrum: str | None = None
+    """Table of the noise's spectrum, see `cres.estimation.noise`; None: white."""
     noise_seed: int = 0
     split_seed: int = 0
     fractions: tuple[float, float, float] = FRACTIONS
@@ -56,12 +60,12 @@ def timed_blocks(
     description: str,
     block: int = BLOCK,
 ) -> tuple[Estimates, float]:
-    """Estimate block by block; return all estimates and the seconds spent in the estimator alone."""
+    """Estimate block by block; return all estimates and the processor's seconds spent in the estimator alone."""
     parts, seconds = [], 0.0
     for part, series in recordings.blocks(rows, block, description):
-        begin = time.perf_counter()
+        begin = time.process_time()
         parts.append(estimate(series, part))
-        seconds += time.perf_counter() - begin
+        seconds += time.process_time() - begin
     return joined(parts), seconds
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from cres.simulation.config import SimulationConfig
 from cres.simulation.motion import Start
+from cres.simulation.numerical_motion import NumericalMotion
 from cres.simulation.track import TABLE, TrackModel
 
 PARAMETERS = ("energy_ev", "pitch_angle_deg", "radius_m", "start_phase_rad", "axial_phase_rad", "amplitude")
@@ -22,6 +23,9 @@ CURVES_BLOCK = 256
 
 LINE_STEPS = (1e-2, 1e-5, 1e-7, 0.0, 1e-4, 0.0)
 """Steps of the central differences of `ForwardModel.lines`, in the units of `PARAMETERS`; 0: exact and trivial."""
+
+MOVING = (0, 1, 2, 4)
+"""Columns of the parameters that the slow curves depend on."""
 
 FAINTEST_LINE = 1e-6
 """Lines of less than this part of the power in all records are left out of `ForwardModel.lines`."""
@@ -85,23 +89,42 @@ class ForwardModel(nn.Module):
     def lines(self, parameters: Float[Tensor, "batch 6"], names: Sequence[str] = ()) -> Lines:
         """Return the records as lines, with derivatives by the named parameters: those that move lines.
 
-        Central differences of the slow curves: some ten times cheaper than `jacobian`, equal to it to about 1e-6.
+        In traps of closed form by central differences of the slow curves, equal to the exact derivatives to about
+        1e-6 and a tenth of their cost; elsewhere as in `jacobian`.
         """
         parameters = parameters.double()
         columns = [PARAMETERS.index(name) for name in names]
+        if columns and isinstance(self._tracks.motion, NumericalMotion):
+            return self._pushed_lines(parameters, columns)
         shifts = torch.zeros(1 + 2 * len(columns), 1, 6, dtype=torch.float64, device=parameters.device)
         for i, column in enumerate(columns):
             shifts[1 + 2 * i, 0, column], shifts[2 + 2 * i, 0, column] = LINE_STEPS[column], -LINE_STEPS[column]
         tried = (parameters + shifts).flatten(0, 1)
         phase, axial, envelope, _ = self._curves(tried[:, 0], tried[:, 1], tried[:, 2], tried[:, 4])
         spectrum = torch.fft.fft(envelope) / envelope.shape[1]
-        power = spectrum.abs().square()
-        kept = torch.nonzero((power / power.sum(1, keepdim=True).clamp(min=1e-300)).amax(0) > FAINTEST_LINE)[:, 0]
-        index = torch.where(kept < envelope.shape[1] // 2, kept, kept - envelope.shape[1])
+        kept, harmonics = self._bright(spectrum)
         curves = [values.unflatten(0, (len(shifts), -1)) for values in (phase, axial, spectrum[:, kept])]
         steps = torch.tensor([LINE_STEPS[column] for column in columns], dtype=torch.float64)[:, None, None]
         by = [(values[1::2] - values[2::2]) / (2 * steps.to(phase.device)) for values in curves]
-        return Lines(self._tracks.fold * index, *(values[0] for values in curves), *by)
+        return Lines(harmonics, *(values[0] for values in curves), *by)
+
+    def _pushed_lines(self, parameters: Tensor, columns: list[int]) -> Lines:
+        """Return the lines with exact derivatives."""
+        inputs = tuple(parameters[:, column] for column in MOVING)
+        identity = torch.eye(len(MOVING), dtype=torch.float64, device=parameters.device)
+        picked = identity[[MOVING.index(column) for column in columns]]
+        directions = tuple(picked[:, i, None].expand(-1, len(parameters)) for i in range(len(MOVING)))
+        curves, changes = _push(self._curves, inputs, directions)
+        spectrum, change = (torch.fft.fft(values) / values.shape[-1] for values in (curves[2], changes[2]))
+        kept, harmonics = self._bright(spectrum)
+        return Lines(harmonics, curves[0], curves[1], spectrum[:, kept], changes[0], changes[1], change[:, :, kept])
+
+    def _bright(self, spectrum: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the columns (line,) of an envelope's spectrum that are not negligible in all rows, their harmonics."""
+        power = spectrum.abs().square()
+        share = power / power.sum(1, keepdim=True).clamp(min=1e-300)
+        kept = torch.nonzero(share.amax(0) > FAINTEST_LINE)[:, 0]
+        return kept, self._tracks.fold * torch.where(kept < spectrum.shape[1] // 2, kept, kept - spectrum.shape[1])
 
     def _curves(
         self, energy_ev: Tensor, pitch_angle_deg: Tensor, radius_m: Tensor, axial_phase: Tensor
