@@ -119,7 +119,7 @@ test: lint ## lint, types and the test suite, under ten minutes on two cores
 test-all: lint ## the slow tests too: they need a browser, root for Slurm, and time, and say what they lack
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q
 
-test-cluster: .venv/.installed ## sweeps and interruptions on a real one-node Slurm: root; installs Debian's packages if missing
+test-cluster: .venv/.installed ## sweeps, two nodes and interruptions on a real Slurm: root; installs Debian's packages if missing
 	$(BIN)/pytest -q -s -m slow tests/cluster
 
 docs: .venv/.docs ## the documentation site in site/ (open site/index.html); warnings are errors

@@ -86,7 +86,11 @@ def toys(arguments: argparse.Namespace) -> None:
     """Run the coverage study and print pulls and coverage."""
     experiment = Experiment(physics=options(arguments).physics)
     path = arguments.output / "toys.jsonl"
-    made = run_toys(experiment, arguments.toys, path, seed=arguments.seed, workers=arguments.workers)
+    task = arguments.task
+    made = run_toys(experiment, arguments.toys, path, seed=arguments.seed, workers=arguments.workers, task=task)
+    if task is not None:
+        print(f"task {task[0]} of {task[1]}: {len(made)} pseudo-experiments; the same without --task sums all up")
+        return
     result = summarise(made, experiment.endpoint_ev)
     report.write_json(vars(result), arguments.output / "coverage.json")
     report.write_figures({"coverage": plots.coverage_figure(made, experiment.endpoint_ev)}, arguments.output)
@@ -101,6 +105,13 @@ def sensitivity(arguments: argparse.Namespace) -> None:
     report.write_figures({"sensitivity": plots.sensitivity_figure(points)}, arguments.output)
     print("\n".join(report.sensitivity_lines(points)))
     print(f"numbers and figures  {arguments.output}/")
+
+
+def _task(text: str) -> tuple[int, int]:
+    task, tasks = (int(part) for part in text.split("/"))
+    if not 0 <= task < tasks:
+        raise ValueError
+    return task, tasks
 
 
 def options(arguments: argparse.Namespace) -> Options:
@@ -148,6 +159,7 @@ def parser() -> argparse.ArgumentParser:
     lines_help = "krypton lines: name, energy in eV, full width in eV[, intensity] (default: K to N of 32 keV)"
     add("--lines", type=Path, metavar="FILE", help=lines_help)
     add("--toys", type=int, metavar="N", help="make and fit N pseudo-experiments")
+    add("--task", type=_task, metavar="I/N", help="make only each N-th of them, from I (array jobs)")
     add("--sensitivity", action="store_true", help="study the uncertainties that experiments reach")
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes for --toys (%(default)s)")
     add("--seed", type=int, default=0, help="seed of pseudo-experiments (%(default)s)")

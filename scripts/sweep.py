@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -24,6 +25,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cres import errors, sweeps
+
+if TYPE_CHECKING:
+    from cres.evaluation.runs_summary import Summary
 
 
 def main() -> None:
@@ -83,6 +87,19 @@ def summarise(arguments: argparse.Namespace, overrides: list[str]) -> None:
     for note in summary.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     console.print(f"page: {page}", markup=False, soft_wrap=True)
+    _send(summary, arguments, page)
+
+
+def _send(summary: Summary, arguments: argparse.Namespace, page: Path) -> None:
+    """Send the summary to W&B: as told, else when runs of the sweep are there."""
+    asked = arguments.wandb
+    if asked is False or not (asked or any(run.is_online for run in summary.runs)):
+        return
+    from cres.training.loggers import wandb_wanted  # imports Lightning
+    from cres.training.online_summary import send_summary
+
+    if (asked or wandb_wanted()) and send_summary(summary, arguments.folder, page):
+        print(f"on Weights & Biases: the run {summary.title} summary")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     by_help = "column of metrics.csv that ranks the runs, smallest first (default: what their checkpoints follow)"
     all_runs.add_argument("--by", metavar="METRIC", help=by_help)
     all_runs.add_argument("--output", type=Path, metavar="FOLDER", help="default: the folder of the runs")
+    wandb_help = "send the summary to Weights & Biases as one run (default: when runs of the sweep went there)"
+    all_runs.add_argument("--wandb", action=argparse.BooleanOptionalAction, default=None, help=wandb_help)
     all_runs.add_argument("--bootstrap", type=int, default=200, metavar="N", help="resamples (default: %(default)s)")
     return parser
 

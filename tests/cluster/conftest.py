@@ -1,4 +1,4 @@
-"""A Slurm of one node, from the distribution's packages, in a temporary folder; nothing else of the machine is touched.
+"""A Slurm of two nodes on one host, from the distribution's packages, in a temporary folder; nothing else is touched.
 
 It needs root (the daemons do) and Debian's or Ubuntu's packages slurmd, slurmctld, slurm-client and munge. They are
 installed when they are missing, unless CRES_INSTALL_SLURM=0. The daemons run on ports and sockets of their own.
@@ -6,6 +6,7 @@ installed when they are missing, unless CRES_INSTALL_SLURM=0. The daemons run on
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -26,7 +27,6 @@ CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={controller_port}
-SlurmdPort={node_port}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -43,18 +43,19 @@ ReturnToService=2
 JobRequeue=1
 KillWait=30
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
+SlurmdLogFile={folder}/slurmd-%n.log
 GresTypes=gpu
-NodeName={host} NodeAddr=127.0.0.1 CPUs=4 Gres=gpu:2 State=UNKNOWN
+NodeName={host} NodeHostname={host} NodeAddr=127.0.0.1 Port={first_port} CPUs=4 Gres=gpu:2 State=UNKNOWN
+NodeName={host}-second NodeHostname={host} NodeAddr=127.0.0.1 Port={second_port} CPUs=4 State=UNKNOWN
 PartitionName=main Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
 
-class OneNodeSlurm:
+class SmallSlurm:
     """The daemons, and the commands of a user in a folder."""
 
     def __init__(self, folder: Path) -> None:
@@ -71,11 +72,14 @@ class OneNodeSlurm:
         self._daemons: list[subprocess.Popen[bytes]] = []
 
     def start(self) -> None:
-        """Start munged, slurmctld and slurmd, and wait for the node."""
+        """Start munged, slurmctld and a slurmd for each node, and wait for the nodes."""
         host = socket.gethostname().partition(".")[0]
-        for name in ("state", "spool"):
+        # the first node has the host's name, which resolves: the processes of a training meet there
+        self.nodes = (host, f"{host}-second")
+        for name in ("state", *(f"spool-{node}" for node in self.nodes)):
             (self.folder / name).mkdir()
-        text = CONFIGURATION.format(host=host, folder=self.folder, controller_port=free_port(), node_port=free_port())
+        ports = dict(zip(("controller_port", "first_port", "second_port"), free_ports(3), strict=True))
+        text = CONFIGURATION.format(host=host, folder=self.folder, **ports)
         (self.folder / "slurm.conf").write_text(text)
         # two GPUs that are none: enough to see how many processes submit.sh starts
         for name in ("gpu0", "gpu1"):
@@ -90,11 +94,16 @@ class OneNodeSlurm:
         self._daemon("munged", "--foreground", "--force", f"--key-file={key}", *munge)
         self.wait_for((self.folder / "munge.socket").exists, "munged", 60)
         self._daemon("slurmctld", "-D", "-c")
-        self._daemon("slurmd", "-D")
-        self.wait_for(lambda: "idle" in self.run("sinfo", "--noheader", "--format=%t", check=False), "the node", 120)
+        for node in self.nodes:
+            self._daemon("slurmd", "-D", "-N", node)
+        self.wait_for(self._nodes_are_idle, "the two nodes", 120)
+
+    def _nodes_are_idle(self) -> bool:
+        states = self.run("sinfo", "--noheader", "--Node", "--format=%t", check=False)
+        return states.split() == ["idle"] * len(self.nodes)
 
     def _daemon(self, *words: str) -> None:
-        with (self.folder / f"{words[0]}.out").open("wb") as output:
+        with (self.folder / f"{words[0]}-{len(self._daemons)}.out").open("wb") as output:
             self._daemons.append(subprocess.Popen(words, env=self.environment, stdout=output, stderr=output))
 
     @staticmethod
@@ -144,11 +153,13 @@ class OneNodeSlurm:
             )
 
 
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Return ports that nothing listens on."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def missing_programs() -> list[str]:
@@ -172,13 +183,13 @@ def install() -> None:
 
 
 @pytest.fixture(scope="session")
-def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OneNodeSlurm]:
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmallSlurm]:
     """A Slurm that runs."""
     if os.geteuid() != 0:
-        pytest.skip("a Slurm of one node wants root: run make test-cluster in a container or as root")
+        pytest.skip("a Slurm of our own wants root: run make test-cluster in a container or as root")
     if missing_programs():
         install()
-    cluster = OneNodeSlurm(tmp_path_factory.mktemp("slurm"))
+    cluster = SmallSlurm(tmp_path_factory.mktemp("slurm"))
     try:
         cluster.start()
         yield cluster

@@ -15,9 +15,10 @@ import torch
 import yaml
 
 from cres.evaluation import PredictionTable
+from cres.evaluation.find import read_table
 
 ROOT = Path(__file__).parents[2]
-OneNodeSlurm = Any  # of conftest.py, which the tests cannot import
+SmallSlurm = Any  # of conftest.py, which the tests cannot import
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 
@@ -65,25 +66,35 @@ def process_of(run: str) -> int:
 
 
 @pytest.fixture(scope="session")
-def folder(slurm: OneNodeSlurm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(slurm: SmallSlurm, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A user's folder with data that were simulated and prepared by array jobs."""
     place = tmp_path_factory.mktemp("user")
     simulate = slurm.submit(
-        place, "--cpus-per-task=1", SUBMIT, str(ROOT / "scripts/simulate.py"), "--events", "96", "--output", "raw",
-        "--events-per-file", "24", "--workers", "1",
+        place, "--array=1-2", SUBMIT, str(ROOT / "scripts/simulate.py"), "--events", "48", "--seed", "{task}",
+        "--output", "raw/{task}", "--events-per-file", "24", "--workers", "1",
     )  # fmt: skip
-    prepare = (SUBMIT, str(ROOT / "scripts/data_prep.py"), "--input", "raw", "--output", "cres.hdf5", "--workers", "1")
+    prepare = (
+        SUBMIT,
+        str(ROOT / "scripts/data_prep.py"),
+        "--input",
+        "raw/*/*.pkl.gz",
+        "--output",
+        "cres.hdf5",
+        "--workers",
+        "1",
+    )
     array = slurm.submit(place, "--array=0-1", f"--dependency=afterok:{simulate}", *prepare, "--task", "{task}/{tasks}")
     join = slurm.submit(place, f"--dependency=afterok:{array}", *prepare)
+    slurm.wait_end(*(f"{array}_{task}" for task in range(2)))
+    assert "--task 1/2" in log_of(place, f"{array}_1"), log_of(place, f"{simulate}_*")
     slurm.wait_end(join)
-    assert "--task 1/2" in log_of(place, f"{array}_1")
-    assert (place / "cres.hdf5").exists(), log_of(place, simulate) + log_of(place, join)
+    assert (place / "cres.hdf5").exists(), log_of(place, f"{array}_*") + log_of(place, join)
     sweep = {"name": "four", "base": os.path.relpath(ROOT / "configs/s4d.yaml", place), "axes": AXES, "fixed": SMALL}
     (place / "four.yaml").write_text(yaml.safe_dump(sweep, sort_keys=False))
     return place
 
 
-def test_a_sweep_ends_complete_whatever_was_interrupted(slurm: OneNodeSlurm, folder: Path) -> None:
+def test_a_sweep_ends_complete_whatever_was_interrupted(slurm: SmallSlurm, folder: Path) -> None:
     job = slurm.submit(folder, "--array=0-3", SUBMIT, "four.yaml")
     runs = [folder / "runs/four" / f"{index:03d}" for index in range(4)]
     slurm.wait_for(lambda: has_saved(runs[0]), "the first point's checkpoint")
@@ -119,7 +130,7 @@ def test_a_sweep_ends_complete_whatever_was_interrupted(slurm: OneNodeSlurm, fol
     assert all(text in page for text in ("000", "003", "weight_decay", "validation loss"))
 
 
-def test_an_interrupted_point_is_bit_by_bit_an_undisturbed_one(slurm: OneNodeSlurm, folder: Path) -> None:
+def test_an_interrupted_point_is_bit_by_bit_an_undisturbed_one(slurm: SmallSlurm, folder: Path) -> None:
     environment = {**slurm.environment, "CRES_TASKS": "0-1", "CRES_JOBS": "2"}
     command = ["bash", SUBMIT, "four.yaml", "--run=runs/undisturbed"]
     subprocess.run(command, cwd=folder, env=environment, check=True)
@@ -135,7 +146,7 @@ def test_an_interrupted_point_is_bit_by_bit_an_undisturbed_one(slurm: OneNodeSlu
 
 
 def test_the_time_limit_saves_queues_again_and_goes_on_and_a_cancelled_job_stays_so(
-    slurm: OneNodeSlurm, folder: Path
+    slurm: SmallSlurm, folder: Path
 ) -> None:
     options = [*OPTIONS, "--trainer.max_epochs=100000", "--early_stopping.patience=100000", "--run=runs/long"]
     job = slurm.submit(folder, "--time=3", "--signal=SIGUSR1@90", SUBMIT, str(ROOT / "configs/s4d.yaml"), *options)
@@ -153,7 +164,7 @@ def test_the_time_limit_saves_queues_again_and_goes_on_and_a_cancelled_job_stays
     assert slurm.facts(job)["Restarts"] == "1"
 
 
-def test_two_gpus_are_two_processes_of_one_training(slurm: OneNodeSlurm, folder: Path) -> None:
+def test_two_gpus_are_two_processes_of_one_training(slurm: SmallSlurm, folder: Path) -> None:
     options = [*OPTIONS, "--run=runs/two", "--checkpoint.every_steps=0"]
     job = slurm.submit(
         folder, "--gpus-per-node=2", "--cpus-per-task=2", SUBMIT, str(ROOT / "configs/s4d.yaml"), *options
@@ -170,7 +181,72 @@ def test_two_gpus_are_two_processes_of_one_training(slurm: OneNodeSlurm, folder:
     assert len(PredictionTable.read(folder / "runs/two/predictions.hdf5")) > 0
 
 
-def test_refusals_stand_in_the_log(slurm: OneNodeSlurm, folder: Path) -> None:
+def test_two_nodes_train_as_two_processes_of_one(slurm: SmallSlurm, folder: Path) -> None:
+    config, options = str(ROOT / "configs/s4d.yaml"), [*OPTIONS, "--trainer.max_epochs=3", "--checkpoint.every_steps=0"]
+    wide = slurm.submit(folder, "--nodes=2", "--cpus-per-task=1", SUBMIT, config, *options, "--run=runs/wide")
+    slurm.wait_end(wide)
+    log = log_of(folder, wide)
+    assert slurm.state(wide) == "COMPLETED", log
+    assert slurm.facts(wide)["NumNodes"] == "2"
+    assert "srun --nodes=2 --ntasks=2 --ntasks-per-node=1" in log
+    assert log.count("epoch 3/3") == 1
+    assert "5 batches an epoch" in log
+    assert sorted(path.name for path in (folder / "runs").glob("wide*")) == ["wide"]
+    assert len(PredictionTable.read(folder / "runs/wide/predictions.hdf5")) > 0
+    for node in slurm.nodes:
+        assert f"launch task StepId={wide}.0" in (slurm.folder / f"slurmd-{node}.log").read_text()
+
+    narrow = slurm.submit(folder, "--ntasks-per-node=2", SUBMIT, config, *options, "--run=runs/narrow")
+    slurm.wait_end(narrow)
+    tell(folder, wide, narrow)
+    assert "srun --nodes=1 --ntasks=2 --ntasks-per-node=2" in log_of(folder, narrow)
+    states = [
+        torch.load(folder / run / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+        for run in ("runs/wide", "runs/narrow")
+    ]
+    tensors = [{name: value for name, value in state.items() if torch.is_tensor(value)} for state in states]
+    assert len(tensors[0]) > 30
+    assert all(torch.equal(tensors[0][name], tensors[1][name]) for name in tensors[0])
+
+
+def test_two_nodes_save_on_the_signal_and_go_on(slurm: SmallSlurm, folder: Path) -> None:
+    options = [*OPTIONS, "--trainer.max_epochs=100000", "--early_stopping.patience=100000", "--run=runs/wide_long"]
+    job = slurm.submit(folder, "--nodes=2", SUBMIT, str(ROOT / "configs/s4d.yaml"), *options)
+    run = folder / "runs/wide_long"
+    slurm.wait_for(lambda: has_saved(run), "a checkpoint")
+    slurm.run("scancel", "--signal=USR1", job)
+    slurm.wait_for(lambda: "start 2" in log_of(folder, job), "the restart")
+    restarted = time.time_ns()
+    slurm.wait_for(lambda: has_saved(run, restarted), "a checkpoint of the second start")
+    slurm.run("scancel", job)
+    slurm.wait_end(job)
+    tell(folder, job)
+    log = log_of(folder, job)
+    assert log.count("state saved in") >= 1
+    assert "--resume" in log
+    assert slurm.facts(job)["Restarts"] == "1"
+
+
+def test_estimates_and_toys_are_array_jobs(slurm: SmallSlurm, folder: Path) -> None:
+    prepare = (SUBMIT, str(ROOT / "scripts/data_prep.py"), "--input", "raw/{task}", "--output", "shards/{task}.hdf5")
+    shards = slurm.submit(folder, "--array=1-2", *prepare, "--workers", "1")
+    estimate = (SUBMIT, str(ROOT / "scripts/estimate.py"), "--method", "bound", "--split", "all")
+    files = ("--data", "shards/{task}.hdf5", "--output", "bounds/{task}.hdf5")
+    bounds = slurm.submit(folder, "--array=1-2", f"--dependency=afterany:{shards}", *estimate, *files)
+    study = ("scripts/endpoint.py", "--toys", "4", "--workers", "1", "--output", "runs/toys")
+    toys = slurm.submit(folder, "--array=0-1", SUBMIT, str(ROOT / study[0]), *study[1:], "--task", "{task}/{tasks}")
+    slurm.wait_end(*(f"{bounds}_{task}" for task in (1, 2)), *(f"{toys}_{task}" for task in (0, 1)))
+    tell(folder, *(f"{bounds}_{task}" for task in (1, 2)))
+    together = read_table(folder / "bounds")
+    assert len(together) == 96, log_of(folder, f"{shards}_*") + log_of(folder, f"{bounds}_*")
+    assert together.is_bound
+    assert "task 1 of 2: 2 pseudo-experiments" in log_of(folder, f"{toys}_1")
+    said = slurm.run(slurm.environment["CRES_PYTHON"], str(ROOT / study[0]), *study[1:], cwd=folder)
+    assert "pseudo-experiments   4 (0 fits failed)" in said
+    assert not (folder / "runs/toys/toys.jsonl").exists()
+
+
+def test_refusals_stand_in_the_log(slurm: SmallSlurm, folder: Path) -> None:
     config = str(ROOT / "configs/s4d.yaml")
     for words, sentence in (
         ([config, "--data.data=none.hdf5"], "error: there are no data none.hdf5"),

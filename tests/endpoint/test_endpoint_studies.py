@@ -171,6 +171,22 @@ def test_toys_are_resumed_and_do_not_depend_on_workers(tmp_path):
         run_toys(SMALL, 3, path, seed=5)
 
 
+def test_tasks_of_an_array_make_the_toys_of_one_process(tmp_path):
+    path = tmp_path / "toys.jsonl"
+    parts = [run_toys(SMALL, 5, path, seed=5, task=(task, 2)) for task in range(2)]
+    assert [[toy["index"] for toy in part] for part in parts] == [[0, 2, 4], [1, 3]]
+    torn = tmp_path / "toys-1-of-2.jsonl"
+    torn.write_text(torn.read_text() + '{"index": 5, "endpo')  # a task that still runs
+    toys = run_toys(SMALL, 5, path, seed=5)
+    assert not path.exists()
+    assert torn.read_text().endswith("endpo")
+    assert [toy["endpoint_ev"] for toy in toys] == [
+        toy["endpoint_ev"] for toy in run_toys(SMALL, 5, tmp_path / "alone.jsonl", seed=5)
+    ]
+    with pytest.raises(UserError, match="another study"):
+        run_toys(SMALL, 5, path, seed=6)
+
+
 def toys_with(bias, width):
     draws = bias + width * norm.ppf((np.arange(400) + 0.5) / 400)
     return [

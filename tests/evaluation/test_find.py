@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from cres.errors import UserError
 from cres.evaluation.examples import example_table
-from cres.evaluation.find import newest_table, same_estimator
+from cres.evaluation.find import newest_table, read_table, same_estimator
 from cres.evaluation.table import PredictionTable
 
 
@@ -30,3 +31,24 @@ def test_without_its_estimator_among_the_tables_there_is_one_sentence() -> None:
 def test_without_any_table_the_command_that_makes_one_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cli\.py test"):
         newest_table(tmp_path)
+
+
+def test_a_folder_of_tables_is_one_table(tmp_path: Path) -> None:
+    whole = example_table(60, seed=1)
+    for place in range(3):
+        whole.select(np.arange(place, 60, 3)).write(tmp_path / f"{place}.hdf5")
+    one = read_table(tmp_path)
+    joined = whole.join(one)
+    assert len(one) == 60
+    assert one.estimator == whole.estimator
+    for name in whole.columns:
+        np.testing.assert_array_equal(joined[0].columns[name], joined[1].columns[name])
+    whole.select(np.arange(2)).write(tmp_path / "again.hdf5")
+    with pytest.raises(UserError, match="twice"):
+        read_table(tmp_path)
+    whole.select(np.arange(2)).renamed("another").write(tmp_path / "again.hdf5")
+    with pytest.raises(UserError, match="different estimators"):
+        read_table(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no predictions"):
+        read_table(tmp_path / "empty")

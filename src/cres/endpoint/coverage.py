@@ -66,16 +66,32 @@ class Coverage:
 
 
 def run_toys(
-    experiment: Experiment, count: int, path: Path, *, seed: int = 0, workers: int = 1, common: bool = False
+    experiment: Experiment,
+    count: int,
+    path: Path,
+    *,
+    seed: int = 0,
+    workers: int = 1,
+    common: bool = False,
+    task: tuple[int, int] | None = None,
 ) -> list[Toy]:
     """Make `count` pseudo-experiments, appending each to the JSON-lines file `path`; what is there is not made again.
 
     Toy i depends only on (seed, i). With `common` each is also fitted with one average resolution for all electrons.
-    Raises UserError when the file belongs to another study.
+    `task` (i, n) makes every n-th toy from i on, in a file of its own beside `path`; without it the files of such tasks
+    are read too. Raises UserError when a file belongs to another study.
     """
     header = {"experiment": _description(experiment), "seed": seed, "common": common}
-    done = _read(path, header)
-    missing = [index for index in range(count) if index not in done]
+    done: dict[int, Toy] = {}
+    wanted = range(count)
+    if task is None:
+        for part in path.parent.glob(f"{path.stem}-*-of-*{path.suffix}"):
+            done |= _read(part, header, mend=False)
+    else:
+        path = path.with_name(f"{path.stem}-{task[0]}-of-{task[1]}{path.suffix}")
+        wanted = wanted[task[0] :: task[1]]
+    done |= _read(path, header)
+    missing = [index for index in wanted if index not in done]
     if missing:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as stream:
@@ -85,7 +101,7 @@ def run_toys(
                 stream.write(json.dumps(toy) + "\n")
                 stream.flush()
                 done[toy["index"]] = toy
-    return [done[index] for index in range(count)]
+    return [done[index] for index in wanted]
 
 
 def run_toy(experiment: Experiment, seed: int, index: int, common: bool = False) -> Toy:
@@ -152,11 +168,11 @@ def _made(experiment: Experiment, indices: list[int], seed: int, workers: int, c
         yield from pool.map(run_toy, [experiment] * number, [seed] * number, indices, [common] * number, chunksize=4)
 
 
-def _read(path: Path, header: dict[str, Any]) -> dict[int, Toy]:
+def _read(path: Path, header: dict[str, Any], mend: bool = True) -> dict[int, Toy]:
     if not path.exists() or not path.stat().st_size:
         return {}
     whole, _, rest = path.read_text().rpartition("\n")
-    if rest:
+    if rest and mend:
         # killed while it wrote: the last line is made again
         path.write_text(whole + "\n" if whole else "")
     lines = whole.splitlines()

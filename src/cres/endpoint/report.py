@@ -86,20 +86,26 @@ CAPTIONS = {
     "spectrum": (
         "Spectrum and fit",
         "Reconstructed energies of the tritium electrons, corrected for the estimator's regression to its training "
-        "window, with the spectrum of the unbinned fit. Below: residuals in standard deviations.",
+        "window, with the spectrum of the unbinned fit. Below: residuals in standard deviations. "
+        "Good: they scatter about zero, without a slope or a wave, two thirds of them within one.",
     ),
-    "kurie": ("Kurie plot", "A straight line down to the endpoint, rounded by the resolution near it."),
+    "kurie": ("Kurie plot", "Good: a straight line down to the endpoint, rounded by the resolution near it."),
     "regression_to_the_prior": (
         "Regression to the prior",
         "A network trained on a flat window pulls electrons that it cannot measure to the window's middle. The pull is "
-        "measured on electrons of known energy against their stated uncertainty, and removed.",
+        "measured on electrons of known energy against their stated uncertainty, and removed. Good: little pull where "
+        "the electrons of the fit lie.",
     ),
     "pulls_and_efficiency": (
         "Resolution and efficiency",
-        "How far the stated uncertainties are true, and which part of the electrons passes the quality cut.",
+        "How far the stated uncertainties are true, and which part of the electrons passes the quality cut. "
+        "Good: pulls follow the unit Gaussian, and an efficiency that does not depend on the energy.",
     ),
-    "profile": ("Profile likelihood", "Its width at 1 is the 68 % interval of the endpoint."),
-    "systematic_shifts": ("Systematic shifts", "The fitted endpoint's change when one assumption at a time moves."),
+    "profile": ("Profile likelihood", "Its width at 1 is the 68 % interval of the endpoint. Good: one smooth valley."),
+    "systematic_shifts": (
+        "Systematic shifts",
+        "The fitted endpoint's change when one assumption at a time moves. Good: each below the statistical error.",
+    ),
 }
 
 

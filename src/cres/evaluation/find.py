@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cres.errors import UserError
 from cres.evaluation.table import PredictionTable
 
@@ -26,8 +28,30 @@ def read_tables(paths: Sequence[Path], names: Sequence[str] = ()) -> list[Predic
     """Read tables, under other display names when `names` are given (as many as tables)."""
     if names and len(names) != len(paths):
         raise UserError(f"{len(names)} names for {len(paths)} tables: give one name for each table")
-    tables = [PredictionTable.read(path) for path in paths]
+    tables = [read_table(path) for path in paths]
     return [table.renamed(name) for table, name in zip(tables, names, strict=True)] if names else tables
+
+
+def read_table(path: Path) -> PredictionTable:
+    """Read a table, or all tables of a folder as one: those that the tasks of an array wrote of an estimator's parts.
+
+    Raises UserError for tables of different estimators and for electrons that are in two of them.
+    """
+    if not path.is_dir():
+        return PredictionTable.read(path)
+    files = sorted(path.glob("*.hdf5"))
+    if not files:
+        raise UserError(f"the folder {path} holds no predictions (*.hdf5)")
+    parts = [PredictionTable.read(file) for file in files]
+    for file, part in zip(files, parts, strict=True):
+        if any(part.attributes[key] != parts[0].attributes[key] for key in ("estimator", "kind", "targets")):
+            raise UserError(f"{files[0]} and {file} are of different estimators: a folder is read as one table of one")
+    events = np.concatenate([part.event_id for part in parts])
+    if len(np.unique(events)) < len(events):
+        raise UserError(f"{path} holds some electrons twice: are there tables of the same data in it?")
+    common = [name for name in parts[0].columns if all(name in part.columns for part in parts)]
+    columns = {name: np.concatenate([part.columns[name] for part in parts]) for name in common}
+    return PredictionTable(columns, parts[0].attributes)
 
 
 def same_estimator(table: PredictionTable, candidates: Sequence[PredictionTable]) -> PredictionTable:

@@ -29,6 +29,8 @@ REPORT = "report.html"
 MARKDOWN = "table.md"
 CSV = "table.csv"
 FIGURES = "figures"
+WIDE_PX = 560
+"""A wider picture has a row to itself: in a column of three it could not be read."""
 _CHARACTER_FOLDS = str.maketrans(dict.fromkeys(" /()°:", "-"))
 
 
@@ -188,7 +190,8 @@ def _panel(panel: Panel, pictures: dict[str, bytes], advance: Callable[[], None]
     width, height = (round(96 * side) for side in figure.get_size_inches())
     source = data_uri(content, "image/png")
     advance()
-    return f'<img src="{source}" alt="{escape(panel.alt)}" width="{width}" height="{height}">'
+    wide = ' class="wide"' if width > WIDE_PX else ""
+    return f'<img src="{source}" alt="{escape(panel.alt)}" width="{width}" height="{height}"{wide}>'
 
 
 def _png(figure: Figure) -> bytes:

@@ -21,6 +21,8 @@ from cres.evaluation.table import PredictionTable
 CONFIG = "config.yaml"
 METRICS_FILE = "metrics.csv"
 POINTS = "points"
+WANDB_ID = "wandb_id"
+"""File in a run's folder with its identity on Weights & Biases, where it went there."""
 BEST_CHECKPOINT = Path("checkpoints") / "best.ckpt"
 DEFAULT_MONITOR = "val/loss"
 OF_THE_FOLDER = ("run", "resume", "trainer.default_root_dir")
@@ -72,6 +74,11 @@ class Run:
         """The best checkpoint's file, if it is there."""
         path = self.folder / BEST_CHECKPOINT
         return path if path.exists() else None
+
+    @property
+    def is_online(self) -> bool:
+        """Whether it was sent to Weights & Biases."""
+        return (self.folder / WANDB_ID).exists()
 
     def at_best(self, metric: str) -> float:
         """Return a metric at the epoch of the best checkpoint, NaN where it is not known."""

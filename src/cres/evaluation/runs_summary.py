@@ -18,6 +18,7 @@ from rich.table import Table as RichTable
 from cres.errors import UserError, nearest
 from cres.evaluation.bootstrap import Figure
 from cres.evaluation.comparison import ALL, RESOLVED, Row, compare, summarise
+from cres.evaluation.find import read_table
 from cres.evaluation.metrics import metric
 from cres.evaluation.numbers import in_brackets, plain_name, significant, with_unit
 from cres.evaluation.runs import DEFAULT_MONITOR, Run, differences, read_runs, short_names
@@ -155,13 +156,17 @@ class Summary:
         lines += [[column.text(run) for column in columns] for run in self.runs]
         return "".join(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in line)} |\n" for line in lines)
 
+    def headings(self) -> list[str]:
+        """Return the headings of all columns, settings under their full keys."""
+        full = dict(zip(short_names(self.keys).values(), self.keys, strict=True))
+        return [full.get(column.heading, column.heading) for column in self.columns(all_keys=True)]
+
     def comma_separated(self) -> str:
         """Return the table as CSV: plain numbers, settings under their full keys, nothing for what is not known."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         columns = self.columns(all_keys=True)
-        full = dict(zip(short_names(self.keys).values(), self.keys, strict=True))
-        writer.writerow([full.get(column.heading, column.heading) for column in columns])
+        writer.writerow(self.headings())
         for run in self.runs:
             writer.writerow(["" if column.raw(run) is None else as_text(column.raw(run)) for column in columns])
         return text.getvalue()
@@ -180,7 +185,7 @@ def summarise_runs(
     keys = differences(runs)
     by = _ranking(runs, keys) if by is None else _known(by, runs)
     notes = [note for run in runs for note in run.notes]
-    limits = None if bound is None else PredictionTable.read(bound)
+    limits = None if bound is None else read_table(bound)
     rows = {run.name: _test_rows(run, limits, resamples, seed, notes) for run in runs if run.table is not None}
     ranked = sorted(runs, key=lambda run: (not math.isfinite(run.at_best(by)), run.at_best(by), run.name))
     return Summary(folder.name, ranked, by, keys, rows, [*notes, *_notes(runs, keys, by)])

@@ -17,6 +17,8 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
+from cres.evaluation.runs import WANDB_ID
+
 TIMEOUT_S = 20.0
 """How long a step of Weights & Biases may take before it is given up."""
 
@@ -220,7 +222,7 @@ class WandbMetrics(Logger):
 
 def wandb_run_id(folder: Path) -> str:
     """Return the run's identity, made once and kept in its folder, so that a requeued job is the same run."""
-    file = folder / "wandb_id"
+    file = folder / WANDB_ID
     if not file.exists():
         folder.mkdir(parents=True, exist_ok=True)
         file.write_text(os.urandom(4).hex())
