@@ -61,7 +61,7 @@ def _send(result: Summary, runs: Path, page: Path) -> None:
     headings, rows = columns_and_rows(result)
     pictures = {f"figures/{path.stem}": wandb.Image(str(path)) for path in _pictures(page)}
     # the page has pictures and downloads of its own: W&B is not to add its style
-    shown = {"runs": wandb.Table(headings, rows, allow_mixed_types=True), "page": wandb.Html(page.open(), inject=False)}
+    shown = {"runs": wandb.Table(headings, rows, allow_mixed_types=True), "page": wandb.Html(str(page), inject=False)}
     run.log({**shown, **pictures})
     run.summary.update(_best(result))
     files = wandb.Artifact(f"{result.title}-summary", type="summary")
