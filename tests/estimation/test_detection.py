@@ -15,13 +15,19 @@ from cres.simulation import SimulationConfig
 
 RADII = [0.1e-3, 3.4e-3, 6.5e-3]
 PITCH = [88.0, 89.8]
+# near that of one false alarm in a thousand records
+THRESHOLD = 18.0
 
 
 @pytest.fixture(scope="module")
-def found(simulated) -> EfficiencyMap:  # type: ignore[no-untyped-def]
+def loud() -> MatchedFilter:
     # at ten times the noise power, so that the coupling decides everywhere
-    loud = Apparatus.from_config(SimulationConfig.default(), noise_scale=10.0)
-    return efficiency_map(loud, RADII, PITCH, electrons=8)
+    return MatchedFilter(Apparatus.from_config(SimulationConfig.default(), noise_scale=10.0))
+
+
+@pytest.fixture(scope="module")
+def found(loud: MatchedFilter) -> EfficiencyMap:
+    return efficiency_map(loud.apparatus, loud, RADII, PITCH, threshold=THRESHOLD, electrons=8)
 
 
 def test_the_efficiency_falls_where_the_coupling_does(found: EfficiencyMap) -> None:
@@ -33,7 +39,7 @@ def test_the_efficiency_falls_where_the_coupling_does(found: EfficiencyMap) -> N
     assert found.statistic[1, 0] < found.statistic[1, 1]
 
 
-def test_without_the_coupling_it_does_not_fall(simulated) -> None:  # type: ignore[no-untyped-def]
+def test_without_the_coupling_it_does_not_fall(loud: MatchedFilter) -> None:
     class Uncoupled:
         """The forward model at the best radius, whatever the radius."""
 
@@ -49,11 +55,8 @@ def test_without_the_coupling_it_does_not_fall(simulated) -> None:  # type: igno
         def jacobian(self, parameters: torch.Tensor):  # type: ignore[no-untyped-def]
             return self.model.jacobian(parameters)
 
-    loud = Apparatus.from_config(SimulationConfig.default(), noise_scale=10.0)
-    search = MatchedFilter(loud)
-    found = efficiency_map(
-        dataclasses.replace(loud, model=Uncoupled(loud.model)), RADII, [89.0], electrons=8, search=search
-    )
+    uncoupled = dataclasses.replace(loud.apparatus, model=Uncoupled(loud.apparatus.model))
+    found = efficiency_map(uncoupled, loud, RADII, [89.0], threshold=THRESHOLD, electrons=8)
     assert found.efficiency.min() > 0.8
 
 

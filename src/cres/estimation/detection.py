@@ -73,16 +73,18 @@ class EfficiencyMap:
 
 def efficiency_map(
     apparatus: Apparatus,
+    search: MatchedFilter,
     radius_m: Sequence[float],
     pitch_angle_deg: Sequence[float],
     *,
+    threshold: float,
     false_alarm_probability: float = FALSE_ALARM_PROBABILITY,
     electrons: int = ELECTRONS,
-    search: MatchedFilter | None = None,
 ) -> EfficiencyMap:
-    """Simulate electrons at each point of a grid, add noise, search; records are those of the forward model."""
-    search = search or MatchedFilter(apparatus)
-    threshold = search.threshold(false_alarm_probability)
+    """Simulate electrons at each point of a grid, add noise, search; records are those of the forward model.
+
+    threshold: of the detection statistic, that of `false_alarm_probability` (`MatchedFilter.threshold`).
+    """
     generator = torch.Generator().manual_seed(SEED)
     found = []
     points = list(itertools.product(radius_m, pitch_angle_deg))
@@ -116,5 +118,13 @@ def write_efficiency_map(
     low, high = apparatus.pitch_angles_deg
     radius = np.linspace(0.1e-3, apparatus.largest_radius_m, POINTS).tolist()
     pitch = np.linspace(low, min(high, 89.95), POINTS).tolist()
-    found = efficiency_map(apparatus, radius, pitch, false_alarm_probability=false_alarm_probability)
+    search = MatchedFilter(apparatus)
+    found = efficiency_map(
+        apparatus,
+        search,
+        radius,
+        pitch,
+        threshold=search.threshold(false_alarm_probability),
+        false_alarm_probability=false_alarm_probability,
+    )
     return [found.write(folder / "efficiency.hdf5", config), found.draw(folder / "efficiency.png")]

@@ -49,9 +49,9 @@ class Options:
     upper: tuple[float, ...]
     """Six limits each; a step ends at a limit."""
     steps: int = 15
-    tolerance: float = 3e-2
-    """Converged when the next step would lower χ² by less: the error is then below a fifth of a σ, and that step,
-    which is taken, removes it."""
+    tolerance: float = 0.2
+    """Converged when the next step would lower χ² by less: the error is then below half a σ, and that step,
+    which is taken, removes it but for what is not quadratic."""
 
     @property
     def indices(self) -> list[int]:

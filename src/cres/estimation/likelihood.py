@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -88,13 +88,13 @@ class LikelihoodEstimator:
         return self.fit_candidates(data, found.carrier_hz, found.templates, self.starts)
 
     def fit_candidates(
-        self, data: ComplexSeries, carrier_hz: PerElectron, searched: Profile, starts: int
+        self, data: ComplexSeries, carrier_hz: PerElectron, searched: Profile, starts: int, steps: int = Options.steps
     ) -> Likelihood:
-        """Fit up to `starts` optima of a profile an electron and keep the best."""
+        """Fit up to `starts` optima of a profile an electron, at most so many steps, and keep the best."""
         candidates = candidate_starts(self.search, self.strength, searched, carrier_hz, starts, START_MARGIN)
         rows = candidates.electron
         products = make_products(self.apparatus.model, data, self.noise, (*self.options.free, "radius_m"))
-        fits = fit(products, rows, candidates.parameters, self.options, tie=self.strength)
+        fits = fit(products, rows, candidates.parameters, replace(self.options, steps=steps), tie=self.strength)
         best = best_start(fits.chi_square, rows, len(data))
         spent = torch.zeros(len(data), dtype=torch.float64).index_add_(0, rows, 1.0 + fits.steps.double())
         return summarised(self.search, products, searched, fits.rows(best), spent, carrier_hz)

@@ -120,9 +120,17 @@ def profile(
     lines = bank.amplitudes[node, template]
     values = spectrum.at(carrier_hz[:, None, None] + bank.axial_hz[template][:, :, None] * bank.harmonics)
     power = ((values * lines.conj()) @ _phases(FINE_PHASES, bank.harmonics)).abs().square()
-    best, phase = power.max(2)
+    phase = power.argmax(2, keepdim=True)
+    best, offset = _top(*(power.gather(2, (phase + k) % FINE_PHASES)[:, :, 0] for k in (-1, 0, 1)))
     unit = spectrum.samples * 2 * noise_std_volt**2
-    return Profile(template, best / unit, phase.double() * phase_step_rad(bank, FINE_PHASES))
+    return Profile(template, best / unit, (phase[:, :, 0] + offset) * phase_step_rad(bank, FINE_PHASES))
+
+
+def _top(left: Tensor, middle: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Return height and place, within ±½, of the top of the parabola through three values, the middle highest."""
+    bend = left - 2 * middle + right
+    offset = torch.where(bend < 0, (left - right) / (2 * torch.where(bend < 0, bend, -1.0)), 0.0).clamp(-0.5, 0.5)
+    return middle - (left - right) * offset / 4, offset
 
 
 def best_templates(found: Profile, count: int, apart: int) -> Int[Tensor, "batch count"]:

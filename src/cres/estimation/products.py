@@ -142,13 +142,29 @@ class LineProducts(ProductMaker):
         self.scale = self.length_s ** torch.arange(MOMENTS, dtype=torch.float64)
 
     def __call__(self, rows: Int[Tensor, "fit"], parameters: Float[Tensor, "fit 6"]) -> Products:
-        """Return the products."""
+        """Return the products. Electrons of as many lines go together, without the lines that none of them has."""
         lines = self.model.lines(parameters, self.moving)
-        turn = torch.polar(parameters[:, AMPLITUDE], parameters[:, START_PHASE]) / self.std_volt
-        factors = self._polynomials(lines, parameters[:, AMPLITUDE])
+        unit, index = _orders(lines)
+        needed = _outermost(lines, index)
+        order = needed.argsort()
+        parts = []
+        for part in order.split(ROWS_AT_ONCE):
+            reach = int(needed[part].max())
+            shown = torch.nonzero(index.abs() <= reach)[:, 0]
+            shown = shown[index[shown].argsort()]
+            parts.append(self._part(rows[part], parameters[part], _picked(lines, part, shown), unit, reach))
+        back = order.argsort()
+        return Products(*(torch.cat(values)[back] for values in zip(*parts, strict=True)))
+
+    def _part(self, rows: Tensor, parameters: Tensor, lines: Lines, unit: int, reach: int) -> Products:
+        carrier, step = (self._turns(values) for values in (-lines.phase, -unit * lines.axial))
         # the data's moments see e^{iφ} and A, those of the lines A² only
-        moments, gram = self._moments(rows, lines)
+        turn = torch.polar(parameters[:, AMPLITUDE], parameters[:, START_PHASE]) / self.std_volt
+        there = torch.div(lines.harmonics, unit, rounding_mode="floor") + reach
+        moments = self._data_moments(self.data[rows] * carrier, step, reach)[:, there].flatten(1)
+        gram = _gram(self._tone_moments(step, 2 * reach), reach)[:, there][:, :, :, there].flatten(3).flatten(1, 2)
         moments, gram = moments * turn.conj()[:, None], gram * turn.abs().square()[:, None, None]
+        factors = self._polynomials(lines, parameters[:, AMPLITUDE])
         with_gram = factors.columns.conj() @ gram
         return Products(
             self.data_power[rows],
@@ -199,25 +215,6 @@ class LineProducts(ProductMaker):
                 columns.append(moving[self.moving.index(name)])
         return _Polynomials(record.flatten(1), torch.stack(columns, 1).flatten(2))
 
-    def _moments(self, rows: Tensor, lines: Lines) -> tuple[Tensor, Tensor]:
-        """Return Σ_t u^k e^{−i(Φ + mΨ)} d as (batch, line·moment), and the Gram matrix of the u^k e^{imΨ}.
-
-        Electrons of as many lines go together; lines beyond those of a group stay zero, here and in the Gram matrix.
-        """
-        unit, index = _orders(lines)
-        needed = _outermost(lines, index)
-        widest = int(index.abs().max())
-        data = torch.zeros(len(rows), 2 * widest + 1, MOMENTS, dtype=torch.complex128)
-        gram = torch.zeros(len(rows), 2 * widest + 1, MOMENTS, 2 * widest + 1, MOMENTS, dtype=torch.complex128)
-        for part in needed.argsort().split(ROWS_AT_ONCE):
-            reach = int(needed[part].max())
-            inside = slice(widest - reach, widest + reach + 1)
-            carrier, step = (self._turns(values[part]) for values in (-lines.phase, -unit * lines.axial))
-            data[part, inside] = self._data_moments(self.data[rows[part]] * carrier, step, reach)
-            gram[part, inside, :, inside] = _gram(self._tone_moments(step, 2 * reach), reach)
-        picked = index + widest
-        return data[:, picked].flatten(1), gram[:, picked][:, :, :, picked].flatten(3).flatten(1, 2)
-
     def _turns(self, phase: Float[Tensor, "fit 3"]) -> Tensor:
         """Return e^{iφ(t)} in single precision; the phase itself, thousands of radians, in double."""
         constant, linear, square = (values[:, None] for values in phase.unbind(1))
@@ -255,6 +252,19 @@ def _orders(lines: Lines) -> tuple[int, Int[Tensor, "line"]]:
     """Return the spacing of the harmonics and the lines' orders in it."""
     unit = max(1, math.gcd(*lines.harmonics.tolist()))
     return unit, torch.div(lines.harmonics, unit, rounding_mode="floor")
+
+
+def _picked(lines: Lines, rows: Tensor, shown: Tensor) -> Lines:
+    """Return some lines of some records."""
+    return Lines(
+        lines.harmonics[shown],
+        lines.phase[rows],
+        lines.axial[rows],
+        lines.amplitudes[rows][:, shown],
+        lines.phase_by[:, rows],
+        lines.axial_by[:, rows],
+        lines.amplitudes_by[:, rows][:, :, shown],
+    )
 
 
 def _outermost(lines: Lines, index: Int[Tensor, "line"]) -> Int[Tensor, "batch"]:

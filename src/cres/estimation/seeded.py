@@ -30,6 +30,8 @@ SEARCH_SIGMAS = 5.0
 # The whole spread of a prediction counts its other modes: a mixture's second component lies inside.
 SEARCH_SPREADS = 3.0
 STARTS = 2
+# A seeded fit starts so near that one that is not done by then swings about for other reasons.
+STEPS = 8
 # The search is never narrower: a network may be too sure of itself.
 NARROWEST_ENERGY_EV = 2.0
 NARROWEST_TEMPLATES = 8
@@ -83,7 +85,8 @@ class SeededEstimator:
         """Return the fits and where they failed, so that the network's answer is the better one."""
         spectrum = self.likelihood.search.spectrum(data)
         carrier = self._carrier_hz(spectrum, seed)
-        found = self.likelihood.fit_candidates(data, carrier, self._templates(spectrum, carrier, seed), STARTS)
+        templates = self._templates(spectrum, carrier, seed)
+        found = self.likelihood.fit_candidates(data, carrier, templates, STARTS, STEPS)
         return found, found.failed
 
     def _carrier_hz(self, spectrum: Spectrum, seed: Seed) -> PerElectron:
