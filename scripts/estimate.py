@@ -54,11 +54,6 @@ def parse_arguments() -> argparse.Namespace:
         default=None,
         help="CSV of frequency_hz (after mixing) and relative_power: the noise's spectrum over the nominal white one",
     )
-    parser.add_argument(
-        "--noise-spectrum",
-        default=None,
-        help="CSV of frequency_hz (after mixing) and relative_power: the noise's spectrum over the nominal white one",
-    )
     parser.add_argument("--noise-seed", type=int, default=0, help="seed of the frozen noise: that of the network")
     parser.add_argument("--split-seed", type=int, default=0, help="seed of the split: that of the network's data")
     parser.add_argument(
