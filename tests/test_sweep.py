@@ -21,6 +21,7 @@ from cres.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
+WANDB_FILES = sorted((ROOT / "configs/sweeps/wandb").glob("*.yaml"))
 BASE = {"data": {"data": "records.hdf5"}, "model": {"optimiser": {"lr": 0.1}}}
 
 
@@ -170,6 +171,26 @@ def test_the_agent_of_wandb_starts_a_run_in_a_folder_of_its_own(folder: Path) ->
     environment = {"PATH": f"{folder}:{os.environ['PATH']}", "WANDB_RUN_ID": "abc"}
     said = subprocess.run([*words, "--model.optimiser.lr=1"], env=environment, capture_output=True, text=True)
     assert said.stdout.split() == ["cli.py", "fit", "-c", "base.yaml", "--run=runs/sweep/abc", "--model.optimiser.lr=1"]
+
+
+@pytest.mark.parametrize("path", WANDB_FILES, ids=lambda path: path.stem)
+def test_the_training_understands_what_the_agent_of_wandb_writes(path: Path) -> None:
+    from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
+
+    from cres.training.sweep_check import check_points
+
+    content = yaml.safe_load(path.read_text())
+    start = content["command"][3].split()
+    base = start[start.index("-c") + 1]
+    points = []
+    for place in (0, -1):
+        drawn = {
+            key: {"value": values["values"][place] if "values" in values else values.get("value", values.get("max"))}
+            for key, values in content["parameters"].items()
+        }
+        points.append(["-c", str(ROOT / base), *create_sweep_command_args({"args": drawn})["args"]])
+    assert points[0] != points[1]
+    check_points(points)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
