@@ -57,7 +57,8 @@ def test_figures_of_a_known_distribution():
     std = np.exp(random.normal(-1, 0.3, 40_000))
     residual = std * random.normal(size=40_000)
     figures = {
-        name: figure.value for name, figure in resolution_metrics(residual, std, std, near=3.0, resamples=10).items()
+        name: figure.value
+        for name, figure in resolution_metrics(residual, std, std, near=3.0, order=std, resamples=10).items()
     }
     assert figures["coverage1"] == pytest.approx(0.6827, abs=0.01)
     assert figures["coverage2"] == pytest.approx(0.9545, abs=0.005)
@@ -133,3 +134,26 @@ def test_bootstrapped_keeps_the_sample_itself_as_the_value():
     figures = bootstrapped(lambda weights: {"mean": weights @ values / weights.sum(axis=1)}, 10, 30, 0)
     assert figures["mean"].value == 4.5
     assert figures["mean"].low < 4.5 < figures["mean"].high
+
+
+def test_the_share_at_the_goal_is_the_largest_that_reaches_it():
+    residual = np.array([0.1, 0.5, 0.2, 5.0, 0.0, np.nan])
+    order = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 0.5])
+    # rms of the best 1, 2, 3: 0.1, 0.36, 0.316; the sixth has no estimate and still counts
+    figures = resolution_metrics(residual, order, order=order, resamples=0)
+    assert figures["goal_fraction"].value == pytest.approx(1 / 6)
+    residual[2] = 0.05
+    assert resolution_metrics(residual, order=order, resamples=0)["goal_fraction"].value == pytest.approx(3 / 6)
+    assert resolution_metrics(residual, order=np.full(6, np.nan), resamples=0)["goal_fraction"].value == 0
+
+
+def test_electrons_are_selected_by_their_spread_where_it_is_stated(draw_table):
+    table = draw_table(400)
+    residual = table.residual("energy_ev")
+    worse = table.truth("energy_ev") + residual / np.std(residual)  # 1 eV rms
+    table = table.with_columns({"energy_ev": worse, "energy_spread_ev": table.std("energy_ev")})
+    by_error_bar = table_metrics(table, "energy_ev", resamples=20)["goal_fraction"]
+    assert by_error_bar.low <= by_error_bar.value <= by_error_bar.high
+    honest = table.with_columns({"energy_spread_ev": np.abs(table.residual("energy_ev")) + 1e-9})
+    assert table_metrics(honest, "energy_ev", resamples=0)["goal_fraction"].value > by_error_bar.value
+    assert "goal_fraction" not in table_metrics(table, "pitch_angle_deg", resamples=0)

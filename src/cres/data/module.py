@@ -17,6 +17,7 @@ from cres.data.loader import Batch, ElectronDataset, KeyedSampler, ResumableLoad
 from cres.data.records import Records, Rows, open_records
 from cres.data.splits import Split, split_by_event, split_by_file
 from cres.data.stream import ElectronSource, StreamDataset
+from cres.data.tracks import TrackWindows
 from cres.data.windows import Band, Window, make_band, make_window
 from cres.errors import UserError, nearest
 
@@ -181,6 +182,11 @@ class CresDataModule(lightning.LightningDataModule):
     def predict_dataloader(self) -> ResumableLoader:
         """Return the batches of all electrons, in the order of the files."""
         return self._loader(self._dataset(np.arange(len(self.records))), shuffle=False)
+
+    def track_dataloader(self, rows: Rows) -> ResumableLoader:
+        """Return the batches of all windows of `window_samples` of these rows, an electron's windows together."""
+        samples = self._window(random=False).length
+        return self._loader(TrackWindows(self.records, rows, *self._names(), samples, self._band()), shuffle=False)
 
     def _require_columns(self, records: Records) -> None:
         for name in self.observables or ():

@@ -15,7 +15,7 @@ from cres.evaluation.binned import Statistic, coverage_of, median_of, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, Array, Sample
 from cres.evaluation.captions import CAPTIONS
 from cres.evaluation.comparison import ALL, RESOLVED, Comparison
-from cres.evaluation.metrics import MEDIAN_OF_ABSOLUTE_GAUSSIAN, pulls, sigma68
+from cres.evaluation.metrics import MEDIAN_OF_ABSOLUTE_GAUSSIAN, pulls, selection_order, sigma68
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.plots import Curve
 from cres.evaluation.table import SIDEBAND_SNR, unit_of
@@ -90,6 +90,7 @@ def curves_of(comparison: Comparison, target: str, group: str = ALL, *, with_std
             table.residual(target)[mask],
             table.std(target)[mask] if table.has_std(target) else None,
             place=comparison.tables.index(table),
+            order=None if (order := selection_order(table, target)) is None else order[mask],
         )
         for table in comparison.estimators_of(target)
         if mask.any() and (table.has_std(target) or not with_std)

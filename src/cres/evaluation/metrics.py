@@ -21,6 +21,9 @@ RESOLVED_SIDEBAND_SNR = 25.0
 NEAR_EV = 3.0
 """Energies this close to the truth count as near."""
 
+GOAL_RMS_EV = 0.3
+"""Resolution that the experiment plans for: the largest share of electrons that reaches it as a group is quoted."""
+
 TAIL_CORES = 5.0
 """Residuals beyond this many core widths are tails."""
 
@@ -44,6 +47,7 @@ METRICS = (
     Metric("bias", "bias", "target", "Median of estimate minus truth; good is zero within its interval."),
     Metric("coverage1", "1σ coverage", "%", "How often the stated 1σ interval holds the truth; 68.3 % is honest."),
     Metric("near_fraction", "within 3 eV", "%", "Fraction of all electrons, failed fits included, near the truth."),
+    Metric("goal_fraction", "at 0.3 eV rms", "%", "Largest share, best stated first, whose residual is 0.3 eV rms."),
     Metric("tail_fraction", "tails", "%", "Fraction of residuals beyond 5 core σ; a Gaussian has none."),
     Metric("core_sigma", "core σ", "target", "Gaussian fitted within ±2 of its own σ, iterated: without tails."),
     Metric("rms", "rms", "target", "Root mean square of the residual, tails included."),
@@ -92,6 +96,7 @@ def resolution_metrics(
     two_sigma: Array | None = None,
     log_density: Array | None = None,
     near: float | None = None,
+    order: Array | None = None,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Figure]:
@@ -101,12 +106,13 @@ def resolution_metrics(
     `count` say how many. `near` is the distance of `near_fraction` in the residual's unit. `two_sigma` is the distance
     from the estimate to the stated 95.45 % limit on the truth's side, two standard deviations where it is not given.
     `log_density` is the logarithm of the stated density at the truth, that of a Gaussian where it is not given.
+    `order` (rows,) is the stated quality by which electrons are selected for `goal_fraction`, smallest first.
     """
     if std is not None and log_density is None:
         log_density = _gaussian_log_density(residual, std)
     if std is not None and two_sigma is None:
         two_sigma = 2 * std
-    statistics = partial(_replicate_metrics, residual, std, two_sigma, log_density, bound, near)
+    statistics = partial(_replicate_metrics, residual, std, two_sigma, log_density, bound, near, order)
     return bootstrapped(statistics, len(residual), resamples, seed)
 
 
@@ -125,7 +131,7 @@ def table_metrics(
         std, (low, high) = table.std(target), table.interval95(target)
         with np.errstate(invalid="ignore"):  # failed estimates are infinite, and counted as such
             two_sigma = np.where(residual > 0, table.mean(target) - low, high - table.mean(target))
-    near = NEAR_EV if target.endswith("_ev") else None
+    energy = target.endswith("_ev")
     log_density = table.column(density) if density in table else None
     return resolution_metrics(
         residual,
@@ -133,10 +139,33 @@ def table_metrics(
         bound,
         two_sigma=two_sigma,
         log_density=log_density,
-        near=near,
+        near=NEAR_EV if energy else None,
+        order=selection_order(table, target) if energy else None,
         resamples=resamples,
         seed=seed,
     )
+
+
+def selection_order(table: PredictionTable, target: str) -> Array | None:
+    """Return what electrons are selected by, smallest first: the spread with all tails, else the error bar, or None."""
+    spread = schema.spread_name(target)
+    if spread in table:
+        return table.column(spread)
+    return table.std(target) if table.has_std(target) else None
+
+
+def goal_share(residual: Array, order: Array, weights: Array, goal: float) -> Array:
+    """Return the largest share of all electrons, smallest `order` first, whose rms residual is at most `goal`.
+
+    residual, order: (rows,); weights (replicates, rows). Electrons without either are counted, but never selected.
+    """
+    usable = np.flatnonzero(np.isfinite(residual) & np.isfinite(order) & (order > 0))
+    best_first = usable[np.argsort(order[usable], kind="stable")]
+    drawn = np.cumsum(weights[:, best_first], axis=1)
+    excess = np.cumsum(weights[:, best_first] * (residual[best_first] ** 2 - goal**2), axis=1)
+    reached = np.where(excess <= 0, drawn, 0.0).max(axis=1, initial=0.0)
+    total = weights.sum(axis=1)
+    return np.divide(reached, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
 def resolved_mask(sideband_snr: Array) -> NDArray[np.bool_]:
@@ -162,6 +191,7 @@ def _replicate_metrics(
     log_density: Array | None,
     bound: Array | None,
     near: float | None,
+    order: Array | None,
     weights: Array,
 ) -> dict[str, Array]:
     values = _residual_metrics(_kept(residual, weights))
@@ -171,6 +201,8 @@ def _replicate_metrics(
     if near is not None:
         hits = weights @ (np.abs(residual) <= near)
         values["near_fraction"] = np.divide(hits, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
+    if order is not None:
+        values["goal_fraction"] = goal_share(residual, order, weights, GOAL_RMS_EV)
     if std is not None and two_sigma is not None:
         values |= _pull_metrics(residual, std, weights)
         values["coverage2"] = _kept(pulls(residual, two_sigma), weights).fraction_between(-1.0, 1.0)

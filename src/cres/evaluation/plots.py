@@ -30,7 +30,7 @@ from cres.evaluation.axes import (
 from cres.evaluation.binned import Profile, Statistic, median_of, profile, selection_curve, sigma68_map, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
 from cres.evaluation.calibration import coverage_curve
-from cres.evaluation.metrics import gaussian_core, pulls, sigma68
+from cres.evaluation.metrics import GOAL_RMS_EV, gaussian_core, pulls, sigma68
 from cres.evaluation.numbers import plain_name, significant
 from cres.evaluation.table import unit_of
 
@@ -69,6 +69,8 @@ class Curve:
     residual: Array
     std: Array | None
     place: int
+    order: Array | None = None
+    """What electrons are selected by, smallest first; the stated std where it is not given."""
 
     @property
     def colour(self) -> str:
@@ -329,11 +331,11 @@ def resolution_map(curve: Curve, pitch_angle_deg: Array, radius_m: Array, target
 
 @styled
 def efficiency_curve(curves: Sequence[Curve], target: str, group: str) -> Figure:
-    """Draw what a selection on the stated σ buys: σ68 (solid) and rms (dashed) of the electrons that are kept."""
+    """Draw what a selection on the stated spread or σ buys: σ68 (solid) and rms (dashed) of the electrons kept."""
     figure, axes = canvas()
     shown = []
     for curve in curves:
-        efficiency, figures, rms = selection_curve(curve.residual, _std(curve))
+        efficiency, figures, rms = selection_curve(curve.residual, _std(curve) if curve.order is None else curve.order)
         value = np.array([figure.value for figure in figures])
         low, high = np.array([f.low for f in figures]), np.array([f.high for f in figures])
         axes.fill_between(efficiency, low, high, color=curve.colour, alpha=0.2, linewidth=0)
@@ -343,6 +345,8 @@ def efficiency_curve(curves: Sequence[Curve], target: str, group: str) -> Figure
     axes.set(xlabel=f"efficiency: fraction of {group} electrons kept", ylabel=f"{plain_name(target)} σ68, rms dashed "
              f"({unit_of(target)})", xlim=(0, 1.02))  # fmt: skip
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+    if target.endswith("_ev"):
+        axes.axhline(GOAL_RMS_EV, color=INK, linewidth=0.8, linestyle=":", label=f"{GOAL_RMS_EV:g} eV")
     logarithmic_when_wide(axes, np.concatenate(shown) if shown else np.zeros(0))
     legend(axes)
     return figure

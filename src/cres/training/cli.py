@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
 import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
@@ -22,6 +23,7 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cres.data.module import CresDataModule
+from cres.data.records import Rows
 from cres.errors import UserError, nearest
 from cres.training.batch_finder import is_out_of_memory, scan_sizes
 from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, Checkpoints, read_checkpoint, resumable, set_aside
@@ -38,6 +40,7 @@ from cres.training.predictions import PredictionWriter, check_data_fit, check_sp
 from cres.training.progress import EpochLines
 from cres.training.rate_finder import scan_rates
 from cres.training.runs import PREDICTIONS, RunRecord, default_folder, require_writable
+from cres.training.tracks import COMBINATION, TrackWriter
 from cres.transforms import FROZEN_EPOCH
 
 COMMANDS = {
@@ -173,6 +176,8 @@ class CresCLI(LightningCLI):
         if self.command in ("test", "predict"):
             help_text = "Where to write the table; default predictions.hdf5 in the run's folder."
             parser.add_argument("--predictions", type=Path | None, default=None, help=help_text)
+            help_text = "Long records: reconstruct windows of so many samples, the model's length, and combine them."
+            parser.add_argument("--windows", type=int | None, default=None, help=help_text)
         if self.command == "predict":
             help_text = "Noise to add, in units of the nominal; 0 for measured records, which carry their own."
             parser.add_argument("--noise_scale", type=float, default=1.0, help=help_text)
@@ -338,19 +343,34 @@ class CresCLI(LightningCLI):
                 print(f"{name.removeprefix('val/'):32} {value:.6g}")
 
     def _test(self) -> None:
+        if self.config.windows is not None:
+            self._reconstruct_tracks(np.concatenate([self.datamodule.split.validation, self.datamodule.split.test]))
+            return
         check_split(self.model.card, self.datamodule.file_facts())
         self._reconstruct({"datamodule": self.datamodule})
 
     def _predict(self) -> None:
         self.model.noise_scale = self.config.noise_scale
         self.datamodule.trainer = self.trainer
+        if self.config.windows is not None:
+            self._reconstruct_tracks(np.arange(len(self.datamodule.records)))
+            return
         self._reconstruct({"dataloaders": self.datamodule.predict_dataloader()})
 
-    def _reconstruct(self, records: dict[str, Any]) -> None:
+    def _reconstruct_tracks(self, rows: Rows) -> None:
+        data = self.datamodule
+        data.trainer, data.window_start, data.window_samples = self.trainer, 0, self.config.windows
+        data.setup("test")
+        path = self.config.predictions or self.run_folder / PREDICTIONS
+        calibrate = self.command == "test"
+        writer = TrackWriter(path, self.checkpoints, data, self.run_folder / COMBINATION, calibrate)
+        self._reconstruct({"dataloaders": data.track_dataloader(rows)}, writer)
+
+    def _reconstruct(self, records: dict[str, Any], writer: PredictionWriter | None = None) -> None:
         check_data_fit(self.model.card, self.datamodule.file_facts())
         self._check_volts()
         path = self.config.predictions or self.run_folder / PREDICTIONS
-        writer = PredictionWriter(path, self.checkpoints, self.datamodule.source_config())
+        writer = writer or PredictionWriter(path, self.checkpoints, self.datamodule.source_config())
         self.trainer.callbacks.append(writer)  # type: ignore[attr-defined]
         self.trainer.test(self.model, **records, verbose=False)
 

@@ -1,0 +1,210 @@
+"""Combining windows of long tracks: against dense float64 least squares, and what must hold whatever the numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from cres.errors import UserError
+from cres.evaluation.metrics import coverage
+from cres.evaluation.table import COVARIANCE, PredictionTable
+from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows, fit_combination
+
+STEP_S = 2e-5
+Array = NDArray[np.float64]
+COVARIANCE_OF_ONE = np.array([[0.09, 0.0012], [0.0012, 1e-4]])
+
+
+def window_table(
+    energy_ev: Array, pitch_deg: Array, covariance: Array, truth: Array | None = None, **more: Array
+) -> PredictionTable:
+    """Return a table from estimates (electrons, windows) and covariances (…, 2, 2)."""
+    electrons, windows = energy_ev.shape
+    electron = np.repeat(np.arange(electrons) + 1000, windows)
+    window = np.tile(np.arange(windows), electrons)
+    known = None if truth is None else {"energy_eV": np.repeat(truth, windows), "pitch_angle_deg": 0 * window + 89.0}
+    table = PredictionTable.from_estimates(
+        np.arange(electrons * windows),
+        {"energy_eV": energy_ev.ravel(), "pitch_angle_deg": pitch_deg.ravel()},
+        estimator="windows",
+        covariance=np.broadcast_to(covariance, (*energy_ev.shape, 2, 2)).reshape(-1, 2, 2),
+        truth=known,
+        observables={name: values.ravel() for name, values in more.items()},
+    )
+    return table.with_columns({ELECTRON: electron, WINDOW: window, WINDOW_START: window * STEP_S})
+
+
+def simulated(
+    electrons: int, windows: int, seed: int, common: float = 0.0, wrong: float = 0.0
+) -> tuple[PredictionTable, Array]:
+    """Return windows of electrons that radiate, a share of the variance common, some windows in a wrong mode."""
+    random = np.random.default_rng(seed)
+    truth = random.uniform(18_500, 18_650, electrons)
+    drift = random.uniform(-13e3, -1e3, electrons)
+    root = np.linalg.cholesky(COVARIANCE_OF_ONE)
+    shared = np.sqrt(common) * random.normal(size=(electrons, 1, 2))
+    error = (shared + np.sqrt(1 - common) * random.normal(size=(electrons, windows, 2))) @ root.T
+    energy = truth[:, None] + drift[:, None] * np.arange(windows) * STEP_S + error[..., 0]
+    pitch = 89.0 + error[..., 1]
+    lost = random.uniform(size=energy.shape) < wrong
+    energy = energy + lost * random.choice([-1, 1], energy.shape) * random.uniform(5, 60, energy.shape)
+    return window_table(energy, pitch, COVARIANCE_OF_ONE, truth), truth
+
+
+def dense(table: PredictionTable, combination: Combination) -> tuple[Array, Array]:
+    """Return start values and covariance of one electron's windows with one large covariance matrix: no weights."""
+    time = table.column(WINDOW_START)
+    values = np.stack([table.mean(name) for name in table.targets], -1)
+    count, targets = values.shape
+    block = np.zeros((count * targets, count * targets))
+    slope = np.zeros_like(block)
+    mean = np.zeros_like(values)
+    for k in range(count):
+        here = slice(k * targets, (k + 1) * targets)
+        block[here, here] = table.column(COVARIANCE)[k]
+        for i, name in enumerate(table.targets):
+            average, width = combination.drift_per_s[name]
+            bend = combination.bend_per_s2.get(name, 0.0)
+            mean[k, i] = average * time[k]
+            for other in range(count):
+                both = width**2 * time[k] * time[other] + bend**2 * time[k] ** 2 * time[other] ** 2 / 4
+                slope[k * targets + i, other * targets + i] = both
+    full = block + slope
+    design = np.tile(np.eye(targets), (count, 1))
+    precision = np.linalg.inv(full)
+    covariance = np.linalg.inv(design.T @ precision @ design)
+    return covariance @ design.T @ precision @ (values - mean).ravel(), covariance
+
+
+@pytest.mark.parametrize("windows", [1, 2, 5, 40])
+def test_it_is_generalised_least_squares(windows: int) -> None:
+    # small residuals: all windows keep their whole weight
+    random = np.random.default_rng(3)
+    energy = 18_600 - 0.2 * np.arange(windows) + 0.1 * random.normal(size=(1, windows))
+    pitch = 89 + 0.003 * random.normal(size=(1, windows))
+    roots = np.linalg.cholesky(COVARIANCE_OF_ONE) * random.uniform(1, 1.5, (1, windows, 1, 1))
+    table = window_table(energy, pitch, roots @ np.swapaxes(roots, -1, -2))
+    combination = Combination({"energy_ev": (-9e3, 4e3), "pitch_angle_deg": (0.0, 1.0)}, {"energy_ev": 1e5})
+    start, covariance = dense(table, combination)
+    combined = combine_windows(table, combination)
+    assert combined.mean("energy_ev")[0] == pytest.approx(start[0], abs=1e-7)
+    assert combined.mean("pitch_angle_deg")[0] == pytest.approx(start[1], abs=1e-9)
+    np.testing.assert_allclose(combined.column(COVARIANCE)[0], covariance, rtol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    energy=st.floats(18_000, 19_000),
+    std_ev=st.floats(1e-3, 30),
+    correlation=st.floats(-0.95, 0.95),
+    count=st.integers(1, 50),
+    share=st.sampled_from([0.0, 0.4]),
+)
+def test_equal_windows_without_drift_average(
+    energy: float, std_ev: float, correlation: float, count: int, share: float
+) -> None:
+    covariance = np.array([[std_ev**2, 0.01 * std_ev * correlation], [0.01 * std_ev * correlation, 1e-4]])
+    table = window_table(np.full((1, count), energy), np.full((1, count), 89.0), covariance)
+    combined = combine_windows(table, Combination({}, {}, {"energy_ev": [(1.0, share)]}))
+    assert combined.mean("energy_ev")[0] == pytest.approx(energy, rel=1e-12)
+    expected = std_ev * np.sqrt((1 - share) / count + share)
+    assert combined.std("energy_ev")[0] == pytest.approx(expected, rel=1e-6)
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**31), share=st.floats(0, 0.9))
+def test_one_window_is_itself(seed: int, share: float) -> None:
+    table, _ = simulated(3, 1, seed)
+    combined = combine_windows(table, Combination(common_share={"energy_ev": [(0.1, share), (1.0, 0.1)]}))
+    for name in table.targets:
+        np.testing.assert_allclose(combined.mean(name), table.mean(name), rtol=1e-11)
+    np.testing.assert_allclose(combined.column(COVARIANCE), table.column(COVARIANCE), rtol=1e-9)
+
+
+@settings(max_examples=15, deadline=None)
+@given(seed=st.integers(0, 2**31))
+def test_order_and_company_do_not_matter(seed: int) -> None:
+    table, _ = simulated(5, 9, seed, wrong=0.1)
+    shuffled = table.select(np.random.default_rng(seed).permutation(len(table)))
+    one = combine_windows(table)
+    np.testing.assert_allclose(combine_windows(shuffled).mean("energy_ev"), one.mean("energy_ev"), rtol=1e-11)
+    alone = combine_windows(table.select(table.column(ELECTRON) == 1002))
+    np.testing.assert_allclose(alone.mean("energy_ev"), one.mean("energy_ev")[2], rtol=1e-11)
+
+
+def test_slopes_are_found_with_honest_errors() -> None:
+    table, _ = simulated(400, 16, 1)
+    combined = combine_windows(table)
+    assert coverage(combined.residual("energy_ev"), combined.std("energy_ev")) == pytest.approx(0.683, abs=0.07)
+    assert np.std(combined.residual("energy_ev")) < 0.2  # a line's start is known to σ·2/√N; here 0.15
+    assert combined.column("energy_ev_drift").mean() == pytest.approx(-7e3, rel=0.1)
+    assert (combined.column("n_windows") == 16).all()
+
+
+def test_windows_in_a_wrong_mode_lose_their_weight() -> None:
+    clean, _ = simulated(200, 32, 5)
+    spoiled, _ = simulated(200, 32, 5, wrong=0.15)
+    best, robust = (combine_windows(table).residual("energy_ev") for table in (clean, spoiled))
+    assert np.std(robust) < 1.3 * np.std(best)
+    used = combine_windows(spoiled).column("windows_used")
+    assert 25 < used.mean() < 29
+
+
+def test_common_errors_are_measured_and_make_coverage_honest() -> None:
+    calibrating, _ = simulated(400, 32, 7, common=0.25)
+    combination = fit_combination(calibrating)
+    shares = [share for _, share in combination.common_share["energy_ev"]]
+    assert np.mean(shares) == pytest.approx(0.25, abs=0.07)
+    assert combination.drift_per_s["energy_ev"][0] == pytest.approx(-7e3, rel=0.1)
+    others, _ = simulated(600, 32, 8, common=0.25)
+    naive, honest = combine_windows(others), combine_windows(others, combination)
+    assert coverage(naive.residual("energy_ev"), naive.std("energy_ev")) < 0.5
+    for name in others.targets:
+        assert coverage(honest.residual(name), honest.std(name)) == pytest.approx(0.683, abs=0.06)
+        low, high = honest.interval95(name)
+        assert np.mean((honest.truth(name) >= low) & (honest.truth(name) <= high)) == pytest.approx(0.954, abs=0.03)
+    # at another length, for which nothing was fitted
+    short = combine_windows(others, combination, first=4)
+    assert coverage(short.residual("energy_ev"), short.std("energy_ev")) == pytest.approx(0.683, abs=0.06)
+
+
+def test_independent_windows_have_no_common_share() -> None:
+    table, _ = simulated(400, 16, 11)
+    assert max(share for _, share in fit_combination(table).common_share["energy_ev"]) < 0.05
+
+
+def test_windows_outside_the_trained_range_are_left_out_unless_there_are_no_others() -> None:
+    energy = np.array([[18_600.0, 18_700.0], [18_700.0, 18_700.0]])
+    table = window_table(energy, np.full((2, 2), 89.0), COVARIANCE_OF_ONE, outside_range=energy > 18_650)
+    combined = combine_windows(table, Combination({}, {}))
+    np.testing.assert_allclose(combined.mean("energy_ev"), [18_600, 18_700])
+    assert list(combined.column("n_windows")) == [1, 2]
+
+
+def test_failed_windows_are_left_out_and_an_electron_without_any_fails() -> None:
+    energy = np.array([[18_600.0, np.nan], [np.nan, np.nan]])
+    table = window_table(energy, np.full((2, 2), 89.0), COVARIANCE_OF_ONE)
+    combined = combine_windows(table, Combination({}, {}))
+    np.testing.assert_allclose(combined.mean("energy_ev"), [18_600, np.nan])
+    assert np.isnan(combined.std("energy_ev")[1])
+
+
+def test_a_calibration_is_written_and_read_again(tmp_path: Path) -> None:
+    combination = Combination({"energy_ev": (-8e3, 3e3)}, {}, {"energy_ev": [(0.1, 0.2)]}, {"energy_ev": 0.9}, 70)
+    assert Combination.read(combination.write(tmp_path / "windows.json")) == combination
+    (tmp_path / "windows.json").write_text("[]")
+    with pytest.raises(UserError, match="no calibration of windows"):
+        Combination.read(tmp_path / "windows.json")
+
+
+def test_what_cannot_be_combined_is_said() -> None:
+    table, _ = simulated(3, 2, 1)
+    with pytest.raises(UserError, match="without the column 'window'"):
+        combine_windows(PredictionTable({k: v for k, v in table.columns.items() if k != WINDOW}, table.attributes))
+    with pytest.raises(UserError, match="3 electrons are too few"):
+        fit_combination(table)
