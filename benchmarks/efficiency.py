@@ -49,6 +49,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--data", default=None, help="prepared data; without it electrons are simulated")
     parser.add_argument("--network", default=None, help="predictions table of a network on the same data")
     parser.add_argument("--split", default="test", help="test for figures, validation to steer by (default test)")
+    parser.add_argument(
+        "--fractions", type=float, nargs=3, default=FRACTIONS, help="training, validation, test: as the network's data"
+    )
     parser.add_argument("--methods", nargs="+", default=["peaks", "matched-filter", "likelihood", "seeded"])
     parser.add_argument("--folder", type=Path, default=None, help="keep the blocks' tables here and go on from them")
     return parser.parse_args()
@@ -130,7 +133,7 @@ def main() -> None:
         folder = arguments.folder or Path(name)
         folder.mkdir(parents=True, exist_ok=True)
         data = arguments.data or str(simulated(arguments.electrons, folder))
-        fractions = FRACTIONS if arguments.data else (0.5, 0.0, 0.5)
+        fractions = tuple(arguments.fractions) if arguments.data else (0.5, 0.0, 0.5)
 
         def task(method: str, network: str | None = None) -> Task:
             return Task(data, method, arguments.split, fractions=fractions, network=network)

@@ -133,12 +133,13 @@ def build_banks(
 
 def joined_banks(banks: list[TemplateBank]) -> TemplateBank:
     """Return the templates of all branches side by side; `axial_hz` then rises within each branch only."""
-    first = banks[0]
-    columns = {
-        name: torch.cat([getattr(bank, name) for bank in banks], dim)
-        for name, dim in (("axial_hz", 0), ("pitch_angle_deg", 1), ("carrier_hz", 1), ("amplitudes", 1))
-    }
-    return replace(first, **columns)
+    return replace(
+        banks[0],
+        axial_hz=torch.cat([bank.axial_hz for bank in banks]),
+        pitch_angle_deg=torch.cat([bank.pitch_angle_deg for bank in banks], 1),
+        carrier_hz=torch.cat([bank.carrier_hz for bank in banks], 1),
+        amplitudes=torch.cat([bank.amplitudes for bank in banks], 1),
+    )
 
 
 def _branches(

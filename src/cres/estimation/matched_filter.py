@@ -78,7 +78,8 @@ def detect(
         lines = bank.amplitudes[bank.energy_index(carriers_hz, column), template]
         frequency = carriers_hz[:, None] + bank.harmonics * bank.axial_hz[template]
         values = spectrum.values[:, spectrum.index(frequency).flatten()].reshape(batch, *frequency.shape)
-        power = ((values * lines.conj()) @ phases).abs().square().flatten(1)
+        # |z|² without the square root that abs would take
+        power = torch.view_as_real((values * lines.conj()) @ phases).square().sum(-1).flatten(1)
         best = _better(best, power, template, carriers_hz)
     unit = spectrum.samples * 2 * noise_std_volt**2
     step = phase_step_rad(bank, COARSE_PHASES)
@@ -119,7 +120,9 @@ def profile(
     node = bank.energy_index(carrier_hz[:, None].expand(template.shape), template)
     lines = bank.amplitudes[node, template]
     values = spectrum.at(carrier_hz[:, None, None] + bank.axial_hz[template][:, :, None] * bank.harmonics)
-    power = ((values * lines.conj()) @ _phases(FINE_PHASES, bank.harmonics)).abs().square()
+    phases = _phases(FINE_PHASES, bank.harmonics).to(values.dtype)
+    turned = torch.view_as_real((values * lines.conj().to(values.dtype)) @ phases)
+    power = turned.square().sum(-1).double()
     phase = power.argmax(2, keepdim=True)
     best, offset = _top(*(power.gather(2, (phase + k) % FINE_PHASES)[:, :, 0] for k in (-1, 0, 1)))
     unit = spectrum.samples * 2 * noise_std_volt**2

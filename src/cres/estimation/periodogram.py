@@ -49,7 +49,7 @@ def centred_spectrum(series: ComplexSeries, sampling_rate_hz: float, padding: in
     length = padding * samples
     frequency = torch.fft.fftfreq(length, 1 / sampling_rate_hz, dtype=torch.float64, device=series.device)
     turn = torch.exp(2j * math.pi * frequency * (samples - 1) / 2 / sampling_rate_hz)
-    return Spectrum(torch.fft.fft(series, length) * turn, sampling_rate_hz, samples)
+    return Spectrum(torch.fft.fft(series, length) * turn.to(series.dtype), sampling_rate_hz, samples)
 
 
 def band_indices(spectrum: Spectrum, band_hz: tuple[float, float]) -> Int[Tensor, "point"]:

@@ -27,6 +27,8 @@ ROWS_AT_ONCE = 16
 """Records whose samples are worked on together: they fit in the cache."""
 MOMENTS = 3
 """Powers of time in a derivative: 1, t, t²."""
+THINNED_BAND = 0.45
+"""Tones below this part of the sampling rate are far from an alias at every second sample."""
 
 
 @runtime_checkable
@@ -139,6 +141,8 @@ class LineProducts(ProductMaker):
         self.length_s = float(model.time_s[-1])
         unit = model.time_s / self.length_s
         self.powers = torch.stack([unit**k for k in range(2 * MOMENTS - 1)], 1).float()
+        self.power_sums = torch.stack([(unit**k).sum() for k in range(2 * MOMENTS - 1)]).to(torch.complex128)
+        self.step_s = float(model.time_s[1] - model.time_s[0])
         self.scale = self.length_s ** torch.arange(MOMENTS, dtype=torch.float64)
 
     def __call__(self, rows: Int[Tensor, "fit"], parameters: Float[Tensor, "fit 6"]) -> Products:
@@ -162,7 +166,9 @@ class LineProducts(ProductMaker):
         turn = torch.polar(parameters[:, AMPLITUDE], parameters[:, START_PHASE]) / self.std_volt
         there = torch.div(lines.harmonics, unit, rounding_mode="floor") + reach
         moments = self._data_moments(self.data[rows] * carrier, step, reach)[:, there].flatten(1)
-        gram = _gram(self._tone_moments(step, 2 * reach), reach)[:, there][:, :, :, there].flatten(3).flatten(1, 2)
+        fastest_hz = 2 * reach * unit * float(lines.axial[:, 1].abs().max()) / (2 * math.pi)
+        tones = self._tone_moments(step, 2 * reach, fastest_hz)
+        gram = _gram(tones, reach)[:, there][:, :, :, there].flatten(3).flatten(1, 2)
         moments, gram = moments * turn.conj()[:, None], gram * turn.abs().square()[:, None, None]
         factors = self._polynomials(lines, parameters[:, AMPLITUDE])
         with_gram = factors.columns.conj() @ gram
@@ -233,18 +239,23 @@ class LineProducts(ProductMaker):
                 found[sign * order] = self._summed(current, MOMENTS)
         return torch.stack([found[order] for order in range(-reach, reach + 1)], 1)
 
-    def _tone_moments(self, step: Tensor, reach: int) -> Tensor:
-        """Return (fit, order, power): Σ_t u^k e^{−inΨ} for n = 0 … reach, k = 0 … 4."""
-        current = torch.ones_like(step)
-        moments = [self._summed(current, 2 * MOMENTS - 1)]
-        for _ in range(reach):
-            current = current * step
-            moments.append(self._summed(current, 2 * MOMENTS - 1))
+    def _tone_moments(self, step: Tensor, reach: int, fastest_hz: float) -> Tensor:
+        """Return (fit, order, power): Σ_t u^k e^{−inΨ} for n = 0 … reach, k = 0 … 4.
+
+        Tones slow enough are summed over every second sample: off by a part of one sample.
+        """
+        stride = 2 if fastest_hz < THINNED_BAND / self.step_s else 1
+        step = step[:, ::stride].contiguous()
+        current = step
+        moments = [self.power_sums.expand(len(step), -1)]
+        for order in range(reach):
+            current = current * step if order else step
+            moments.append(stride * self._summed(current, 2 * MOMENTS - 1, stride))
         return torch.stack(moments, 1)
 
-    def _summed(self, values: Tensor, powers: int) -> Tensor:
+    def _summed(self, values: Tensor, powers: int, stride: int = 1) -> Tensor:
         """Return Σ_t u^k values, (fit, powers) complex128."""
-        pairs = torch.view_as_real(values).transpose(1, 2) @ self.powers[:, :powers]
+        pairs = torch.view_as_real(values).transpose(1, 2) @ self.powers[::stride, :powers]
         return torch.complex(pairs[:, 0].double(), pairs[:, 1].double())
 
 

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
+from cres.estimation.apparatus import RadialStrength
 from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS, Fit, Options, fit
 from cres.estimation.likelihood import FREE, SMALLEST_WEIGHT, Likelihood, fit_options, summarised
 from cres.estimation.matched_filter import best_templates
@@ -68,6 +69,7 @@ class RadialEstimator:
     def __init__(self, matched_filter: MatchedFilter) -> None:
         self.search, self.apparatus = matched_filter, matched_filter.apparatus
         self.noise = matched_filter.noise
+        self.strength = RadialStrength.measure(self.apparatus)
         limits = fit_options(self.apparatus)
         self.options = Options(FREE, limits.lower, limits.upper)
         self.nodes_m = torch.linspace(INNERMOST, 1.0, NODES, dtype=torch.float64) * self.apparatus.largest_radius_m
@@ -81,7 +83,7 @@ class RadialEstimator:
         best = fits.chi_square.reshape(-1, NODES).argmin(1) + NODES * torch.arange(len(data))
         spent = (1.0 + fits.steps.double()).reshape(-1, NODES).sum(1) + NEWTON_STEPS * NODES
         fitted = summarised(self.search, products, found.templates, fits.rows(best), spent, found.carrier_hz)
-        return posterior_of(self._curves(fits), self.apparatus.largest_radius_m, self.nodes_m, fitted)
+        return posterior_of(self._curves(fits), self.nodes_m, self.strength, fitted)
 
     def starts(self, found: Found) -> Float[Tensor, "start 6"]:
         """Return the best template of each electron at every node: energy and pitch angle by Newton's method.
@@ -131,10 +133,10 @@ class RadialEstimator:
 
 
 def posterior_of(
-    curves: dict[str, Tensor], largest_radius_m: float, nodes_m: Tensor, fitted: Likelihood
+    curves: dict[str, Tensor], nodes_m: Tensor, strength: RadialStrength, fitted: Likelihood
 ) -> RadialPosterior:
     """Demand amplitude 1 on a fine grid of radii and integrate over them, the prior uniform in area."""
-    radius = torch.linspace(nodes_m[0].item(), largest_radius_m, FINE_RADII, dtype=torch.float64)
+    radius = torch.linspace(nodes_m[0].item(), nodes_m[-1].item(), FINE_RADII, dtype=torch.float64)
     fine = {name: _splined(nodes_m, values, radius) for name, values in curves.items()}
     covariance = fine["covariance"]
     variance = covariance[..., 2, 2]
@@ -150,7 +152,7 @@ def posterior_of(
     centres, widths = zip(
         *(central_interval(mean, spread, weights) for mean, spread in zip(means, spreads, strict=True)), strict=True
     )
-    inside = torch.arange(FINE_RADII) <= fine["norm"].argmax(1, keepdim=True)
+    inside = (radius < strength.radius_m[strength.best]).expand(len(weights), -1)
     inner, outer = (_solution(weights * mask, means[0], radius) for mask in (inside, ~inside))
     return RadialPosterior(centres[0], widths[0], centres[1], widths[1], inner, outer, fitted)
 

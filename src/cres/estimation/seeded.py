@@ -83,7 +83,8 @@ class SeededEstimator:
 
     def estimate(self, data: ComplexSeries, seed: Seed) -> tuple[Likelihood, Bool[Tensor, "batch"]]:
         """Return the fits and where they failed, so that the network's answer is the better one."""
-        spectrum = self.likelihood.search.spectrum(data)
+        # single precision is enough to find a start
+        spectrum = self.likelihood.search.spectrum(data.to(torch.complex64))
         carrier = self._carrier_hz(spectrum, seed)
         templates = self._templates(spectrum, carrier, seed)
         found = self.likelihood.fit_candidates(data, carrier, templates, STARTS, STEPS)

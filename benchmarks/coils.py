@@ -1,0 +1,80 @@
+"""The hard apparatus: what the posterior over the radius says of energy and radius, and whether it is true.
+
+    python benchmarks/coils.py                      800 electrons of configs/simulation/coils.yaml, some ten minutes
+    python benchmarks/coils.py --electrons 64       a look
+
+Prints, for resolved electrons and for all, how often the central interval holds the true energy, and, for resolved
+ones, how often the truth lies in the inner mode against the weight that the posterior gave it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cres import errors, schema
+from cres.estimation.apparatus import Apparatus
+from cres.estimation.model_methods import radial_estimates
+from cres.estimation.radial_posterior import RadialEstimator
+from cres.estimation.search import MatchedFilter
+from cres.estimation.tables import joined
+from cres.evaluation.metrics import resolved_mask, sigma68
+from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+
+CONFIG = Path(__file__).parents[1] / "configs" / "simulation" / "coils.yaml"
+BLOCK = 64
+SEED = 41
+
+
+def line(label: str, energy: np.ndarray, std: np.ndarray, truth: np.ndarray) -> str:
+    covered = float(np.mean(np.abs(energy - truth) < std))
+    error = np.sqrt(covered * (1 - covered) / len(truth))
+    pull = sigma68((energy - truth) / std)
+    return (
+        f"| {label} | {len(truth)} | {sigma68(energy - truth):.3f} | {np.median(std):.3f} | {pull:.2f} | "
+        f"{100 * covered:.1f} ± {100 * error:.1f} |"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--electrons", type=int, default=800, help="electrons (default 800)")
+    count = parser.parse_args().electrons
+    config = SimulationConfig.from_yaml(CONFIG)
+    apparatus = Apparatus.from_config(config)
+    estimator = RadialEstimator(MatchedFilter(apparatus))
+    generator = torch.Generator().manual_seed(SEED)
+    parts, truths = [], []
+    for begin in range(0, count, BLOCK):
+        columns = simulate_columns(config, sample_electrons(config, min(BLOCK, count - begin), SEED + begin))
+        clean = torch.from_numpy(columns[schema.SERIES_I] + 1j * columns[schema.SERIES_Q]).to(torch.complex128)
+        noise = torch.randn(*clean.shape, 2, dtype=torch.float64, generator=generator) * apparatus.noise_std_volt
+        parts.append(radial_estimates(estimator.estimate(clean + torch.view_as_complex(noise))))
+        truths.append({name: columns[name] for name in (schema.ENERGY, "radius_m", "sideband_snr")})
+        print(f"{begin + len(clean)} of {count}", flush=True)
+    found = joined(parts)
+    truth = {name: np.concatenate([part[name] for part in truths]) for name in truths[0]}
+    energy, std = found.values[schema.ENERGY], found.std[schema.ENERGY]
+    resolved = resolved_mask(truth["sideband_snr"])
+    good = ~found.extra["fit_failed"]
+    print("\n| electrons | number | σ68 eV | median std eV | pull width | coverage % |\n|---|---|---|---|---|---|")
+    for label, chosen in (("resolved", resolved), ("resolved, fit good", resolved & good), ("all", resolved | True)):
+        print(line(label, energy[chosen], std[chosen], truth[schema.ENERGY][chosen]))
+    two = found.extra["two_solutions"][resolved]
+    print(
+        f"\n{100 * np.mean(two):.0f} % of the resolved have two solutions; {np.sum(~good[resolved])} fits are flagged"
+    )
+    best = estimator.strength.radius_m[estimator.strength.best].item()
+    inner, weight = truth["radius_m"][resolved] < best, found.extra["inner_weight"][resolved]
+    print("\n| weight of the inner mode | electrons | truth is in it |\n|---|---|---|")
+    for low, high in ((0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.001)):
+        part = (weight >= low) & (weight < high)
+        if part.any():
+            print(f"| {low} to {min(high, 1)} | {part.sum()} | {100 * np.mean(inner[part]):.0f} % |")
+
+
+if __name__ == "__main__":
+    errors.run(main)
