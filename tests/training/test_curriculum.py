@@ -16,7 +16,8 @@ from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.training.cli import main
 from cres.training.curriculum import SHARES, Curriculum, Stage, curve
-from cres.training.module import CresModule, keep_band, shortened
+from cres.training.cuts import keep_band, shortened
+from cres.training.module import CresModule
 from cres.transforms import FROZEN_EPOCH
 
 ALL = [

@@ -11,11 +11,11 @@ from lightning.pytorch import seed_everything
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.models import combine
+from cres.training.averaging import Average
 from cres.training.checkpoints import read_checkpoint, write_atomically
 from cres.training.cli import CresCLI, main
 from cres.training.loading import build_module, load_ensemble, load_module, load_reconstructor
 from cres.training.metrics import Collected, metric_name, validation_metrics
-from cres.training.module import Average
 from cres.training.rate_finder import scan_rates
 from cres.transforms import FROZEN_EPOCH
 

@@ -19,8 +19,9 @@ from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.models import Calibration, PredictiveDistribution
 from cres.shapes import Targets
+from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
-from cres.training.module import CresModule, evaluation_weights
+from cres.training.module import CresModule
 from cres.training.predictions import rms_volt
 from cres.transforms import FROZEN_EPOCH
 

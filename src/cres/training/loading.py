@@ -13,8 +13,9 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.provenance import ancestry
+from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import read_with_fallback
-from cres.training.module import CARD, CresModule, evaluation_weights
+from cres.training.module import CARD, CresModule
 from cres.training.reconstructor import Reconstructor
 
 

@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -24,6 +23,8 @@ from cres.data.loader import ResumableLoader
 from cres.errors import UserError, nearest
 from cres.models import Calibration, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine, optimizer_groups
 from cres.shapes import Series
+from cres.training.averaging import AVERAGE, Average
+from cres.training.cuts import keep_band, shortened, within_length
 from cres.training.denoising import Denoising, DenoisingOptions
 from cres.training.landmark import LandmarkOptions
 from cres.training.metrics import Collected, collect, validation_metrics
@@ -38,18 +39,13 @@ from cres.training.reconstructor import (
 from cres.training.schedules import Cosine, Schedule
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransform, WhiteNoise
 from cres.transforms.random import mix64
-from cres.transforms.spectrum import from_complex, to_complex
 
 Batch = dict[str, Any]
 
 CalibrationMethod = Literal["coverage", "likelihood", "none"]
 
 CARD = "cres"
-AVERAGE = "average"
 PLACE = "place_in_epoch"
-
-LENGTH_BLOCK = 64
-"""A curriculum of lengths moves in steps of so many samples: other lengths can have slow Fourier transforms."""
 
 
 @runtime_checkable
@@ -77,34 +73,6 @@ class Optimiser:
     ssm_lr: float = 1e-3
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
-
-
-class Average:
-    """An exponential moving average of the parameters; `swap` exchanges it with the parameters themselves."""
-
-    def __init__(self) -> None:
-        self.other: dict[str, Tensor] = {}
-        self.in_use = False
-
-    @torch.no_grad()
-    def update(self, module: nn.Module, decay: float) -> None:
-        """Move the average towards the parameters by 1 − decay; the first call copies them."""
-        for name, parameter in module.named_parameters():
-            if name in self.other:
-                self.other[name].lerp_(parameter, 1 - decay)
-            else:
-                self.other[name] = parameter.detach().clone()
-
-    @torch.no_grad()
-    def swap(self, module: nn.Module) -> None:
-        """Exchange the average and the parameters; nothing happens before the first update."""
-        if not self.other:
-            return
-        for name, parameter in module.named_parameters():
-            mine = parameter.detach().clone()
-            parameter.copy_(self.other[name])
-            self.other[name] = mine
-        self.in_use = not self.in_use
 
 
 class NonFiniteLoss(UserError):
@@ -229,7 +197,7 @@ class CresModule(pl.LightningModule):
         noisy = self.noise(series, random, scale)
         if scale:
             noisy = self.receiver(noisy, random.scoped("receiver"), scale)
-        return _within_length(noisy, batch["lengths"])
+        return within_length(noisy, batch["lengths"])
 
     def standardised_targets(self, batch: Batch, dtype: torch.dtype) -> Tensor:
         """Return the true targets (batch, target), standardised."""
@@ -412,38 +380,3 @@ class CresModule(pl.LightningModule):
         settings = self.optimiser
         groups = optimizer_groups(self, settings.lr, settings.weight_decay, settings.ssm_lr)
         return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
-
-
-def evaluation_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the state to predict with: the average of the weights where there is one, else the weights."""
-    weights = dict(checkpoint["state_dict"])
-    average = checkpoint[AVERAGE]
-    if not average["in_use"]:
-        weights |= {f"reconstructor.{name}": value for name, value in average["other"].items()}
-    return weights
-
-
-def shortened(batch: Batch, share: float) -> Batch:
-    """Return the batch with this share of the records' length, from their start, in whole blocks of samples."""
-    if share == 1:
-        return batch
-    whole = batch["series"].shape[1]
-    samples = min(whole, max(1, round(share * whole / LENGTH_BLOCK)) * LENGTH_BLOCK)
-    return batch | {"series": batch["series"][:, :samples], "lengths": batch["lengths"].clamp(max=samples)}
-
-
-def keep_band(series: Series, sampling_rate_hz: float, band_hz: tuple[float, float]) -> Series:
-    """Return the records without what lies outside a band of record frequencies; length and sampling rate stay."""
-    with torch.autocast(series.device.type, enabled=False):
-        frequency = torch.fft.fftfreq(series.shape[1], 1 / sampling_rate_hz, device=series.device)
-        inside = (frequency >= band_hz[0]) & (frequency <= band_hz[1])
-        spectrum = torch.fft.fft(to_complex(series), dim=1) * inside.unsqueeze(-1)
-        return from_complex(torch.fft.ifft(spectrum, dim=1)).to(series.dtype)
-
-
-def _within_length(series: Tensor, lengths: Tensor) -> Tensor:
-    """Return the records with zeros, not noise, beyond their length."""
-    if bool((lengths == series.shape[1]).all()):
-        return series
-    inside = torch.arange(series.shape[1], device=series.device) < lengths.unsqueeze(1)
-    return series * inside.unsqueeze(-1)
