@@ -84,7 +84,9 @@ def run(server: Server, folder: Path, *words: str) -> str:
 def test_a_training_ends_normally_with_one_warning(server, tiny, records, tmp_path):
     options = [f"--data.data={records}", f"--run={tmp_path / 'run'}", "--trainer.enable_progress_bar=false"]
     said = run(server, tmp_path, str(ROOT / "cli.py"), "fit", "-c", str(tiny), *options)
-    assert said.count(LEFT_OUT) == 1, said
+    # a warning shows the line of the program that gives it
+    told = [line for line in said.splitlines() if LEFT_OUT in line and "rank_zero_warn" not in line]
+    assert len(told) == 1, said
     assert "epoch 3/3" in said
     assert len((tmp_path / "run/metrics.csv").read_text().splitlines()) > 3
     assert (tmp_path / "run/checkpoints/best.ckpt").exists()
