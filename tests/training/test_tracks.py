@@ -78,9 +78,7 @@ def test_tracks_are_calibrated_on_validation_and_combined(trained, tracks, tmp_p
 
 def test_predict_without_calibration_says_so(trained, tracks, tmp_path, capsys):
     (trained / "windows.json").unlink(missing_ok=True)
-    main(
-        ["predict", f"--run={trained}", f"--data.data={tracks}", "--windows=512", f"--predictions={tmp_path}/p.h5"]
-    )
+    main(["predict", f"--run={trained}", f"--data.data={tracks}", "--windows=512", f"--predictions={tmp_path}/p.h5"])
     assert "taken for independent" in capsys.readouterr().err
 
 
