@@ -35,7 +35,7 @@ from cres.evaluation.windows import ELECTRON, combine_windows, fit_combination, 
 from cres.simulation import SimulationConfig
 
 ROOT = Path(__file__).parents[1]
-SEED = 777
+SEED = 20777
 SAMPLES = 8192
 TARGET = "energy_ev"
 
