@@ -38,10 +38,11 @@ def main() -> None:
     options = _parser().parse_args()
     if options.bootstrap < 0:
         raise errors.UserError(f"--bootstrap is {options.bootstrap}; it wants 0 or more")
-    tables = read_tables(options.tables or [newest_table(Path("runs"))], options.names)
+    paths = options.tables or [newest_table(Path("runs"))]
+    tables = read_tables(paths, options.names)
     comparison = compare(tables)
     rows = summarise(comparison, resamples=options.bootstrap, seed=options.seed)
-    sections, endpoint_lines = _endpoint(options.tritium, tables)
+    sections, endpoint_lines = _endpoint(options.tritium, read_tables(paths, []), tables)
     report = write_comparison(comparison, rows, options.output, sections=sections)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(summary_table(rows, len(comparison)))
@@ -52,14 +53,20 @@ def main() -> None:
     console.print(f"report: {report}", markup=False, soft_wrap=True)
 
 
-def _endpoint(path: Path | None, tables: Sequence[PredictionTable]) -> tuple[list[Section], list[str]]:
-    """Fit the endpoint of a tritium table with the response of the same estimator; nothing without a table."""
-    if path is None:
-        return [], []
-    tritium = PredictionTable.read(path)
-    calibration = same_estimator(tritium, tables)
-    analysis = analyse(tritium, calibration)
-    return [endpoint_section(analysis, calibration)], ["The tritium endpoint", *summary_lines(analysis), ""]
+def _endpoint(
+    paths: Sequence[Path], given: Sequence[PredictionTable], named: Sequence[PredictionTable]
+) -> tuple[list[Section], list[str]]:
+    """Fit the endpoint of each tritium table with the response of the same estimator, under its display name."""
+    sections: list[Section] = []
+    lines: list[str] = []
+    for path in paths:
+        tritium = PredictionTable.read(path)
+        own = same_estimator(tritium, given)
+        calibration = next(table for one, table in zip(given, named, strict=True) if one is own)
+        analysis = analyse(tritium.renamed(calibration.estimator), calibration)
+        sections.append(endpoint_section(analysis, calibration))
+        lines += ["The tritium endpoint", *summary_lines(analysis), ""]
+    return sections, lines
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,9 +82,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--tritium",
+        nargs="+",
         type=Path,
+        default=[],
         metavar="TABLE",
-        help="predictions of tritium electrons by one of the estimators: adds the fit of the endpoint to the report",
+        help="predictions of tritium electrons by one or more of the estimators: adds endpoint fits to the report",
     )
     parser.add_argument(
         "--bootstrap", type=int, default=400, metavar="N", help="resamples for the intervals (default: %(default)s)"

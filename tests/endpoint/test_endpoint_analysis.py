@@ -119,3 +119,23 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments, tmp_path, monkeypa
         script.errors.run(script.main)
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_the_report_has_the_endpoints_of_several_estimators_under_their_display_names(tables, tmp_path):
+    paths, (tritium, calibration) = [], tables
+    for name in ("one", "two"):
+        pair = (tmp_path / f"tritium_{name}.hdf5", tmp_path / f"{name}.hdf5")
+        tritium.renamed(name).write(pair[0])
+        calibration.renamed(name).write(pair[1])
+        paths.append(pair)
+    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *(str(pair[1]) for pair in paths)]
+    command += ["--tritium", *(str(pair[0]) for pair in paths), "--names", "the first", "the second"]
+    command += ["--output", str(tmp_path / "out"), "--bootstrap", "20"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("fitted endpoint") == 2
+    assert "estimator            the second" in done.stdout
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "The tritium endpoint: the first" in page
+    assert "The tritium endpoint: the second" in page
+    assert len(list((tmp_path / "out" / "figures").glob("endpoint-*-spectrum.png"))) == 2

@@ -113,10 +113,10 @@ def section(analysis: Analysis, calibration: PredictionTable) -> Section:
     """Return the analysis as a part of the evaluation report."""
     rows = "".join(f"<li>{escape(line)}</li>" for line in summary_lines(analysis))
     pictures = tuple(
-        Illustration(*CAPTIONS[name], (Panel(f"endpoint-{name}", figure, CAPTIONS[name][0]),))
+        Illustration(*CAPTIONS[name], (Panel(f"endpoint-{analysis.estimator}-{name}", figure, CAPTIONS[name][0]),))
         for name, figure in figures(analysis, calibration).items()
     )
-    return Section("The tritium endpoint", f"<ul>{rows}</ul>", pictures)
+    return Section(f"The tritium endpoint: {analysis.estimator}", f"<ul>{rows}</ul>", pictures)
 
 
 def write_json(content: dict[str, Any], path: Path) -> Path:

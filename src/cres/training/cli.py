@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
@@ -402,7 +403,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         CresCLI(command, rest).execute()
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
+        rank_zero_only(print)(stop, file=sys.stderr)
         return stop.exit_code
     except (RuntimeError, MemoryError) as error:
         if is_out_of_memory(error):
