@@ -36,3 +36,23 @@ class LocalSpread:
     def __call__(self, observed: Array) -> Array:
         """Return the standard uncertainty, interpolated between the bins, constant beyond them."""
         return np.interp(observed, self.centres, self.widths)
+
+
+@dataclass(frozen=True)
+class LocalOffset:
+    """The median residual as a function of one observed quantity, linear between bins and constant beyond them."""
+
+    centres: Array
+    medians: Array
+
+    @classmethod
+    def fit(cls, observed: Array, residuals: Array, bins: int = 8) -> LocalOffset:
+        """Fit on (rows,) training residuals in bins of equal population; fewer bins where rows are few."""
+        bins = max(1, min(bins, len(observed) // FEWEST_PER_BIN))
+        parts = np.array_split(np.argsort(observed, kind="stable"), bins)
+        medians = [float(np.median(residuals[part])) for part in parts]
+        return cls(np.array([float(np.median(observed[part])) for part in parts]), np.array(medians))
+
+    def __call__(self, observed: Array) -> Array:
+        """Return the offset."""
+        return np.interp(observed, self.centres, self.medians)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.estimation.calibration import LocalSpread
+from cres.estimation.calibration import LocalOffset, LocalSpread
 from cres.estimation.inversion import energy_and_pitch
 from cres.estimation.periodogram import parabolic_peak
 from cres.estimation.search import Found, MatchedFilter
@@ -23,13 +23,14 @@ TYPICAL_RADIUS_M = 3.4e-3
 class FilterEstimator:
     """Best template → energy and pitch angle; `threshold` of the detection statistic.
 
-    offset: what the templates miss on the training split (they hold the mean carrier, the energy is that of the start).
-    spread: of the training residuals, a function of the sidebands' part of the statistic.
+    offset: what the templates miss on the training split (they hold the mean carrier, the energy is that of the start),
+    a function of the statistic: strong records lose more energy. spread: of the training residuals, a function of the
+    sidebands' part of the statistic.
     """
 
     search: MatchedFilter
     threshold: float
-    offset: Mapping[str, float]
+    offset: Mapping[str, LocalOffset]
     spread: Mapping[str, LocalSpread]
 
     @classmethod
@@ -40,16 +41,19 @@ class FilterEstimator:
         parts = [best_template(search, block) for block in found]
         observed = np.concatenate([contrast(block) for block in found])
         residuals = {name: truth[name] - np.concatenate([part[name] for part in parts]) for name in truth}
-        offset = {name: float(np.median(values)) for name, values in residuals.items()}
-        spread = {name: LocalSpread.fit(observed, values - offset[name]) for name, values in residuals.items()}
+        strength = np.concatenate([block.statistic.numpy() for block in found])
+        offset = {name: LocalOffset.fit(strength, values) for name, values in residuals.items()}
+        left = {name: values - offset[name](strength) for name, values in residuals.items()}
+        spread = {name: LocalSpread.fit(observed, values) for name, values in left.items()}
         return cls(search, threshold, offset, spread)
 
     def estimate(self, found: Found) -> Estimates:
         """Return the estimates; `detected` says whether noise alone would hardly look like this."""
         observed = contrast(found)
-        values = {name: direct + self.offset[name] for name, direct in best_template(self.search, found).items()}
-        std = {name: self.spread[name](observed) for name in values}
         statistic = found.statistic.numpy()
+        best = best_template(self.search, found)
+        values = {name: direct + self.offset[name](statistic) for name, direct in best.items()}
+        std = {name: self.spread[name](observed) for name in values}
         extra = {"detection_statistic": statistic, "detected": statistic > self.threshold, "contrast": observed}
         return Estimates(values, std, extra)
 
