@@ -60,7 +60,7 @@ def draw(collected: Collected, targets: tuple[str, ...], title: str) -> Figure:
     residual = collected.mean - collected.truth
     for i, name in enumerate(targets):
         _residuals(axes[i, 0], residual[:, i], name)
-        _pulls(axes[i, 1], residual[:, i] / collected.std[:, i])
+        _pulls(axes[i, 1], residual[:, i], collected.std[:, i])
         _map(axes[i, 2], collected.truth[:, i], residual[:, i], name)
     figure.suptitle(f"{title}: validation, {len(collected)} electrons")
     return figure
@@ -76,14 +76,17 @@ def _residuals(axes: Axes, residual: Values, name: str) -> None:
     axes.set_title(f"σ68 = {width:.3g} {target_unit(name)}; ends hold the tails", fontsize="medium")
 
 
-def _pulls(axes: Axes, pull: Values) -> None:
-    pull = pull[np.isfinite(pull)]
+def _pulls(axes: Axes, residual: Values, std: Values) -> None:
+    axes.set(xlabel="residual / stated uncertainty", ylabel="density")
+    stated = np.isfinite(residual) & np.isfinite(std) & (std > 0)
+    if not stated.any():
+        axes.set_title("no uncertainty is stated", fontsize="medium")
+        return
+    pull = residual[stated] / std[stated]
     grid = np.linspace(-5, 5, 51)
     axes.hist(np.clip(pull, -5, 5), bins=grid.tolist(), density=True, histtype="stepfilled", alpha=0.6)
     axes.plot(grid, np.exp(-(grid**2) / 2) / np.sqrt(2 * np.pi), "k--", label="honest")
-    inside = float(np.mean(np.abs(pull) <= 1)) if len(pull) else np.nan
-    axes.set(xlabel="residual / stated uncertainty", ylabel="density")
-    axes.set_title(f"{100 * inside:.0f} % within 1σ (68 % is honest)", fontsize="medium")
+    axes.set_title(f"{100 * float(np.mean(np.abs(pull) <= 1)):.0f} % within 1σ (68 % is honest)", fontsize="medium")
     axes.legend(frameon=False)
 
 
