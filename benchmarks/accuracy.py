@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py                              about two and a half hours on two cores
     python benchmarks/accuracy.py --minutes 20 --small-minutes 3 --models s4d s4d_time convnet
-    python benchmarks/accuracy.py --ablations --small-minutes 4 --parallel 2       18 and more short trainings, 3 seeds
+    python benchmarks/accuracy.py --ablations --small-minutes 4 --parallel 2        18 short trainings: 3 seeds
     python benchmarks/accuracy.py --simulation configs/simulation/coils.yaml --folder runs/standard_coils --models
 
 The standard set: 40 000 electrons to train on, 4 000 to validate, 4 000 to test, default apparatus, nominal noise,
@@ -59,8 +59,7 @@ ABLATIONS: dict[str, tuple[str, ...]] = {
     "default": (),
     "noise curriculum from 0.1": ("--curriculum.noise_scale.start=0.1",),
     "β-NLL (β = 0.5)": ("--model.loss.init_args.beta=0.5",),
-    "attention not taught where to point": (NO_POINTING,),
-    "mean pooling": (NO_POINTING, f"{POOLING}=mean"),
+    "mean pooling, so nothing to point with": (NO_POINTING, f"{POOLING}=mean"),
     "no alignment": (NO_POINTING, f"--model.views={json.dumps(SPECTRUM)}"),
     "fresh electrons every epoch": ("--data.stream.class_path=cres.simulation.SimulatedElectrons",),
 }

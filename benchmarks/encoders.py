@@ -1,6 +1,6 @@
 """Figure of each encoder's cost against the length of the record: one training step's forward and backward pass.
 
-    python benchmarks/encoders.py                       writes benchmarks/encoders.svg
+    python benchmarks/encoders.py                       writes docs/images/encoder_cost.png
     python benchmarks/encoders.py --longest 4096        shorter records only
 
 Every encoder has the same width and reads the same two channels. S4D costs n log n at full resolution, the convnet and
@@ -71,16 +71,18 @@ def draw(lengths: list[int], costs: dict[str, list[float]], path: Path) -> None:
     axes.set_title(f"Cost against length: width {WIDTH}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     axes.grid(alpha=0.3)
     axes.legend()
-    figure.savefig(path)
+    figure.savefig(path, dpi=80)
     plt.close(figure)
 
 
 def table(lengths: list[int], costs: dict[str, list[float]]) -> str:
-    """Milliseconds a record, lengths across; last column: exponent of the growth over the last doubling."""
-    lines = [" " * 26 + "".join(f"{length:>10d}" for length in lengths) + "   exponent"]
+    """Milliseconds a record as Markdown, lengths across; last column: exponent of the growth over the last doubling."""
+    lines = [f"| samples | {' | '.join(f'{length:,}' for length in lengths)} | exponent |"]
+    lines.append("|---|" + "---:|" * (len(lengths) + 1))
     for name, seconds in costs.items():
         exponent = math.log2(seconds[-1] / seconds[-2])
-        lines.append(f"{name:26s}" + "".join(f"{1e3 * value:10.2f}" for value in seconds) + f"{exponent:11.2f}")
+        cells = [*(f"{1e3 * value:.3g}" for value in seconds), f"{exponent:.2f}"]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -92,8 +94,8 @@ def main() -> None:
     parser.add_argument(
         "--output",
         type=Path,
-        default=Path(__file__).with_name("encoders.svg"),
-        help="figure (default: beside this file)",
+        default=Path(__file__).parents[1] / "docs" / "images" / "encoder_cost.png",
+        help="figure (default: docs/images/encoder_cost.png)",
     )
     arguments = parser.parse_args()
     if arguments.longest < 2048:
