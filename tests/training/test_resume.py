@@ -1,6 +1,7 @@
 """A training that is stopped anywhere goes on to the same bits as one that was never stopped."""
 
 import os
+import random
 import signal
 from pathlib import Path
 
@@ -51,7 +52,11 @@ def stop_after(monkeypatch, step: int, number: int) -> None:
     monkeypatch.setattr(CresModule, "training_step", step_and_signal)
 
 
-# 154 training electrons in batches of 32: five steps an epoch
+# 154 training electrons in batches of 32: five steps an epoch, 15 altogether
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+CHECKPOINT_STEPS = 3
+
+
 @pytest.mark.parametrize(
     ("step", "number", "workers"),
     [(2, signal.SIGTERM, 0), (5, signal.SIGUSR1, 0), (8, signal.SIGINT, 0), (8, signal.SIGUSR1, 2)],
@@ -67,16 +72,45 @@ def test_signals_anywhere(trained, fit, tmp_path, monkeypatch, step, number, wor
     assert_same_training(trained, tmp_path)
 
 
-@pytest.mark.parametrize("step", [4, 12])
-def test_killed_outright_goes_on_from_the_last_checkpoint(trained, fit, tmp_path, step):
+def kill_at(fit, folder: Path, step: int, workers: int) -> None:
+    """Train in a process of its own that is killed outright during a step."""
     child = os.fork()
     if child == 0:
         with pytest.MonkeyPatch.context() as patched:
             stop_after(patched, step, signal.SIGKILL)
-            fit(tmp_path, "--checkpoint.every_steps=3")
+            fit(folder, f"--checkpoint.every_steps={CHECKPOINT_STEPS}", f"--data.workers={workers}")
         os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    fit(tmp_path, "--resume")
+
+
+@pytest.mark.parametrize(("step", "workers"), [(4, 0), (12, 0), (8, 2)])
+def test_killed_outright_goes_on_from_the_last_checkpoint(trained, fit, tmp_path, step, workers):
+    kill_at(fit, tmp_path, step, workers)
+    assert 0 < final_state(tmp_path)["global_step"] < step
+    fit(tmp_path, "--resume", f"--data.workers={workers}")
+    assert_same_training(trained, tmp_path)
+
+
+@pytest.mark.slow  # 16 trainings, each stopped and resumed: about three minutes
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("number", [*SIGNALS, signal.SIGKILL])
+@pytest.mark.parametrize("place", ["boundary", "mid-epoch"])
+def test_every_signal_at_every_place_with_and_without_workers(
+    trained, fit, tmp_path, monkeypatch, place, number, workers
+):
+    # a step of its own for each cell, and the same in each run of the test
+    draw = random.Random(f"{place} {number} {workers}")
+    step = draw.choice([5, 10] if place == "boundary" else [4, 7, 8, 9, 12, 13, 14])
+    if number == signal.SIGKILL:
+        kill_at(fit, tmp_path, step, workers)
+        assert 0 < final_state(tmp_path)["global_step"] < step
+    else:
+        with monkeypatch.context() as patched:
+            stop_after(patched, step, number)
+            with pytest.raises(Interrupted):
+                fit(tmp_path, f"--data.workers={workers}")
+        assert final_state(tmp_path)["global_step"] == step
+    fit(tmp_path, "--resume", f"--data.workers={workers}")
     assert_same_training(trained, tmp_path)
 
 
