@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py                              about two and a half hours on two cores
     python benchmarks/accuracy.py --minutes 20 --small-minutes 3 --models s4d s4d_time convnet
-    python benchmarks/accuracy.py --ablations --small-minutes 4 --parallel 2        18 short trainings: 3 seeds
+    python benchmarks/accuracy.py --ablations --small-minutes 4 --parallel 2        short trainings, 3 seeds
     python benchmarks/accuracy.py --simulation configs/simulation/coils.yaml --folder runs/standard_coils --models
 
 The standard set: 40 000 electrons to train on, 4 000 to validate, 4 000 to test, default apparatus, nominal noise,
@@ -55,10 +55,13 @@ VALIDATION_COST = 0.4
 SPECTRUM = {"spectrum": {"class_path": "cres.transforms.SpectrumView", "init_args": {"band_hz": [-80e6, -45e6]}}}
 POOLING = "--model.encoders.spectrum.init_args.pooling"
 NO_POINTING = "--model.landmark=null"
+HEAD = {"class_path": "cres.models.GaussianHead", "init_args": {"covariance": "full"}}
+ONE_GAUSSIAN = f"--model.head={json.dumps(HEAD)}"
 ABLATIONS: dict[str, tuple[str, ...]] = {
     "default": (),
     "noise curriculum from 0.1": ("--curriculum.noise_scale.start=0.1",),
-    "β-NLL (β = 0.5)": ("--model.loss.init_args.beta=0.5",),
+    "one Gaussian instead of two": (ONE_GAUSSIAN,),
+    "one Gaussian, β-NLL (β = 0.5)": (ONE_GAUSSIAN, "--model.loss.init_args.beta=0.5"),
     "mean pooling, so nothing to point with": (NO_POINTING, f"{POOLING}=mean"),
     "no alignment": (NO_POINTING, f"--model.views={json.dumps(SPECTRUM)}"),
     "fresh electrons every epoch": ("--data.stream.class_path=cres.simulation.SimulatedElectrons",),
