@@ -12,7 +12,7 @@ from scipy import stats
 from cres import schema
 from cres.estimation.apparatus import Apparatus, RadialStrength
 from cres.estimation.likelihood import Likelihood
-from cres.estimation.radial_posterior import RadialEstimator, central_interval, posterior_of
+from cres.estimation.radial_posterior import RadialEstimator, central_interval, mended, posterior_of
 from cres.estimation.search import MatchedFilter
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
@@ -91,3 +91,17 @@ def test_electrons_between_coils_are_where_the_posterior_says() -> None:
     assert np.mean(np.abs(pull) > 4) < 0.1
     assert found.two_solutions.double().mean() > 0.5
     assert found.likelihood.failed.double().mean() < 0.1
+
+
+def test_a_node_whose_fit_broke_down_is_taken_from_the_nearest_and_an_electron_without_any_is_lost() -> None:
+    node = torch.arange(8.0, dtype=torch.float64).repeat(3, 1)
+    covariance = torch.eye(3, dtype=torch.float64).expand(3, 8, 3, 3).clone()
+    half_logdet = node.clone()
+    half_logdet[1, 5] = torch.nan
+    covariance[1, 0, 2, 2] = torch.inf
+    half_logdet[2] = torch.nan
+    found = mended({"energy": node, "half_logdet": half_logdet, "covariance": covariance})
+    torch.testing.assert_close(found["energy"][0], node[0])
+    assert found["energy"][1].tolist() == [1, 1, 2, 3, 4, 4, 6, 7]
+    assert found["covariance"][:2].isfinite().all()
+    assert all(bool(values[2].isnan().all()) for values in found.values())

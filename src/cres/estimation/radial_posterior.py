@@ -129,7 +129,24 @@ class RadialEstimator:
         values = (fits.chi_square, fits.parameters[:, ENERGY], fits.parameters[:, PITCH], amplitude * norm, norm)
         curves = dict(zip(CURVES, (*values, logdet / 2), strict=True))
         shaped = {name: value.reshape(-1, NODES) for name, value in curves.items()}
-        return {**shaped, "covariance": covariance.reshape(-1, NODES, 3, 3)}
+        return mended({**shaped, "covariance": covariance.reshape(-1, NODES, 3, 3)})
+
+
+def mended(curves: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the curves with nodes at which a fit broke down (no strength, no information) as at the nearest other.
+
+    `curves` are (batch, node, …). An electron without a single good node has NaN in all curves.
+    """
+    usable = torch.stack([values.isfinite().flatten(2).all(2) if values.ndim > 2 else values.isfinite()
+                          for values in curves.values()]).all(0)  # fmt: skip
+    place = torch.arange(usable.shape[1])
+    distance = (place[:, None] - place).abs().expand(len(usable), -1, -1)
+    nearest = distance.masked_fill(~usable[:, None, :], usable.shape[1]).argmin(2)
+    rows = torch.arange(len(usable))[:, None]
+    filled = {name: values[rows, nearest] for name, values in curves.items()}
+    lost = ~usable.any(1)
+    return {name: values.masked_fill(lost.reshape(-1, *[1] * (values.ndim - 1)), torch.nan)
+            for name, values in filled.items()}  # fmt: skip
 
 
 def posterior_of(
@@ -137,7 +154,8 @@ def posterior_of(
 ) -> RadialPosterior:
     """Demand amplitude 1 on a fine grid of radii and integrate over them, the prior uniform in area."""
     radius = torch.linspace(nodes_m[0].item(), nodes_m[-1].item(), FINE_RADII, dtype=torch.float64)
-    fine = {name: _splined(nodes_m, values, radius) for name, values in curves.items()}
+    lost = curves["energy"].isnan().any(1)
+    fine = {name: _splined(nodes_m, _without(lost, values), radius) for name, values in curves.items()}
     covariance = fine["covariance"]
     variance = covariance[..., 2, 2]
     missing = fine["norm"] - fine["strength"]
@@ -152,6 +170,8 @@ def posterior_of(
     centres, widths = zip(
         *(central_interval(mean, spread, weights) for mean, spread in zip(means, spreads, strict=True)), strict=True
     )
+    for values in (*centres, *widths):
+        values[lost] = torch.nan
     inside = (radius < strength.radius_m[strength.best]).expand(len(weights), -1)
     inner, outer = (_solution(weights * mask, means[0], radius) for mask in (inside, ~inside))
     return RadialPosterior(centres[0], widths[0], centres[1], widths[1], inner, outer, fitted)
@@ -171,6 +191,11 @@ def central_interval(
         below = (weights * torch.special.ndtr((middle[:, :, None] - means) / spreads)).sum(2) < level
         low, high = torch.where(below, middle, low), torch.where(below, high, middle)
     return low[1], (low[2] - low[0]) / 2
+
+
+def _without(lost: Tensor, values: Tensor) -> Tensor:
+    """Return the values with ones for lost electrons: a spline takes no NaN; their results are NaN in the end."""
+    return values.masked_fill(lost.reshape(-1, *[1] * (values.ndim - 1)), 1.0)
 
 
 def _splined(nodes_m: Tensor, values: Tensor, radius_m: Tensor) -> Tensor:
