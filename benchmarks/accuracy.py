@@ -30,6 +30,7 @@ from typing import Any
 import yaml
 
 from cres import errors
+from cres.data.workers import available_cpus
 from cres.evaluation.comparison import Row, compare, summarise
 from cres.evaluation.illustrations import Section
 from cres.evaluation.numbers import in_brackets, with_unit
@@ -102,7 +103,7 @@ class Bench:
         self.folder: Path = arguments.folder
         self.simulation: Path = arguments.simulation
         self.electrons: tuple[int, int, int] = tuple(arguments.electrons)
-        self.threads = max(1, (os.cpu_count() or 1) // arguments.parallel)
+        self.threads = max(1, available_cpus() // arguments.parallel)
         self.data = self.folder / "cres.hdf5"
         self.results = self.folder / "accuracy.jsonl"
 
