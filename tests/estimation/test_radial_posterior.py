@@ -1,107 +1,231 @@
-"""The posterior over the radius: its integrals against what is known, and real electrons between two coils."""
+"""The posterior over the radius: its integrals against what is known, and electrons where it must be true."""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import integrate, stats
 
 from cres import schema
-from cres.estimation.apparatus import Apparatus, RadialStrength
-from cres.estimation.likelihood import Likelihood
-from cres.estimation.radial_posterior import RadialEstimator, central_interval, mended, posterior_of
-from cres.estimation.search import MatchedFilter
+from cres.errors import UserError
+from cres.estimation.apparatus import Apparatus
+from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
+from cres.estimation.likelihood import LikelihoodEstimator
+from cres.estimation.matched_filter import FINE_PHASES
+from cres.estimation.model_methods import radial_estimates
+from cres.estimation.radial_grid import RADII, log_ratio
+from cres.estimation.radial_posterior import PROBABILITIES, RadialEstimator, shortest_intervals
+from cres.estimation.search import MatchedFilter, template_radii_m
+from cres.estimation.tables import Estimates
+from cres.evaluation.metrics import resolved_mask
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
 CONFIG = Path(__file__).parents[2] / "configs" / "simulation" / "coils.yaml"
-NODES_M = torch.linspace(0.4e-3, 6.4e-3, 9, dtype=torch.float64)
 
 
-def likelihood() -> Likelihood:
-    one = torch.ones(1, dtype=torch.float64)
-    return Likelihood(torch.zeros(1, 6).double(), torch.eye(5)[None].double(), *[one] * 6, one > 0, one)
+def noisy(config: SimulationConfig, electrons: int, seed: int) -> tuple[dict[str, np.ndarray], torch.Tensor]:
+    columns = simulate_columns(config, sample_electrons(config, electrons, seed=seed))
+    clean = torch.from_numpy(columns[schema.SERIES_I] + 1j * columns[schema.SERIES_Q]).to(torch.complex128)
+    return columns, clean + noise(config, clean.shape, seed + 1)
 
 
-def curves(strength: float, slope_ev_per_m: float, tilt: float = 0.0) -> dict[str, torch.Tensor]:
-    """A record of norm sin(πρ/6.8 mm)·100, the energy linear in the radius; tilt favours outer radii in χ²."""
-    norm = 100 * torch.sin(torch.pi * NODES_M / 6.8e-3)[None]
-    one = torch.ones_like(norm)
-    covariance = torch.diag(torch.tensor([0.03**2, 1e-8, 1.0], dtype=torch.float64)).expand(1, len(NODES_M), 3, 3)
-    return {
-        "chi_square": -tilt * NODES_M[None] / 1e-3,
-        "energy": 18600 + slope_ev_per_m * NODES_M[None],
-        "pitch": 89 * one,
-        "strength": strength * one,
-        "norm": norm,
-        "half_logdet": 0 * one,
-        "covariance": covariance,
-    }
+def noise(config: SimulationConfig, shape: torch.Size, seed: int) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(*shape, 2, dtype=torch.float64, generator=generator)
+    return torch.view_as_complex(values) * Apparatus.from_config(config).noise_std_volt
 
 
-TABLE = RadialStrength(NODES_M, 100 * torch.sin(torch.pi * NODES_M / 6.8e-3))
+@pytest.fixture(scope="module")
+def bathtub() -> SimulationConfig:
+    """A closed form, quick: two radii of one power have one energy, all else is as between coils."""
+    config = SimulationConfig.default()
+    return dataclasses.replace(config, readout=dataclasses.replace(config.readout, samples=4096))
 
 
-def test_two_radii_of_one_strength_are_two_solutions() -> None:
-    found = posterior_of(curves(80.0, 1000.0), NODES_M, TABLE, likelihood())
-    inner = 6.8e-3 / np.pi * np.arcsin(0.8)
-    radii = (inner, 6.8e-3 - inner)
-    for solution, radius in zip((found.inner, found.outer), radii, strict=True):
-        assert float(solution.radius_m) == pytest.approx(radius, abs=0.02e-3)
-        assert float(solution.energy_ev) == pytest.approx(18600 + 1000 * radius, abs=0.02)
-        # the same width in radius: the prior uniform in area decides
-        assert float(solution.weight) == pytest.approx(radius / sum(radii), abs=0.02)
-    assert bool(found.two_solutions)
-    assert float(found.energy_std_ev) > 0.4 * 1000 * (radii[1] - radii[0])
+@pytest.fixture(scope="module")
+def estimator(bathtub: SimulationConfig) -> RadialEstimator:
+    return RadialEstimator(MatchedFilter(Apparatus.from_config(bathtub)))
 
 
-def test_the_data_can_decide_for_one_radius() -> None:
-    found = posterior_of(curves(80.0, 1000.0, tilt=-6.0), NODES_M, TABLE, likelihood())
-    assert float(found.inner.weight) > 0.99
-    assert not found.two_solutions
-    assert float(found.energy_std_ev) < 0.2
+@pytest.fixture(scope="module")
+def estimated(bathtub: SimulationConfig, estimator: RadialEstimator) -> tuple[dict[str, np.ndarray], Estimates]:
+    columns, data = noisy(bathtub, 96, seed=11)
+    return columns, radial_estimates(estimator.estimate(data))
 
 
-def test_the_interval_of_a_mixture_is_that_of_its_distribution() -> None:
-    means, spreads = np.array([0.0, 3.0]), np.array([0.5, 1.0])
-    weights = np.array([0.3, 0.7])
-    median, half = central_interval(*(torch.from_numpy(values)[None] for values in (means, spreads, weights)))
-    grid = np.linspace(-6, 9, 200_001)
-    cumulative = (weights * stats.norm.cdf(grid[:, None], means, spreads)).sum(1)
-    low, middle, high = np.interp([0.15865, 0.5, 0.84135], cumulative, grid)
-    assert float(median) == pytest.approx(middle, abs=1e-4)
-    assert float(half) == pytest.approx((high - low) / 2, abs=1e-4)
+def test_the_shortest_intervals_of_two_modes_span_both_and_of_one_do_not_see_the_other() -> None:
+    generator = torch.Generator().manual_seed(0)
+    far = torch.randn(2, 40_000, generator=generator, dtype=torch.float64)
+    far[0, 20_000:] += 10.0  # even shares: 68.27 % need both
+    far[1, 36_000:] += 10.0  # nine tenths in one
+    narrow, wide = shortest_intervals(far, torch.full_like(far, 1 / 40_000))
+    # the twin: from each mode its inner 68.27 %, on the sides that face each other
+    reach = stats.norm.ppf(PROBABILITIES[0])
+    assert float(narrow.low[0]) == pytest.approx(-reach, abs=0.1)
+    assert float(narrow.high[0]) == pytest.approx(10 + reach, abs=0.1)
+    alone = stats.norm.interval(PROBABILITIES[0] / 0.9)[1]
+    assert float(narrow.half_width[1]) == pytest.approx(alone, abs=0.03)
+    assert float(narrow.centre[1]) == pytest.approx(0.0, abs=0.1)
+    assert float(wide.low[1]) < -1.5
+    assert float(wide.high[1]) > 9.0
+
+
+def test_intervals_count_weights_not_points() -> None:
+    values = torch.linspace(-5, 5, 20_001, dtype=torch.float64)[None]
+    weights = torch.exp(-values.square() / 2 / 0.5**2)
+    narrow, wide = shortest_intervals(values, weights)
+    assert float(narrow.half_width) == pytest.approx(0.5, abs=2e-3)
+    assert float(wide.half_width) == pytest.approx(1.0, abs=2e-3)
+
+
+@pytest.mark.parametrize(("norm", "peak"), [(0.3, 0.8), (4.0, 5.0), (20.0, 21.0)])
+def test_the_likelihood_ratio_integrates_the_common_phase_and_averages_the_axial_one(norm: float, peak: float) -> None:
+    overlap = peak * (1 + 0.05 * np.cos(2 * np.pi * np.arange(FINE_PHASES) / FINE_PHASES))
+
+    def ratio(phase: float, size: float) -> float:
+        return float(np.exp(norm * size * (np.cos(phase) - 1)))
+
+    shifted = [integrate.quad(ratio, -np.pi, np.pi, args=(m,), limit=200)[0] / (2 * np.pi) for m in overlap]
+    largest = norm * overlap.max()
+    expected = math.log(np.mean(shifted * np.exp(norm * overlap - largest))) + largest - norm**2 / 2
+    inner = torch.from_numpy(norm * overlap)[None]
+    assert float(log_ratio(inner, torch.full_like(inner, norm**2))) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_prior_is_uniform_in_area_and_isotropic_up_to_90_degrees(estimator: RadialEstimator) -> None:
+    grid = estimator.grid
+    prior = grid.prior.reshape(-1, RADII)
+    assert float(prior.sum()) == pytest.approx(1.0, abs=1e-12)
+    torch.testing.assert_close(prior.sum(0) / grid.radius_m, (prior.sum(0) / grid.radius_m).mean().expand(RADII))
+    low, high = estimator.apparatus.pitch_angles_deg
+    inside = grid.pitch_deg < 89.0
+    expected = (math.cos(math.radians(low)) - math.cos(math.radians(89.0))) / (
+        math.cos(math.radians(low)) - math.cos(math.radians(high))
+    )
+    assert float(prior[inside].sum()) == pytest.approx(expected, abs=0.01)
+
+
+def test_templates_are_to_records_what_the_records_are_to_themselves(estimator: RadialEstimator) -> None:
+    """The twin are inner products of whole records; templates lack the chirp, a percent of the overlap.
+
+    The last record is so near 90° that its sidebands stand two bins from the carrier.
+    """
+    grid, apparatus = estimator.grid, estimator.apparatus
+    rows = torch.zeros(4, 6, dtype=torch.float64)
+    rows[:, ENERGY] = torch.tensor([18_540.0, 18_600.0, 18_660.0, 18_600.0])
+    rows[:, PITCH] = torch.tensor([88.4, 89.0, 89.6, 89.98])
+    rows[:, RADIUS], rows[:, AMPLITUDE] = torch.tensor([0.002, 0.0035, 0.005, 0.0035]), 1.0
+    rows[:, AXIAL_PHASE] = 0.4
+    records = apparatus.model(rows)
+    found = apparatus.model.lines(rows)
+    middle_s = apparatus.reception.middle_s
+    carrier = (found.phase[:, 1] + 2 * found.phase[:, 2] * middle_s) / (2 * math.pi)
+    energy, axial, lines = grid.templates(carrier)
+    inner, power = grid.inner_products(records, carrier, axial, lines), grid.powers(axial, lines)
+    expected = (records.abs().square().sum(1) / apparatus.noise_std_volt**2).tolist()
+    for electron, wanted in enumerate(expected):
+        near = (grid.template_pitch_deg - rows[electron, PITCH]).abs() + 1e3 * (
+            grid.template_radius_m - rows[electron, RADIUS]
+        ).abs()
+        template = int(near.argmin())
+        phase = int(inner[electron, template].argmax())
+        assert float(energy[electron, template]) == pytest.approx(float(rows[electron, ENERGY]), abs=0.5)
+        # the nearest radius of the grid is up to 0.05 mm away, the nearest phase a tenth of a radian
+        assert float(inner[electron, template, phase]) == pytest.approx(wanted, rel=0.06)
+        assert float(power[electron, template, phase]) == pytest.approx(wanted, rel=0.09)
+        overlap = float(inner[electron, template, phase] / power[electron, template, phase].sqrt())
+        assert overlap == pytest.approx(math.sqrt(wanted), rel=0.02)
+
+
+def test_stated_intervals_hold_the_truth_as_often_as_they_say(
+    estimated: tuple[dict[str, np.ndarray], Estimates],
+) -> None:
+    columns, found = estimated
+    for name, std in found.std.items():
+        pull = np.abs(found.values[name] - columns[name]) / std
+        # 99.9 % of calibrated sets of this size; half or twice the width would fall outside
+        low, high = stats.binom.interval(0.999, len(pull), PROBABILITIES[0])
+        assert low <= (pull < 1).sum() <= high
+        assert not low <= (pull < 0.5).sum() <= high
+        assert not low <= (pull < 2).sum() <= high
+        names = schema.interval95_names(name)
+        inside = (found.extra[names[0]] <= columns[name]) & (columns[name] <= found.extra[names[1]])
+        assert inside.sum() >= stats.binom.ppf(0.001, len(pull), PROBABILITIES[1])
+
+
+def test_weights_of_the_two_solutions_are_those_of_the_truth(
+    estimator: RadialEstimator, estimated: tuple[dict[str, np.ndarray], Estimates]
+) -> None:
+    columns, found = estimated
+    best = float(estimator.strength.radius_m[estimator.strength.best])
+    weight, inside = found.extra["inner_weight"], columns["radius_m"] < best
+    expected, spread = weight.sum(), math.sqrt((weight * (1 - weight)).sum())
+    assert abs(inside.sum() - expected) < 4 * spread + 1
+    assert found.extra["two_solutions"].mean() > 0.5
+    together = found.extra["inner_weight"] + found.extra["outer_weight"] + found.extra["noise_probability"]
+    np.testing.assert_allclose(together, 1.0, atol=1e-9)
+
+
+def test_a_record_of_noise_says_that_the_electron_may_be_anywhere(
+    bathtub: SimulationConfig, estimator: RadialEstimator
+) -> None:
+    found = radial_estimates(estimator.estimate(noise(bathtub, torch.Size([8, 4096]), seed=5)))
+    low, high = estimator.apparatus.energies_ev
+    anywhere = PROBABILITIES[0] * (high - low) / 2
+    assert np.median(found.extra["noise_probability"]) > 0.8
+    assert np.median(found.std["energy_eV"]) == pytest.approx(anywhere, rel=0.25)
+
+
+def test_another_noise_than_the_model_s_is_seen(bathtub: SimulationConfig, estimator: RadialEstimator) -> None:
+    _, data = noisy(bathtub, 4, seed=21)
+    assert not radial_estimates(estimator.estimate(data)).extra["fit_failed"].any()
+    assert radial_estimates(estimator.estimate(1.3 * data)).extra["fit_failed"].all()
+
+
+def test_templates_are_made_for_the_whole_range_of_radii_only_where_the_radius_matters() -> None:
+    assert len(template_radii_m(Apparatus.from_config(SimulationConfig.default()))) == 1
+    assert len(template_radii_m(Apparatus.from_config(SimulationConfig.from_yaml(CONFIG)))) == 3
+
+
+def test_a_trap_whose_axial_frequency_tells_nothing_is_refused() -> None:
+    config = SimulationConfig.default()
+    harmonic = dataclasses.replace(
+        config, trap=dataclasses.replace(config.trap, kind="harmonic", gradient_length_m=1.0)
+    )
+    with pytest.raises(UserError, match="axial frequency does not fall"):
+        MatchedFilter(Apparatus.from_config(harmonic))
+
+
+def test_resolved_electrons_have_the_energy_that_maximum_likelihood_finds(
+    bathtub: SimulationConfig, estimator: RadialEstimator
+) -> None:
+    columns, data = noisy(bathtub, 120, seed=31)
+    chosen = torch.from_numpy(columns["sideband_snr"] >= 25)
+    fitted = LikelihoodEstimator(estimator.search).estimate(data[chosen])
+    posterior, _ = estimator.estimate(data[chosen]).energy_ev
+    sure = ~fitted.ambiguous & ~fitted.failed
+    assert sure.sum() > 5
+    distance = (posterior.centre - fitted.parameters[:, ENERGY]).abs() / posterior.half_width
+    assert float(distance[sure].median()) < 0.7
+    ratio = posterior.half_width / fitted.covariance[:, 0, 0].sqrt()
+    assert 0.8 < float(ratio[sure].median()) < 2.0
 
 
 @pytest.mark.slow
 def test_electrons_between_coils_are_where_the_posterior_says() -> None:
-    """Needs a minute: the field of the coils is integrated for every template and fit."""
+    """Needs two minutes: the field of the coils is integrated for every template."""
     config = SimulationConfig.from_yaml(CONFIG)
-    apparatus = Apparatus.from_config(config)
-    columns = simulate_columns(config, sample_electrons(config, 40, seed=5))
-    chosen = np.flatnonzero(columns["sideband_snr"] >= 25)
-    clean = torch.from_numpy(columns[schema.SERIES_I] + 1j * columns[schema.SERIES_Q]).to(torch.complex128)[chosen]
-    generator = torch.Generator().manual_seed(1)
-    noise = torch.randn(*clean.shape, 2, dtype=torch.float64, generator=generator) * apparatus.noise_std_volt
-    found = RadialEstimator(MatchedFilter(apparatus)).estimate(clean + torch.view_as_complex(noise))
-    pull = (found.energy_ev.numpy() - columns["energy_eV"][chosen]) / found.energy_std_ev.numpy()
-    assert 0.4 < np.mean(np.abs(pull) < 1) < 0.95
-    assert np.mean(np.abs(pull) > 4) < 0.1
-    assert found.two_solutions.double().mean() > 0.5
-    assert found.likelihood.failed.double().mean() < 0.1
-
-
-def test_a_node_whose_fit_broke_down_is_taken_from_the_nearest_and_an_electron_without_any_is_lost() -> None:
-    node = torch.arange(8.0, dtype=torch.float64).repeat(3, 1)
-    covariance = torch.eye(3, dtype=torch.float64).expand(3, 8, 3, 3).clone()
-    half_logdet = node.clone()
-    half_logdet[1, 5] = torch.nan
-    covariance[1, 0, 2, 2] = torch.inf
-    half_logdet[2] = torch.nan
-    found = mended({"energy": node, "half_logdet": half_logdet, "covariance": covariance})
-    torch.testing.assert_close(found["energy"][0], node[0])
-    assert found["energy"][1].tolist() == [1, 1, 2, 3, 4, 4, 6, 7]
-    assert found["covariance"][:2].isfinite().all()
-    assert all(bool(values[2].isnan().all()) for values in found.values())
+    columns, data = noisy(config, 96, seed=5)
+    found = radial_estimates(RadialEstimator(MatchedFilter(Apparatus.from_config(config))).estimate(data))
+    inside = np.abs(found.values["energy_eV"] - columns["energy_eV"]) < found.std["energy_eV"]
+    for chosen in (np.full(len(inside), True), resolved_mask(columns["sideband_snr"])):
+        low, high = stats.binom.interval(0.999, chosen.sum(), PROBABILITIES[0])
+        assert low <= inside[chosen].sum() <= high
+    resolved = resolved_mask(columns["sideband_snr"])
+    assert found.extra["two_solutions"][resolved].mean() > 0.5
+    assert found.extra["fit_failed"].mean() < 0.1

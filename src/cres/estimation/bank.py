@@ -8,6 +8,7 @@ reads the spectrum elsewhere, and the sum over m for all ψ is itself a short Fo
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from jaxtyping import Complex, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
+from cres.errors import UserError
 from cres.estimation.periodogram import refine_line
 from cres.estimation.products import ForwardModel
 from cres.physics import Trap
@@ -26,6 +28,8 @@ Array = NDArray[np.float64]
 LARGEST_HARMONIC = 4
 # Lines below this share of the power in all templates are left out.
 NEGLIGIBLE_POWER = 1e-4
+LEAST_BRANCH_HZ = 1e4
+"""A branch that ends so near its highest frequency is left to its neighbour."""
 
 
 @dataclass(frozen=True)
@@ -97,38 +101,56 @@ def build_banks(
     trap: Trap,
     reception: Reception,
     *,
-    energies_ev: tuple[float, float] = (18_480.0, 18_720.0),
-    pitch_angles_deg: tuple[float, float] = (87.95, 89.97),
-    radius_m: float = 3.4e-3,
+    energies_ev: tuple[float, float],
+    pitch_angles_deg: tuple[float, float],
+    radii_m: Sequence[float],
     energy_nodes: int = 5,
     axial_nodes: int = 48,
-) -> list[TemplateBank]:
+) -> list[list[TemplateBank]]:
     """Measure the lines of noiseless records of the forward model: any trap, any mode, no formula twice.
 
-    One bank a branch: in traps that end, the axial frequency has a highest value, and below its pitch angle falls.
+    For each radius one bank a branch: in traps that end, the axial frequency has a highest value, and below its pitch
+    angle falls.
     """
     energy = np.linspace(*energies_ev, energy_nodes)
     measured = []
-    for axial, pitch in _branches(trap, energy, pitch_angles_deg, radius_m, axial_nodes):
-        axial_hz = torch.from_numpy(axial)
-        lines, carriers = [], []
-        for value, angles in zip(energy, pitch, strict=True):
-            rows = _template_rows(float(value), angles, radius_m)
-            series = model(torch.from_numpy(rows))
-            field = trap.average_field_t(rows[:, 0], angles, rows[:, 2])
-            nominal = cyclotron_frequency_hz(rows[:, 0], field) - reception.lo_frequency_hz
-            carriers.append(refine_line(series, torch.from_numpy(nominal), reception.sampling_rate_hz))
-            lines.append(_line_amplitudes(series, carriers[-1], axial_hz, reception))
-        measured.append((axial_hz, torch.from_numpy(pitch), torch.stack(carriers), torch.stack(lines)))
-    power = torch.cat([lines.abs().square() for *_, lines in measured], 1)
+    for radius_m in radii_m:
+        branches = _branches(trap, energy, pitch_angles_deg, radius_m, axial_nodes)
+        measured.append([_measured(model, trap, reception, energy, radius_m, *branch) for branch in branches])
+    power = torch.cat([lines.abs().square() for branches in measured for *_, lines in branches], 1)
     kept = (power / power.sum(-1, keepdim=True)).amax((0, 1)) > NEGLIGIBLE_POWER
     harmonics = torch.arange(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1)[kept]
     return [
-        TemplateBank(
-            harmonics, axial, pitch, carrier, _normalised(lines[..., kept]), torch.from_numpy(energy), reception
-        )
-        for axial, pitch, carrier, lines in measured
+        [
+            TemplateBank(
+                harmonics, axial, pitch, carrier, _normalised(lines[..., kept]), torch.from_numpy(energy), reception
+            )
+            for axial, pitch, carrier, lines in branches
+        ]
+        for branches in measured
     ]
+
+
+def _measured(
+    model: ForwardModel,
+    trap: Trap,
+    reception: Reception,
+    energies_ev: Array,
+    radius_m: float,
+    axial: Array,
+    pitch: Array,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return axial frequencies, pitch angles, carriers and lines of one branch: (axial,), (energy, axial[, line])."""
+    axial_hz = torch.from_numpy(axial)
+    lines, carriers = [], []
+    for value, angles in zip(energies_ev, pitch, strict=True):
+        rows = _template_rows(float(value), angles, radius_m)
+        series = model(torch.from_numpy(rows))
+        field = trap.average_field_t(rows[:, 0], angles, rows[:, 2])
+        nominal = cyclotron_frequency_hz(rows[:, 0], field) - reception.lo_frequency_hz
+        carriers.append(refine_line(series, torch.from_numpy(nominal), reception.sampling_rate_hz))
+        lines.append(_line_amplitudes(series, carriers[-1], axial_hz, reception))
+    return axial_hz, torch.from_numpy(pitch), torch.stack(carriers), torch.stack(lines)
 
 
 def joined_banks(banks: list[TemplateBank]) -> TemplateBank:
@@ -148,6 +170,7 @@ def _branches(
     """Return axial frequencies (axial,) that all energies reach and their pitch angles (energy, axial), by branch.
 
     Even frequencies where they rise to the end; towards a highest one they crowd, so that the pitch angles are even.
+    Raises UserError where the axial frequency does not fall towards 90°.
     """
     dense = np.linspace(limits_deg[1], limits_deg[0], 4000)
     radius = np.full_like(dense, radius_m)
@@ -158,11 +181,16 @@ def _branches(
     even = np.linspace(0, 1, count)
     shares = np.sin(even * np.pi / 2) if turns else even
     rising = max(curve[0] for curve in curves)
+    if rising >= highest:
+        raise UserError(
+            "in this trap the axial frequency does not fall towards a pitch angle of 90°, so that templates cannot "
+            "tell pitch angles apart: use the methods carrier or bound, or a network"
+        )
     axial = rising + (highest - rising) * shares
     cut = [(curve[: top + 1], dense[: top + 1]) for curve, top in zip(curves, tops, strict=True)]
     found = [(axial, np.stack([np.interp(axial, curve, angle) for curve, angle in cut]))]
-    if turns:
-        falling = max(curve[-1] for curve in curves)
+    falling = max(curve[-1] for curve in curves)
+    if turns and falling < highest - LEAST_BRANCH_HZ:
         axial = falling + (highest - falling) * shares
         cut = [(curve[:top:-1], dense[:top:-1]) for curve, top in zip(curves, tops, strict=True)]
         found.append((axial, np.stack([np.interp(axial, curve, angle) for curve, angle in cut])))

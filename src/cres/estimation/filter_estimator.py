@@ -12,11 +12,10 @@ from cres import schema
 from cres.estimation.calibration import LocalOffset, LocalSpread
 from cres.estimation.inversion import energy_and_pitch
 from cres.estimation.periodogram import parabolic_peak
-from cres.estimation.search import Found, MatchedFilter
+from cres.estimation.search import TYPICAL_RADIUS_M, Found, MatchedFilter
 from cres.estimation.tables import Estimates
 
 Array = NDArray[np.float64]
-TYPICAL_RADIUS_M = 3.4e-3
 
 
 @dataclass(frozen=True)

@@ -110,9 +110,6 @@ def summarised(
 ) -> Likelihood:
     """Return fits with their goodness and with what the templates say of other optima."""
     fine = search.fine
-    low, high = fine.carrier_band_hz
-    band = (low - fine.reach_hz, high + fine.reach_hz)
-    residual = products.residual_spectrum(last.parameters)
     weights = template_weights(searched, fine)
     energies = template_energies(searched, fine, carrier_hz)
     angles = template_pitch_angles(searched, fine)
@@ -122,7 +119,7 @@ def summarised(
         last.parameters,
         torch.linalg.inv(last.information),
         last.chi_square,
-        goodness_p(residual, fine.reception.sampling_rate_hz, band),
+        goodness_of(search, products, last.parameters),
         optimum_weight(weights, searched, fine, axial_hz, width),
         credible_half_width(energies, weights, last.parameters[:, ENERGY]),
         credible_half_width(angles, weights, last.parameters[:, PITCH]),
@@ -130,6 +127,16 @@ def summarised(
         last.converged,
         evaluations,
     )
+
+
+def goodness_of(
+    search: MatchedFilter, products: ProductMaker, parameters: Float[Tensor, "batch 6"]
+) -> Float[Tensor, "batch"]:
+    """Return the probability that noise alone leaves what records at parameters leave, over the band of all lines."""
+    fine = search.fine
+    low, high = fine.carrier_band_hz
+    band = (low - fine.reach_hz, high + fine.reach_hz)
+    return goodness_p(products.residual_spectrum(parameters), fine.reception.sampling_rate_hz, band)
 
 
 def best_start(

@@ -19,6 +19,8 @@ from cres.shapes import PerElectron
 
 COARSE_TEMPLATES = 64
 COARSE_PHASES = 8
+STRONG_SIDEBAND = 0.25
+"""A sideband's share of the power that makes detection depend on it."""
 FINE_PHASES = 16
 # Spacing of fine templates: the outermost strong line (m = 2) then moves by an eighth of a natural bin.
 FINE_STEPS_PER_BIN = 8
@@ -47,8 +49,15 @@ def phase_step_rad(bank: TemplateBank, count: int) -> float:
 
 
 def coarse_bank(bank: TemplateBank, templates: int = COARSE_TEMPLATES) -> TemplateBank:
-    """Return a thin bank for detection: sidebands carry 15 % of the power, so little is lost between templates."""
+    """Return a thin bank for detection: sidebands mostly carry 15 % of the power, so little is lost between templates.
+
+    Where one is as strong as the carrier, templates lie so near that it moves by at most half a bin between them.
+    """
     low, high = float(bank.axial_hz[0]), float(bank.axial_hz[-1])
+    sideband = bank.amplitudes[..., bank.harmonics != 0].abs().square().amax()
+    if float(sideband) > STRONG_SIDEBAND:
+        step_hz = bank.reception.bin_hz / float(bank.harmonics.abs().max())
+        templates = max(templates, math.ceil((high - low) / step_hz))
     return bank.resampled(torch.linspace(low, high, templates, dtype=torch.float64))
 
 

@@ -22,6 +22,8 @@ from cres.simulation.forward import PARAMETERS
 
 # The filter is slower than a periodogram, and its spread needs no more.
 FILTER_TRAINING_ELECTRONS = 1000
+# Templates of this many electrons are held at a time, 1 MB an electron and quantity.
+RADIAL_BLOCK = 128
 
 
 def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
@@ -47,7 +49,11 @@ def likelihood(task: Task, config: SimulationConfig, recordings: Recordings, row
         )
     radial = RadialEstimator(MatchedFilter(apparatus_of(task, config), recordings.noise_model))
     return timed_blocks(
-        recordings, rows, lambda series, _: radial_estimates(radial.estimate(series)), "maximum likelihood"
+        recordings,
+        rows,
+        lambda series, _: radial_estimates(radial.estimate(series)),
+        "posterior over the radius",
+        RADIAL_BLOCK,
     )
 
 
@@ -91,33 +97,32 @@ def likelihood_estimator(task: Task, config: SimulationConfig, recordings: Recor
 
 
 def radial_estimates(found: RadialPosterior) -> Estimates:
-    """Return medians and central intervals over the radius, and both solutions with their weights.
-
-    Where another template has a share too, the wider of the two intervals is stated.
-    """
-    likelihood = found.likelihood
-    ambiguous = likelihood.ambiguous.numpy()
-    medians = (found.energy_ev.numpy(), found.pitch_angle_deg.numpy())
-    widths = (found.energy_std_ev.numpy(), found.pitch_angle_std_deg.numpy())
-    credible = (likelihood.credible_ev.numpy(), likelihood.credible_deg.numpy())
-    std = [np.where(ambiguous, np.maximum(width, other), width) for width, other in zip(widths, credible, strict=True)]
+    """Return the middles of the shortest intervals with half their widths, and both solutions with their weights."""
+    intervals = dict(zip(schema.DEFAULT_TARGETS, (found.energy_ev, found.pitch_angle_deg), strict=True))
+    ends = {
+        name: values.numpy()
+        for target, (_, wide) in intervals.items()
+        for name, values in zip(schema.interval95_names(target), (wide.low, wide.high), strict=True)
+    }
     solutions = {
         f"{side}_{name}": getattr(solution, name).numpy()
         for side, solution in (("inner", found.inner), ("outer", found.outer))
         for name in ("weight", "energy_ev", "radius_m")
     }
     extra = {
-        "fit_failed": likelihood.failed.numpy(),
-        "ambiguous": ambiguous,
+        "fit_failed": found.failed.numpy(),
+        "ambiguous": found.ambiguous.numpy(),
         "two_solutions": found.two_solutions.numpy(),
-        "goodness_p": likelihood.goodness.numpy(),
-        "optimum_weight": likelihood.weight.numpy(),
-        "detection_statistic": likelihood.statistic.numpy(),
-        "derivative_evaluations": likelihood.evaluations.numpy(),
+        "goodness_p": found.goodness.numpy(),
+        "optimum_weight": found.weight.numpy(),
+        "noise_probability": found.elsewhere.numpy(),
+        "detection_statistic": found.statistic.numpy(),
+        "derivative_evaluations": found.evaluations.numpy(),
+        **ends,
         **solutions,
     }
-    targets = schema.DEFAULT_TARGETS
-    return Estimates(dict(zip(targets, medians, strict=True)), dict(zip(targets, std, strict=True)), extra)
+    values = {name: narrow.centre.numpy() for name, (narrow, _) in intervals.items()}
+    return Estimates(values, {name: narrow.half_width.numpy() for name, (narrow, _) in intervals.items()}, extra)
 
 
 def true_parameters(recordings: Recordings, rows: Rows) -> torch.Tensor:

@@ -1,36 +1,36 @@
-"""Maximum likelihood where the radius moves the carrier and only the power tells it: the posterior over the radius.
+"""Where the radius moves the carrier and only the power tells it: the posterior with the radius integrated out.
 
-At each of a few fixed radii everything else is fitted, the gain included; what comes out is smooth in the radius and
-is interpolated. Demanding the known gain afterwards, a linear step, leaves the posterior over the radius: mostly two
-modes, one on either side of the radius of strongest coupling, each with an energy of its own.
+Two radii, on either side of that of the strongest coupling, give one power, and each has an energy of its own. The
+posterior comes from a grid of templates (`radial_grid`); a fit at the best of them says whether the model explains the
+record.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import torch
-from jaxtyping import Float
-from scipy.interpolate import CubicSpline
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cres.estimation.apparatus import RadialStrength
-from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS, Fit, Options, fit
-from cres.estimation.likelihood import FREE, SMALLEST_WEIGHT, Likelihood, fit_options, summarised
-from cres.estimation.matched_filter import best_templates
+from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS, Options, fit
+from cres.estimation.likelihood import FREE, SMALLEST_GOODNESS, SMALLEST_WEIGHT, fit_options, goodness_of
 from cres.estimation.products import make_products
-from cres.estimation.search import Found, MatchedFilter
+from cres.estimation.radial_grid import GridPosterior, RadialGrid
+from cres.estimation.search import MatchedFilter
+from cres.estimation.starts import OPTIMUM_WIDTH_BINS
 from cres.shapes import ComplexSeries, PerElectron
 
-NODES = 8
-INNERMOST = 0.06
-"""First node over the largest radius: on the axis there is no signal to fit."""
-FINE_RADII = 400
-NEWTON_STEPS = 2
-CENTRAL = (0.15865, 0.5, 0.84135)
-# Rows of the smooth curves over the radius.
-CURVES = ("chi_square", "energy", "pitch", "strength", "norm", "half_logdet")
+# The best template is near: a few steps show whether anything explains the record.
+FIT_STEPS = 8
+KEPT_TEMPLATES = 16_384
+# Of a unit Gaussian, five of equal probability.
+QUANTILES = (-1.2816, -0.5244, 0.0, 0.5244, 1.2816)
+ANYWHERE = 101
+PROBABILITIES = (0.682689, 0.954500)
 
 
 @dataclass(frozen=True)
@@ -43,171 +43,161 @@ class Solution:
 
 
 @dataclass(frozen=True)
-class RadialPosterior:
-    """What is known of each electron with the radius integrated out."""
+class Interval:
+    """The shortest interval of a probability, ends (batch,)."""
 
-    energy_ev: PerElectron
-    """Medians; the `std` are half the central 68.27 %, wide where two modes have a share."""
-    energy_std_ev: PerElectron
-    pitch_angle_deg: PerElectron
-    pitch_angle_std_deg: PerElectron
+    low: PerElectron
+    high: PerElectron
+
+    @property
+    def centre(self) -> PerElectron:
+        """Its middle, (batch,)."""
+        return (self.low + self.high) / 2
+
+    @property
+    def half_width(self) -> PerElectron:
+        """Half its width, (batch,)."""
+        return (self.high - self.low) / 2
+
+
+Intervals: TypeAlias = tuple[Interval, Interval]
+
+
+@dataclass(frozen=True)
+class RadialPosterior:
+    """What is known of each electron with the radius integrated out.
+
+    The intervals are the shortest that hold 68.27 and 95.45 %: where two modes have a share, they span both.
+    """
+
+    energy_ev: Intervals
+    pitch_angle_deg: Intervals
     inner: Solution
     """At radii below that of the strongest coupling."""
     outer: Solution
-    likelihood: Likelihood
-    """The fit at the best node, with its flags."""
+    weight: PerElectron
+    """Posterior share of the templates that have the axial frequency of the best one."""
+    elsewhere: PerElectron
+    """Probability that what was found is noise."""
+    statistic: PerElectron
+    """Matched-filter log likelihood ratio against noise alone."""
+    goodness: PerElectron
+    """Probability that noise alone leaves such a residual as the fit at the best template."""
+    evaluations: PerElectron
+    """Derivative evaluations of that fit."""
 
     @property
     def two_solutions(self) -> Tensor:
         """Whether both modes have a share worth naming, (batch,)."""
         return torch.maximum(self.inner.weight, self.outer.weight) < SMALLEST_WEIGHT
 
+    @property
+    def failed(self) -> Bool[Tensor, "batch"]:
+        """A residual that noise does not explain."""
+        return self.goodness < SMALLEST_GOODNESS
+
+    @property
+    def ambiguous(self) -> Bool[Tensor, "batch"]:
+        """Another axial frequency has a share of the posterior worth naming."""
+        return self.weight < SMALLEST_WEIGHT
+
 
 class RadialEstimator:
-    """Fits records of an apparatus with a radial field; the gain is known, the radius uniform in area."""
+    """Reconstructs records of an apparatus with a radial field; the gain is known, the radius uniform in area."""
 
     def __init__(self, matched_filter: MatchedFilter) -> None:
         self.search, self.apparatus = matched_filter, matched_filter.apparatus
-        self.noise = matched_filter.noise
         self.strength = RadialStrength.measure(self.apparatus)
+        self.grid = RadialGrid(matched_filter)
         limits = fit_options(self.apparatus)
-        self.options = Options(FREE, limits.lower, limits.upper)
-        self.nodes_m = torch.linspace(INNERMOST, 1.0, NODES, dtype=torch.float64) * self.apparatus.largest_radius_m
+        self.options = Options(FREE, limits.lower, limits.upper, FIT_STEPS)
 
     def estimate(self, data: ComplexSeries) -> RadialPosterior:
-        """Search, fit at all nodes, integrate over the radius."""
+        """Search for the carrier, weigh the templates there, fit at the best of them."""
         found = self.search(data)
-        products = make_products(self.apparatus.model, data, self.noise, FREE)
-        rows = torch.arange(len(data)).repeat_interleave(NODES)
-        fits = fit(products, rows, self.starts(found), self.options)
-        best = fits.chi_square.reshape(-1, NODES).argmin(1) + NODES * torch.arange(len(data))
-        spent = (1.0 + fits.steps.double()).reshape(-1, NODES).sum(1) + NEWTON_STEPS * NODES
-        fitted = summarised(self.search, products, found.templates, fits.rows(best), spent, found.carrier_hz)
-        return posterior_of(self._curves(fits), self.nodes_m, self.strength, fitted)
+        templates = self.grid(data, found.carrier_hz)
+        best = templates.weight.argmax(1, keepdim=True)
+        width_hz = OPTIMUM_WIDTH_BINS * self.apparatus.reception.bin_hz
+        near = (templates.axial_hz - templates.axial_hz.gather(1, best)).abs() < width_hz
+        products = make_products(self.apparatus.model, data, self.search.noise, FREE)
+        fitted = fit(products, torch.arange(len(data)), self._starts(templates, best), self.options)
+        energy, pitch = self._intervals(templates)
+        inner, outer = self._solutions(templates)
+        return RadialPosterior(
+            energy,
+            pitch,
+            inner,
+            outer,
+            (templates.weight * near).sum(1),
+            templates.elsewhere,
+            found.statistic,
+            goodness_of(self.search, products, fitted.parameters),
+            1.0 + fitted.steps.double(),
+        )
 
-    def starts(self, found: Found) -> Float[Tensor, "start 6"]:
-        """Return the best template of each electron at every node: energy and pitch angle by Newton's method.
-
-        They must give carrier and axial frequency at the middle of the record.
-        """
-        bank, middle_s = self.search.fine, self.apparatus.reception.middle_s
-        position = best_templates(found.templates, 1, 1)
-        template = found.templates.template.gather(1, position)[:, 0]
-        phase = found.templates.axial_phase_rad.gather(1, position)[:, 0].repeat_interleave(NODES)
-        target = torch.stack([found.carrier_hz, bank.axial_hz[template]], 1).repeat_interleave(NODES, 0)
-        node = bank.energy_index(found.carrier_hz[:, None], template[:, None])[:, 0]
-        rows = torch.zeros(len(target), 6, dtype=torch.float64)
-        rows[:, ENERGY] = bank.energies_ev[node].repeat_interleave(NODES)
-        rows[:, PITCH] = bank.pitch_angle_deg[node, template].repeat_interleave(NODES)
-        rows[:, RADIUS], rows[:, AMPLITUDE] = self.nodes_m.repeat(len(template)), 1.0
+    def _starts(self, templates: GridPosterior, best: Int[Tensor, "batch 1"]) -> Float[Tensor, "batch 6"]:
+        """Return the best template of each electron as parameters; the fit solves common phase and strength."""
+        rows = torch.zeros(len(best), 6, dtype=torch.float64)
+        rows[:, ENERGY] = templates.energy_ev.gather(1, best)[:, 0]
+        rows[:, PITCH] = self.grid.template_pitch_deg[best[:, 0]]
+        rows[:, RADIUS], rows[:, AMPLITUDE] = self.grid.template_radius_m[best[:, 0]], 1.0
+        turned = 2 * math.pi * templates.axial_hz.gather(1, best) * self.apparatus.reception.middle_s
+        rows[:, AXIAL_PHASE] = (templates.axial_phase_rad.gather(1, best) - turned)[:, 0]
         lower, upper = (torch.tensor(limit, dtype=torch.float64) for limit in (self.options.lower, self.options.upper))
-        for _ in range(NEWTON_STEPS):
-            lines = self.apparatus.model.lines(rows, ("energy_ev", "pitch_angle_deg"))
-            rate = torch.stack([_rate_hz(p, middle_s) for p in (lines.phase, lines.axial)], 1)
-            slope = torch.stack([_rate_hz(p, middle_s) for p in (lines.phase_by, lines.axial_by)], 1)
-            step = torch.linalg.solve(slope.permute(2, 1, 0), target - rate)
-            rows[:, :2] += step
-            rows = rows.clamp(lower, upper)
-        rows[:, AXIAL_PHASE] = phase - 2 * math.pi * target[:, 1] * middle_s
-        return rows
+        return rows.clamp(lower, upper)
 
-    def _curves(self, fits: Fit) -> dict[str, Tensor]:
-        """Return the results at the nodes as smooth quantities, (batch, node), and covariances (batch, node, 3, 3).
+    def _intervals(self, templates: GridPosterior) -> tuple[Intervals, Intervals]:
+        """Return the intervals of energy and pitch angle."""
+        kept = templates.weight.topk(min(KEPT_TEMPLATES, templates.weight.shape[1]), 1).indices
+        weight = templates.weight.gather(1, kept)
+        pitch = self.grid.template_pitch_deg.expand_as(templates.weight)
+        carrier_ev = templates.carrier_std_hz * self.grid.ev_per_hz
+        found = []
+        for values, error, window in (
+            (templates.energy_ev, carrier_ev, self.apparatus.energies_ev),
+            (pitch, torch.zeros_like(carrier_ev), self.apparatus.pitch_angles_deg),
+        ):
+            cell = self.grid.cell_widths(values).gather(1, kept)
+            spread = torch.sqrt(cell.square() / 12 + error.square()[:, None])
+            points = values.gather(1, kept)[:, :, None] + spread[:, :, None] * torch.tensor(QUANTILES)
+            anywhere = torch.linspace(*window, ANYWHERE, dtype=torch.float64).expand(len(weight), -1)
+            shares = torch.cat(
+                [
+                    (weight[:, :, None] / len(QUANTILES)).expand_as(points).flatten(1),
+                    (templates.elsewhere[:, None] / ANYWHERE).expand_as(anywhere),
+                ],
+                1,
+            )
+            found.append(shortest_intervals(torch.cat([points.flatten(1), anywhere], 1), shares))
+        return found[0], found[1]
 
-        The covariances are of energy, pitch angle and strength, the strength being amplitude times the record's norm.
-        """
-        lines = self.apparatus.model.lines(fits.parameters)
-        norm = (self.apparatus.reception.samples * lines.amplitudes.abs().square().sum(1)).sqrt()
-        amplitude = fits.parameters[:, AMPLITUDE]
-        covariance = torch.linalg.inv(fits.information)
-        unit = torch.stack([torch.ones_like(norm), torch.ones_like(norm), norm], 1)
-        kept = [FREE.index(name) for name in ("energy_ev", "pitch_angle_deg", "amplitude")]
-        covariance = covariance[:, kept][:, :, kept] * unit[:, :, None] * unit[:, None, :]
-        others = [index for index in range(len(FREE)) if FREE[index] != "amplitude"]
-        # at the gain of 1 the information of the others is smaller by the square of the amplitude
-        logdet = torch.logdet(fits.information[:, others][:, :, others]) - 2 * len(others) * amplitude.log()
-        values = (fits.chi_square, fits.parameters[:, ENERGY], fits.parameters[:, PITCH], amplitude * norm, norm)
-        curves = dict(zip(CURVES, (*values, logdet / 2), strict=True))
-        shaped = {name: value.reshape(-1, NODES) for name, value in curves.items()}
-        return mended({**shaped, "covariance": covariance.reshape(-1, NODES, 3, 3)})
-
-
-def mended(curves: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the curves with nodes at which a fit broke down (no strength, no information) as at the nearest other.
-
-    `curves` are (batch, node, …). An electron without a single good node has NaN in all curves.
-    """
-    usable = torch.stack([values.isfinite().flatten(2).all(2) if values.ndim > 2 else values.isfinite()
-                          for values in curves.values()]).all(0)  # fmt: skip
-    place = torch.arange(usable.shape[1])
-    distance = (place[:, None] - place).abs().expand(len(usable), -1, -1)
-    nearest = distance.masked_fill(~usable[:, None, :], usable.shape[1]).argmin(2)
-    rows = torch.arange(len(usable))[:, None]
-    filled = {name: values[rows, nearest] for name, values in curves.items()}
-    lost = ~usable.any(1)
-    return {name: values.masked_fill(lost.reshape(-1, *[1] * (values.ndim - 1)), torch.nan)
-            for name, values in filled.items()}  # fmt: skip
+    def _solutions(self, templates: GridPosterior) -> tuple[Solution, Solution]:
+        """Return what lies inside and outside the radius of the strongest coupling; noise alone is in neither."""
+        radius = self.grid.template_radius_m
+        inside = radius < self.strength.radius_m[self.strength.best]
+        inner, outer = (_solution(templates.weight * side, templates.energy_ev, radius) for side in (inside, ~inside))
+        return inner, outer
 
 
-def posterior_of(
-    curves: dict[str, Tensor], nodes_m: Tensor, strength: RadialStrength, fitted: Likelihood
-) -> RadialPosterior:
-    """Demand amplitude 1 on a fine grid of radii and integrate over them, the prior uniform in area."""
-    radius = torch.linspace(nodes_m[0].item(), nodes_m[-1].item(), FINE_RADII, dtype=torch.float64)
-    lost = curves["energy"].isnan().any(1)
-    fine = {name: _splined(nodes_m, _without(lost, values), radius) for name, values in curves.items()}
-    covariance = fine["covariance"]
-    variance = covariance[..., 2, 2]
-    missing = fine["norm"] - fine["strength"]
-    chi_square = fine["chi_square"] + missing.square() / variance
-    density = -chi_square / 2 - fine["half_logdet"] + radius.log()
-    weights = torch.softmax(density, 1)
-    means, spreads = [], []
-    for column, name in enumerate(("energy", "pitch")):
-        gain = covariance[..., column, 2] / variance
-        means.append(fine[name] + gain * missing)
-        spreads.append((covariance[..., column, column] - gain * covariance[..., column, 2]).clamp_min(1e-18).sqrt())
-    centres, widths = zip(
-        *(central_interval(mean, spread, weights) for mean, spread in zip(means, spreads, strict=True)), strict=True
-    )
-    for values in (*centres, *widths):
-        values[lost] = torch.nan
-    inside = (radius < strength.radius_m[strength.best]).expand(len(weights), -1)
-    inner, outer = (_solution(weights * mask, means[0], radius) for mask in (inside, ~inside))
-    return RadialPosterior(centres[0], widths[0], centres[1], widths[1], inner, outer, fitted)
+def shortest_intervals(values: Float[Tensor, "batch point"], weights: Float[Tensor, "batch point"]) -> Intervals:
+    """Return the shortest intervals that hold each of `PROBABILITIES` of weighted points."""
+    values, order = values.sort(1)
+    reached = weights.gather(1, order).cumsum(1)
+    before = reached - weights.gather(1, order)
+    found = []
+    for probability in PROBABILITIES:
+        wanted = before + probability * reached[:, -1:]
+        last = torch.searchsorted(reached, wanted)
+        length = values.gather(1, last.clamp(max=values.shape[1] - 1)) - values
+        first = length.masked_fill(last >= values.shape[1], math.inf).argmin(1, keepdim=True)
+        low = values.gather(1, first)[:, 0]
+        found.append(Interval(low, low + length.gather(1, first)[:, 0]))
+    return found[0], found[1]
 
 
-def central_interval(
-    means: Float[Tensor, "batch component"],
-    spreads: Float[Tensor, "batch component"],
-    weights: Float[Tensor, "batch component"],
-) -> tuple[PerElectron, PerElectron]:
-    """Return the median of a mixture of Gaussians and half its central 68.27 %, by bisection."""
-    low = (means - 8 * spreads).amin(1).repeat(len(CENTRAL), 1)
-    high = (means + 8 * spreads).amax(1).repeat(len(CENTRAL), 1)
-    level = torch.tensor(CENTRAL, dtype=torch.float64)[:, None]
-    for _ in range(60):
-        middle = (low + high) / 2
-        below = (weights * torch.special.ndtr((middle[:, :, None] - means) / spreads)).sum(2) < level
-        low, high = torch.where(below, middle, low), torch.where(below, high, middle)
-    return low[1], (low[2] - low[0]) / 2
-
-
-def _without(lost: Tensor, values: Tensor) -> Tensor:
-    """Return the values with ones for lost electrons: a spline takes no NaN; their results are NaN in the end."""
-    return values.masked_fill(lost.reshape(-1, *[1] * (values.ndim - 1)), 1.0)
-
-
-def _splined(nodes_m: Tensor, values: Tensor, radius_m: Tensor) -> Tensor:
-    return torch.from_numpy(CubicSpline(nodes_m.numpy(), values.numpy(), axis=1)(radius_m.numpy()))
-
-
-def _rate_hz(polynomial: Tensor, middle_s: float) -> Tensor:
-    """Return the frequency at the middle of the record of a phase polynomial (…, 3)."""
-    return (polynomial[..., 1] + 2 * polynomial[..., 2] * middle_s) / (2 * math.pi)
-
-
-def _solution(weights: Tensor, energy_ev: Tensor, radius_m: Tensor) -> Solution:
+def _solution(
+    weights: Float[Tensor, "batch template"], energy_ev: Float[Tensor, "batch template"], radius_m: Tensor
+) -> Solution:
+    """Return share and means; where the share is nothing, the means are NaN."""
     total = weights.sum(1)
-    safe = total.clamp_min(1e-300)
-    return Solution(total, (weights * energy_ev).sum(1) / safe, (weights * radius_m).sum(1) / safe)
+    return Solution(total, (weights * energy_ev).sum(1) / total, (weights * radius_m).sum(1) / total)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,11 +21,26 @@ from cres.estimation.matched_filter import (
     profile,
 )
 from cres.estimation.noise import Coloured, NoiseModel, White
-from cres.estimation.periodogram import Spectrum, centred_spectrum, refine_line
+from cres.estimation.periodogram import PADDING, Spectrum, centred_spectrum, refine_line
 from cres.shapes import ComplexSeries, PerElectron
 
 FALSE_ALARM_PROBABILITY = 1e-3
 NOISE_BLOCK = 32
+TYPICAL_RADIUS_M = 3.4e-3
+ENERGY_ROOM_EV, PITCH_ROOM_DEG = 20.0, 0.05
+"""Templates reach a little beyond the window."""
+LARGEST_PITCH_DEG = 89.97
+"""Beyond it there is hardly a bounce."""
+INNERMOST = 0.06
+"""First radius of templates over the largest: on the axis there is no signal."""
+
+
+def template_radii_m(apparatus: Apparatus) -> tuple[float, ...]:
+    """Return the radii at which templates are made: one where the radius moves no line, else the whole range."""
+    largest = apparatus.largest_radius_m
+    radii = np.array([INNERMOST * largest, largest])
+    field = np.asarray(apparatus.trap.average_field_t(np.full(2, apparatus.middle_energy_ev), np.full(2, 89.0), radii))
+    return (TYPICAL_RADIUS_M,) if field[0] == field[1] else (float(radii[0]), TYPICAL_RADIUS_M, float(radii[1]))
 
 
 @dataclass(frozen=True)
@@ -46,9 +62,18 @@ class MatchedFilter:
     def __init__(self, apparatus: Apparatus, noise: NoiseModel | None = None) -> None:
         self.apparatus = apparatus
         self.noise = noise or White(apparatus.noise_std_volt)
-        banks = build_banks(apparatus.model, apparatus.trap, apparatus.reception)
-        self.fine = self._weighted(joined_banks([fine_bank(bank) for bank in banks]))
-        self.coarse = self._weighted(joined_banks([coarse_bank(bank) for bank in banks]))
+        (low_ev, high_ev), (low_deg, high_deg) = apparatus.energies_ev, apparatus.pitch_angles_deg
+        by_radius = build_banks(
+            apparatus.model,
+            apparatus.trap,
+            apparatus.reception,
+            energies_ev=(low_ev - ENERGY_ROOM_EV, high_ev + ENERGY_ROOM_EV),
+            pitch_angles_deg=(low_deg - PITCH_ROOM_DEG, min(high_deg, LARGEST_PITCH_DEG)),
+            radii_m=template_radii_m(apparatus),
+        )
+        self.fine = self._weighted(joined_banks([fine_bank(bank) for banks in by_radius for bank in banks]))
+        # the outermost radius reaches the highest axial frequency; at one frequency the lines hardly depend on it
+        self.coarse = self._weighted(joined_banks([coarse_bank(bank) for bank in by_radius[-1]]))
         self.carriers_hz = carrier_grid(self.fine)
 
     def __call__(self, data: ComplexSeries) -> Found:
@@ -66,9 +91,9 @@ class MatchedFilter:
     def _detected(self, spectrum: Spectrum) -> Search:
         return detect(spectrum, self.apparatus.noise_std_volt, self.coarse, self.carriers_hz)
 
-    def spectrum(self, data: ComplexSeries) -> Spectrum:
+    def spectrum(self, data: ComplexSeries, padding: int = PADDING) -> Spectrum:
         """Return the spectrum of records over that of the noise: as in white noise of the apparatus's level."""
-        plain = centred_spectrum(data, self.apparatus.reception.sampling_rate_hz)
+        plain = centred_spectrum(data, self.apparatus.reception.sampling_rate_hz, padding)
         if isinstance(self.noise, White):
             return plain
         weight = self.noise_over_white(
