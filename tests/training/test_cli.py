@@ -6,11 +6,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.training.cli import CresCLI, configs_first, main
-from cres.training.loading import load_reconstructor
+from cres.training.loading import load_module, load_reconstructor
 
 
 def refused(*arguments: str) -> str:
@@ -75,6 +76,15 @@ def test_a_run_folder_has_everything(trained):
     assert json.loads((trained / "environment.json").read_text())[0]["git_commit"]
     header = (trained / "metrics.csv").read_text().splitlines()[0].split(",")
     assert {"step", "val/loss", "val/energy_sigma68_eV", "val/coverage", "train/noise_scale"} <= set(header)
+
+
+def test_a_null_is_kept_where_it_is_not_the_default(fit, tmp_path):
+    """A view of the whole spectrum came back from its checkpoint as one of the default band."""
+    fit(tmp_path, "--model.views.spectrum.init_args.band_hz=null", "--trainer.max_epochs=1")
+    view = load_module(tmp_path / "checkpoints" / "best.ckpt").reconstructor.views["spectrum"]
+    assert view.band_hz == (-201.5e6, 201.5e6)
+    stored = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert stored["model"]["views"]["spectrum"]["init_args"]["band_hz"] is None
 
 
 def test_test_writes_the_table_of_the_test_split(trained, records):
