@@ -131,6 +131,11 @@ class S4DEncoder(Encoder):
         self.norm = ChannelNorm(width) if prenorm else nn.Identity()
 
     @property
+    def causal(self) -> bool:
+        """Whether no position looks into its future, so that `stream` works."""
+        return all(block.state_space.directions == 1 for block in self._typed_blocks())
+
+    @property
     def layers(self) -> tuple[nn.Module, ...]:
         """Input projection, blocks, final norm."""
         return (self.project, *self.blocks, self.norm)
