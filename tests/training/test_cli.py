@@ -98,6 +98,11 @@ def test_test_writes_the_table_of_the_test_split(trained, records):
     assert table.attributes["seconds_per_electron"] > 0
 
 
+@pytest.mark.parametrize("more", [[], ["--windows=512"], ["--chunk=64"]])
+def test_an_empty_test_split_is_one_sentence(trained, more):
+    assert "test split is empty" in refused("test", f"--run={trained}", "--data.fractions=[0.8,0.2,0]", *more)
+
+
 def test_validate_agrees_with_the_last_line_of_the_metrics(trained, capsys):
     main(["validate", f"--run={trained}", "--ckpt_path=best"])
     printed = dict(line.split() for line in capsys.readouterr().out.splitlines() if line.startswith(("loss", "energy")))

@@ -348,6 +348,8 @@ class CresCLI(LightningCLI):
                 print(f"{name.removeprefix('val/'):32} {value:.6g}")
 
     def _test(self) -> None:
+        if not len(self.datamodule.split.test):
+            raise UserError("the test split is empty: give --data.fractions a larger third number, or use `predict`")
         if self.config.windows is not None:
             self._reconstruct_tracks(np.concatenate([self.datamodule.split.validation, self.datamodule.split.test]))
             return
