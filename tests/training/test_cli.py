@@ -137,6 +137,13 @@ def test_predict_refuses_another_read_out(trained, make_records, tmp_path):
     assert "local oscillator" in refused("predict", f"--run={trained}", f"--data.data={other}")
     other = make_records(tmp_path / "another.hdf5", 20, sampling_rate_hz=200e6)
     assert "sampling rate" in refused("predict", f"--run={trained}", f"--data.data={other}")
+    assert "sampling rate" in refused("predict", f"--run={trained}", "--data.band_hz=[-80e6,-45e6]")
+
+
+def test_predict_says_that_another_length_biases(trained, tmp_path):
+    out = f"--predictions={tmp_path / 'p.hdf5'}"
+    with pytest.warns(UserWarning, match="the records have 256 samples, the model was trained on 512: expect a bias"):
+        main(["predict", f"--run={trained}", "--data.window_samples=256", out])
 
 
 def test_export_gives_the_same_numbers_from_raw_volts(trained, tmp_path):
