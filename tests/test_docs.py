@@ -183,7 +183,9 @@ def unknown_options(command: str) -> list[str]:
         return [found["script"]]
     source = script.read_text() + ((ROOT / "src/cres/training/cli.py").read_text() if script.name == "cli.py" else "")
     options = re.findall(r"(?<!\S)--([\w-]+)", found["rest"])
-    groups = ("trainer", "data", "model", "curriculum", "early_stopping") if script.name == "cli.py" else ()
+    groups = (
+        ("trainer", "data", "model", "curriculum", "early_stopping", "fine_tune") if script.name == "cli.py" else ()
+    )
     return [option for option in options if option not in groups and not re.search(rf'"--{option}"', source)]
 
 

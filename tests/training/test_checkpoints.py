@@ -2,6 +2,8 @@
 
 import errno
 import shutil
+import subprocess
+import sys
 import warnings
 
 import pytest
@@ -70,6 +72,40 @@ def test_full_disk_leaves_the_last_good_file_and_names_it(last, monkeypatch):
         AtomicCheckpointIO().save_checkpoint(state(3.0), last)
     assert value_of(read_checkpoint(last)) == 2.0
     assert not [path for path in last.parent.iterdir() if path.name.startswith(".")]
+
+
+FILLED = """
+import resource, sys
+from pathlib import Path
+import torch
+from cres.errors import UserError
+from cres.training.checkpoints import read_checkpoint, write_atomically
+
+def state(value):
+    return {"state_dict": {f"weight{i}": torch.full((2000,), value) for i in range(6)}}
+
+path = Path(sys.argv[1])
+write_atomically(state(1.0), path)
+size, hard = path.stat().st_size, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+for limit in range(1, size, size // 40):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        write_atomically(state(2.0), path)
+        raise SystemExit(f"{limit} bytes were enough")
+    except UserError as error:
+        assert f"{path} holds the last good state" in str(error), error
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    assert float(read_checkpoint(path)["state_dict"]["weight0"][0]) == 1.0, limit
+    assert [file.name for file in path.parent.iterdir()] == [path.name], limit
+"""
+
+
+def test_a_disk_that_fills_up_anywhere_leaves_the_last_good_file(tmp_path):
+    """The operating system refuses to write on at every fortieth of the file; torch words some of that its own way."""
+    command = [sys.executable, "-c", FILLED, str(tmp_path / "last.ckpt")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_resume_goes_from_last_to_previous_to_best(last):

@@ -6,11 +6,12 @@ import h5py
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.training.cli import CresCLI, configs_first, main
-from cres.training.loading import load_reconstructor
+from cres.training.loading import load_module, load_reconstructor
 
 
 def refused(*arguments: str) -> str:
@@ -77,6 +78,15 @@ def test_a_run_folder_has_everything(trained):
     assert {"step", "val/loss", "val/energy_sigma68_eV", "val/coverage", "train/noise_scale"} <= set(header)
 
 
+def test_a_null_is_kept_where_it_is_not_the_default(fit, tmp_path):
+    """A view of the whole spectrum came back from its checkpoint as one of the default band."""
+    fit(tmp_path, "--model.views.spectrum.init_args.band_hz=null", "--trainer.max_epochs=1")
+    view = load_module(tmp_path / "checkpoints" / "best.ckpt").reconstructor.views["spectrum"]
+    assert view.band_hz == (-201.5e6, 201.5e6)
+    stored = yaml.safe_load((tmp_path / "config.yaml").read_text())
+    assert stored["model"]["views"]["spectrum"]["init_args"]["band_hz"] is None
+
+
 def test_test_writes_the_table_of_the_test_split(trained, records):
     assert main(["test", f"--run={trained}"]) == 0
     table = PredictionTable.read(trained / "predictions.hdf5")
@@ -86,6 +96,11 @@ def test_test_writes_the_table_of_the_test_split(trained, records):
         table.columns
     )
     assert table.attributes["seconds_per_electron"] > 0
+
+
+@pytest.mark.parametrize("more", [[], ["--windows=512"], ["--chunk=64"]])
+def test_an_empty_test_split_is_one_sentence(trained, more):
+    assert "test split is empty" in refused("test", f"--run={trained}", "--data.fractions=[0.8,0.2,0]", *more)
 
 
 def test_validate_agrees_with_the_last_line_of_the_metrics(trained, capsys):
@@ -122,6 +137,13 @@ def test_predict_refuses_another_read_out(trained, make_records, tmp_path):
     assert "local oscillator" in refused("predict", f"--run={trained}", f"--data.data={other}")
     other = make_records(tmp_path / "another.hdf5", 20, sampling_rate_hz=200e6)
     assert "sampling rate" in refused("predict", f"--run={trained}", f"--data.data={other}")
+    assert "sampling rate" in refused("predict", f"--run={trained}", "--data.band_hz=[-80e6,-45e6]")
+
+
+def test_predict_says_that_another_length_biases(trained, tmp_path):
+    out = f"--predictions={tmp_path / 'p.hdf5'}"
+    with pytest.warns(UserWarning, match="the records have 256 samples, the model was trained on 512: expect a bias"):
+        main(["predict", f"--run={trained}", "--data.window_samples=256", out])
 
 
 def test_export_gives_the_same_numbers_from_raw_volts(trained, tmp_path):

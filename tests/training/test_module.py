@@ -222,7 +222,7 @@ def test_an_ensemble_whose_training_data_are_gone_says_what_it_lacks(judged, ens
         main(["test", f"--run={judged}", ensemble, f"--predictions={tmp_path / 'p.hdf5'}"])
 
 
-def test_an_encoder_is_pre_trained_without_truth_and_fine_tuned(fit, tiny, make_records, tmp_path):
+def test_an_encoder_is_pre_trained_without_truth(fit, tiny, make_records, tmp_path):
     unlabelled = make_records(tmp_path / "unlabelled.hdf5", 96, labelled=False)
     alone = ["--model.denoising.view=spectrum", "--model.denoising.alone=true", "--trainer.max_epochs=2"]
     before = CresCLI("fit", ["-c", str(tiny), f"--data.data={unlabelled}", f"--run={tmp_path / 'pre'}", *alone])
@@ -233,12 +233,3 @@ def test_an_encoder_is_pre_trained_without_truth_and_fine_tuned(fit, tiny, make_
     encoder = [name for name in learned if name.startswith("reconstructor.fusion.encoders.spectrum.blocks")]
     assert all(torch.equal(learned[name], start[name]) for name in head)
     assert not all(torch.equal(learned[name], start[name]) for name in encoder)
-
-    checkpoint = tmp_path / "pre" / "checkpoints" / "last.ckpt"
-    frozen = ["--fine_tune.trainable_layers=0", f"--fine_tune.checkpoint={checkpoint}", "--trainer.max_epochs=1"]
-    fit(tmp_path / "tuned", *frozen, "--model.ema_decay=0.0")
-    tuned = torch.load(tmp_path / "tuned" / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-    stored = torch.load(checkpoint, weights_only=True)["state_dict"]
-    assert all(torch.equal(tuned[name], stored[name]) for name in encoder)
-    with pytest.raises(UserError, match="another shape"):
-        fit(tmp_path / "tuned", *frozen, "--model.encoders.spectrum.width=8")

@@ -33,6 +33,23 @@ def test_blocks_of_work_do_not_show():
         torch.testing.assert_close(source(ids[k : k + 1]).normal(9001, 2, stream="s")[0], whole[k], rtol=0, atol=0)
 
 
+@settings(deadline=None, max_examples=60)
+@given(rows=st.integers(1, 40), channels=st.integers(1, 4), data=st.data())
+def test_a_part_is_that_part_of_the_whole(rows, channels, data):
+    start = data.draw(st.integers(0, rows - 1))
+    count = data.draw(st.integers(1, rows - start))
+    whole = source([3, -9]).normal(rows, channels, stream="s")
+    part = source([3, -9]).normal_part(start, count, rows, channels, stream="s")
+    torch.testing.assert_close(part, whole[:, start : start + count], rtol=0, atol=0)
+
+
+def test_parts_of_a_long_draw_are_those_of_the_whole():
+    rows = 100_001
+    whole = source([5]).normal(rows, 2, stream="s")
+    parts = [source([5]).normal_part(k, min(8192, rows - k), rows, 2, stream="s") for k in range(0, rows, 8192)]
+    torch.testing.assert_close(torch.cat(parts, dim=1), whole, rtol=0, atol=0)
+
+
 def test_every_part_of_the_key_counts():
     base = source([5]).normal(100, stream="a")
     assert torch.equal(base, source([5]).normal(100, stream="a"))

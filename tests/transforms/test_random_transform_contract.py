@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from cres.errors import UserError
 from cres.transforms import (
     CavityNoise,
     ColouredNoise,
@@ -11,6 +12,8 @@ from cres.transforms import (
     KeyedRandom,
     PhaseNoise,
     PhaseWalk,
+    PiecewiseTransform,
+    Place,
     Quantise,
     RandomChain,
     RandomPhase,
@@ -34,6 +37,7 @@ TRANSFORMS = {
     "quantise": lambda: Quantise(0.5, 8),
     "chain": lambda: RandomChain([RandomPhase(), WhiteNoise(RATE_HZ), GainPhaseDrift(0.05), Quantise(0.5, 12)]),
 }
+WHOLE_RECORD = {"coloured", "cavity", "phase noise", "phase walk", "ripple"}
 DETERMINISTIC = {"quantise"}
 ADC_STEP_VOLT = {"quantise": 2 * 0.5 / 2**8, "chain": 2 * 0.5 / 2**12}
 every_transform = pytest.mark.parametrize("name", TRANSFORMS)
@@ -106,6 +110,22 @@ def test_scale_zero_is_the_clean_record_and_scale_is_per_electron(name):
 def test_module_travels_through_a_checkpoint(name):
     state = TRANSFORMS[name]().state_dict()
     TRANSFORMS[name]().load_state_dict(state)
+
+
+@every_transform
+@pytest.mark.parametrize("size", [1, 100, 255, 256])
+def test_pieces_are_those_of_the_whole_record(name, size):
+    transform, series = TRANSFORMS[name](), records()
+    if name in WHOLE_RECORD:
+        assert not isinstance(transform, PiecewiseTransform)
+        with pytest.raises(UserError, match=f"{type(transform).__name__} needs the whole record"):
+            RandomChain([transform]).piece(series, source(range(5)), Place(0, 256))
+        return
+    scale = torch.linspace(0, 2, 5)
+    whole = transform(series, source(range(5)), scale)
+    starts = range(0, 256, size)
+    pieces = [transform.piece(series[:, k : k + size], source(range(5)), Place(k, 256), scale) for k in starts]
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, rtol=1e-6, atol=1e-7)
 
 
 ADDITIVE = ("white", "thermal", "coloured", "cavity")

@@ -17,7 +17,7 @@ from cres.data.loader import Batch, ElectronDataset, KeyedSampler, ResumableLoad
 from cres.data.records import Records, Rows, open_records
 from cres.data.splits import Split, split_by_event, split_by_file
 from cres.data.stream import ElectronSource, StreamDataset
-from cres.data.tracks import TrackWindows
+from cres.data.tracks import TrackPieces, TrackWindows
 from cres.data.windows import Band, Window, make_band, make_window
 from cres.errors import UserError, nearest
 
@@ -188,6 +188,16 @@ class CresDataModule(lightning.LightningDataModule):
         samples = self._window(random=False).length
         return self._loader(TrackWindows(self.records, rows, *self._names(), samples, self._band()), shuffle=False)
 
+    def piece_dataloader(self, rows: Rows, samples: int) -> ResumableLoader:
+        """Return the batches of these rows whose series are read a piece of so many samples at a time.
+
+        Raises UserError where a band is to be cut from the records: that needs them as a whole.
+        """
+        if self.band_hz is not None:
+            raise UserError("data.band_hz cuts a band from the whole record, so it cannot be read in pieces: set null")
+        dataset = TrackPieces(self.records, rows, *self._names(), self._window(False), samples)
+        return self._loader(dataset, shuffle=False, read_ahead=False)
+
     def _require_columns(self, records: Records) -> None:
         for name in self.observables or ():
             if name not in records.scalar_columns:
@@ -233,11 +243,13 @@ class CresDataModule(lightning.LightningDataModule):
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
-    def _loader(self, dataset: Dataset[Batch], shuffle: bool, equal: bool | None = None) -> ResumableLoader:
+    def _loader(
+        self, dataset: Dataset[Batch], shuffle: bool, equal: bool | None = None, read_ahead: bool = True
+    ) -> ResumableLoader:
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         sampler = KeyedSampler(len(dataset), self.seed, shuffle, rank, world, equal)  # type: ignore[arg-type]
-        workers = 0 if self.cache == "device" else self.workers
+        workers = self.workers if read_ahead and self.cache != "device" else 0
         return ResumableLoader(
             dataset,
             self.batch_size,

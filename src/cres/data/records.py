@@ -22,6 +22,8 @@ Rows = NDArray[np.int64]
 _SUFFIXES: Final = (".hdf5", ".h5")
 # I and Q are interleaved while they are still in the processor's cache.
 _CACHED_ROWS: Final = 16
+# What is in memory while content is hashed does not grow with the length of the records (but for a single one).
+_HASHED_SAMPLES: Final = 1 << 21
 _DEFAULTS: Final = {
     "sampling_rate_hz": schema.DEFAULT_SAMPLING_RATE_HZ,
     "lo_frequency_hz": schema.DEFAULT_LO_FREQUENCY_HZ,
@@ -202,10 +204,11 @@ class Records:
             raise UserError(f"{self.files[0].path} has no column {name}; it has {', '.join(self.columns)}")
 
 
-def _content_hashes(file: RecordFile, block: int = 256) -> Rows:
+def _content_hashes(file: RecordFile) -> Rows:
     if schema.CONTENT_HASH in file.columns:
         return file.scalar(schema.CONTENT_HASH)
     hashes = []
+    block = max(1, _HASHED_SAMPLES // file.samples)
     for start in range(0, file.rows, block):
         rows = np.arange(start, min(start + block, file.rows))
         series = np.empty((2, len(rows), file.samples), np.float32)

@@ -1,15 +1,18 @@
-"""Records read window by window: what is in memory does not grow with their length."""
+"""Records read window by window, or piece by piece: what is in memory does not grow with their length."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from cres import schema
 from cres.data.loader import Batch, Draw
 from cres.data.records import Records, Rows
-from cres.data.windows import Band
+from cres.data.windows import Band, Window
 from cres.errors import UserError
 from cres.transforms.random import mix64
 
@@ -53,16 +56,62 @@ class TrackWindows(Dataset[Batch]):
         rows, window = self._rows[number // self.windows], number % self.windows
         series = torch.from_numpy(self._records.read_series(rows, window * self._samples, self._samples))
         series = series if self._band is None else self._band.select(series)
-        numbers = {name: self._records.scalar(name)[rows] for name in (*self._targets, *self._observables)}
-        values = {name: torch.from_numpy(column.astype(np.float64)) for name, column in numbers.items()}
+        numbers = _numbers(self._records, rows, self._targets, self._observables)
         places = {ROW: torch.from_numpy(rows.astype(np.float64)), WINDOW: torch.from_numpy(window.astype(np.float64))}
         event = torch.from_numpy(self._records.scalar(schema.EVENT_ID)[rows]) ^ mix64(torch.from_numpy(window))
-        batch: Batch = {
-            "series": series,
-            "lengths": torch.full((len(rows),), series.shape[1], dtype=torch.int64),
-            "event_id": event,
-            "observables": {name: values[name] for name in self._observables} | places,
-        }
-        if self._targets:
-            batch["targets"] = torch.stack([values[name] for name in self._targets], dim=1)
-        return batch
+        lengths = torch.full((len(rows),), series.shape[1], dtype=torch.int64)
+        numbers["observables"] |= places
+        return {"series": series, "lengths": lengths, "event_id": event} | numbers
+
+
+class Pieces:
+    """The series of a batch of records, read from the file a piece at a time, as often as wanted."""
+
+    def __init__(self, records: Records, rows: Rows, window: Window, samples: int) -> None:
+        self._records, self._rows, self._window, self._samples = records, rows, window, samples
+        self.total = window.length
+        """Samples of the whole."""
+
+    def read(self) -> Iterator[tuple[int, Tensor]]:
+        """Yield the first sample and the volts (row, time, 2) of each piece, in order; the last may be shorter."""
+        for start in range(0, self.total, self._samples):
+            count = min(self._samples, self.total - start)
+            yield start, torch.from_numpy(self._records.read_series(self._rows, self._window.start + start, count))
+
+
+class TrackPieces(Dataset[Batch]):
+    """The chosen rows, a batch at a time, with "pieces" (`Pieces`) in place of the series."""
+
+    def __init__(
+        self,
+        records: Records,
+        rows: Rows,
+        targets: tuple[str, ...],
+        observables: tuple[str, ...],
+        window: Window,
+        samples: int,
+    ) -> None:
+        self._records, self._rows, self._window, self._samples = records, rows, window, samples
+        self._targets, self._observables = targets, observables
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, draw: Draw) -> Batch:
+        return self.__getitems__([draw])
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        """Return one batch; nothing of its series is read yet."""
+        rows = self._rows[np.array([draw.row for draw in draws], np.int64)]
+        pieces = Pieces(self._records, rows, self._window, self._samples)
+        event = torch.from_numpy(self._records.scalar(schema.EVENT_ID)[rows])
+        numbers = _numbers(self._records, rows, self._targets, self._observables)
+        return {"pieces": pieces, "event_id": event} | numbers
+
+
+def _numbers(records: Records, rows: Rows, targets: tuple[str, ...], observables: tuple[str, ...]) -> Batch:
+    """Return the numbers of whole records: observables, and targets where there are any."""
+    columns = {name: records.scalar(name)[rows].astype(np.float64) for name in (*targets, *observables)}
+    values = {name: torch.from_numpy(column) for name, column in columns.items()}
+    batch: Batch = {"observables": {name: values[name] for name in observables}}
+    return batch | ({"targets": torch.stack([values[name] for name in targets], dim=1)} if targets else {})

@@ -51,7 +51,10 @@ class Encoder(nn.Module, ABC):
     @property
     @abstractmethod
     def layers(self) -> tuple[nn.Module, ...]:
-        """The layers from input to output, without the pooling: what fine-tuning freezes or trains."""
+        """The layers from input to output: what fine-tuning freezes or trains.
+
+        What stands behind the last of them, a norm and the pooling, learns with it.
+        """
 
     @abstractmethod
     def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:

@@ -76,8 +76,8 @@ class ConvNetEncoder(Encoder):
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
-        """Input projection, blocks, final norm."""
-        return (self.project, *self.blocks, self.norm)
+        """Input projection and blocks."""
+        return (self.project, *self.blocks)
 
     def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
         """Return (batch, position, width) features, zero beyond each record."""

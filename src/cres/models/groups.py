@@ -33,14 +33,13 @@ def optimizer_groups(module: nn.Module, lr: float, weight_decay: float, ssm_lr: 
 
 
 def set_trainable(encoder: Encoder, last_layers: int | None) -> None:
-    """Let all of an encoder learn (None), nothing of it (0), or only its last layers and its pooling (k).
+    """Let all of an encoder learn (None), nothing of it (0), or only its last k layers with what stands behind them.
 
     Raises UserError when the encoder has fewer layers.
     """
     layers = encoder.layers
     if last_layers is not None and not 0 <= last_layers <= len(layers):
         raise UserError(f"the encoder has {len(layers)} layers, so that the last {last_layers} cannot be chosen")
-    encoder.requires_grad_(last_layers is None)
-    if last_layers:
-        for part in (*layers[-last_layers:], encoder.pooling):
-            part.requires_grad_(True)
+    encoder.requires_grad_(last_layers != 0)
+    for layer in layers[: len(layers) - (len(layers) if last_layers is None else last_layers)]:
+        layer.requires_grad_(False)

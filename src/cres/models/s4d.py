@@ -131,9 +131,14 @@ class S4DEncoder(Encoder):
         self.norm = ChannelNorm(width) if prenorm else nn.Identity()
 
     @property
+    def causal(self) -> bool:
+        """Whether no position looks into its future, so that `stream` works."""
+        return all(block.state_space.directions == 1 for block in self._typed_blocks())
+
+    @property
     def layers(self) -> tuple[nn.Module, ...]:
-        """Input projection, blocks, final norm."""
-        return (self.project, *self.blocks, self.norm)
+        """Input projection and blocks."""
+        return (self.project, *self.blocks)
 
     def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
         """Return (batch, position, width) features, zero beyond each record."""

@@ -7,12 +7,13 @@ damaged, and says so.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import lightning.pytorch as pl
 import torch
@@ -32,12 +33,7 @@ class AtomicCheckpointIO(CheckpointIO):
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any | None = None) -> None:
         """Write a checkpoint. Raises UserError, naming the last good file, when the disk refuses."""
-        target = Path(path)
-        try:
-            write_atomically(checkpoint, target)
-        except OSError as error:
-            kept = f"; {target} holds the last good state" if target.exists() else ""
-            raise UserError(f"cannot write the checkpoint {target}: {error.strerror or error}{kept}") from error
+        write_atomically(checkpoint, Path(path))
 
     def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = None) -> dict[str, Any]:
         """Read a checkpoint, or the one before it when this one is damaged."""
@@ -55,12 +51,23 @@ def previous_of(path: Path) -> Path:
 
 
 def write_atomically(checkpoint: dict[str, Any], path: Path) -> None:
-    """Write and sync a temporary sibling, keep the present file as the previous one, then rename."""
+    """Write and sync a temporary sibling, keep the present file as the previous one, then rename.
+
+    Raises UserError, naming the last good file, when the disk refuses.
+    """
+    try:
+        _write_atomically(checkpoint, path)
+    except OSError as error:
+        kept = f"; {path} holds the last good state" if path.exists() else ""
+        raise UserError(f"cannot write the checkpoint {path}: {error.strerror or error}{kept}") from error
+
+
+def _write_atomically(checkpoint: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as stream:
-            torch.save(checkpoint, stream)
+            _save(checkpoint, stream)
             stream.flush()
             os.fsync(stream.fileno())
         _keep_previous(path)
@@ -68,6 +75,16 @@ def write_atomically(checkpoint: dict[str, Any], path: Path) -> None:
     finally:
         temporary.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def _save(checkpoint: dict[str, Any], stream: BinaryIO) -> None:
+    try:
+        torch.save(checkpoint, stream)
+    except RuntimeError as error:
+        # a disk that fills up within one of its records is an "unexpected pos" to torch
+        if isinstance(error.__context__, OSError) or "unexpected pos" in str(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise
 
 
 def _keep_previous(path: Path) -> None:

@@ -22,6 +22,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from torch import Tensor
 
 from cres.data.module import CresDataModule
 from cres.data.records import Rows
@@ -41,6 +42,7 @@ from cres.training.predictions import PredictionWriter, check_data_fit, check_sp
 from cres.training.progress import EpochLines
 from cres.training.rate_finder import scan_rates
 from cres.training.runs import PREDICTIONS, RunRecord, default_folder, require_writable
+from cres.training.streaming import require_piecewise, require_piecewise_noise
 from cres.training.tracks import COMBINATION, TrackWriter
 from cres.transforms import FROZEN_EPOCH
 
@@ -179,6 +181,8 @@ class CresCLI(LightningCLI):
             parser.add_argument("--predictions", type=Path | None, default=None, help=help_text)
             help_text = "Long records: reconstruct windows of so many samples, the model's length, and combine them."
             parser.add_argument("--windows", type=int | None, default=None, help=help_text)
+            help_text = "Long records: read so many samples at a time and carry the state, for causal models."
+            parser.add_argument("--chunk", type=int | None, default=None, help=help_text)
         if self.command == "predict":
             help_text = "Noise to add, in units of the nominal; 0 for measured records, which carry their own."
             parser.add_argument("--noise_scale", type=float, default=1.0, help=help_text)
@@ -238,7 +242,7 @@ class CresCLI(LightningCLI):
             plugins.append(SLURMEnvironment(auto_requeue=False))
         parts: dict[str, Any] = {"plugins": plugins, "logger": False}
         if self.command == "fit":
-            plain = yaml.safe_load(self.parser.dump(self.config, format="yaml"))
+            plain = yaml.safe_load(self.parser.dump(self.config, format="yaml", skip_unset=False))
             parts["logger"] = make_loggers(self.run_folder, self.config.wandb_project, plain)
         return parts
 
@@ -336,7 +340,7 @@ class CresCLI(LightningCLI):
         config = self.config.clone()
         config.resume = False
         self.run_folder.mkdir(parents=True, exist_ok=True)
-        (self.run_folder / "config.yaml").write_text(self.parser.dump(config, format="yaml"))
+        (self.run_folder / "config.yaml").write_text(self.parser.dump(config, format="yaml", skip_unset=False))
 
     def _validate(self) -> None:
         for results in self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False):
@@ -344,10 +348,15 @@ class CresCLI(LightningCLI):
                 print(f"{name.removeprefix('val/'):32} {value:.6g}")
 
     def _test(self) -> None:
+        if not len(self.datamodule.split.test):
+            raise UserError("the test split is empty: give --data.fractions a larger third number, or use `predict`")
         if self.config.windows is not None:
             self._reconstruct_tracks(np.concatenate([self.datamodule.split.validation, self.datamodule.split.test]))
             return
         check_split(self.model.card, self.datamodule.file_facts())
+        if self.config.chunk is not None:
+            self._reconstruct_pieces(self.datamodule.split.test)
+            return
         self._reconstruct({"datamodule": self.datamodule})
 
     def _predict(self) -> None:
@@ -356,9 +365,14 @@ class CresCLI(LightningCLI):
         if self.config.windows is not None:
             self._reconstruct_tracks(np.arange(len(self.datamodule.records)))
             return
+        if self.config.chunk is not None:
+            self._reconstruct_pieces(np.arange(len(self.datamodule.records)))
+            return
         self._reconstruct({"dataloaders": self.datamodule.predict_dataloader()})
 
     def _reconstruct_tracks(self, rows: Rows) -> None:
+        if self.config.chunk is not None:
+            raise UserError("--windows cuts long records, --chunk reads them as one: give one of the two")
         data = self.datamodule
         data.trainer, data.window_start, data.window_samples = self.trainer, 0, self.config.windows
         data.setup("test")
@@ -367,18 +381,30 @@ class CresCLI(LightningCLI):
         writer = TrackWriter(path, self.checkpoints, data, self.run_folder / COMBINATION, calibrate)
         self._reconstruct({"dataloaders": data.track_dataloader(rows)}, writer)
 
-    def _reconstruct(self, records: dict[str, Any], writer: PredictionWriter | None = None) -> None:
+    def _reconstruct_pieces(self, rows: Rows) -> None:
+        samples, model = self.config.chunk, self.model
+        for member in model.members:
+            require_piecewise(member, samples)
+        if model.noise_scale:
+            require_piecewise_noise(model.noise, model.receiver)
+        self.datamodule.trainer = self.trainer
+        loader = self.datamodule.piece_dataloader(rows, samples)
+        self._reconstruct({"dataloaders": loader}, first_volts=next(model.pieces(next(iter(loader)))))
+
+    def _reconstruct(
+        self, records: dict[str, Any], writer: PredictionWriter | None = None, first_volts: Tensor | None = None
+    ) -> None:
         check_data_fit(self.model.card, self.datamodule.file_facts())
-        self._check_volts()
+        check_volts(self.model.card, rms_volt(self._first_volts() if first_volts is None else first_volts))
         path = self.config.predictions or self.run_folder / PREDICTIONS
         writer = writer or PredictionWriter(path, self.checkpoints, self.datamodule.source_config())
         self.trainer.callbacks.append(writer)  # type: ignore[attr-defined]
         self.trainer.test(self.model, **records, verbose=False)
 
-    def _check_volts(self) -> None:
+    def _first_volts(self) -> Tensor:
+        """Return the first batch of records with noise."""
         batch = next(iter(self.datamodule.predict_dataloader()))
-        noisy = self.model.inject(batch, FROZEN_EPOCH, self.model.noise_scale)
-        check_volts(self.model.card, rms_volt(noisy))
+        return self.model.inject(batch, FROZEN_EPOCH, self.model.noise_scale)
 
     def _export(self) -> None:
         from cres.training.export import export

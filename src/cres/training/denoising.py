@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from cres.errors import UserError, nearest
 from cres.models import Denoiser, Encoder, SeriesLoss, SeriesMSE, set_trainable
 from cres.shapes import Series
+from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import read_with_fallback
 from cres.training.reconstructor import Reconstructor
 
@@ -75,11 +76,16 @@ class FineTune(pl.Callback):
 
     Args:
         checkpoint: Checkpoint whose encoders, view by view, are taken over; None starts from scratch.
-        trainable_layers: None lets all of the encoders learn, 0 nothing of them, k only the last k layers.
+        trainable_layers: None lets all of the encoders learn, 0 nothing of them, k only the last k layers (blocks, then
+            the input projection) with the norm and the pooling behind them. The head always learns.
 
     """
 
     def __init__(self, checkpoint: str | None = None, trainable_layers: int | None = None) -> None:
+        if trainable_layers is not None and checkpoint is None:
+            raise UserError(
+                "fine_tune.trainable_layers freezes layers of an earlier training: give fine_tune.checkpoint"
+            )
         self.checkpoint, self.trainable_layers = checkpoint, trainable_layers
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
@@ -87,7 +93,7 @@ class FineTune(pl.Callback):
         reconstructor = pl_module.reconstructor
         if stage != "fit" or self.checkpoint is None or not isinstance(reconstructor, Reconstructor):
             return
-        weights = read_with_fallback(Path(self.checkpoint))[0]["state_dict"]
+        weights = evaluation_weights(read_with_fallback(Path(self.checkpoint))[0])
         for name, encoder in reconstructor.fusion.encoders.items():
             assert isinstance(encoder, Encoder)
             _take_over(name, encoder, weights, self.checkpoint)

@@ -71,7 +71,7 @@ def load_reconstructor(path: Path | str) -> Reconstructor:
 
 def model_card(parser: Any, config: Namespace, data: CresDataModule, name: str) -> dict[str, Any]:
     """Return what a checkpoint says about itself, in plain types: model, data, valid ranges, ancestry."""
-    plain = yaml.safe_load(parser.dump(config, format="yaml", skip_link_targets=False))
+    plain = yaml.safe_load(parser.dump(config, format="yaml", skip_link_targets=False, skip_unset=False))
     facts = data.file_facts()
     model = plain["model"] | {
         "sampling_rate_hz": float(facts["sampling_rate_hz"]),

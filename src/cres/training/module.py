@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
@@ -37,6 +38,7 @@ from cres.training.reconstructor import (
     build_reconstructor,
 )
 from cres.training.schedules import Cosine, Schedule
+from cres.training.streaming import noisy_pieces
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransform, WhiteNoise
 from cres.transforms.random import mix64
 
@@ -172,18 +174,33 @@ class CresModule(pl.LightningModule):
 
     def forward(self, series: Series) -> PredictiveDistribution:
         """Return the calibrated distribution in physical units of records that carry their noise."""
-        if not self.others:
-            return self.reconstructor(series)
-        together = combine([self.reconstructor(series), *(member(series) for member in self.others)])
+        return self._combined([member(series) for member in self.members])
+
+    def reconstruct(self, batch: Batch) -> PredictiveDistribution:
+        """Return the calibrated distribution in physical units, with frozen noise; "pieces" are read one by one."""
+        if "pieces" not in batch:
+            return self(self.inject(batch, FROZEN_EPOCH, self.noise_scale))
+        return self._combined([member.stream(partial(self.pieces, batch)) for member in self.members])
+
+    def pieces(self, batch: Batch) -> Iterator[Series]:
+        """Yield the records of a batch of "pieces" with frozen noise, a piece at a time."""
+        random = KeyedRandom(self.noise_seed, FROZEN_EPOCH, batch["event_id"])
+        dtype = next(self.reconstructor.parameters()).dtype
+        return noisy_pieces(batch["pieces"], random, self.noise, self.receiver, self.noise_scale, dtype)
+
+    def _combined(self, said: list[PredictiveDistribution]) -> PredictiveDistribution:
+        together = said[0] if len(said) == 1 else combine(said)
         return together if self.joint is None else self.joint(together)
+
+    @property
+    def members(self) -> list[Reconstructor]:
+        """The reconstructors of an ensemble; one alone otherwise."""
+        return [self.reconstructor, *(member for member in self.others if isinstance(member, Reconstructor))]
 
     @property
     def calibrations(self) -> list[Calibration]:
         """Those that the stated intervals follow: that of the ensemble, or else those of the members."""
-        if self.joint is not None:
-            return [self.joint]
-        members = [self.reconstructor, *(member for member in self.others if isinstance(member, Reconstructor))]
-        return [member.calibration for member in members]
+        return [member.calibration for member in self.members] if self.joint is None else [self.joint]
 
     def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Tensor:
         """Return the batch's records with noise; the training epochs' records are changed at random before."""
@@ -297,8 +314,7 @@ class CresModule(pl.LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
         """Return the predictions of a batch with frozen noise: nominal, unless a prediction chose another scale."""
         started = time.perf_counter()
-        noisy = self.inject(batch, FROZEN_EPOCH, self.noise_scale)
-        distribution = self(noisy)
+        distribution = self.reconstruct(batch)
         return {"collected": collect(distribution, batch, self.calibrations, time.perf_counter() - started)}
 
     # Average of the weights --------------------------------------------------------------------------------------

@@ -6,14 +6,14 @@ nothing here knows what they mean.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from cres.errors import UserError, nearest
-from cres.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution
+from cres.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution, S4DEncoder
 from cres.shapes import Features, Series, Targets
 from cres.training.landmark import Landmark, LandmarkOptions, Measured
 from cres.transforms import RecordView, Standardise
@@ -106,6 +106,19 @@ class Reconstructor(nn.Module):
     def forward(self, series: Series) -> PredictiveDistribution:
         """Return the calibrated distribution of the targets in their own units."""
         return self.physical(self.standardised(series).distribution)
+
+    @torch.no_grad()
+    def stream(self, pieces: Callable[[], Iterable[Series]]) -> PredictiveDistribution:
+        """Return what `forward` returns, of records that arrive in pieces; each call of `pieces` begins them anew.
+
+        For models that `cres.training.streaming.require_piecewise` lets pass.
+        """
+        features = []
+        for name, encoder in self.fusion.encoders.items():
+            assert isinstance(encoder, S4DEncoder)
+            view = self.views[name]
+            features.append(encoder.stream(view(piece).series for piece in pieces()))
+        return self.physical(self.head(self.fusion.fuse(features)))
 
     def standardised_scalars(self, scalars: Features) -> Features:
         """Return the views' scalars (batch, k) standardised; there is nothing to fit or do for views without any."""

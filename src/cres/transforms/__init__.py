@@ -6,6 +6,8 @@ from cres.transforms.filters import BandSelect, ButterworthBandPass, Decimate, F
 from cres.transforms.noise import (
     NOMINAL_DENSITY_W_PER_HZ,
     RESISTANCE_OHM,
+    PiecewiseTransform,
+    Place,
     RandomChain,
     RandomPhase,
     RandomTransform,
@@ -51,6 +53,8 @@ __all__ = [
     "KeyedRandom",
     "PhaseNoise",
     "PhaseWalk",
+    "PiecewiseTransform",
+    "Place",
     "QTransform",
     "Quantise",
     "RandomChain",

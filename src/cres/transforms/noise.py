@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,26 @@ class RandomTransform(ExactBuffers, ABC):
         """Return the changed records; `scale` is one number or one an electron (batch,)."""
 
 
+class Place(NamedTuple):
+    """Which samples of a record a piece holds."""
+
+    start: int
+    total: int
+    """Samples of the whole record."""
+
+
+class PiecewiseTransform(RandomTransform):
+    """A random transform that changes a piece of a record without the rest, as it changes the whole."""
+
+    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+        """Return the changed records in the dtype of the series."""
+        return self.piece(series, random, Place(0, series.shape[1]), scale)
+
+    @abstractmethod
+    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
+        """Return the changed piece (batch, time, channel) of records, in the dtype of the series."""
+
+
 def channel_std_volt(density_w_per_hz: float, sampling_rate_hz: float, resistance_ohm: float = RESISTANCE_OHM) -> float:
     """Return the standard deviation of white noise in I and in Q: σ = √(R/2 · S · f_s)."""
     return math.sqrt(resistance_ohm / 2 * density_w_per_hz * sampling_rate_hz)
@@ -52,7 +73,7 @@ def rotate(series: Series, phase_rad: Tensor, gain: float | Tensor = 1.0) -> Ser
     return from_complex(values * factor).to(series.dtype)
 
 
-class WhiteNoise(RandomTransform):
+class WhiteNoise(PiecewiseTransform):
     """Add white Gaussian noise to every channel, σ² = R/2 · S · scale · f_s.
 
     S (`density_w_per_hz`) is the spectral density of the complex record's power |I + iQ|²/R: ⟨|n|²⟩/R = S f_s. On a
@@ -71,14 +92,15 @@ class WhiteNoise(RandomTransform):
             raise UserError("white noise needs a positive sampling rate and resistance and a density of zero or more.")
         self.std_volt = channel_std_volt(density_w_per_hz, sampling_rate_hz, resistance_ohm)
 
-    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
         """Return series + noise in the dtype of the series."""
         std = self.std_volt * per_event(scale, series).sqrt()
-        noise = random.normal(*series.shape[1:], stream="white noise").mul_(std)
+        count, channels = series.shape[1:]
+        noise = random.normal_part(place.start, count, place.total, channels, stream="white noise").mul_(std)
         return noise.to(series.dtype).add_(series)
 
 
-class ThermalNoise(RandomTransform):
+class ThermalNoise(PiecewiseTransform):
     """Add white noise of a system temperature, S = k T · gain (power gain): `WhiteNoise` of that density.
 
     With `frequency_hz` (before mixing), T is T_eff = (hf/k)(½ + 1/(e^{hf/kT} − 1)), which holds the quantum limit.
@@ -96,19 +118,19 @@ class ThermalNoise(RandomTransform):
         density = float(thermal_density_w_per_hz(temperature_k, gain, frequency_hz))
         self.white = WhiteNoise(sampling_rate_hz, density, resistance_ohm)
 
-    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
         """Return series + noise in the dtype of the series."""
-        return self.white(series, random.scoped("thermal"), scale)
+        return self.white.piece(series, random.scoped("thermal"), place, scale)
 
 
-class RandomPhase(RandomTransform):
+class RandomPhase(PiecewiseTransform):
     """Turn every record by one random common phase, (I + iQ) → e^{iφ} (I + iQ), φ uniform in [0, 2π).
 
     The start phase says nothing about the energy; turning is augmentation without cost. `scale` has no effect. All
     read-out channels turn together.
     """
 
-    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
         """Return the turned records in the dtype of the series."""
         phase = 2 * math.pi * random.uniform(1, 1, stream="common phase")
         return rotate(series, phase)
@@ -123,11 +145,31 @@ class RandomChain(RandomTransform):
 
     def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
         """Return the records after every transform."""
+        for transform, source in self._with_sources(random):
+            series = transform(series, source, scale)
+        return series
+
+    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
+        """Return a piece of the records after every transform. Raises UserError where one needs the whole record."""
+        self.require_piecewise()
+        for transform, source in self._with_sources(random):
+            assert isinstance(transform, PiecewiseTransform)
+            series = transform.piece(series, source, place, scale)
+        return series
+
+    def require_piecewise(self) -> None:
+        """Raise UserError where one of the transforms needs the whole record."""
+        for transform in self.transforms:
+            if not isinstance(transform, PiecewiseTransform):
+                raise UserError(f"{type(transform).__name__} needs the whole record, so a piece of it cannot be made")
+
+    def _with_sources(self, random: KeyedRandom) -> Iterator[tuple[nn.Module, KeyedRandom]]:
+        """Yield each transform with its random numbers.
+
+        The first of a kind draws as it would alone, so that adding another kind changes nobody's noise.
+        """
         seen: Counter[str] = Counter()
         for transform in self.transforms:
             kind = type(transform).__name__
-            # The first of a kind draws as it would alone, so that adding another kind changes nobody's noise.
-            source = random.scoped(f"{kind} {seen[kind]}") if seen[kind] else random
-            series = transform(series, source, scale)
+            yield transform, random.scoped(f"{kind} {seen[kind]}") if seen[kind] else random
             seen[kind] += 1
-        return series

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from cres.shapes import EventIds
@@ -86,6 +88,18 @@ class KeyedRandom:
         """Return standard normal numbers (batch, *shape_per_event), float32 (Box–Muller, tails to 6.6 σ)."""
         return self._fill(shape_per_event, stream, _box_muller)
 
+    def normal_part(self, start: int, count: int, *shape_per_event: int, stream: str) -> Tensor:
+        """Return rows `start` to `start + count` of what `normal` returns, without drawing the others."""
+        if count == shape_per_event[0]:
+            return self.normal(*shape_per_event, stream=stream)
+        row, pairs = math.prod(shape_per_event[1:]), (math.prod(shape_per_event) + 1) // 2
+        first, last = start * row, (start + count) * row
+        # the first half of the numbers are cosines, the second half the sines of the same pairs
+        runs = [(first, min(last, pairs), torch.cos), (max(first, pairs) - pairs, last - pairs, torch.sin)]
+        keys = self._keys(stream)[:, None]
+        parts = [_half_of_pairs(keys, begin, end, pairs, half) for begin, end, half in runs if begin < end]
+        return torch.cat(parts, dim=1).reshape(len(self), count, *shape_per_event[1:])
+
     def uniform(self, *shape_per_event: int, stream: str) -> Tensor:
         """Return numbers uniform in [0, 1) as (batch, *shape_per_event), float32."""
         return self._fill(shape_per_event, stream, _unit_interval)
@@ -129,9 +143,34 @@ def _box_muller(words: Tensor, scratch: Tensor, out: Tensor) -> None:
     """Write √(−2 ln u) cos φ and √(−2 ln u) sin φ: u in (0, 1] from the first half of the words, φ from the second."""
     half = words.shape[-1] // 2
     magnitude, phase = scratch[:, :half], scratch[:, half:]
-    # 31 bits without the sign keep the relative precision of a small u, the tail of the distribution
-    magnitude.copy_(words[:, :half].bitwise_and_((1 << 31) - 1)).mul_(2.0**-31).add_(2.0**-32)
-    magnitude.log_().mul_(-2.0).clamp_(min=0.0).sqrt_()
-    phase.copy_(words[:, half:]).mul_(math.pi * 2.0**-31)
+    _magnitude(words[:, :half], magnitude)
+    _phase(words[:, half:], phase)
     torch.cos(phase, out=out[:, :half]).mul_(magnitude)
     torch.sin(phase, out=out[:, half:]).mul_(magnitude)
+
+
+def _magnitude(words: Tensor, out: Tensor) -> None:
+    """Write √(−2 ln u); 31 bits without the sign keep the relative precision of a small u, the tail."""
+    out.copy_(words.bitwise_and_((1 << 31) - 1)).mul_(2.0**-31).add_(2.0**-32)
+    out.log_().mul_(-2.0).clamp_(min=0.0).sqrt_()
+
+
+def _phase(words: Tensor, out: Tensor) -> None:
+    out.copy_(words).mul_(math.pi * 2.0**-31)
+
+
+def _half_of_pairs(
+    keys: Tensor, begin: int, end: int, pairs: int, half: Callable[[Tensor], Tensor]
+) -> Float[Tensor, "event number"]:
+    """Return the cosines, or the sines, of pairs `begin` to `end` of `pairs`, as `_box_muller` makes them."""
+    magnitude = torch.empty(len(keys), end - begin, device=keys.device)
+    phase = torch.empty_like(magnitude)
+    _magnitude(_half_words(keys, begin, end), magnitude)
+    _phase(_half_words(keys, pairs + begin, pairs + end), phase)
+    return half(phase).mul_(magnitude)
+
+
+def _half_words(keys: Tensor, begin: int, end: int) -> Tensor:
+    """Return the 32-bit halves `begin` to `end` of the words of these keys (event, 1)."""
+    counter = torch.arange(begin // 2 + 1, (end + 1) // 2 + 1, device=keys.device) * _GOLDEN
+    return mix64(keys + counter).view(torch.int32)[:, begin % 2 :][:, : end - begin]

@@ -14,7 +14,7 @@ from torch import Tensor
 from cres.errors import UserError
 from cres.shapes import Series
 from cres.transforms.coloured import Table, interpolate, read_table
-from cres.transforms.noise import RESISTANCE_OHM, RandomTransform, per_event, rotate
+from cres.transforms.noise import RESISTANCE_OHM, PiecewiseTransform, Place, RandomTransform, per_event, rotate
 from cres.transforms.random import KeyedRandom
 from cres.transforms.spectrum import at_least_float32, from_complex, to_complex
 
@@ -72,7 +72,7 @@ class PhaseWalk(RandomTransform):
         return rotate(series, steps.cumsum(dim=1) * per_event(scale, series).sqrt())
 
 
-class SpuriousTones(RandomTransform):
+class SpuriousTones(PiecewiseTransform):
     """Add tones, s_n → s_n + Σ_j √(R P_j · scale) e^{i(2π f_j n/f_s + φ_j)}, φ_j uniform.
 
     f_j = f̄_j + spread · (u_j − ½), u_j uniform: P_j is the power after gain in W, f̄_j the record frequency in Hz. A
@@ -99,13 +99,13 @@ class SpuriousTones(RandomTransform):
         self.register_buffer("frequency_hz", torch.tensor(frequency_hz, dtype=torch.float64), persistent=False)
         self.register_buffer("amplitude_volt", amplitude, persistent=False)
 
-    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
         """Return series + tones in the dtype of the series."""
         tones = len(self.frequency_hz)
-        place = random.uniform(tones, stream="tone frequency").double() - 0.5
+        offset = random.uniform(tones, stream="tone frequency").double() - 0.5
         start = random.uniform(tones, stream="tone phase").double()
-        cycles = (self.frequency_hz + self.spread_hz * place) / self.sampling_rate_hz
-        n = torch.arange(series.shape[1], dtype=torch.float64, device=series.device)
+        cycles = (self.frequency_hz + self.spread_hz * offset) / self.sampling_rate_hz
+        n = place.start + torch.arange(series.shape[1], dtype=torch.float64, device=series.device)
         # the phase of a long record is exact in float64 only; below one turn float32 is enough
         turns = torch.remainder(cycles[:, None, :] * n[:, None] + start[:, None, :], 1.0).float()
         total = torch.polar(self.amplitude_volt.float().expand_as(turns), 2 * math.pi * turns).sum(dim=-1, keepdim=True)
@@ -150,7 +150,7 @@ class GainRipple(RandomTransform):
         return torch.full((len(random), 1, 1), self.phase_rad, device=random.device)
 
 
-class GainPhaseDrift(RandomTransform):
+class GainPhaseDrift(PiecewiseTransform):
     """Let gain and phase drift along the record, s(t) → s(t) (1 + σ_g g₀ + σ_d g₁ u) e^{i σ_p g₂ u}.
 
     u = t/T from 0 to 1; g₀, g₁, g₂ standard normal, one an electron: an error of the calibration (`gain_std`), a drift
@@ -166,7 +166,7 @@ class GainPhaseDrift(RandomTransform):
         self.gain_drift_std = gain_drift_std
         self.phase_drift_std_rad = phase_drift_std_rad
 
-    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
         """Return the drifting records in the dtype of the series."""
         size = per_event(scale, series).sqrt()
         offset, gain_slope, phase_slope = (
@@ -177,11 +177,12 @@ class GainPhaseDrift(RandomTransform):
                 (self.phase_drift_std_rad, "phase drift"),
             )
         )
-        u = torch.linspace(0, 1, series.shape[1], device=series.device)[:, None]
+        n = place.start + torch.arange(series.shape[1], dtype=torch.float64, device=series.device)
+        u = (n / max(1, place.total - 1)).float()[:, None]
         return rotate(series, phase_slope * u, 1 + offset + gain_slope * u)
 
 
-class Quantise(RandomTransform):
+class Quantise(PiecewiseTransform):
     """Read I and Q with an ADC: y = Δ (clip(⌊x/Δ⌋, −2^{b−1}, 2^{b−1} − 1) + ½), Δ = 2 range/2^b (mid-rise).
 
     `range_volt` is the full scale ±range, b = `bits`. Rounding adds noise of variance Δ²/12 a channel. The gradient is
@@ -196,7 +197,7 @@ class Quantise(RandomTransform):
         self.levels = 2 ** (bits - 1)
         self.step_volt = range_volt / self.levels
 
-    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
+    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
         """Return the digitised records in the dtype of the series."""
         wide = at_least_float32(series)
         clipped = wide.clamp(-self.range_volt, self.range_volt)

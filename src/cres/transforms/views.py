@@ -33,6 +33,8 @@ class RecordView(nn.Module, ABC):
 
     channels: int
     scalar_count: int
+    piecewise: bool = False
+    """Whether the view of a piece of a record is that piece of the record's view."""
 
     @abstractmethod
     def forward(self, series: Series) -> View:
@@ -71,6 +73,7 @@ class TimeView(RecordView):
         self.scale_volt = nominal_scale_volt(sampling_rate_hz, scale_volt)
         self.channels = input_channels
         self.scalar_count = 0
+        self.piecewise = band_hz is None
 
     def forward(self, series: Series) -> View:
         """Return (batch, length, channels): I and Q, interleaved, float32 (float64 for float64 series)."""
