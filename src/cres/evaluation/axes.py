@@ -64,9 +64,10 @@ def legend(axes: Axes) -> None:
         axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2)
 
 
-def note(axes: Axes, text: str) -> None:
-    """Write small text into the upper left corner."""
-    axes.annotate(text, (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=8.5, color=INK)
+def note(axes: Axes, text: str, *, over_data: bool = False) -> None:
+    """Write small text into the upper left corner, with paper below it where data may lie there."""
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5} if over_data else None
+    axes.annotate(text, (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=8.5, color=INK, bbox=paper)
 
 
 def say_empty(figure: Figure, axes: Axes) -> Figure:
