@@ -16,6 +16,8 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,8 +103,15 @@ def _send(summary: Summary, arguments: argparse.Namespace, page: Path) -> None:
     from cres.training.loggers import wandb_wanted  # imports Lightning
     from cres.training.online_summary import send_summary
 
-    if (asked or wandb_wanted()) and send_summary(summary, arguments.folder, page):
+    if not (asked or wandb_wanted()):
+        return
+    if send_summary(summary, arguments.folder, page):
         print(f"on Weights & Biases: the run {summary.title} summary")
+        return
+    # all is written; at an ordinary exit the client would wait without end for a server that does not answer
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _parser() -> argparse.ArgumentParser:
