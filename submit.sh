@@ -82,7 +82,9 @@ choose_tasks() {
     [[ $* != *"{task}"* ]] || fail "{task} counts the tasks of an array: sbatch --array=0-N, or CRES_TASKS=0-N bash submit.sh …"
     chosen=0
   else
-    chosen=$(seq 0 $(($(sweep count "$what") - 1))) && [[ -n $chosen ]] || exit 2
+    # refuses what no point can be trained with, once and not point by point
+    chosen=$(sweep count "$what" "$@") || exit 2
+    chosen=$(seq 0 $((chosen - 1)))
   fi
   mapfile -t tasks <<<"$chosen"
 }

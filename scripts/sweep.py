@@ -2,7 +2,7 @@
 
   points     list the points of a sweep and check that the program knows every key
   point      print the run's folder and the options of one point (what submit.sh asks for)
-  count      print the number of points
+  count      print the number of points, if their data are there (what submit.sh asks for)
   wandb      write the file for `wandb sweep` that searches the same space
   summarise  one table and one page over all runs of a folder
 
@@ -16,6 +16,8 @@ Examples:
 from __future__ import annotations
 
 import argparse
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,7 @@ def main() -> None:
     """Run one command."""
     arguments, others = _parser().parse_known_args()
     overrides = [*getattr(arguments, "overrides", []), *others]
-    if others and arguments.command not in ("point", "points"):
+    if others and arguments.command not in ("point", "points", "count"):
         raise errors.UserError(f"{arguments.command} has no option {others[0]!r}; --help lists them")
     commands = {"points": points, "point": point, "count": count, "wandb": wandb, "summarise": summarise}
     commands[arguments.command](arguments, overrides)
@@ -61,8 +63,11 @@ def point(arguments: argparse.Namespace, overrides: list[str]) -> None:
 
 
 def count(arguments: argparse.Namespace, overrides: list[str]) -> None:
-    """Print the number of points."""
-    print(len(sweeps.read(arguments.file)))
+    """Print the number of points, all of which can start with these options."""
+    number = len(sweeps.read(arguments.file))
+    for index in range(number):
+        sweeps.plan(arguments.file, index, overrides)
+    print(number)
 
 
 def wandb(arguments: argparse.Namespace, overrides: list[str]) -> None:
@@ -98,8 +103,15 @@ def _send(summary: Summary, arguments: argparse.Namespace, page: Path) -> None:
     from cres.training.loggers import wandb_wanted  # imports Lightning
     from cres.training.online_summary import send_summary
 
-    if (asked or wandb_wanted()) and send_summary(summary, arguments.folder, page):
+    if not (asked or wandb_wanted()):
+        return
+    if send_summary(summary, arguments.folder, page):
         print(f"on Weights & Biases: the run {summary.title} summary")
+        return
+    # all is written; at an ordinary exit the client would wait without end for a server that does not answer
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -118,7 +130,7 @@ def _parser() -> argparse.ArgumentParser:
     add("points", "list the points of a sweep and check every key")
     one = add("point", "print the run's folder and the options of one point")
     one.add_argument("index", type=int, metavar="INDEX", help="number of the point, from 0")
-    add("count", "print the number of points")
+    add("count", "print the number of points, if their data are there")
     online = add("wandb", "write the file for `wandb sweep` that searches the same space")
     online.add_argument("--output", type=Path, metavar="FOLDER", help="default: wandb/ beside the sweep file")
     all_runs = add("summarise", "one table and one page over all runs of a folder")

@@ -282,6 +282,16 @@ def test_an_interrupted_point_goes_on_and_one_of_other_options_is_refused(folder
     assert "runs/s/000 was trained with other options" in submit(python, path.name, "--x=1", code=2, CRES_TASKS="0")
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_missing_data_refuse_a_sweep_once_and_not_point_by_point(folder: Path, python: Path, jobs: str) -> None:
+    path = sweep_file(folder, name="s", axes={"model.optimiser.lr": [1, 2, 3]})
+    said = submit(python, path.name, "--data.data=none.hdf5", code=2, CRES_JOBS=jobs)
+    assert said.splitlines() == [
+        "error: there are no data none.hdf5: make them with scripts/data_prep.py, or name others by --data.data"
+    ]
+    assert not (folder / "runs").exists()
+
+
 def test_points_run_several_at_a_time_with_a_log_each(folder: Path, python: Path) -> None:
     path = sweep_file(folder, name="s", axes={"model.optimiser.lr": [1, 2, 3, 4, 5]})
     said = submit(python, path.name, code=2, CRES_JOBS="2", FAIL_AT="3")

@@ -63,6 +63,10 @@ def test_summary_and_json_say_it(analysis, tmp_path):
 def test_figures_are_drawn_for_the_report(analysis, tables):
     part = report.section(analysis, tables[1])
     assert len(part.illustrations) == 6
+    assert json.loads(part.texts["endpoint-example.json"])["endpoint_ev"] == pytest.approx(analysis.fit.endpoint_ev)
+    rows = report.summary_rows(analysis)
+    assert set(report.MEANINGS) == set(rows) - {"estimator"}
+    assert all(text in part.html for text in report.MEANINGS.values())
     for illustration in part.illustrations:
         for panel in illustration.panels:
             panel.figure.draw_without_rendering()

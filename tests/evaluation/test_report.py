@@ -16,6 +16,7 @@ from rich.console import Console
 from cres import errors
 from cres.errors import UserError
 from cres.evaluation import Illustration, Panel, PredictionTable, Section, terminal_summary, write_report
+from cres.evaluation.metrics import METRICS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 
@@ -37,7 +38,8 @@ def written(draw_table, tmp_path_factory) -> Path:
             del table.columns[name]
     figure = Figure()
     figure.add_subplot().plot([0, 1])
-    extra = Section("Endpoint", "<p>18 573 eV</p>", (Illustration("Fit", "Good: flat.", (Panel("fit", figure, "a"),)),))
+    pictures = (Illustration("Fit", "Good: flat.", (Panel("fit", figure, "a"),)),)
+    extra = Section("Endpoint", "<p>18 573 eV</p>", pictures, {"endpoint.json": '{"endpoint_ev": 18573.0}\n'})
     bound = draw_table(150, kind="bound", estimator="bound")
     for name in ("signal_snr", "avg_axial_frequency_hz", "avg_carrier_frequency_hz"):
         del bound.columns[name]
@@ -79,9 +81,30 @@ def test_tables_carry_intervals_and_the_ratio_to_the_bound(written: Path):
 
 
 def test_downloads_are_the_files_beside(written: Path):
-    match = re.search(r'download="table.csv" href="data:text/csv;charset=utf-8;base64,([^"]+)"', written.read_text())
-    assert match is not None
-    assert base64.b64decode(match[1]) == (written.parent / "table.csv").read_bytes()
+    links = re.findall(r'download="([^"]+)" href="data:[^"]*;base64,([^"]+)"', written.read_text())
+    assert {name for name, _ in links} == {"table.md", "table.csv", "endpoint.json"}
+    for name, content in links:
+        assert base64.b64decode(content) == (written.parent / name).read_bytes()
+
+
+def test_every_heading_of_the_tables_leads_to_its_meaning(written: Path):
+    page = written.read_text()
+    for entry in METRICS:
+        assert f'<dt id="about-{entry.name}">{entry.label}</dt>' in page
+        of_energy_alone = entry.name in ("near_fraction", "goal_fraction")
+        assert page.count(f'<a href="#about-{entry.name}">{entry.label}') == (1 if of_energy_alone else 2)
+
+
+def test_the_resolution_comes_before_what_else_is_known(written: Path):
+    head = re.search(r"<thead><tr>(.*?)</tr>", written.read_text())
+    assert head is not None
+    names = [re.sub(r"<[^>]+>", "", cell) for cell in re.findall(r"<th[^>]*>(.*?)</th>", head[1])]
+    assert names[:3] == ["estimator", "σ68 (eV)", "over bound"]
+    first = re.search(r'<tr><th scope="row">.*?</tr>', written.read_text())
+    assert first is not None
+    cells = re.findall(r"<td>(.*?)</td>", first[0])
+    assert "badge" in cells[names.index("calibration") - 1]
+    assert len(cells) == len(names) - 1
 
 
 def test_the_same_tables_give_the_same_page(draw_table, tmp_path: Path):

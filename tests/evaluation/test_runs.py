@@ -7,13 +7,16 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from cres.errors import UserError
-from cres.evaluation import PredictionTable
+from cres.evaluation import PredictionTable, plots
+from cres.evaluation.plots import Curve
 from cres.evaluation.runs import differences, read_history, read_runs, short_names
 from cres.evaluation.runs_page import write_summary
+from cres.evaluation.runs_plots import training_curves
 from cres.evaluation.runs_summary import Summary, metric_label, summarise_runs
 
 LOSSES = {"000": [3.0, 2.0, 2.5], "001": [3.0, 1.5, 1.0], "002": [2.0, 4.0]}
@@ -50,7 +53,7 @@ def result(runs: Path) -> Summary:
 
 def test_runs_are_ranked_by_validation_at_their_best_checkpoint(result: Summary) -> None:
     assert [run.name for run in result.runs] == ["001", "000", "002", "003"]
-    assert [run.best_epoch for run in result.runs] == [2, 1, 0, None]
+    assert [run.best_epoch for run in result.runs] == [3, 2, 1, None]
     assert result.best is result.runs[0]
     assert result.by == "val/loss"
 
@@ -128,7 +131,7 @@ def test_a_damaged_table_and_a_torn_line_stop_nothing(runs: Path) -> None:
 def test_an_epoch_that_was_done_again_counts_once(tmp_path: Path) -> None:
     (tmp_path / "metrics.csv").write_text("step,epoch,val/loss\n1,0,5\n2,1,4\n2,1,3\n")
     epochs, values = read_history(tmp_path / "metrics.csv")["val/loss"]
-    assert epochs.tolist() == [0, 1]
+    assert epochs.tolist() == [1, 2]
     assert values.tolist() == [5, 3]
 
 
@@ -149,3 +152,28 @@ def test_names_are_as_short_as_they_can_be() -> None:
 
 def test_folders_of_the_runs_are_no_difference(runs: Path) -> None:
     assert differences(read_runs(runs)) == ["model.optimiser.lr"]
+
+
+@pytest.mark.parametrize(
+    ("count", "label"), [(6, "003"), (7, "network {}"), (5, "a network with a rather long name {}")]
+)
+def test_a_legend_of_many_stays_within_the_picture(count: int, label: str) -> None:
+    curves = [
+        Curve(label.format(i), np.random.default_rng(i).normal(size=200), np.ones(200), place=i) for i in range(count)
+    ]
+    figure = plots.survival(curves, "energy_ev")
+    figure.draw_without_rendering()
+    legend = figure.axes[0].get_legend()
+    assert legend is not None
+    box = legend.get_window_extent()
+    assert len(legend.get_texts()) == count
+    assert box.x1 <= figure.bbox.x1
+    assert box.y1 <= figure.bbox.y1
+
+
+def test_the_curves_show_what_comes_after_the_first_steps(tmp_path: Path) -> None:
+    losses = [30 * 0.6**epoch - 1 for epoch in range(20)]
+    run = read_runs(write_run(tmp_path / "000", losses).parent)[0]
+    low, high = training_curves([run], "val/loss").axes[0].get_ylim()
+    assert low < min(losses)
+    assert high < 5

@@ -188,8 +188,17 @@ def test_loss_that_is_not_finite_names_batch_and_electrons(tiny, make_records, t
     with h5py.File(broken, "r+") as file:
         file["output_ts_I"][:, 3] = np.nan
     message = refused("fit", "-c", str(tiny), f"--data.data={broken}", f"--run={tmp_path / 'run'}")
-    assert "batch 0" in message
-    assert "event_id" in message
+    assert "epoch 1, batch 1 (event_id" in message
+    assert "and 24 more): the records of event_id [" in message
+    assert "prepare the data again" in message
+
+
+def test_a_training_that_diverges_is_told_what_to_lower_and_what_is_kept(tiny, records, tmp_path):
+    options = ["-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}", "--trainer.gradient_clip_val=0"]
+    message = refused("fit", *options, "--model.optimiser.lr=1e30")
+    assert "the records are finite, so the training diverged: lower model.optimiser.lr" in message
+    # a state of the first step is no good one to name unless it is there
+    assert ("the last good state is" in message) == (tmp_path / "checkpoints" / "last.ckpt").exists()
 
 
 def test_every_configuration_of_the_repository_is_understood(records, tmp_path, request):

@@ -1,7 +1,10 @@
 """Pictures of the validation split, also of heads that state no uncertainty; a warning would be an error here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from matplotlib.collections import QuadMesh
 
 from cres.training.figures import draw
 from cres.training.metrics import Collected
@@ -42,6 +45,30 @@ def test_pulls_beyond_the_axis_stand_in_its_ends(std: float, off: float) -> None
 @pytest.mark.parametrize("std", [np.nan, 0.0])
 def test_without_an_uncertainty_there_are_no_pulls(std: float) -> None:
     assert pulls_title(collected(std)) == "no uncertainty is stated"
+
+
+def test_the_map_is_wide_where_the_errors_are() -> None:
+    one = collected(1.0)
+    assert one.truth is not None
+    bad = one.truth[:, 1] > 0
+    one.mean[bad] = one.truth[bad] + 50 * (one.mean[bad] - one.truth[bad])
+    figure = draw(one, TARGETS, "epoch 1")
+    figure.canvas.draw()
+    mesh = next(part for part in figure.axes[3].collections if isinstance(part, QuadMesh))
+    cells = np.ma.filled(mesh.get_array(), np.nan)
+    edges = mesh.get_coordinates()[:, 0, 1]
+    wide = edges[:-1] > 0
+    assert np.nanmin(cells[wide]) > 10 > 2 > np.nanmax(cells[edges[1:] < 0])
+    assert np.isnan(cells[0, 0])
+
+
+def test_without_a_second_target_or_a_spread_there_is_no_map() -> None:
+    one = collected(1.0)
+    assert one.truth is not None
+    first = {name: getattr(one, name)[:, :1] for name in ("mean", "spread", "interval95", "truth")}
+    single = replace(one, covariance=one.covariance[:, :1, :1], **first)
+    assert len(draw(single, TARGETS[:1], "epoch 1").axes) == 3
+    draw(replace(one, mean=one.truth), TARGETS, "epoch 1").canvas.draw()
 
 
 def test_a_training_with_a_point_head_draws_itself(fit, tmp_path) -> None:

@@ -18,6 +18,7 @@ from cres.endpoint.likelihood import EndpointLikelihood
 from cres.endpoint.response import ENERGY, Response, energies_and_stds
 from cres.endpoint.sensitivity import Sensitivity
 from cres.endpoint.systematics import Shift
+from cres.evaluation.numbers import signed
 from cres.evaluation.plots import styled
 from cres.evaluation.table import PredictionTable
 from cres.physics.beta import electron_factor
@@ -189,12 +190,12 @@ def shifts_figure(shifts: list[Shift]) -> Figure:
     axes = figure.subplots()
     for row, shift in enumerate(shifts):
         axes.barh(row, shift.endpoint_ev, color=BLUE if shift.counted else "#bbbbbb")
-        axes.annotate(f" {shift.endpoint_ev:+.3f} eV ", (shift.endpoint_ev, row), va="center",
+        axes.annotate(f" {signed(shift.endpoint_ev, 3)} eV ", (shift.endpoint_ev, row), va="center",
                       ha="left" if shift.endpoint_ev >= 0 else "right", fontsize=8.5)  # fmt: skip
     axes.set_yticks(range(len(shifts)), [shift.label for shift in shifts])
     axes.axvline(0, color=GREY, lw=0.8)
     axes.margins(x=0.3)
-    axes.set_xlabel("shift of the endpoint (eV); grey: not counted again")
+    axes.set_xlabel("shift of the endpoint (eV)")
     return figure
 
 

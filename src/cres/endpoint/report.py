@@ -14,44 +14,58 @@ from matplotlib.figure import Figure
 from cres.endpoint import plots
 from cres.endpoint.analysis import Analysis
 from cres.endpoint.sensitivity import Sensitivity
-from cres.evaluation.illustrations import Illustration, Panel, Section
+from cres.evaluation.illustrations import Illustration, Panel, Section, file_name
+from cres.evaluation.numbers import minus, signed
 from cres.evaluation.table import PredictionTable, atomic_path
+
+NOT_CONVERGED = "WARNING: the fit did not converge; do not use it"
+MEANINGS = {
+    "electrons in the fit": "those within the window whose stated uncertainty passes the cut",
+    "goodness of fit": "of the binned spectrum; good: p not far below 0.05",
+    "fitted endpoint": "unbinned, each electron with its own resolution",
+    "nuisances profiled": "the same with the systematic uncertainties as free parameters; good: the same value",
+    "from true energies": "the same electrons, measured perfectly; good: nearly the same error",
+    "true endpoint": "what was simulated; the fit was not told",
+    "neutrino mass": "upper limit when the squared mass is free too",
+}
+
+
+def summary_rows(analysis: Analysis) -> dict[str, str]:
+    """Return the result in plain words: what → figure with its uncertainty and unit."""
+    fit, window = analysis.fit, analysis.likelihood.window
+    low, high = fit.interval_ev()
+    statistic, degrees, probability = analysis.goodness
+    rows = {
+        "estimator": analysis.estimator,
+        "electrons in the fit": f"{fit.electrons} between {window.low_ev:.1f} and {window.high_ev:.1f} eV, "
+        f"σ ≤ {analysis.response.max_std_ev:.2f} eV",
+        "goodness of fit": f"χ²/ndf = {statistic:.1f}/{degrees}, p = {probability:.2f}",
+        "fitted endpoint": f"{fit.endpoint_ev:.3f} ± {fit.endpoint_error_ev:.3f} (stat) "
+        f"± {analysis.systematic_ev:.3f} (syst) eV,  68 %: {low:.3f} to {high:.3f} eV",
+        "nuisances profiled": f"{analysis.full_fit.endpoint_ev:.3f} ± {analysis.full_fit.endpoint_error_ev:.3f} eV",
+    }
+    if (true := analysis.true_fit) is not None:
+        rows["from true energies"] = (
+            f"{true.endpoint_ev:.3f} ± {true.endpoint_error_ev:.3f} eV ({true.electrons} electrons)"
+        )
+    if analysis.true_endpoint_ev is not None and analysis.deviation is not None:
+        rows["true endpoint"] = (
+            f"{analysis.true_endpoint_ev:.3f} eV: the fit is {signed(analysis.deviation, 2)} "
+            "of its standard deviations away"
+        )
+    if (limit := analysis.limit) is not None:
+        rows["neutrino mass"] = (
+            f"m² = {minus(f'{limit.mass_squared_ev2:.0f}')} ± {limit.mass_squared_error_ev2:.0f} eV², "
+            f"m < {limit.feldman_cousins_ev:.1f} eV (Feldman–Cousins), {limit.profile_ev:.1f} eV (profile) "
+            f"at {100 * limit.confidence:.0f} %"
+        )
+    return rows
 
 
 def summary_lines(analysis: Analysis) -> list[str]:
     """Return the result in plain words, a line each."""
-    fit, window = analysis.fit, analysis.likelihood.window
-    low, high = fit.interval_ev()
-    statistic, degrees, probability = analysis.goodness
-    lines = [
-        f"estimator            {analysis.estimator}",
-        f"electrons in the fit {fit.electrons} between {window.low_ev:.1f} and {window.high_ev:.1f} eV, "
-        f"σ ≤ {analysis.response.max_std_ev:.2f} eV",
-        f"goodness of fit      χ²/ndf = {statistic:.1f}/{degrees}, p = {probability:.2f}",
-        f"fitted endpoint      {fit.endpoint_ev:.3f} ± {fit.endpoint_error_ev:.3f} (stat) "
-        f"± {analysis.systematic_ev:.3f} (syst) eV,  68 %: {low:.3f} to {high:.3f} eV",
-        f"nuisances profiled   {analysis.full_fit.endpoint_ev:.3f} ± {analysis.full_fit.endpoint_error_ev:.3f} eV",
-    ]
-    if analysis.true_fit is not None:
-        lines.append(
-            f"from true energies   {analysis.true_fit.endpoint_ev:.3f} ± {analysis.true_fit.endpoint_error_ev:.3f} eV "
-            f"({analysis.true_fit.electrons} electrons)"
-        )
-    if analysis.true_endpoint_ev is not None:
-        lines.append(
-            f"true endpoint        {analysis.true_endpoint_ev:.3f} eV: the fit is {analysis.deviation:+.2f} "
-            "of its standard deviations away"
-        )
-    if analysis.limit is not None:
-        limit = analysis.limit
-        lines.append(
-            f"neutrino mass        m² = {limit.mass_squared_ev2:.0f} ± {limit.mass_squared_error_ev2:.0f} eV², "
-            f"m < {limit.feldman_cousins_ev:.1f} eV (Feldman–Cousins), {limit.profile_ev:.1f} eV (profile) "
-            f"at {limit.confidence:.0%}"
-        )
-    if not fit.valid:
-        lines.append("WARNING: the fit did not converge; do not use it")
-    return lines
+    lines = [f"{name:<20} {text}" for name, text in summary_rows(analysis).items()]
+    return lines if analysis.fit.valid else [*lines, NOT_CONVERGED]
 
 
 def sensitivity_lines(points: Sequence[Sensitivity]) -> list[str]:
@@ -104,19 +118,28 @@ CAPTIONS = {
     "profile": ("Profile likelihood", "Its width at 1 is the 68 % interval of the endpoint. Good: one smooth valley."),
     "systematic_shifts": (
         "Systematic shifts",
-        "The fitted endpoint's change when one assumption at a time moves. Good: each below the statistical error.",
+        "The fitted endpoint's change when one assumption at a time moves by its uncertainty. Blue counts as "
+        "systematic uncertainty; grey does not: it only shows what an assumption is worth, or is contained in the "
+        "calibration statistics. Good: each below the statistical error.",
     ),
 }
 
 
 def section(analysis: Analysis, calibration: PredictionTable) -> Section:
     """Return the analysis as a part of the evaluation report."""
-    rows = "".join(f"<li>{escape(line)}</li>" for line in summary_lines(analysis))
+    rows = "".join(
+        f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td><td>{escape(MEANINGS.get(name, ""))}</td></tr>'
+        for name, text in summary_rows(analysis).items()
+    )
+    warning = "" if analysis.fit.valid else f'<p class="note">{escape(NOT_CONVERGED)}</p>'
+    table = f'{warning}<div class="scroll"><table class="wrap">{rows}</table></div>'
     pictures = tuple(
         Illustration(*CAPTIONS[name], (Panel(f"endpoint-{analysis.estimator}-{name}", figure, CAPTIONS[name][0]),))
         for name, figure in figures(analysis, calibration).items()
     )
-    return Section(f"The tritium endpoint: {analysis.estimator}", f"<ul>{rows}</ul>", pictures)
+    numbers = json.dumps(_finite(analysis.to_dict()), indent=2, default=str, allow_nan=False)
+    name = f"endpoint-{file_name(analysis.estimator)}.json"
+    return Section(f"The tritium endpoint: {analysis.estimator}", table, pictures, {name: numbers + "\n"})
 
 
 def write_json(content: dict[str, Any], path: Path) -> Path:

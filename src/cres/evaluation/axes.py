@@ -15,6 +15,13 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from numpy.typing import NDArray
 
 INK = "#222222"
+LETTERS_IN_COLUMNS = ((3, 10), (2, 22))
+"""So many columns has a legend whose labels have no more letters than that; longer ones stand in one column."""
+
+ROWS_WITH_ROOM = 2
+"""Rows of a legend that fit between a canvas' axes and its edge; each further one takes `ROW_HEIGHT` of the figure."""
+
+ROW_HEIGHT = 0.055
 LOG_BEYOND = 8.0
 """A ratio of largest to smallest value from which an axis is logarithmic."""
 
@@ -57,16 +64,25 @@ def colour_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str) -> None:
         plain_log(bar.ax.yaxis)
 
 
-def legend(axes: Axes) -> None:
-    """Put the legend above the axes, where it covers nothing."""
+def legend(axes: Axes, *, last_first: bool = False) -> None:
+    """Put the legend above the axes, where it covers nothing; axes shrink for one of many rows."""
     handles, labels = axes.get_legend_handles_labels()
-    if labels:
-        axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=2, borderaxespad=0.2)
+    if not labels:
+        return
+    longest = max(map(len, labels))
+    columns = next((count for count, letters in LETTERS_IN_COLUMNS if longest <= letters), 1)
+    rows = -(-len(labels) // columns)
+    left, bottom, width, height = axes.get_position().bounds
+    axes.set_position((left, bottom, width, height - max(rows - ROWS_WITH_ROOM, 0) * ROW_HEIGHT))
+    order = slice(None, None, -1 if last_first else 1)
+    axes.legend(handles[order], labels[order], loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=columns,
+                borderaxespad=0.2)  # fmt: skip
 
 
-def note(axes: Axes, text: str) -> None:
-    """Write small text into the upper left corner."""
-    axes.annotate(text, (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=8.5, color=INK)
+def note(axes: Axes, text: str, *, over_data: bool = False) -> None:
+    """Write small text into the upper left corner, with paper below it where data may lie there."""
+    paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5} if over_data else None
+    axes.annotate(text, (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=8.5, color=INK, bbox=paper)
 
 
 def say_empty(figure: Figure, axes: Axes) -> Figure:

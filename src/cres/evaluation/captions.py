@@ -6,12 +6,13 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "residuals": (
         "residuals",
         "All electrons. The dashed line is the Gaussian of the core. Good: the histogram follows it, centred on zero, "
-        "and little lies outside. In the last picture a curve crosses the dotted line at about its resolution; good "
-        "curves lie to the left and fall steeply, a shoulder to the right is a tail.",
+        "and little lies outside of what is shown. In the last picture a curve crosses the dotted line at about its "
+        "resolution; good curves lie to the left and fall steeply, a shoulder to the right is a tail.",
     ),
     "truth": (
         "truth and estimate",
-        "All electrons. Good: everything on the diagonal. A horizontal band is an estimator that falls back to the "
+        "All electrons; those whose estimate leaves the range of the truth lie outside of the picture, and the corner "
+        "counts them. Good: everything on the diagonal. A horizontal band is an estimator that falls back to the "
         "mean; a second line is a wrong optimum.",
     ),
     "resolution": (

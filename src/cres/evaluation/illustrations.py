@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -32,6 +32,7 @@ COVARIATES = (
     "signal_snr",
     "track_length_s",
 )
+_CHARACTER_FOLDS = str.maketrans(dict.fromkeys(" /()°:", "-"))
 _GROUP_WORDS = {RESOLVED: "resolved electrons (sideband SNR of 25 or more)", ALL: "all electrons"}
 
 
@@ -62,11 +63,17 @@ class Illustration:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report; `html` is trusted markup that stands before the pictures."""
+    """A part of the report; `html` is trusted markup before the pictures, `texts` are files to download by name."""
 
     title: str
     html: str = ""
     illustrations: tuple[Illustration, ...] = ()
+    texts: Mapping[str, str] = field(default_factory=dict)
+
+
+def file_name(name: str) -> str:
+    """Return a name for a file, without what a shell or a file system would not like."""
+    return name.translate(_CHARACTER_FOLDS)
 
 
 def target_illustrations(comparison: Comparison, target: str) -> tuple[Illustration, ...]:

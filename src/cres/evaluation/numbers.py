@@ -43,8 +43,8 @@ def with_error(figure: Figure | None, unit: str = "") -> str:
         return significant(value)
     places = decimals(max(down, up))
     if min(down, up) < 0.5 * max(down, up):
-        return _minus(f"{value:.{places}f} +{max(up, 0):.{places}f} −{max(down, 0):.{places}f}")
-    return _minus(f"{value:.{places}f} ± {(up + down) / 2:.{places}f}")
+        return minus(f"{value:.{places}f} +{max(up, 0):.{places}f} −{max(down, 0):.{places}f}")
+    return minus(f"{value:.{places}f} ± {(up + down) / 2:.{places}f}")
 
 
 def in_brackets(figure: Figure | None, unit: str = "") -> str:
@@ -57,7 +57,7 @@ def in_brackets(figure: Figure | None, unit: str = "") -> str:
         return significant(value)
     places = decimals(error)
     shown = f"{error:.{places}f}" if error >= 0.995 or not places else f"{error * 10**places:.0f}"
-    return _minus(f"{value:.{places}f}({shown})")
+    return minus(f"{value:.{places}f}({shown})")
 
 
 def decimals(error: float) -> int:
@@ -70,7 +70,7 @@ def decimals(error: float) -> int:
 
 def significant(value: float, digits: int = 3) -> str:
     """Return a number with some significant digits and no exponent between 1e-4 and 1e6."""
-    return _minus(f"{value:.{digits}g}")
+    return minus(f"{value:.{digits}g}")
 
 
 def _scaled(figure: Figure | None, unit: str) -> tuple[float, float, float]:
@@ -81,5 +81,11 @@ def _scaled(figure: Figure | None, unit: str) -> tuple[float, float, float]:
     return figure.value * scale, (figure.value - figure.low) * scale, (figure.high - figure.value) * scale
 
 
-def _minus(text: str) -> str:
+def signed(value: float, places: int) -> str:
+    """Return a number with its sign, "+0.31" or "−0.31"."""
+    return minus(f"{value:+.{places}f}")
+
+
+def minus(text: str) -> str:
+    """Return a number's text with the sign that is printed in books."""
     return text.replace("-", "−")

@@ -307,7 +307,7 @@ def truth_against_estimate(curve: Curve, truth: Array, target: str) -> Figure:
     name, unit = plain_name(target), unit_of(target)
     axes.set(xlabel=f"true {name} ({unit})", ylabel=f"estimated {name} ({unit})", title=curve.label)
     outside = np.mean(~((estimate >= edges[0]) & (estimate <= edges[-1])))
-    note(axes, f"{100 * outside:.1f} % outside")
+    note(axes, f"{100 * outside:.1f} % outside", over_data=True)
     axes.locator_params(nbins=5)
     return figure
 

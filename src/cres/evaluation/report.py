@@ -18,7 +18,7 @@ import cres
 from cres.errors import UserError
 from cres.evaluation import plots, summary
 from cres.evaluation.comparison import Comparison, Row, compare, summarise
-from cres.evaluation.illustrations import Illustration, Panel, Section, target_illustrations
+from cres.evaluation.illustrations import Illustration, Panel, Section, file_name, target_illustrations
 from cres.evaluation.metrics import DEFAULT_RESAMPLES, METRICS, RESOLVED_SIDEBAND_SNR
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.plots import Curve
@@ -31,7 +31,6 @@ CSV = "table.csv"
 FIGURES = "figures"
 WIDE_PX = 560
 """A wider picture has a row to itself: in a column of three it could not be read."""
-_CHARACTER_FOLDS = str.maketrans(dict.fromkeys(" /()°:", "-"))
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,8 @@ def write_comparison(
     own = [Section(*_target_head(comparison, rows, t), target_illustrations(comparison, t)) for t in comparison.targets]
     everything = [*own, *sections]
     texts = {MARKDOWN: summary.markdown(rows), CSV: summary.comma_separated(rows)}
+    for section in sections:
+        texts |= section.texts
     page, pictures = _page(comparison, rows, everything, title, texts)
     for name, content in pictures.items():
         write_whole(folder / FIGURES / name, content)
@@ -156,13 +157,13 @@ def _lead(comparison: Comparison) -> str:
     return (
         f'<p class="lead">{escape(names)}, on the same electrons ({escape(counts)}). Resolved are electrons with a '
         f"sideband SNR of {RESOLVED_SIDEBAND_SNR:.0f} or more: below, no estimator can tell energy from pitch angle. "
-        "Intervals are 68 % intervals of a paired bootstrap.</p>"
+        "Intervals are 68\u00a0% intervals of a paired bootstrap. A heading of a table leads to what it means.</p>"
     )
 
 
 def _target_head(comparison: Comparison, rows: Sequence[Row], target: str) -> tuple[str, str]:
     findings = [
-        f"<li><b>{escape(row.estimator)}</b>, {escape(row.group)}: {escape('; '.join(row.verdict.findings))}.</li>"
+        f"<li><b>{escape(row.estimator)}</b>, {escape(row.group)}: {_prose('; '.join(row.verdict.findings))}.</li>"
         for row in rows
         if row.target == target and row.verdict is not None
     ]
@@ -180,13 +181,18 @@ def _illustration(illustration: Illustration, identity: str, render: Callable[[P
     panels = "".join(render(panel) for panel in illustration.panels)
     return (
         f'<figure id="{identity}"><h3>{escape(illustration.title)}</h3>'
-        f'<figcaption>{escape(illustration.caption)}</figcaption><div class="panels">{panels}</div></figure>'
+        f'<figcaption>{_prose(illustration.caption)}</figcaption><div class="panels">{panels}</div></figure>'
     )
+
+
+def _prose(text: str) -> str:
+    """Return text as markup in which no line ends between a number and its per cent."""
+    return escape(text).replace(" %", "\u00a0%")
 
 
 def _panel(panel: Panel, pictures: dict[str, bytes], advance: Callable[[], None]) -> str:
     figure = panel.drawn()
-    content = pictures[f"{panel.name.translate(_CHARACTER_FOLDS)}.png"] = _png(figure)
+    content = pictures[f"{file_name(panel.name)}.png"] = _png(figure)
     width, height = (round(96 * side) for side in figure.get_size_inches())
     source = data_uri(content, "image/png")
     advance()
@@ -215,8 +221,11 @@ def _contents(sections: Sequence[Section], endings: Sequence[Ending]) -> str:
 
 
 def glossary() -> str:
-    """Return what every figure of the tables means, as markup."""
-    entries = "".join(f"<dt>{escape(entry.label)}</dt><dd>{escape(entry.meaning)}</dd>" for entry in METRICS)
+    """Return what every figure of the tables means, as markup; the tables' heads link to it."""
+    entries = "".join(
+        f'<dt id="{summary.anchor(entry)}">{escape(entry.label)}</dt><dd>{_prose(entry.meaning)}</dd>'
+        for entry in METRICS
+    )
     return f"<dl>{entries}</dl>"
 
 
@@ -225,7 +234,7 @@ def _origins(comparison: Comparison) -> str:
     parts = []
     for table in tables:
         lines = "".join(
-            f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(str(value))}</td></tr>'
+            f'<tr><th scope="row">{escape(str(name))}</th><td>{escape(_listed(value))}</td></tr>'
             for name, value in table.attributes.items()
             if name != "estimator" and value not in ("", "{}")
         )
@@ -233,8 +242,16 @@ def _origins(comparison: Comparison) -> str:
     return "".join(parts)
 
 
+def _listed(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
 def _downloads(texts: Mapping[str, str]) -> str:
-    kinds = {".md": "text/markdown;charset=utf-8", ".csv": "text/csv;charset=utf-8"}
+    kinds = {
+        ".md": "text/markdown;charset=utf-8",
+        ".csv": "text/csv;charset=utf-8",
+        ".json": "application/json",
+    }
     links = "".join(
         f'<li><a download="{name}" href="{data_uri(text.encode(), kinds[Path(name).suffix])}">{name}</a></li>'
         for name, text in texts.items()

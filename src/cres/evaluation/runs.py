@@ -47,7 +47,7 @@ class Run:
 
     @property
     def best_epoch(self) -> int | None:
-        """The epoch of the best checkpoint, from 0."""
+        """The epoch of the best checkpoint, from 1."""
         epochs, values = self.history.get(self.monitor, (np.zeros(0), np.zeros(0)))
         finite = np.isfinite(values)
         return int(epochs[finite][np.argmin(values[finite])]) if finite.any() else None
@@ -118,14 +118,14 @@ def read_run(folder: Path) -> Run:
 
 
 def read_history(path: Path) -> dict[str, tuple[Array, Array]]:
-    """Return each metric's epochs and values; where an epoch was done again, the later one counts."""
+    """Return each metric's epochs, from 1 as a training prints them, and values; of one done again the later counts."""
     columns: dict[str, dict[float, float]] = {}
     with path.open(newline="") as stream:
         for row in csv.DictReader(stream):
             for name, text in row.items():
                 # a training that was killed leaves a line in pieces
                 if name and "/" in name and text and row.get("epoch"):
-                    columns.setdefault(name, {})[_number(row["epoch"])] = _number(text)
+                    columns.setdefault(name, {})[_number(row["epoch"]) + 1] = _number(text)
     return {name: _ordered(values) for name, values in columns.items()}
 
 

@@ -25,7 +25,8 @@ CURVES = ("train/loss_epoch", "val/loss")
 TRAINING_CAPTION = (
     "All runs on common axes, the best six in colour, a mark at each one's best checkpoint. Good: validation falls "
     "with training and stays there. Validation that rises while training falls is over-fitting; a run that has not "
-    "levelled off wants more epochs; coverage belongs at the dotted 68.3 %."
+    "levelled off wants more epochs; coverage belongs at the dotted 68.3 %. The first epochs' losses may lie above the "
+    "picture."
 )
 EFFECT_CAPTION = (
     "Each mark is a run at its best checkpoint, the dashed line joins medians. A setting matters where the line moves "

@@ -42,8 +42,7 @@ def training_curves(runs: Sequence[Run], metric: str) -> Figure:
     if not drawn:
         return say_empty(figure, axes)
     _scale(axes, np.concatenate([run.history[metric][1] for _, run in drawn]), metric)
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="lower left", bbox_to_anchor=(-0.02, 1.0), ncols=3, borderaxespad=0.2)
+    legend(axes, last_first=True)
     return figure
 
 
@@ -87,7 +86,7 @@ def _scale(axes: Axes, values: Array, metric: str) -> None:
     elif "loss" not in metric and finite.min() > 0:
         logarithmic_when_wide(axes, finite)
     else:
-        low, most, high = finite.min(), np.quantile(finite, 0.9), finite.max()
+        low, most, high = finite.min(), np.quantile(finite, 0.75), finite.max()
         top = high if high - low < 3 * (most - low) else most
         room = 0.08 * max(top - low, 1e-3)
         axes.set_ylim(low - room, top + room)

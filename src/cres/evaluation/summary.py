@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from html import escape
 
 from cres.evaluation.comparison import Row
-from cres.evaluation.metrics import METRICS
+from cres.evaluation.metrics import METRICS, Metric
 from cres.evaluation.numbers import plain_name, significant, with_error, with_unit
 
 _RELATIVE = "σ68 relative"
+_VERDICT = "calibration"
+_BEFORE_VERDICT = "coverage1"
+"""The metric after which the verdict stands: the resolution comes first, what a narrow screen shows without moving."""
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -22,9 +25,7 @@ def markdown(rows: Sequence[Row]) -> str:
         head = ["estimator", *_headings(chosen, target)]
         lines = [f"### {plain_name(target).capitalize()}, {group} ({_count(chosen)} electrons)", ""]
         lines += [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
-        lines += [
-            f"| {' | '.join([row.estimator.replace('|', chr(92) + '|'), *_cells(row, chosen)])} |" for row in chosen
-        ]
+        lines += [f"| {' | '.join([_unbarred(row.estimator), *_cells(row, chosen)])} |" for row in chosen]
         parts.append("\n".join(lines))
     return "\n\n".join(parts) + "\n"
 
@@ -57,18 +58,29 @@ def html_table(rows: Sequence[Row], target: str, colours: dict[str, str]) -> str
     """Return one HTML table of a target with a part a group, in a box that scrolls sideways on narrow screens."""
     chosen = [row for row in rows if row.target == target]
     headings = _headings(chosen, target)
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in ["estimator", *headings])
+    head = "".join(f'<th scope="col">{text}</th>' for text in ["estimator", *map(_linked, headings)])
     body = []
     for group in dict.fromkeys(row.group for row in chosen):
         part = _chosen(rows, target, group)
         label = f"{group}: {_count(part)} electrons"
         body.append(f'<tr class="group"><th scope="colgroup" colspan="{len(headings) + 1}">{escape(label)}</th></tr>')
-        body += [_html_row(row, chosen, colours.get(row.estimator, "#888")) for row in part]
+        body += [_html_row(row, chosen, headings, colours.get(row.estimator, "#888")) for row in part]
     caption = f"{plain_name(target)} figures"
     return (
         f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(caption)}"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def anchor(entry: Metric) -> str:
+    """Return the identity of a metric's place in the glossary."""
+    return f"about-{entry.name}"
+
+
+def _linked(heading: str) -> str:
+    """Return a heading as markup that leads to its meaning, where the glossary has one."""
+    entry = next((entry for entry in METRICS if heading.partition(" (")[0] == entry.label), None)
+    return escape(heading) if entry is None else f'<a href="#{anchor(entry)}">{escape(heading)}</a>'
 
 
 def badge(row: Row) -> str:
@@ -79,20 +91,23 @@ def badge(row: Row) -> str:
     return f'<span class="badge {kind}">{escape(row.verdict.label)}</span>'
 
 
-def _html_row(row: Row, family: Sequence[Row], colour: str) -> str:
+def _html_row(row: Row, family: Sequence[Row], headings: Sequence[str], colour: str) -> str:
     name = f'<span class="swatch" style="background:{colour}"></span>{escape(row.estimator)}'
-    cells = _cells(row, family)
-    if _any_verdict(family):
-        cells = [badge(row), *(escape(cell) for cell in cells[1:])]
+    cells = [
+        badge(row) if heading == _VERDICT else escape(cell)
+        for heading, cell in zip(headings, _cells(row, family), strict=True)
+    ]
     return f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
 
 
 def _headings(family: Sequence[Row], target: str) -> list[str]:
-    headings = ["calibration"] if _any_verdict(family) else []
+    headings = []
     for entry in METRICS:
         if any(entry.name in row.figures for row in family):
             unit = with_unit(entry.name, target)
             headings.append(f"{entry.label} ({unit})" if unit else entry.label)
+        if entry.name == _BEFORE_VERDICT and _any_verdict(family):
+            headings.append(_VERDICT)
     if _any_relative(family):
         headings.append(f"{_RELATIVE} to {family[0].estimator}")
     if _any_seconds(family):
@@ -102,11 +117,11 @@ def _headings(family: Sequence[Row], target: str) -> list[str]:
 
 def _cells(row: Row, family: Sequence[Row]) -> list[str]:
     cells = []
-    if _any_verdict(family):
-        cells.append(row.verdict.label if row.verdict is not None else "–")
     for entry in METRICS:
         if any(entry.name in other.figures for other in family):
             cells.append(with_error(row.figures.get(entry.name), with_unit(entry.name, row.target)))
+        if entry.name == _BEFORE_VERDICT and _any_verdict(family):
+            cells.append(row.verdict.label if row.verdict is not None else "–")
     if _any_relative(family):
         cells.append(with_error(row.relative_sigma68) if row.relative_sigma68 is not None else "1")
     if _any_seconds(family):

@@ -8,6 +8,7 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from cres.training.module import CresModule
 from cres.training.predictions import described
 
 Values = NDArray[Any]
+FEWEST_IN_A_CELL = 12
 
 
 class Figures(pl.Callback):
@@ -52,16 +54,23 @@ class Figures(pl.Callback):
 
 
 def draw(collected: Collected, targets: tuple[str, ...], title: str) -> Figure:
-    """Return one row a target: residuals, pulls beside the unit Gaussian, and residual against the truth."""
+    """Return one row a target: residuals, pulls beside the unit Gaussian, residual against truth, resolution map.
+
+    The map is drawn over the first two targets, where there are two.
+    """
     assert collected.truth is not None
     # no pyplot: a training neither needs a display nor keeps figures in memory
-    figure = Figure(figsize=(12, 3.2 * len(targets)), layout="constrained")
-    axes = figure.subplots(len(targets), 3, squeeze=False)
+    columns = 4 if len(targets) > 1 else 3
+    figure = Figure(figsize=(4 * columns, 3.2 * len(targets)), layout="constrained")
+    axes = figure.subplots(len(targets), columns, squeeze=False)
     residual = collected.mean - collected.truth
     for i, name in enumerate(targets):
         _residuals(axes[i, 0], residual[:, i], name)
         _pulls(axes[i, 1], residual[:, i], collected.std[:, i])
-        _map(axes[i, 2], collected.truth[:, i], residual[:, i], name)
+        _against_truth(axes[i, 2], collected.truth[:, i], residual[:, i], name)
+        if columns == 4:
+            _map(axes[i, 3], collected.truth[:, :2], residual[:, i], name, targets)
+        axes[i, 0].locator_params(axis="x", nbins=5)
     figure.suptitle(f"{title}: validation, {len(collected)} electrons")
     return figure
 
@@ -90,8 +99,30 @@ def _pulls(axes: Axes, residual: Values, std: Values) -> None:
     axes.legend(frameon=False)
 
 
-def _map(axes: Axes, truth: Values, residual: Values, name: str) -> None:
+def _against_truth(axes: Axes, truth: Values, residual: Values, name: str) -> None:
     reach = 5 * sigma68(residual) or 1.0
     axes.plot(truth, np.clip(residual, -reach, reach), ".", markersize=3, alpha=0.5)
     axes.axhline(0, color="k", linewidth=0.8)
     axes.set(xlabel=f"true {described(name)}", ylabel=f"residual ({target_unit(name)})")
+
+
+def _map(axes: Axes, truth: Values, residual: Values, name: str, targets: tuple[str, ...]) -> None:
+    """Colour σ68 over both targets, (rows, 2), in cells of about forty electrons; cells of few stay grey."""
+    count = int(np.clip(np.sqrt(len(truth) / 40), 1, 12))
+    edges = [_edges(truth[:, i], count) for i in range(2)]
+    places = [np.clip(np.searchsorted(edges[i], truth[:, i], side="right") - 1, 0, count - 1) for i in range(2)]
+    cells = np.full((count, count), np.nan)
+    for across in range(count):
+        for up in range(count):
+            inside = residual[(places[0] == across) & (places[1] == up)]
+            if len(inside) >= FEWEST_IN_A_CELL and (width := sigma68(inside)) > 0:
+                cells[up, across] = width
+    axes.set(xlabel=f"true {described(targets[0])}", ylabel=f"true {described(targets[1])}", facecolor="#dddddd")
+    if np.isfinite(cells).any():
+        mesh = axes.pcolormesh(*edges, cells, norm=LogNorm(), cmap="cividis")
+        axes.figure.colorbar(mesh, ax=axes, label=f"σ68 ({target_unit(name)})")
+
+
+def _edges(truth: Values, count: int) -> Values:
+    low, high = truth.min(), truth.max()
+    return np.linspace(low, high if high > low else low + 1, count + 1)

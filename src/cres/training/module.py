@@ -25,6 +25,7 @@ from cres.errors import UserError, nearest
 from cres.models import Calibration, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine, optimizer_groups
 from cres.shapes import Series
 from cres.training.averaging import AVERAGE, Average
+from cres.training.checkpoints import LAST, Checkpoints
 from cres.training.cuts import keep_band, shortened, within_length
 from cres.training.denoising import Denoising, DenoisingOptions
 from cres.training.landmark import LandmarkOptions
@@ -278,10 +279,14 @@ class CresModule(pl.LightningModule):
             f"the records of event_id {bad[:10]} hold values that are not finite: prepare the data again"
             if bad
             else "the records are finite, so the training diverged: lower model.optimiser.lr, or set "
-            "trainer.gradient_clip_val; the last good state is checkpoints/last.ckpt"
+            "trainer.gradient_clip_val"
         )
-        where = f"epoch {self.current_epoch}, batch {batch_idx} (event_id {events[:5]} …)"
-        raise NonFiniteLoss(f"the loss is {loss.item()} in {where}: {cause}")
+        saved = Checkpoints.folder(self.trainer) / LAST
+        kept = f"; the last good state is {saved}" if saved.exists() else ""
+        # counted from 1, as the lines of the epochs are
+        where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1} (event_id {', '.join(map(str, events[:8]))}"
+        where += f" and {len(events) - 8} more)" if len(events) > 8 else ")"
+        raise NonFiniteLoss(f"the loss is {loss.item()} in {where}: {cause}{kept}")
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout from (seed, epoch, batch, rank), so that a resumed training draws the same."""
