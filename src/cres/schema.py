@@ -96,9 +96,14 @@ def content_event_ids(series_i: NDArray[np.floating], series_q: NDArray[np.float
 
     The hash is taken over the float32 volts, so that a file and its float64 twin name the same electron.
     """
-    pairs = zip(np.asarray(series_i, np.float32), np.asarray(series_q, np.float32), strict=True)
-    digests = [hashlib.blake2b(i.tobytes() + q.tobytes(), digest_size=8).digest() for i, q in pairs]
-    return np.array([int.from_bytes(digest, "little") >> 1 for digest in digests], dtype=np.int64)
+    pairs = zip(np.ascontiguousarray(series_i, "<f4"), np.ascontiguousarray(series_q, "<f4"), strict=True)
+    return np.array([_content_event_id(i, q) for i, q in pairs], dtype=np.int64)
+
+
+def _content_event_id(volts_i: NDArray[np.float32], volts_q: NDArray[np.float32]) -> int:
+    digest = hashlib.blake2b(volts_i.data, digest_size=8)
+    digest.update(volts_q.data)
+    return int.from_bytes(digest.digest(), "little") >> 1
 
 
 # Prediction tables ------------------------------------------------------------------------------------------------
