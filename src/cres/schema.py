@@ -51,8 +51,8 @@ _KNOWN = (
     Column(EVENT_ID, "", "int64", -(2.0**63), 2.0**63, "identity of the electron", "event"),
     Column(CONTENT_HASH, "", "int64", -(2.0**63), 2.0**63, "hash of the series, made by preparation", "content hash"),
     Column(ENERGY, "eV", "float64", 100.0, 1e6, "kinetic energy at the start", "energy"),
-    Column(PITCH_ANGLE, "deg", "float64", 0.0, 180.0, "pitch angle at the trap centre at the start", "pitch angle"),
-    Column(RADIUS, "m", "float64", 0.0, 10.0, "guiding-centre radius at the start", "radius"),
+    Column(PITCH_ANGLE, "deg", "float64", 5.0, 175.0, "pitch angle at the trap centre at the start", "pitch angle"),
+    Column(RADIUS, "m", "float64", 0.0, 2.0, "guiding-centre radius at the start", "radius"),
     Column(AXIAL_FREQUENCY, "Hz", "float64", 0.0, 1e9, "axial frequency averaged over the track", "axial frequency"),
     Column(CARRIER_FREQUENCY, "Hz", "float64", 1e8, 1e12, "carrier before mixing, averaged over the track", "carrier"),
     Column(

@@ -209,6 +209,8 @@ class _Machine:
         self._memo[index] = self._top()
 
     def _get(self, index: int) -> None:
+        if index not in self._memo:
+            raise ValueError(f"there is no object {index} to repeat")
         self._stack.append(self._memo[index])
 
     def _name(self, module: Any, name: Any) -> None:
