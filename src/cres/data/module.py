@@ -17,8 +17,8 @@ from cres.data.loader import Batch, ElectronDataset, KeyedSampler, ResumableLoad
 from cres.data.records import Records, Rows, open_records
 from cres.data.splits import Split, split_by_event, split_by_file
 from cres.data.stream import ElectronSource, StreamDataset
-from cres.data.tracks import TrackWindows
 from cres.data.tables import range_problems
+from cres.data.tracks import TrackWindows
 from cres.data.windows import Band, Window, make_band, make_window
 from cres.errors import UserError, nearest
 
