@@ -12,6 +12,7 @@ On a cluster, read the files in an array job, then join them with the same comma
 from __future__ import annotations
 
 import argparse
+import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -48,7 +49,10 @@ def parse_arguments() -> argparse.Namespace:
         "--new-event-ids", action="store_true", help="number the events anew, by their content (ids that repeat)"
     )
     bad.add_argument(
-        "--max-expansion", type=float, default=MAX_EXPANSION, help="how many times its size a file may unpack to"
+        "--max-expansion",
+        type=_positive_number,
+        default=MAX_EXPANSION,
+        help="how many times its size a file may unpack to",
     )
     layout = parser.add_argument_group("output")
     layout.add_argument(
@@ -56,8 +60,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     layout.add_argument("--plain", action="store_true", help="contiguous columns without attributes, for other readers")
     layout.add_argument("--compression", choices=COMPRESSIONS, default="none", help="smaller files, slower training")
-    layout.add_argument("--sampling-rate-hz", type=float, help="of the records, where the files do not say it")
-    layout.add_argument("--lo-frequency-hz", type=float, help="of the mixer, where the files do not say it")
+    layout.add_argument(
+        "--sampling-rate-hz", type=_positive_number, help="of the records, where the files do not say it"
+    )
+    layout.add_argument("--lo-frequency-hz", type=_positive_number, help="of the mixer, where the files do not say it")
     arguments = parser.parse_args()
     if arguments.shard_rows is not None and arguments.shard_rows < 0:
         parser.error("--shard-rows is 0 or more")
@@ -68,6 +74,13 @@ def _positive(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is less than 1")
+    return number
+
+
+def _positive_number(text: str) -> float:
+    number = float(text)
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is no positive number")
     return number
 
 

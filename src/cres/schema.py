@@ -51,8 +51,8 @@ _KNOWN = (
     Column(EVENT_ID, "", "int64", -(2.0**63), 2.0**63, "identity of the electron", "event"),
     Column(CONTENT_HASH, "", "int64", -(2.0**63), 2.0**63, "hash of the series, made by preparation", "content hash"),
     Column(ENERGY, "eV", "float64", 100.0, 1e6, "kinetic energy at the start", "energy"),
-    Column(PITCH_ANGLE, "deg", "float64", 0.0, 180.0, "pitch angle at the trap centre at the start", "pitch angle"),
-    Column(RADIUS, "m", "float64", 0.0, 10.0, "guiding-centre radius at the start", "radius"),
+    Column(PITCH_ANGLE, "deg", "float64", 5.0, 175.0, "pitch angle at the trap centre at the start", "pitch angle"),
+    Column(RADIUS, "m", "float64", 0.0, 2.0, "guiding-centre radius at the start", "radius"),
     Column(AXIAL_FREQUENCY, "Hz", "float64", 0.0, 1e9, "axial frequency averaged over the track", "axial frequency"),
     Column(CARRIER_FREQUENCY, "Hz", "float64", 1e8, 1e12, "carrier before mixing, averaged over the track", "carrier"),
     Column(
@@ -96,9 +96,14 @@ def content_event_ids(series_i: NDArray[np.floating], series_q: NDArray[np.float
 
     The hash is taken over the float32 volts, so that a file and its float64 twin name the same electron.
     """
-    pairs = zip(np.asarray(series_i, np.float32), np.asarray(series_q, np.float32), strict=True)
-    digests = [hashlib.blake2b(i.tobytes() + q.tobytes(), digest_size=8).digest() for i, q in pairs]
-    return np.array([int.from_bytes(digest, "little") >> 1 for digest in digests], dtype=np.int64)
+    pairs = zip(np.ascontiguousarray(series_i, "<f4"), np.ascontiguousarray(series_q, "<f4"), strict=True)
+    return np.array([_content_event_id(i, q) for i, q in pairs], dtype=np.int64)
+
+
+def _content_event_id(volts_i: NDArray[np.float32], volts_q: NDArray[np.float32]) -> int:
+    digest = hashlib.blake2b(volts_i.data, digest_size=8)
+    digest.update(volts_q.data)
+    return int.from_bytes(digest.digest(), "little") >> 1
 
 
 # Prediction tables ------------------------------------------------------------------------------------------------

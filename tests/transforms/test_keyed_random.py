@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cres.transforms import FROZEN_EPOCH, KeyedRandom
-from cres.transforms.random import mix64
+from cres.transforms import FROZEN_EPOCH, KeyedRandom, processor_random
+from cres.transforms.random import box_muller, fill, mix64, unit_interval
 
 
 def source(ids, seed=1, epoch=FROZEN_EPOCH):
@@ -105,3 +105,58 @@ def test_odd_and_empty_shapes():
     assert source([1, 2]).normal(3, stream="s").shape == (2, 3)
     assert source([1, 2]).normal(stream="s").shape == (2,)
     assert source([]).normal(4, 2, stream="s").shape == (0, 4, 2)
+
+
+KEYS = torch.tensor([0, 1, -1, 2**63 - 1, -(2**63), 123456789])
+
+
+def drawn_twice(on_processor, elsewhere):
+    """The numbers of some keys as a processor draws them, and as an accelerator does."""
+    ours, theirs = torch.empty(len(KEYS), 50_000), torch.empty(len(KEYS), 50_000)
+    processor_random.fill(KEYS.numpy().view(np.uint64), on_processor, ours.numpy())
+    fill(KEYS, elsewhere, theirs)
+    return ours, theirs
+
+
+def test_a_processor_draws_what_an_accelerator_draws():
+    uniform, same = drawn_twice(processor_random.unit_interval, unit_interval)
+    assert torch.equal(uniform, same)
+    normal, close = drawn_twice(processor_random.box_muller, box_muller)
+    torch.testing.assert_close(normal, close, rtol=1e-6, atol=1e-6)
+
+
+def test_normal_numbers_equal_their_float64_twin():
+    """Word by word from Python's integers: SplitMix64 of Vigna, then Box and Muller in double precision."""
+    key, pairs = 987654321, 300
+    words = []
+    for j in range(1, pairs + 1):
+        word = (key + j * 0x9E3779B97F4A7C15) % 2**64
+        word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        word = (word ^ (word >> 27)) * 0x94D049BB133111EB % 2**64
+        words.append(word ^ (word >> 31))
+    halves = np.array(words, np.uint64).view(np.int32).astype(np.float64)
+    magnitude = np.sqrt(-2 * np.log((halves[:pairs] % 2**31 + 0.5) / 2**31))
+    phase = halves[pairs:] * np.pi / 2**31
+    expected = np.concatenate([magnitude * np.cos(phase), magnitude * np.sin(phase)])
+    out = np.empty((1, 2 * pairs), np.float32)
+    processor_random.fill(np.array([key], np.uint64), processor_random.box_muller, out)
+    np.testing.assert_allclose(out[0], expected, rtol=0, atol=2e-6)
+
+
+@pytest.mark.parametrize("bits", [0, 1, 2**31 - 1, -1, -(2**31)])
+def test_the_ends_of_the_words_give_finite_numbers(bits):
+    numbers = np.empty((1, 2), np.float32)
+    processor_random.box_muller(np.array([[bits, bits]], np.int32), np.empty((1, 2), np.float32), numbers)
+    assert np.isfinite(numbers).all()
+
+
+def test_threads_change_no_number():
+    before = torch.get_num_threads()
+    try:
+        drawn = []
+        for threads in (1, 3):
+            torch.set_num_threads(threads)
+            drawn.append(source(range(50)).normal(9001, 2, stream="s"))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(*drawn)

@@ -15,12 +15,12 @@ from numpy.typing import NDArray
 
 import cres
 from cres import schema
+from cres.data.facts import DEFAULTS, stated_facts
 from cres.data.hdf5_writer import Layout
+from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
 from cres.errors import UserError
 from cres.provenance import git_commit
-
-_FACTS = {"sampling_rate_hz": schema.DEFAULT_SAMPLING_RATE_HZ, "lo_frequency_hz": schema.DEFAULT_LO_FREQUENCY_HZ}
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Piece:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return the kept rows of a scalar column."""
-        with h5py.File(self.path, "r") as file:
+        with naming_damage(self.path, name, 0, int(self.keep.max(initial=0))), h5py.File(self.path, "r") as file:
             return np.asarray(file[name][...])[self.keep]
 
     def describe(self, row: int) -> str:
@@ -142,17 +142,29 @@ def _repeat_sentence(pieces: Sequence[Piece], starts: NDArray[np.int64], row: in
 def facts_of(pieces: Sequence[Piece], assembly: Assembly) -> dict[str, float]:
     """Return sampling rate and oscillator: those asked for, those of the files, or the documented defaults.
 
-    Raises UserError when two files differ.
+    Raises UserError when two files differ; one that does not say counts as stating the default.
     """
     facts: dict[str, float] = {}
-    for name, default in _FACTS.items():
+    for name in DEFAULTS:
         asked = getattr(assembly, name)
-        said = {float(piece.attributes[name]): piece.source for piece in pieces if name in piece.attributes}
-        if asked is None and len(said) > 1:
-            (first, one), (second, other) = list(said.items())[:2]
-            raise UserError(f"{name} is {first:g} in {one} and {second:g} in {other}; prepare them on their own")
-        facts[name] = float(asked) if asked is not None else next(iter(said), default)
+        facts[name] = _common_fact(pieces, name) if asked is None else float(asked)
     return facts
+
+
+def _common_fact(pieces: Sequence[Piece], name: str) -> float:
+    said: dict[float, str] = {}
+    for piece in pieces:
+        stated = stated_facts(piece.attributes, piece.source)
+        how = piece.source if name in stated else f"{piece.source} (assumed, it does not say)"
+        said.setdefault(stated.get(name, DEFAULTS[name]), how)
+    if len(said) > 1:
+        (first, one), (second, other) = list(said.items())[:2]
+        option = "--" + name.replace("_", "-")
+        raise UserError(
+            f"{name} is {first:g} in {one} and {second:g} in {other}; prepare them on their own, or state it for all "
+            f"with {option}"
+        )
+    return next(iter(said))
 
 
 def root_attributes(pieces: Sequence[Piece], facts: dict[str, float], skipped: Sequence[str]) -> dict[str, Any]:
@@ -167,7 +179,13 @@ def root_attributes(pieces: Sequence[Piece], facts: dict[str, float], skipped: S
         "sources": json.dumps({piece.source: piece.sha256 for piece in pieces}, sort_keys=True),
         "skipped": json.dumps(list(skipped)),
     }
-    seeds = {int(piece.attributes["seed"]) for piece in pieces if "seed" in piece.attributes}
+    seeds = {_seed(piece.attributes["seed"]) for piece in pieces if "seed" in piece.attributes}
     if len(seeds) == 1:
         attributes["seed"] = seeds.pop()
     return attributes
+
+
+def _seed(value: Any) -> int | str:
+    """Return a seed as HDF5 can hold it: as a number, or as text where somebody's seed is no int64."""
+    number = value.item() if isinstance(value, np.generic) else value
+    return number if isinstance(number, int) and -(2**63) <= number < 2**63 else str(number)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.data.records import RecordFile, Records, data_files
+from cres.data.row_reader import naming_damage
 from cres.data.tables import range_problems
 from cres.errors import UserError
 from cres.progress import progress_bar
@@ -129,12 +130,9 @@ def _check_block(file: RecordFile, start: int, summaries: dict[str, ColumnSummar
 
 def _read(file: RecordFile, name: str, start: int) -> NDArray[Any]:
     """Read through HDF5, which compares the checksums."""
-    try:
-        with h5py.File(file.path, "r", locking=False) as opened:
-            return np.asarray(opened[name][start : start + _BLOCK_ROWS])
-    except OSError as error:
-        end = min(start + _BLOCK_ROWS, file.rows) - 1
-        raise UserError(f"{file.path} is damaged in column {name}, rows {start} to {end}; prepare it again") from error
+    end = min(start + _BLOCK_ROWS, file.rows)
+    with naming_damage(file.path, name, start, end - 1), h5py.File(file.path, "r", locking=False) as opened:
+        return np.asarray(opened[name][start:end])
 
 
 def _require_unique(records: Records) -> None:

@@ -18,6 +18,7 @@ from cres.data.assembly import Piece
 from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
 from cres.data.prepare import PreparationResult, join, output_path, staging_folder
 from cres.data.records import RecordFile, data_files
+from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
 from cres.data.tables import Problem, checked_table
 from cres.errors import UserError
@@ -100,8 +101,7 @@ def _checked_copy(file: RecordFile, path: Path, skip_bad: bool) -> tuple[Piece, 
 
 def _block(file: RecordFile, start: int, rows: int) -> tuple[dict[str, NDArray[Any]], list[Problem]]:
     """Return some rows in our types, and what is wrong with them, rows counted in the whole file."""
-    with h5py.File(file.path, "r", locking=False) as opened:
-        cells = {name: opened[name][start : start + rows] for name in file.columns}
+    cells = {name: _cells(file, name, start, rows) for name in file.columns}
     cells = {name: np.char.decode(raw) if raw.dtype.kind == "S" else raw for name, raw in cells.items()}
     table = checked_table(cells)
     moved = [
@@ -110,3 +110,9 @@ def _block(file: RecordFile, start: int, rows: int) -> tuple[dict[str, NDArray[A
     if any(problem.row is None for problem in moved):
         raise UserError(f"{file.path}, {moved[0]}")
     return table.columns, moved
+
+
+def _cells(file: RecordFile, name: str, start: int, rows: int) -> NDArray[Any]:
+    end = min(start + rows, file.rows)
+    with naming_damage(file.path, name, start, end - 1), h5py.File(file.path, "r", locking=False) as opened:
+        return np.asarray(opened[name][start:end])

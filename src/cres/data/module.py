@@ -17,6 +17,7 @@ from cres.data.loader import Batch, ElectronDataset, KeyedSampler, ResumableLoad
 from cres.data.records import Records, Rows, open_records
 from cres.data.splits import Split, split_by_event, split_by_file
 from cres.data.stream import ElectronSource, StreamDataset
+from cres.data.tables import range_problems
 from cres.data.tracks import TrackPieces, TrackWindows
 from cres.data.windows import Band, Window, make_band, make_window
 from cres.errors import UserError, nearest
@@ -205,6 +206,8 @@ class CresDataModule(lightning.LightningDataModule):
         missing = [name for name in self.targets if name not in records.scalar_columns]
         if missing and (len(missing) < len(self.targets) or any(t in records.columns for t in schema.TRUTH_COLUMNS)):
             raise UserError(f"the data have no target {missing[0]}{nearest(missing[0], records.scalar_columns)}")
+        for name in () if missing else self.targets:
+            _require_plausible(records, name)
 
     def _require_stream(self, records: Records) -> None:
         if self.stream is None:
@@ -259,3 +262,12 @@ class CresDataModule(lightning.LightningDataModule):
             pin_memory=self._device().type == "cuda" and self.cache != "device",
             multiprocessing_context=self.start_method if workers else None,
         )
+
+
+def _require_plausible(records: Records, name: str) -> None:
+    """Raise UserError where a target is not finite, or not plausible in its unit: a network would learn nothing."""
+    values = records.scalar(name)
+    bad = [(int(row), "holds NaN or infinity") for row in np.flatnonzero(~np.isfinite(values))[:1]]
+    bad += [(problem.row or 0, problem.what) for problem in range_problems(name, values)[:1]]
+    for row, what in bad:
+        raise UserError(f"{records.describe(row)}, column {name}: {what}")

@@ -19,6 +19,7 @@ from cres import schema
 from cres.data.assembly import Piece
 from cres.data.hdf5_writer import ColumnWriter, Layout, disk_errors, replacing, require_space
 from cres.data.index import Index, Shard, content_digest, index_path, read_index
+from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
 from cres.data.workers import map_files
 
@@ -121,12 +122,13 @@ def _blocks(pieces: Sequence[Piece], layout: Layout) -> Iterator[dict[str, NDArr
         with h5py.File(piece.path, "r", locking=False) as file:
             for start in range(0, piece.rows, _BLOCK_ROWS):
                 rows = piece.keep[start : start + _BLOCK_ROWS]
-                yield {name: _rows(file[name], rows) for name in layout}
+                yield {name: _rows(piece.path, file, name, rows) for name in layout}
 
 
-def _rows(dataset: h5py.Dataset, rows: NDArray[np.int64]) -> NDArray[Any]:
+def _rows(path: Path, file: h5py.File, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
     first, last = int(rows[0]), int(rows[-1])
-    block = dataset[first : last + 1]
+    with naming_damage(path, name, first, last):
+        block = file[name][first : last + 1]
     return block if len(block) == len(rows) else block[rows - first]
 
 

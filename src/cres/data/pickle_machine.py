@@ -61,6 +61,7 @@ Vocabulary = Mapping[tuple[str, str], Callable[..., Any] | None]
 
 _TOO_MANY: Final = "it makes far more objects than it holds data"
 _MARK: Final = object()
+_SMALL: Final = frozenset({int, float, bool, type(None)})
 _NUMBERS: Final = {"INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"}
 _TEXTS: Final = {"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "STRING", "BINSTRING", "SHORT_BINSTRING"}
 _BYTES: Final = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
@@ -208,6 +209,8 @@ class _Machine:
         self._memo[index] = self._top()
 
     def _get(self, index: int) -> None:
+        if index not in self._memo:
+            raise ValueError(f"there is no object {index} to repeat")
         self._stack.append(self._memo[index])
 
     def _name(self, module: Any, name: Any) -> None:
@@ -239,6 +242,8 @@ class _Machine:
 
 def _weight(value: Any, depth: int = 4) -> int:
     """Return about how many bytes a stand-in may copy when it is given this value."""
+    if type(value) in _SMALL:  # before the slower questions: most values are numbers
+        return 8
     if isinstance(value, (bytes, bytearray, str)):
         return len(value)
     if isinstance(value, dict):

@@ -147,17 +147,21 @@ def columns_of(value: Any) -> Columns:
         if isinstance(value, _Frame):
             return Columns(_frame_cells(value.manager), value.attributes, is_frame=True)
         if isinstance(value, dict):
-            return Columns({_column_name(name): plain_array(cells) for name, cells in value.items()}, {}, False)
+            return Columns({_column_name(name): _plain_column(name, cells) for name, cells in value.items()}, {}, False)
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise RefusedPickleError(f"its DataFrame is put together in an unknown way ({error})") from error
     raise RefusedPickleError("it holds neither a DataFrame nor a dict of arrays")
 
 
 def _column_name(label: Any) -> str:
-    if not isinstance(label, str) or not label or "/" in label or "\0" in label:
+    if not isinstance(label, str) or label in ("", ".") or "/" in label or "\0" in label or not _is_unicode(label):
         shown = repr(label)[:60] if isinstance(label, (str, int, float)) else f"by a {type(label).__name__}"
         raise RefusedPickleError(f"it names a column {shown}, which is no plain text")
     return str(label)
+
+
+def _is_unicode(label: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in label)
 
 
 def _frame_cells(manager: Any) -> dict[str, Cells]:
@@ -167,9 +171,18 @@ def _frame_cells(manager: Any) -> dict[str, Cells]:
     if len(set(names)) != len(names):
         raise RefusedPickleError("two of its columns have one name")
     places = {place: row for block in manager.blocks for place, row in zip(block.places, block.values, strict=True)}
+    if places and not names:
+        raise RefusedPickleError("its columns have no plain names (has it names of several levels?)")
     if sorted(places) != list(range(len(names))):
         raise RefusedPickleError("its blocks do not cover its columns")
-    return {name: plain_array(places[position]) for position, name in enumerate(names)}
+    return {name: _plain_column(name, places[position]) for position, name in enumerate(names)}
+
+
+def _plain_column(name: str, cells: Any) -> Cells:
+    try:
+        return plain_array(cells)
+    except RefusedPickleError as error:
+        raise RefusedPickleError(f"in column {name} {error}") from error
 
 
 def plain_array(cells: Any) -> Cells:
@@ -184,7 +197,10 @@ def plain_array(cells: Any) -> Cells:
         return cells
     plain = np.empty(len(cells), dtype=object)
     for row in range(len(cells)):
-        plain[row] = _plain_cell(cells[row])
+        try:
+            plain[row] = _plain_cell(cells[row])
+        except RefusedPickleError as error:
+            raise RefusedPickleError(f"in row {row} {error}") from error
     return plain
 
 
@@ -197,7 +213,7 @@ def _plain_cell(cell: Any) -> Any:
         return _numbers(cell)
     if cell is None or isinstance(cell, (str, bytes, int, float, complex, np.generic, np.ndarray)):
         return cell
-    raise RefusedPickleError(f"it holds a cell of type {type(cell).__name__}")
+    raise RefusedPickleError(f"it holds a cell of type {type(cell).__name__.lstrip('_')}")
 
 
 def _numbers(cell: list[Any] | tuple[Any, ...]) -> NDArray[np.float64]:

@@ -85,6 +85,8 @@ def prepare(
     output = output_path(output)
     settings = settings or StagingSettings()
     sources = find_sources(inputs)
+    if output.resolve() in {source.resolve() for source in sources}:
+        raise UserError(f"{output} is one of the files to read, and would be lost; name another --output")
     with staging_folder(output, alone=True) as staging:
         parts = _stage_all(sources, staging, settings, workers)
         skipped = [sentence for part in parts for sentence in part.skipped]

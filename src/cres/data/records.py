@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
+from cres.data.facts import DEFAULTS, stated_facts
 from cres.data.index import INDEX_SUFFIX, content_digest, index_path, read_index, shard_paths
 from cres.data.row_reader import RowReader
 from cres.errors import UserError
@@ -24,10 +25,6 @@ _SUFFIXES: Final = (".hdf5", ".h5")
 _CACHED_ROWS: Final = 16
 # What is in memory while content is hashed does not grow with the length of the records (but for a single one).
 _HASHED_SAMPLES: Final = 1 << 21
-_DEFAULTS: Final = {
-    "sampling_rate_hz": schema.DEFAULT_SAMPLING_RATE_HZ,
-    "lo_frequency_hz": schema.DEFAULT_LO_FREQUENCY_HZ,
-}
 _HINT: Final = "make it with `python scripts/data_prep.py`"
 
 
@@ -42,7 +39,7 @@ class RecordFile:
         try:
             with h5py.File(path, "r", locking=False) as file:
                 self._describe(file)
-        except OSError as error:
+        except (OSError, KeyError, RuntimeError) as error:
             raise UserError(f"{path} cannot be read as HDF5 ({_reason(error)}); {_HINT}") from error
         self._scalars: dict[str, NDArray[Any]] = {}
         self._reader: RowReader | None = None
@@ -51,8 +48,10 @@ class RecordFile:
     def _describe(self, file: h5py.File) -> None:
         shapes = {name: data.shape for name, data in file.items() if isinstance(data, h5py.Dataset)}
         for name in schema.SERIES_COLUMNS:
-            if len(shapes.get(name, ())) != 2:
+            if name not in shapes:
                 raise UserError(f"{self.path} has no series {name}; its columns are {', '.join(shapes) or 'none'}")
+            if len(shapes[name]) != 2:
+                raise UserError(f"{self.path} holds {name} of shape {shapes[name]}; (rows, samples) is expected")
         self.rows, self.samples = (int(size) for size in shapes[schema.SERIES_I])
         for name, shape in shapes.items():
             if not shape or shape[0] != self.rows or (name in schema.SERIES_COLUMNS and shape[1] != self.samples):
@@ -60,11 +59,24 @@ class RecordFile:
                 raise UserError(f"{self.path} holds {name} of shape {shape} beside series of shape {wanted}")
         if self.rows == 0:
             raise UserError(f"{self.path} holds no electrons")
+        if self.samples == 0:
+            raise UserError(f"{self.path} holds series without samples")
+        self._require_types(file)
         self.columns = tuple(shapes)
         self.scalar_columns = tuple(
             name for name, shape in shapes.items() if len(shape) == 1 and file[name].dtype.kind in "biuf"
         )
         self.attributes: dict[str, Any] = dict(file.attrs)
+
+    def _require_types(self, file: h5py.File) -> None:
+        """Raise UserError where a column that the schema knows holds something else than it says."""
+        for name in (name for name in schema.COLUMNS if name in file):
+            dtype, shape = file[name].dtype, file[name].shape
+            kinds, what = ("iu", "whole numbers") if schema.COLUMNS[name].dtype == "int64" else ("iuf", "real numbers")
+            if dtype.kind not in kinds or (name not in schema.SERIES_COLUMNS and len(shape) != 1):
+                raise UserError(
+                    f"{self.path} holds {name} as {dtype} of shape {shape}; {what}, one a row, are expected"
+                )
 
     def __len__(self) -> int:
         return self.rows
@@ -99,8 +111,8 @@ class RecordFile:
         self._reader = None
 
 
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error)
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _wide(values: NDArray[Any]) -> NDArray[Any]:
@@ -230,8 +242,9 @@ def _require_same(first: RecordFile, other: RecordFile) -> None:
 def _facts(files: Sequence[RecordFile]) -> dict[str, float]:
     facts = {}
     missing = set()
-    for name, default in _DEFAULTS.items():
-        said = {float(file.attributes.get(name, default)): file.path for file in files}
+    stated = {file.path: stated_facts(file.attributes, file.path) for file in files}
+    for name, default in DEFAULTS.items():
+        said = {stated[file.path].get(name, default): file.path for file in files}
         missing |= {file.path for file in files if name not in file.attributes}
         if len(said) > 1:
             (one, first), (other, second) = list(said.items())[:2]

@@ -9,6 +9,8 @@ and a file that was cut meanwhile gives an error where a memory map would kill t
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,15 @@ def _has_other_filters(dataset: h5py.Dataset) -> bool:
     properties = dataset.id.get_create_plist()
     codes = {properties.get_filter(index)[0] for index in range(properties.get_nfilters())}
     return bool(codes - {h5py.h5z.FILTER_FLETCHER32})
+
+
+@contextmanager
+def naming_damage(path: Path, name: str, first: int, last: int) -> Iterator[None]:
+    """Turn what HDF5 raises on damaged data into one sentence that names file, column and rows."""
+    try:
+        yield
+    except (OSError, KeyError, RuntimeError) as error:
+        raise UserError(f"{path} is damaged in column {name}, rows {first} to {last}; prepare it again") from error
 
 
 class RowReader:

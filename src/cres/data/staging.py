@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.data.assembly import Piece
+from cres.data.facts import stated_facts
 from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
 from cres.data.settings import StagingSettings
 from cres.data.tables import Table, checked_table
@@ -88,15 +89,17 @@ def _decisive(settings: StagingSettings) -> dict[str, Any]:
 
 
 def _sha256(source: Path) -> str:
+    """Return the hash of a file's bytes, or "" for what cannot be read."""
     try:
-        return sha256_of_file(source)
-    except OSError as error:
-        raise BadFileError(f"{source} cannot be read: {error.strerror or error}") from error
+        return sha256_of_file(source) if source.is_file() else ""
+    except OSError:
+        return ""
 
 
 def _make(path_in: Path, path: Path, settings: StagingSettings) -> Part:
     try:
         source = read_source(path_in, settings.max_expansion)
+        _require_sound_facts(source)
     except BadFileError as error:
         if not settings.skip_bad:
             raise
@@ -109,6 +112,13 @@ def _make(path_in: Path, path: Path, settings: StagingSettings) -> Part:
         columns = {**columns, schema.EVENT_ID: columns[schema.CONTENT_HASH]}
     part = _part(path, source, table)
     return _write(part, columns, table.source_rows, settings)
+
+
+def _require_sound_facts(source: Source) -> None:
+    try:
+        stated_facts(source.columns.attributes, source.path)
+    except UserError as error:
+        raise BadFileError(str(error)) from error
 
 
 def _part(path: Path, source: Source, table: Table) -> Part:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -57,8 +58,9 @@ def checked_table(cells: dict[str, Values]) -> Table:
         return Table({}, tuple(problems), np.zeros(0, np.int64))
     columns: dict[str, Values] = {}
     for name, raw in cells.items():
-        columns[name], found = _convert(name, raw)
-        problems += found or range_problems(name, columns[name])
+        columns[name], found = _checked_column(name, raw)
+        problems += found
+    problems += _unequal_series(columns)
     if any(problem.row is None for problem in problems):
         return Table({}, tuple(problems), np.zeros(0, np.int64))
     good = np.ones(len(next(iter(columns.values()))), bool)
@@ -66,6 +68,24 @@ def checked_table(cells: dict[str, Values]) -> Table:
     if not good.all():
         columns = {name: values[good] for name, values in columns.items()}
     return Table(_with_identity(columns), tuple(sorted(problems, key=_order)), np.flatnonzero(good))
+
+
+def _checked_column(name: str, raw: Values) -> tuple[Values, list[Problem]]:
+    """Return a column in its type on disk, and what is wrong with it: once a row."""
+    values, found = _convert(name, raw)
+    if any(problem.row is None for problem in found):
+        return values, found
+    if values.ndim == 2 and values.shape[1] == 0:
+        return values, [Problem(None, name, "holds arrays without values")]
+    known = {problem.row for problem in found}
+    return values, found + [problem for problem in range_problems(name, values) if problem.row not in known]
+
+
+def _unequal_series(columns: dict[str, Values]) -> list[Problem]:
+    i, q = (columns[name] for name in schema.SERIES_COLUMNS)
+    if i.ndim != 2 or q.ndim != 2 or i.shape[1] == q.shape[1]:
+        return []
+    return [Problem(None, schema.SERIES_Q, f"has {q.shape[1]} samples, {schema.SERIES_I} has {i.shape[1]}")]
 
 
 def _order(problem: Problem) -> int:
@@ -106,17 +126,36 @@ def _convert(name: str, raw: Values) -> tuple[Values, list[Problem]]:
 
 
 def _convert_objects(name: str, raw: Values) -> tuple[Values, list[Problem]]:
-    kinds = {_kind(cell) for cell in raw}
-    if kinds <= {"array", "nothing"} and "array" in kinds:
+    """Convert one object a row. The commonest kind is the right one, rows of another kind are problems."""
+    kinds = [_kind(cell) for cell in raw]
+    usual = Counter(kind for kind in kinds if kind != "nothing").most_common(1)
+    kind = usual[0][0] if usual else "nothing"
+    empty_too = (kind, "nothing") if kind != "text" else (kind,)
+    odd = [row for row, found in enumerate(kinds) if found not in empty_too]
+    problems = [Problem(row, name, _odd_one(raw[row], kind)) for row in odd]
+    raw = raw.copy()
+    raw[odd] = "" if kind == "text" else None
+    values, found = _convert_alike(name, raw, kind)
+    return values, problems + [problem for problem in found if problem.row is None or problem.row not in odd]
+
+
+def _odd_one(cell: Any, usual: str) -> str:
+    if cell is None or (isinstance(cell, float) and np.isnan(cell)):
+        return "is empty"
+    return f"holds {_kind(cell)}, the other rows hold {usual}s"
+
+
+def _convert_alike(name: str, raw: Values, kind: str) -> tuple[Values, list[Problem]]:
+    """Convert cells of one kind, among which None may stand."""
+    if kind == "array":
         return _stack(name, raw)
-    if kinds <= {"number", "nothing"} and name not in schema.SERIES_COLUMNS:
-        scalars = np.array([np.nan if cell is None else cell for cell in raw])
-        return _convert_scalars(name, scalars)
-    if kinds == {"text"}:
+    if kind == "number" and name not in schema.SERIES_COLUMNS:
+        return _convert_scalars(name, np.array([np.nan if cell is None else cell for cell in raw]))
+    if kind == "text":
         if max(map(len, raw)) > _LONGEST_TEXT:
             return raw, [Problem(None, name, f"holds a text of more than {_LONGEST_TEXT} characters")]
         return _convert_scalars(name, np.array([str(cell) for cell in raw]))
-    return raw, [Problem(None, name, f"holds {' and '.join(sorted(kinds))} cells")]
+    return raw, [Problem(None, name, f"holds {kind} cells")]
 
 
 def _kind(cell: Any) -> str:
@@ -144,13 +183,19 @@ def _stack(name: str, raw: Values) -> tuple[Values, list[Problem]]:
     if any(isinstance(cell, np.ndarray) and cell.dtype.kind not in "biufc" for cell in raw):
         return raw, [Problem(None, name, "holds arrays of something other than numbers")]
     dtype = np.dtype(np.float32) if name in schema.SERIES_COLUMNS else first.dtype.newbyteorder("=")
-    if name in schema.SERIES_COLUMNS and any(cell is not None and cell.dtype.kind == "c" for cell in raw):
-        return raw, [Problem(None, name, "is complex; real volts are expected")]
+    if name in schema.SERIES_COLUMNS:
+        foreign = [cell.dtype for cell in raw if cell is not None and cell.dtype.kind in "bc"]
+        if foreign:
+            return raw, [_no_volts(name, foreign[0])]
     stacked = np.zeros((len(raw), samples), dtype)
     with np.errstate(over="ignore"):
         for row in np.flatnonzero(lengths == samples):
             stacked[row] = raw[row]
     return stacked, problems
+
+
+def _no_volts(name: str, dtype: np.dtype[Any]) -> Problem:
+    return Problem(None, name, f"is {'complex' if dtype.kind == 'c' else dtype}; real volts are expected")
 
 
 def _wrong_length(cell: Any, samples: int) -> str:
@@ -162,8 +207,8 @@ def _wrong_length(cell: Any, samples: int) -> str:
 
 
 def _series(name: str, raw: Values) -> tuple[Values, list[Problem]]:
-    if raw.dtype.kind == "c":
-        return raw, [Problem(None, name, "is complex; real volts are expected")]
+    if raw.dtype.kind in "bc":
+        return raw, [_no_volts(name, raw.dtype)]
     with np.errstate(over="ignore"):
         return raw.astype(np.float32, copy=False), []
 
@@ -171,8 +216,10 @@ def _series(name: str, raw: Values) -> tuple[Values, list[Problem]]:
 def _convert_scalars(name: str, raw: Values) -> tuple[Values, list[Problem]]:
     if name in schema.SERIES_COLUMNS:
         return raw, [Problem(None, name, "holds one number a row instead of a series")]
-    if raw.dtype.kind in "US":
-        return np.char.encode(raw, "utf-8") if raw.dtype.kind == "U" else raw, _no_text(name)
+    if raw.dtype.kind == "U":
+        return _encoded(name, raw)
+    if raw.dtype.kind == "S":
+        return raw, _no_text(name)
     if raw.dtype.kind == "c":
         return raw.astype(np.complex128), []
     if raw.dtype.kind == "f" and name != schema.EVENT_ID:
@@ -180,6 +227,13 @@ def _convert_scalars(name: str, raw: Values) -> tuple[Values, list[Problem]]:
     if raw.dtype.kind in "biuf":
         return _integers(name, raw)
     return raw, [Problem(None, name, f"holds {raw.dtype}, which is neither number nor text")]
+
+
+def _encoded(name: str, raw: Values) -> tuple[Values, list[Problem]]:
+    try:
+        return np.char.encode(raw, "utf-8"), _no_text(name)
+    except UnicodeEncodeError as error:
+        return raw, [Problem(None, name, f"holds a text that is no Unicode ({error.reason})")]
 
 
 def _no_text(name: str) -> list[Problem]:

@@ -36,6 +36,8 @@ class Source:
 
 def read_source(path: Path, max_expansion: float = MAX_EXPANSION) -> Source:
     """Return the columns of a `.pkl` or `.pkl.gz` file. Raises BadFileError with one sentence."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise BadFileError(f"{path} is no regular file")  # reading a pipe would wait for ever
     try:
         packed = path.read_bytes()
     except OSError as error:

@@ -9,20 +9,22 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from typing import Protocol
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from cres.shapes import EventIds
+from cres.transforms import processor_random
 
 FROZEN_EPOCH = -1
 """The epoch of validation and test noise: it never advances, so a score is a property of the weights."""
 
+Convert = Callable[[Tensor, Tensor, Tensor], None]
+"""Turns 32-bit words into numbers of the last argument; may overwrite words and scratch, all (event, number)."""
+
 _WORD = 1 << 64
-# Numbers of one block of work: small enough that its intermediate arrays stay in a core's cache.
-_CPU_BLOCK = 1 << 17
 
 
 def _signed(word: int) -> int:
@@ -30,9 +32,8 @@ def _signed(word: int) -> int:
     return word - _WORD if word >= _WORD // 2 else word
 
 
-# SplitMix64: Steele, Lea, Flood, Fast splittable pseudorandom number generators, OOPSLA 2014 (constants of "mix13").
-_GOLDEN = _signed(0x9E3779B97F4A7C15)
-_MIX = ((30, _signed(0xBF58476D1CE4E5B9)), (27, _signed(0x94D049BB133111EB)))
+_GOLDEN = _signed(processor_random.GOLDEN)
+_MIX = tuple((shift, _signed(factor)) for shift, factor in processor_random.MIX)
 
 
 def _xor_shift_(words: Tensor, shift: int, scratch: Tensor) -> Tensor:
@@ -44,7 +45,7 @@ def _xor_shift_(words: Tensor, shift: int, scratch: Tensor) -> Tensor:
 def _mix64_(words: Tensor, scratch: Tensor) -> Tensor:
     for shift, factor in _MIX:
         _xor_shift_(words, shift, scratch).mul_(factor)
-    return _xor_shift_(words, 31, scratch)
+    return _xor_shift_(words, processor_random.LAST_SHIFT, scratch)
 
 
 def mix64(words: Tensor) -> Tensor:
@@ -86,7 +87,7 @@ class KeyedRandom:
 
     def normal(self, *shape_per_event: int, stream: str) -> Tensor:
         """Return standard normal numbers (batch, *shape_per_event), float32 (Box–Muller, tails to 6.6 σ)."""
-        return self._fill(shape_per_event, stream, _box_muller)
+        return self._draw(shape_per_event, stream, processor_random.box_muller, box_muller)
 
     def normal_part(self, start: int, count: int, *shape_per_event: int, stream: str) -> Tensor:
         """Return rows `start` to `start + count` of what `normal` returns, without drawing the others."""
@@ -95,51 +96,55 @@ class KeyedRandom:
         row, pairs = math.prod(shape_per_event[1:]), (math.prod(shape_per_event) + 1) // 2
         first, last = start * row, (start + count) * row
         # the first half of the numbers are cosines, the second half the sines of the same pairs
-        runs = [(first, min(last, pairs), torch.cos), (max(first, pairs) - pairs, last - pairs, torch.sin)]
-        keys = self._keys(stream)[:, None]
-        parts = [_half_of_pairs(keys, begin, end, pairs, half) for begin, end, half in runs if begin < end]
+        runs = [(first, min(last, pairs), True), (max(first, pairs) - pairs, last - pairs, False)]
+        keys = self._keys(stream)
+        parts = [self._half_of_pairs(keys, begin, end, pairs, cosine) for begin, end, cosine in runs if begin < end]
         return torch.cat(parts, dim=1).reshape(len(self), count, *shape_per_event[1:])
 
     def uniform(self, *shape_per_event: int, stream: str) -> Tensor:
         """Return numbers uniform in [0, 1) as (batch, *shape_per_event), float32."""
-        return self._fill(shape_per_event, stream, _unit_interval)
+        return self._draw(shape_per_event, stream, processor_random.unit_interval, unit_interval)
 
-    def _fill(self, shape: tuple[int, ...], stream: str, convert: _Convert) -> Tensor:
-        pairs = (math.prod(shape) + 1) // 2
-        counter = torch.arange(1, pairs + 1, device=self.device) * _GOLDEN
-        numbers = torch.empty(len(self), 2 * pairs, device=self.device)
-        rows = self._rows_of_a_block(pairs)
-        words = torch.empty(rows, pairs, dtype=torch.int64, device=self.device)
-        scratch = torch.empty_like(words)
-        for key, out in zip(self._keys(stream)[:, None].split(rows), numbers.split(rows), strict=True):
-            block, spare = words[: len(key)], scratch[: len(key)]
-            _mix64_(torch.add(key, counter, out=block), spare)
-            convert(block.view(torch.int32), spare.view(torch.float32), out)
-        return numbers[:, : math.prod(shape)].reshape(len(self), *shape)
+    def _draw(
+        self, shape: tuple[int, ...], stream: str, on_processor: processor_random.Convert, elsewhere: Convert
+    ) -> Tensor:
+        count = math.prod(shape)
+        numbers = torch.empty(len(self), count + count % 2, device=self.device)
+        keys = self._keys(stream)
+        if self.device.type == "cpu":
+            processor_random.fill(keys.numpy().view(np.uint64), on_processor, numbers.numpy())
+        else:
+            fill(keys, elsewhere, numbers)
+        return numbers[:, :count].reshape(len(self), *shape)
 
-    def _rows_of_a_block(self, pairs: int) -> int:
-        """Return how many events are drawn at a time: all on an accelerator, what a cache holds on a CPU."""
-        events = max(1, len(self))
-        return min(events, max(1, _CPU_BLOCK // max(pairs, 1))) if self.device.type == "cpu" else events
+    def _half_of_pairs(self, keys: Tensor, begin: int, end: int, pairs: int, cosine: bool) -> Tensor:
+        """Return the cosines, or the sines, of pairs `begin` to `end` of `pairs`."""
+        if self.device.type == "cpu":
+            words = keys.numpy().view(np.uint64)
+            return torch.from_numpy(processor_random.half_of_pairs(words, begin, end, pairs, cosine))
+        return half_of_pairs(keys, begin, end, pairs, cosine)
 
     def _keys(self, stream: str) -> Tensor:
         base = _digest(f"{self.seed}/{self.epoch}/{self.scope}/{stream}")
         return mix64(mix64(self.event_id) + base)
 
 
-class _Convert(Protocol):
-    """Turns 32-bit words into numbers; may overwrite the words and the scratch, all (event, number)."""
+def fill(keys: Tensor, convert: Convert, out: Tensor) -> None:
+    """Fill `out` (event, 2 · word) with the numbers of the words h(key + j·golden), j = 1, 2, …; keys (event,)."""
+    counter = torch.arange(1, out.shape[1] // 2 + 1, device=out.device) * _GOLDEN
+    words = keys[:, None] + counter
+    scratch = torch.empty_like(words)
+    _mix64_(words, scratch)
+    convert(words.view(torch.int32), scratch.view(torch.float32), out)
 
-    def __call__(self, words: Tensor, scratch: Tensor, out: Tensor) -> None: ...
 
-
-def _unit_interval(words: Tensor, scratch: Tensor, out: Tensor) -> None:
+def unit_interval(words: Tensor, scratch: Tensor, out: Tensor) -> None:
     """Write the upper 24 bits of each word as a fraction."""
     words.bitwise_right_shift_(8).bitwise_and_((1 << 24) - 1)
     out.copy_(words).mul_(2.0**-24)
 
 
-def _box_muller(words: Tensor, scratch: Tensor, out: Tensor) -> None:
+def box_muller(words: Tensor, scratch: Tensor, out: Tensor) -> None:
     """Write √(−2 ln u) cos φ and √(−2 ln u) sin φ: u in (0, 1] from the first half of the words, φ from the second."""
     half = words.shape[-1] // 2
     magnitude, phase = scratch[:, :half], scratch[:, half:]
@@ -152,25 +157,23 @@ def _box_muller(words: Tensor, scratch: Tensor, out: Tensor) -> None:
 def _magnitude(words: Tensor, out: Tensor) -> None:
     """Write √(−2 ln u); 31 bits without the sign keep the relative precision of a small u, the tail."""
     out.copy_(words.bitwise_and_((1 << 31) - 1)).mul_(2.0**-31).add_(2.0**-32)
-    out.log_().mul_(-2.0).clamp_(min=0.0).sqrt_()
+    out.log_().mul_(2.0).abs_().sqrt_()
 
 
 def _phase(words: Tensor, out: Tensor) -> None:
     out.copy_(words).mul_(math.pi * 2.0**-31)
 
 
-def _half_of_pairs(
-    keys: Tensor, begin: int, end: int, pairs: int, half: Callable[[Tensor], Tensor]
-) -> Float[Tensor, "event number"]:
-    """Return the cosines, or the sines, of pairs `begin` to `end` of `pairs`, as `_box_muller` makes them."""
+def half_of_pairs(keys: Tensor, begin: int, end: int, pairs: int, cosine: bool) -> Float[Tensor, "event number"]:
+    """Return the cosines, or the sines, of pairs `begin` to `end` of `pairs`, as `box_muller` makes them."""
     magnitude = torch.empty(len(keys), end - begin, device=keys.device)
     phase = torch.empty_like(magnitude)
     _magnitude(_half_words(keys, begin, end), magnitude)
     _phase(_half_words(keys, pairs + begin, pairs + end), phase)
-    return half(phase).mul_(magnitude)
+    return (phase.cos_() if cosine else phase.sin_()).mul_(magnitude)
 
 
 def _half_words(keys: Tensor, begin: int, end: int) -> Tensor:
-    """Return the 32-bit halves `begin` to `end` of the words of these keys (event, 1)."""
+    """Return the 32-bit halves `begin` to `end` of the words of these keys (event,)."""
     counter = torch.arange(begin // 2 + 1, (end + 1) // 2 + 1, device=keys.device) * _GOLDEN
-    return mix64(keys + counter).view(torch.int32)[:, begin % 2 :][:, : end - begin]
+    return mix64(keys[:, None] + counter).view(torch.int32)[:, begin % 2 :][:, : end - begin]
