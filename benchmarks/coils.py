@@ -26,8 +26,8 @@ from cres.evaluation.metrics import resolved_mask, sigma68
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
 CONFIG = Path(__file__).parents[1] / "configs" / "simulation" / "coils.yaml"
-BLOCK = 128
-SEED = 4_100
+BLOCK = 64
+SEED = 41_000
 
 
 def share(inside: np.ndarray) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from zlib_ng import zlib_ng as zlib  # zlib, half again as fast
 
 from cres.data.pickle_machine import RefusedPickleError, interpret
 from cres.data.pickled_frames import VOCABULARY, Columns, columns_of
@@ -19,6 +20,8 @@ _FLOOR_BYTES: Final = 1 << 26
 _PIECE_BYTES: Final = 1 << 16
 _GZIP_WINDOW: Final = 31
 _GZIP_MAGIC: Final = b"\x1f\x8b"
+# its stubs call the class an instance
+_ZLIB_ERROR: Final[type[Exception]] = zlib.error  # type: ignore[assignment]
 
 
 class BadFileError(UserError):
@@ -61,13 +64,17 @@ def _unpack(path: Path, packed: bytes, max_expansion: float) -> io.BytesIO:
         return io.BytesIO(packed)
     try:
         return _gunzip(packed, max(_FLOOR_BYTES, int(max_expansion * len(packed))))
-    except zlib.error as error:
+    except (_ZLIB_ERROR, _DamagedError) as error:
         raise BadFileError(f"{path} is damaged: {error}") from error
     except _TooLargeError as error:
         raise BadFileError(
             f"{path} unpacks to more than {max_expansion:g} times its size of {len(packed)} bytes; "
             "if that is right, allow it with --max-expansion"
         ) from error
+
+
+class _DamagedError(Exception):
+    """The stream does not end where and as it should."""
 
 
 class _TooLargeError(Exception):
@@ -81,7 +88,7 @@ def _gunzip(packed: bytes, limit: int) -> io.BytesIO:
     position = 0
     while position < len(packed):
         if bytes(view[position : position + 2]) != _GZIP_MAGIC:
-            raise zlib.error("bytes follow the end of the gzip stream")
+            raise _DamagedError("bytes follow the end of the gzip stream")
         position = _gunzip_member(view, position, content, limit)
     content.seek(0)
     return content
@@ -93,7 +100,7 @@ def _gunzip_member(view: memoryview, position: int, content: io.BytesIO, limit: 
     while not stream.eof:
         piece = view[position : position + _PIECE_BYTES]
         if not piece:
-            raise zlib.error("the gzip stream is truncated")
+            raise _DamagedError("the gzip stream is truncated")
         content.write(stream.decompress(piece, limit - content.tell() + 1))
         if content.tell() > limit:
             raise _TooLargeError

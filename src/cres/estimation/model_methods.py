@@ -22,8 +22,8 @@ from cres.simulation.forward import PARAMETERS
 
 # The filter is slower than a periodogram, and its spread needs no more.
 FILTER_TRAINING_ELECTRONS = 1000
-# Templates of this many electrons are held at a time, 1 MB an electron and quantity.
-RADIAL_BLOCK = 128
+# Templates of this many electrons are held at a time, some MB an electron.
+RADIAL_BLOCK = 64
 
 
 def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:

@@ -28,8 +28,9 @@ Array = NDArray[np.float64]
 ENERGY_NODES, RADIUS_NODES, PITCH_NODES = 3, 12, 72
 LARGEST_PITCH_DEG = 89.99
 """Beyond it the last templates stand for all."""
-RADII = 64
-AXIAL_STEP_BINS = 0.1
+RADII = 48
+AXIAL_STEP_BINS = 0.05
+"""A sideband of SNR 25 has an axial frequency to 0.04 bins."""
 LARGEST_PITCH_STEP_DEG = 0.004
 """Where the axial frequency hardly depends on the pitch angle, the carrier does."""
 PADDING = 16
