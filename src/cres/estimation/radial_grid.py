@@ -138,16 +138,10 @@ class RadialGrid:
         Lines a bin or two apart are not orthogonal: Σ_mn c_m* c_n e^{i(n−m)ψ} D((n−m) f_a), D the Dirichlet kernel.
         """
         reception = self.apparatus.reception
-        place = {int(harmonic): column for column, harmonic in enumerate(self.harmonics)}
-        apart = torch.tensor(sorted({n - m for m in place for n in place if n > m}))
-        mixed = torch.stack(
-            [
-                sum((lines[..., place[m]].conj() * lines[..., place[m + d]] for m in place if m + d in place),
-                    start=torch.zeros_like(lines[..., 0]))
-                for d in apart.tolist()
-            ],
-            -1,
-        )  # fmt: skip
+        distance = self.harmonics - self.harmonics[:, None]
+        apart = distance[distance > 0].unique()
+        pairs = [torch.nonzero(distance == d).T for d in apart]
+        mixed = torch.stack([(lines[..., m].conj() * lines[..., n]).sum(-1) for m, n in pairs], -1)
         angle = math.pi * apart * axial_hz[:, :, None] / reception.sampling_rate_hz
         kernel = torch.sin(reception.samples * angle) / (reception.samples * torch.sin(angle))
         own = lines.abs().square().sum(2, keepdim=True)
