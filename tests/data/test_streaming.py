@@ -111,7 +111,8 @@ quiet = pytest.mark.filterwarnings(*(f"ignore:{text}" for text in QUIET))
 
 def options_of_the_page() -> list[str]:
     """Return the options of `data.stream…` in the page's command with a configuration of its own."""
-    command = next(line for line in PAGE.read_text().splitlines() if "cli.py fit" in line and "coils" in line)
+    lines = PAGE.read_text().replace("\\\n", " ").splitlines()
+    command = next(line for line in lines if "cli.py fit" in line and "coils" in line)
     return [word for word in shlex.split(command) if word.startswith("--data.stream")]
 
 
