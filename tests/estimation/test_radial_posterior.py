@@ -19,7 +19,7 @@ from cres.estimation.likelihood import LikelihoodEstimator
 from cres.estimation.matched_filter import FINE_PHASES
 from cres.estimation.model_methods import radial_estimates
 from cres.estimation.radial_grid import RADII, log_ratio
-from cres.estimation.radial_posterior import PROBABILITIES, RadialEstimator, shortest_intervals
+from cres.estimation.radial_posterior import PROBABILITIES, RadialEstimator, between_radii, shortest_intervals
 from cres.estimation.search import MatchedFilter, template_radii_m
 from cres.estimation.tables import Estimates
 from cres.evaluation.metrics import resolved_mask
@@ -59,28 +59,39 @@ def estimated(bathtub: SimulationConfig, estimator: RadialEstimator) -> tuple[di
 
 
 def test_the_shortest_intervals_of_two_modes_span_both_and_of_one_do_not_see_the_other() -> None:
-    generator = torch.Generator().manual_seed(0)
-    far = torch.randn(2, 40_000, generator=generator, dtype=torch.float64)
-    far[0, 20_000:] += 10.0  # even shares: 68.27 % need both
-    far[1, 36_000:] += 10.0  # nine tenths in one
-    narrow, wide = shortest_intervals(far, torch.full_like(far, 1 / 40_000))
+    far = np.random.default_rng(0).normal(size=(2, 400_000))
+    far[0, 200_000:] += 10.0  # even shares: 68.27 % need both
+    far[1, 360_000:] += 10.0  # nine tenths in one
+    (both, _), (one, wide) = (shortest_intervals(values, np.ones_like(values)) for values in far)
     # the twin: from each mode its inner 68.27 %, on the sides that face each other
     reach = stats.norm.ppf(PROBABILITIES[0])
-    assert float(narrow.low[0]) == pytest.approx(-reach, abs=0.1)
-    assert float(narrow.high[0]) == pytest.approx(10 + reach, abs=0.1)
+    assert both == pytest.approx((-reach, 10 + reach), abs=0.1)
     alone = stats.norm.interval(PROBABILITIES[0] / 0.9)[1]
-    assert float(narrow.half_width[1]) == pytest.approx(alone, abs=0.03)
-    assert float(narrow.centre[1]) == pytest.approx(0.0, abs=0.1)
-    assert float(wide.low[1]) < -1.5
-    assert float(wide.high[1]) > 9.0
+    assert (one[1] - one[0]) / 2 == pytest.approx(alone, abs=0.03)
+    assert (one[1] + one[0]) / 2 == pytest.approx(0.0, abs=0.1)
+    assert wide[0] < -1.5
+    assert wide[1] > 9.0
 
 
-def test_intervals_count_weights_not_points() -> None:
-    values = torch.linspace(-5, 5, 20_001, dtype=torch.float64)[None]
-    weights = torch.exp(-values.square() / 2 / 0.5**2)
+def test_intervals_count_weights_not_points_and_a_far_small_mode_costs_no_resolution() -> None:
+    values = np.linspace(-5, 5, 200_001)
+    weights = np.exp(-((values / 0.5) ** 2) / 2)
+    values, weights = np.append(values, 1e4), np.append(weights, 1e-9 * weights.sum())
     narrow, wide = shortest_intervals(values, weights)
-    assert float(narrow.half_width) == pytest.approx(0.5, abs=2e-3)
-    assert float(wide.half_width) == pytest.approx(1.0, abs=2e-3)
+    assert (narrow[1] - narrow[0]) / 2 == pytest.approx(0.5, abs=3e-3)
+    assert (wide[1] - wide[0]) / 2 == pytest.approx(1.0, abs=3e-3)
+
+
+def test_between_radii_there_are_no_gaps() -> None:
+    """A ridge over the radius, on radii as far apart as it is wide, has the interval of its Gaussian."""
+    radius = np.arange(13.0)
+    weight = np.exp(-((radius - 6.3) ** 2) / 2)[None]
+    points, shares = between_radii(weight, 2 * radius[None], np.full_like(weight, 1e-3))
+    (low, high), _ = shortest_intervals(points, shares)
+    assert (high - low) / 2 == pytest.approx(2.0, rel=0.08)
+    # on the nodes alone: from the first to the last of those that hold it
+    (low, high), _ = shortest_intervals(2 * radius, weight[0])
+    assert (high - low) / 2 < 1.6 or (high - low) / 2 > 2.4
 
 
 @pytest.mark.parametrize(("norm", "peak"), [(0.3, 0.8), (4.0, 5.0), (20.0, 21.0)])

@@ -60,7 +60,7 @@ class RadialGrid:
     """Templates on even radii and on pitch angles so dense that lines move by a small part of a bin."""
 
     def __init__(self, search: MatchedFilter) -> None:
-        self.search, self.apparatus = search, search.apparatus
+        self.search, self.apparatus, self.radii = search, search.apparatus, RADII
         apparatus = self.apparatus
         low_deg = apparatus.pitch_angles_deg[0]
         self.radius_m = torch.linspace(INNERMOST, 1.0, RADII, dtype=torch.float64) * apparatus.largest_radius_m

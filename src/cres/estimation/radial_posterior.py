@@ -11,8 +11,10 @@ import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
 from torch import Tensor
 
 from cres.estimation.apparatus import RadialStrength
@@ -24,12 +26,18 @@ from cres.estimation.search import MatchedFilter
 from cres.estimation.starts import OPTIMUM_WIDTH_BINS
 from cres.shapes import ComplexSeries, PerElectron
 
+Array = NDArray[np.float64]
 # The best template is near: a few steps show whether anything explains the record.
 FIT_STEPS = 8
-KEPT_TEMPLATES = 16_384
-# Of a unit Gaussian, five of equal probability.
-QUANTILES = (-1.2816, -0.5244, 0.0, 0.5244, 1.2816)
-ANYWHERE = 101
+# Between two radii of the grid the posterior is interpolated at so many places.
+PARTS = 4
+# Of a unit Gaussian, the medians of its three thirds.
+QUANTILES = (-0.9674, 0.0, 0.9674)
+NEGLIGIBLE_WEIGHT = 1e-8
+ANYWHERE = 401
+BINS = 4096
+# What lies outside of the bins at either end.
+CUT = 2e-5
 PROBABILITIES = (0.682689, 0.954500)
 
 
@@ -148,28 +156,39 @@ class RadialEstimator:
 
     def _intervals(self, templates: GridPosterior) -> tuple[Intervals, Intervals]:
         """Return the intervals of energy and pitch angle."""
-        kept = templates.weight.topk(min(KEPT_TEMPLATES, templates.weight.shape[1]), 1).indices
-        weight = templates.weight.gather(1, kept)
         pitch = self.grid.template_pitch_deg.expand_as(templates.weight)
         carrier_ev = templates.carrier_std_hz * self.grid.ev_per_hz
-        found = []
-        for values, error, window in (
-            (templates.energy_ev, carrier_ev, self.apparatus.energies_ev),
-            (pitch, torch.zeros_like(carrier_ev), self.apparatus.pitch_angles_deg),
-        ):
-            cell = self.grid.cell_widths(values).gather(1, kept)
-            spread = torch.sqrt(cell.square() / 12 + error.square()[:, None])
-            points = values.gather(1, kept)[:, :, None] + spread[:, :, None] * torch.tensor(QUANTILES)
-            anywhere = torch.linspace(*window, ANYWHERE, dtype=torch.float64).expand(len(weight), -1)
-            shares = torch.cat(
-                [
-                    (weight[:, :, None] / len(QUANTILES)).expand_as(points).flatten(1),
-                    (templates.elsewhere[:, None] / ANYWHERE).expand_as(anywhere),
-                ],
-                1,
+        energies, pitches = self.apparatus.energies_ev, self.apparatus.pitch_angles_deg
+        rows = zip(templates.weight, templates.energy_ev, pitch, carrier_ev, templates.elsewhere, strict=True)
+        found = [
+            (
+                self._ends(weight, energy, float(error), float(elsewhere), energies),
+                self._ends(weight, angle, 0.0, float(elsewhere), pitches),
             )
-            found.append(shortest_intervals(torch.cat([points.flatten(1), anywhere], 1), shares))
-        return found[0], found[1]
+            for weight, energy, angle, error, elsewhere in rows
+        ]
+        ends = torch.tensor(found, dtype=torch.float64)  # (electron, quantity, probability, end)
+        energies_ev, pitches_deg = ((Interval(*ends[:, q, 0].T), Interval(*ends[:, q, 1].T)) for q in range(2))
+        return energies_ev, pitches_deg
+
+    def _ends(
+        self,
+        weight: Float[Tensor, "template"],
+        values: Float[Tensor, "template"],
+        error: float,
+        elsewhere: float,
+        window: tuple[float, float],
+    ) -> list[tuple[float, float]]:
+        """Return the ends of one electron's intervals of a quantity that the templates have to within `error`."""
+        cell = self.grid.cell_widths(values[None])[0]
+        spread = torch.sqrt(cell.square() / 12 + error**2)
+        shaped = [part.reshape(-1, self.grid.radii).numpy() for part in (weight, values, spread)]
+        points, shares = between_radii(*shaped)
+        anywhere = np.full(ANYWHERE, elsewhere / ANYWHERE)
+        shares *= (1 - elsewhere) / max(shares.sum(), 1e-300)
+        return shortest_intervals(
+            np.concatenate([points, np.linspace(*window, ANYWHERE)]), np.concatenate([shares, anywhere])
+        )
 
     def _solutions(self, templates: GridPosterior) -> tuple[Solution, Solution]:
         """Return what lies inside and outside the radius of the strongest coupling; noise alone is in neither."""
@@ -179,20 +198,46 @@ class RadialEstimator:
         return inner, outer
 
 
-def shortest_intervals(values: Float[Tensor, "batch point"], weights: Float[Tensor, "batch point"]) -> Intervals:
-    """Return the shortest intervals that hold each of `PROBABILITIES` of weighted points."""
-    values, order = values.sort(1)
-    reached = weights.gather(1, order).cumsum(1)
-    before = reached - weights.gather(1, order)
+def between_radii(weight: Array, values: Array, spread: Array) -> tuple[Array, Array]:
+    """Return points with weights, (point,) each, of what is given at pitch angles and radii, (pitch, radius).
+
+    Between radii values are linear and weights exponential; at each place a Gaussian spread is three points. A sum over
+    the radii alone would leave gaps, and intervals that end at their edges are too short.
+    """
+    with np.errstate(divide="ignore"):
+        log_weight = np.log(weight)
+    points, shares = [], []
+    apart = np.diff(values, axis=1) / PARTS
+    for part in (np.arange(PARTS) + 0.5) / PARTS:
+        share, value, width = ((1 - part) * v[:, :-1] + part * v[:, 1:] for v in (log_weight, values, spread))
+        width = np.sqrt(width**2 + apart**2 / 12)
+        kept = share > log_weight.max() + math.log(NEGLIGIBLE_WEIGHT)
+        points += [value[kept] + quantile * width[kept] for quantile in QUANTILES]
+        shares += [np.exp(share[kept])] * len(QUANTILES)
+    return np.concatenate(points), np.concatenate(shares)
+
+
+def shortest_intervals(values: Array, weights: Array) -> list[tuple[float, float]]:
+    """Return the ends of the shortest intervals that hold each of `PROBABILITIES` of weighted points, (point,) each."""
+    edges, reached = _distribution(values, weights, float(values.min()), float(values.max()))
+    low, high = np.interp([CUT, 1 - CUT], reached, edges)
+    edges, reached = _distribution(values, weights, float(low), float(high))
     found = []
     for probability in PROBABILITIES:
-        wanted = before + probability * reached[:, -1:]
-        last = torch.searchsorted(reached, wanted)
-        length = values.gather(1, last.clamp(max=values.shape[1] - 1)) - values
-        first = length.masked_fill(last >= values.shape[1], math.inf).argmin(1, keepdim=True)
-        low = values.gather(1, first)[:, 0]
-        found.append(Interval(low, low + length.gather(1, first)[:, 0]))
-    return found[0], found[1]
+        first = edges[reached <= 1 - probability]
+        length = np.interp(reached[: len(first)] + probability, reached, edges) - first
+        shortest = int(length.argmin())
+        found.append((float(first[shortest]), float(first[shortest] + length[shortest])))
+    return found
+
+
+def _distribution(values: Array, weights: Array, low: float, high: float) -> tuple[Array, Array]:
+    """Return edges and the share of the weights below each, from 0 to 1; what is beyond counts to the outer bins."""
+    edges = np.linspace(low, max(high, low + 1e-9), BINS + 1)
+    place = ((values - low) * (BINS / (edges[-1] - low))).clip(0, BINS - 1).astype(np.int64)
+    reached = np.concatenate([[0.0], np.bincount(place, weights, minlength=BINS).cumsum()])
+    # an empty bin is passed in no time: the inverse of a flat stretch is its end
+    return edges, reached / reached[-1] + np.arange(BINS + 1) * 1e-15
 
 
 def _solution(
