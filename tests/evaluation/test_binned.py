@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cres.evaluation.binned import median_of, profile, selection_curve, sigma68_map, sigma68_of
+from cres.evaluation.binned import cell_map, median_of, profile, selection_curve, sigma68_of
 from cres.evaluation.metrics import sigma68
 
 
@@ -32,10 +32,10 @@ def test_the_map_shows_where_it_is_bad_and_leaves_thin_cells_empty():
     random = np.random.default_rng(1)
     x, y = random.uniform(size=6000), random.uniform(size=6000)
     residual = random.normal(size=6000) * np.where(y > 0.5, 4.0, 1.0)
-    x_edges, _, cells = sigma68_map(x, np.where(x > 0.9, np.nan, y), residual)
-    assert x_edges[-1] <= 0.9
-    assert np.nanmean(cells[-3:]) > 3 * np.nanmean(cells[:3])
-    assert np.isnan(sigma68_map(x[:10], y[:10], residual[:10])[2]).all()
+    cells = cell_map(x, np.where(x > 0.9, np.nan, y), residual, sigma68_of)
+    assert cells.x_edges[-1] <= 0.9
+    assert np.nanmean(cells.values[-3:]) > 3 * np.nanmean(cells.values[:3])
+    assert np.isnan(cell_map(x[:10], y[:10], residual[:10], sigma68_of).values).all()
 
 
 def test_selecting_on_an_informative_sigma_improves_the_resolution():

@@ -16,6 +16,8 @@ from rich.console import Console
 from cres import errors
 from cres.errors import UserError
 from cres.evaluation import Illustration, Panel, PredictionTable, Section, terminal_summary, write_report
+from cres.evaluation.comparison import compare
+from cres.evaluation.illustrations import target_illustrations
 from cres.evaluation.metrics import METRICS
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
@@ -57,6 +59,18 @@ def test_the_page_needs_no_network_and_is_complete(written: Path):
     assert "<p>18 573 eV</p>" in page
     assert page.count("<figcaption>") == page.count("<figure")
     assert all("Good:" in caption for caption in re.findall(r"<figcaption>(.*?)</figcaption>", page))
+
+
+def test_maps_of_estimators_and_bound_share_their_colours(draw_table):
+    tables = [draw_table(2000, worse=worse, estimator=f"{worse} times") for worse in (2.0, 20.0)]
+    comparison = compare([*tables, draw_table(2000, kind="bound", estimator="bound")])
+    maps = next(i for i in target_illustrations(comparison, "energy_ev") if "over pitch angle and radius" in i.title)
+    figures = [panel.drawn() for panel in maps.panels]
+    assert [panel.name for panel in maps.panels] == ["energy_ev_map_0", "energy_ev_map_1", "energy_ev_map_bound"]
+    meshes = [figure.axes[0].collections[0] for figure in figures]
+    assert len({mesh.get_clim() for mesh in meshes}) == 1
+    better, worse, bound = (np.ma.median(mesh.get_array()) for mesh in meshes)
+    assert bound < better < worse
 
 
 def test_every_picture_is_a_png_of_its_own_too(written: Path):

@@ -89,20 +89,29 @@ def profile(
     return Profile(edges, np.array(centres), figures, np.array(counts, dtype=np.int64))
 
 
-def sigma68_map(x: Array, y: Array, residual: Array) -> tuple[Array, Array, Array]:
-    """Return edges of x, edges of y and σ68 (y bins, x bins), NaN in cells with fewer than 12 electrons."""
-    usable = np.isfinite(x) & np.isfinite(y) & np.isfinite(residual)
-    x, y, residual = x[usable], y[usable], residual[usable]
+@dataclass(frozen=True)
+class Cells:
+    """A statistic over two covariates: edges of x and y and values (y bins, x bins), NaN where electrons are few."""
+
+    x_edges: Array
+    y_edges: Array
+    values: Array
+
+
+def cell_map(x: Array, y: Array, values: Array, statistic: Statistic) -> Cells:
+    """Return a statistic of values (rows,) in cells of two covariates; fewer than 12 electrons make no cell."""
+    usable = np.isfinite(x) & np.isfinite(y) & np.isfinite(values)
+    x, y, values = x[usable], y[usable], values[usable]
     bins = int(np.clip(np.sqrt(len(x) / (2 * _FEWEST_IN_CELL)), 2, 10))
     x_edges, y_edges = _even_edges(x, bins), _even_edges(y, bins)
     column = np.clip(np.searchsorted(x_edges, x, side="right") - 1, 0, bins - 1)
     row = np.clip(np.searchsorted(y_edges, y, side="right") - 1, 0, bins - 1)
     cells = np.full((bins, bins), np.nan)
     for i, j in np.ndindex(bins, bins):
-        inside = residual[(row == i) & (column == j)]
+        inside = values[(row == i) & (column == j)]
         if len(inside) >= _FEWEST_IN_CELL:
-            cells[i, j] = Sample(inside, np.ones((1, len(inside)))).sigma68()[0]
-    return x_edges, y_edges, cells
+            cells[i, j] = statistic(Sample(inside, np.ones((1, len(inside)))))[0]
+    return Cells(x_edges, y_edges, cells)
 
 
 def selection_curve(

@@ -29,8 +29,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "map": (
         "resolution over pitch angle and radius",
-        "All electrons; grey cells hold fewer than 12. Good: dark nearly everywhere, brighter only where coupling or "
-        "sidebands vanish (radius near zero and near the wall, pitch angle near 90°).",
+        "All electrons, one scale of colours; grey cells hold fewer than 12. Good: as dark as the map of the bound, "
+        "brighter only where coupling or sidebands vanish (radius near zero and near the wall, pitch angle near 90°).",
     ),
     "bound": (
         "how far from the bound",

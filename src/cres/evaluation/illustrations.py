@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from cres.evaluation import plots
 from cres.evaluation.axes import LOG_BEYOND
-from cres.evaluation.binned import Statistic, coverage_of, median_of, sigma68_of
+from cres.evaluation.binned import Statistic, cell_map, coverage_of, median_of, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, Array, Sample
 from cres.evaluation.captions import CAPTIONS
 from cres.evaluation.comparison import ALL, RESOLVED, Comparison
@@ -156,12 +156,27 @@ def _against_all(
 
 
 def _maps(comparison: Comparison, target: str) -> Illustration:
+    """Maps of all estimators, and of the bound, in one scale of colours."""
     pitch_angle, radius, panels = comparison.covariate(PITCH_ANGLE), comparison.covariate(RADIUS), []
     if pitch_angle is not None and radius is not None:
-        for curve in curves_of(comparison, target):
-            picture = partial(plots.resolution_map, curve, pitch_angle, radius, target)
-            panels.append(Panel(f"{target}_map_{curve.place}", picture, f"Resolution map, {curve.label}"))
+        over = partial(cell_map, pitch_angle, radius * 1e3)
+        maps = [(curve.label, str(curve.place), over(curve.residual, sigma68_of))
+                for curve in curves_of(comparison, target)]  # fmt: skip
+        bound = comparison.bound_of(target)
+        if bound is not None:
+            maps.append(("Cramér–Rao bound, median", "bound", over(bound, median_of)))
+        limits = _limits([cells.values for _, _, cells in maps])
+        for label, name, cells in maps:
+            picture = partial(plots.resolution_map, cells, limits, label, target)
+            panels.append(Panel(f"{target}_map_{name}", picture, f"Resolution map, {label}"))
     return _illustration("map", target, panels)
+
+
+def _limits(values: Sequence[Array]) -> tuple[float, float] | None:
+    """Return the smallest and largest positive value, or None."""
+    together = np.concatenate([part.ravel() for part in values])
+    shown = together[np.isfinite(together) & (together > 0)]
+    return (float(shown.min()), float(shown.max())) if len(shown) else None
 
 
 def _over_bound(comparison: Comparison, target: str) -> Illustration:

@@ -12,7 +12,7 @@ from typing import ParamSpec
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from numpy.typing import NDArray
@@ -27,7 +27,7 @@ from cres.evaluation.axes import (
     plain_log,
     say_empty,
 )
-from cres.evaluation.binned import Profile, Statistic, median_of, profile, selection_curve, sigma68_map, sigma68_of
+from cres.evaluation.binned import Cells, Profile, Statistic, median_of, profile, selection_curve, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
 from cres.evaluation.calibration import coverage_curve
 from cres.evaluation.metrics import GOAL_RMS_EV, gaussian_core, pulls, sigma68
@@ -313,18 +313,15 @@ def truth_against_estimate(curve: Curve, truth: Array, target: str) -> Figure:
 
 
 @styled
-def resolution_map(curve: Curve, pitch_angle_deg: Array, radius_m: Array, target: str) -> Figure:
-    """σ68 over pitch angle and radius; grey cells hold too few electrons."""
+def resolution_map(cells: Cells, limits: tuple[float, float] | None, label: str, target: str) -> Figure:
+    """σ68 over pitch angle and radius in colours between `limits`; grey cells hold too few electrons."""
     figure, axes = canvas()
-    x, y, cells = sigma68_map(pitch_angle_deg, radius_m * 1e3, curve.residual)
-    axes.set(xlabel="pitch angle (deg)", ylabel="radius (mm)", title=curve.label, facecolor="#eeeeee")
+    axes.set(xlabel="pitch angle (deg)", ylabel="radius (mm)", title=label, facecolor="#eeeeee")
     axes.grid(False)
-    finite = cells[np.isfinite(cells) & (cells > 0)]
-    if not len(finite):
+    if limits is None:
         return say_empty(figure, axes)
-    wide = finite.max() / finite.min() > 3
-    norm = LogNorm(finite.min(), finite.max()) if wide else None
-    mesh = axes.pcolormesh(x, y, cells, norm=norm, rasterized=True)
+    norm = LogNorm(*limits) if limits[1] / limits[0] > 3 else Normalize(*limits)
+    mesh = axes.pcolormesh(cells.x_edges, cells.y_edges, cells.values, norm=norm, rasterized=True)
     colour_bar(figure, axes, mesh, f"{plain_name(target)} σ68 ({unit_of(target)})")
     return figure
 
