@@ -16,7 +16,7 @@ from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
 from cres.estimation.likelihood import LikelihoodEstimator
-from cres.estimation.matched_filter import FINE_PHASES
+from cres.estimation.matched_filter import COARSE_TEMPLATES, FINE_PHASES, coarse_bank
 from cres.estimation.model_methods import radial_estimates
 from cres.estimation.radial_grid import RADII, log_ratio
 from cres.estimation.radial_posterior import PROBABILITIES, RadialEstimator, between_radii, shortest_intervals
@@ -201,6 +201,15 @@ def test_another_noise_than_the_model_s_is_seen(bathtub: SimulationConfig, estim
 def test_templates_are_made_for_the_whole_range_of_radii_only_where_the_radius_matters() -> None:
     assert len(template_radii_m(Apparatus.from_config(SimulationConfig.default()))) == 1
     assert len(template_radii_m(Apparatus.from_config(SimulationConfig.from_yaml(CONFIG)))) == 3
+
+
+def test_detection_needs_more_templates_only_where_a_sideband_is_as_strong_as_the_carrier(
+    estimator: RadialEstimator,
+) -> None:
+    bank = estimator.search.coarse
+    assert len(bank.axial_hz) == COARSE_TEMPLATES
+    dense = coarse_bank(dataclasses.replace(bank, amplitudes=torch.full_like(bank.amplitudes, 0.65)))
+    assert float(dense.axial_hz.diff().max() * bank.harmonics.max()) <= bank.reception.bin_hz
 
 
 def test_a_trap_whose_axial_frequency_tells_nothing_is_refused() -> None:

@@ -19,7 +19,7 @@ from cres.shapes import PerElectron
 
 COARSE_TEMPLATES = 64
 COARSE_PHASES = 8
-STRONG_SIDEBAND = 0.25
+STRONG_SIDEBAND = 0.4
 """A sideband's share of the power that makes detection depend on it."""
 FINE_PHASES = 16
 # Spacing of fine templates: the outermost strong line (m = 2) then moves by an eighth of a natural bin.
@@ -54,8 +54,8 @@ def coarse_bank(bank: TemplateBank, templates: int = COARSE_TEMPLATES) -> Templa
     Where one is as strong as the carrier, templates lie so near that it moves by at most half a bin between them.
     """
     low, high = float(bank.axial_hz[0]), float(bank.axial_hz[-1])
-    sideband = bank.amplitudes[..., bank.harmonics != 0].abs().square().amax()
-    if float(sideband) > STRONG_SIDEBAND:
+    sidebands = bank.amplitudes[..., bank.harmonics != 0].abs().square()
+    if bool((sidebands > STRONG_SIDEBAND).any()):
         step_hz = bank.reception.bin_hz / float(bank.harmonics.abs().max())
         templates = max(templates, math.ceil((high - low) / step_hz))
     return bank.resampled(torch.linspace(low, high, templates, dtype=torch.float64))
