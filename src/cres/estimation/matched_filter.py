@@ -57,7 +57,7 @@ def coarse_bank(bank: TemplateBank, templates: int = COARSE_TEMPLATES) -> Templa
     sidebands = bank.amplitudes[..., bank.harmonics != 0].abs().square()
     if bool((sidebands > STRONG_SIDEBAND).any()):
         step_hz = bank.reception.bin_hz / float(bank.harmonics.abs().max())
-        templates = max(templates, math.ceil((high - low) / step_hz))
+        templates = max(templates, math.ceil((high - low) / step_hz) + 1)
     return bank.resampled(torch.linspace(low, high, templates, dtype=torch.float64))
 
 
