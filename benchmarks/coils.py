@@ -27,7 +27,7 @@ from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
 CONFIG = Path(__file__).parents[1] / "configs" / "simulation" / "coils.yaml"
 BLOCK = 64
-SEED = 410_000
+SEED = 4_100_000
 
 
 def share(inside: np.ndarray) -> str:

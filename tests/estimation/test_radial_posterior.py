@@ -153,6 +153,25 @@ def test_templates_are_to_records_what_the_records_are_to_themselves(estimator: 
         assert overlap == pytest.approx(math.sqrt(wanted), rel=0.02)
 
 
+def test_the_strength_of_a_template_follows_its_energy(estimator: RadialEstimator) -> None:
+    """The gain is known to no error: a percent of strength is a fifth of its error bar, and so of the radius's."""
+    grid, apparatus = estimator.grid, estimator.apparatus
+    template = len(grid.radius_m) * (len(grid.pitch_deg) // 2) + 20
+    rows = torch.zeros(5, 6, dtype=torch.float64)
+    rows[:, ENERGY] = torch.tensor([18_510.0, 18_550.0, 18_590.0, 18_640.0, 18_690.0])
+    rows[:, PITCH], rows[:, RADIUS] = grid.template_pitch_deg[template], grid.template_radius_m[template]
+    rows[:, AMPLITUDE] = 1.0
+    found = apparatus.model.lines(rows)
+    middle_s = apparatus.reception.middle_s
+    energy, axial, lines = grid.templates((found.phase[:, 1] + 2 * found.phase[:, 2] * middle_s) / (2 * math.pi))
+    torch.testing.assert_close(energy[:, template], rows[:, ENERGY], rtol=0, atol=0.03)
+    torch.testing.assert_close(axial[:, template], (found.axial[:, 1] + 2 * found.axial[:, 2] * middle_s) / math.tau,
+                               rtol=1e-5, atol=0)  # fmt: skip
+    norm = lines[:, template].abs().square().sum(1).sqrt() * apparatus.noise_std_volt
+    expected = (apparatus.reception.samples * found.amplitudes.abs().square().sum(1)).sqrt()
+    torch.testing.assert_close(norm, expected, rtol=2e-3, atol=0)
+
+
 def test_stated_intervals_hold_the_truth_as_often_as_they_say(
     estimated: tuple[dict[str, np.ndarray], Estimates],
 ) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float, Int, Shaped
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from torch import Tensor
@@ -25,7 +25,7 @@ from cres.estimation.search import ENERGY_ROOM_EV, INNERMOST, MatchedFilter
 from cres.shapes import ComplexSeries, PerElectron
 
 Array = NDArray[np.float64]
-ENERGY_NODES, RADIUS_NODES, PITCH_NODES = 3, 12, 72
+ENERGY_NODES, RADIUS_NODES, PITCH_NODES = 5, 12, 72
 LARGEST_PITCH_DEG = 89.99
 """Beyond it the last templates stand for all."""
 RADII = 48
@@ -112,7 +112,7 @@ class RadialGrid:
         """
         energy, position = _energies(self.carrier_hz, self.energies_ev, carrier_hz)
         axial = _at(self.axial_hz, position)
-        lines = self.lines[torch.arange(len(self.lines)), position.round().long()]
+        lines = _at(self.lines, position)
         weight = self.search.noise_over_white(self._frequency_hz(carrier_hz, axial))
         unit = math.sqrt(self.apparatus.reception.samples) / self.apparatus.noise_std_volt
         return energy, axial, lines / weight * unit
@@ -191,7 +191,7 @@ class RadialGrid:
 def _measured(
     apparatus: Apparatus, energies_ev: Array, radii_m: Array, pitch_deg: Array
 ) -> tuple[Array, Array, NDArray[np.complex128], Int[Tensor, "line"]]:
-    """Return carrier and axial frequency at the middle of the record and the lines, (energy, radius, pitch[, line])."""
+    """Return carrier and axial frequency at the middle and the lines, carrier real, (energy, radius, pitch[, line])."""
     shape = (len(energies_ev), len(radii_m), len(pitch_deg))
     rows = np.zeros((*shape, 6))
     rows[..., AMPLITUDE] = 1.0
@@ -203,7 +203,10 @@ def _measured(
         ((phase[:, 1] + 2 * phase[:, 2] * middle_s) / (2 * math.pi)).reshape(shape).numpy()
         for phase in (found.phase, found.axial)
     )
-    return carrier, axial, found.amplitudes[:, kept].reshape(*shape, -1).numpy(), found.harmonics[kept]
+    # the common phase turns with the energy, which a linear interpolation would pay for with strength
+    first = found.amplitudes[:, found.harmonics == 0]
+    lines = found.amplitudes[:, kept] * (first.conj() / first.abs())
+    return carrier, axial, lines.reshape(*shape, -1).numpy(), found.harmonics[kept]
 
 
 def _dense(angles_deg: Array, axial_hz: Array, step_hz: float) -> Float[Tensor, "pitch"]:
@@ -230,11 +233,13 @@ def _energies(
     return energy, position.clamp(0, len(energies_ev) - 1)
 
 
-def _at(values: Float[Tensor, "template energy"], position: Float[Tensor, "batch template"]) -> Tensor:
-    """Return values between the energies, linear."""
+def _at(values: Shaped[Tensor, "template energy ..."], position: Float[Tensor, "batch template"]) -> Tensor:
+    """Return values between the energies, linear: the cavity answers two energies with strengths that differ by 2 %."""
     lower = position.floor().long().clamp(max=values.shape[1] - 2)
     template = torch.arange(len(values))
-    return torch.lerp(values[template, lower], values[template, lower + 1], position - lower)
+    part = (position - lower).reshape(*position.shape, *[1] * (values.ndim - 2))
+    left, right = values[template, lower], values[template, lower + 1]
+    return left + part * (right - left)
 
 
 def log_ratio(inner: Float[Tensor, "point phase"], power: Float[Tensor, "point phase"]) -> Float[Tensor, "point"]:
