@@ -148,15 +148,3 @@ def test_the_ends_of_the_words_give_finite_numbers(bits):
     numbers = np.empty((1, 2), np.float32)
     processor_random.box_muller(np.array([[bits, bits]], np.int32), np.empty((1, 2), np.float32), numbers)
     assert np.isfinite(numbers).all()
-
-
-def test_threads_change_no_number():
-    before = torch.get_num_threads()
-    try:
-        drawn = []
-        for threads in (1, 3):
-            torch.set_num_threads(threads)
-            drawn.append(source(range(50)).normal(9001, 2, stream="s"))
-    finally:
-        torch.set_num_threads(before)
-    assert torch.equal(*drawn)

@@ -1,18 +1,16 @@
 """The numbers of `KeyedRandom` on a processor: NumPy's log, sin and cos take half the time of torch's there.
 
 The words are those of the accelerators, bit for bit; normal numbers differ from theirs by the rounding of log, sin and
-cos. Events are shared between as many threads as torch may use, which changes no number.
+cos. One thread draws: two wait for each other at every short step, and are slower.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 Words = NDArray[np.uint64]
@@ -35,24 +33,14 @@ def fill(keys: Words, convert: Convert, out: Numbers) -> None:
     pairs = out.shape[1] // 2
     counter = np.arange(1, pairs + 1, dtype=np.uint64) * np.uint64(GOLDEN)
     rows = min(len(keys), max(1, _BLOCK // max(pairs, 1)))
-    blocks = [slice(start, start + rows) for start in range(0, len(keys), max(rows, 1))]
-    threads = min(torch.get_num_threads(), len(blocks))
-
-    def work(first: int) -> None:
-        words = np.empty((rows, pairs), np.uint64)
-        scratch = np.empty_like(words)
-        for block in blocks[first::threads]:
-            numbers = out[block]
-            part, spare = words[: len(numbers)], scratch[: len(numbers)]
-            np.add(keys[block, None], counter, out=part)
-            _mix(part, spare)
-            convert(part.view(np.int32), spare.view(np.float32), numbers)
-
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(work, range(threads)))
-    elif blocks:
-        work(0)
+    words = np.empty((rows, pairs), np.uint64)
+    scratch = np.empty_like(words)
+    for start in range(0, len(keys), max(rows, 1)):
+        numbers = out[start : start + rows]
+        part, spare = words[: len(numbers)], scratch[: len(numbers)]
+        np.add(keys[start : start + rows, None], counter, out=part)
+        _mix(part, spare)
+        convert(part.view(np.int32), spare.view(np.float32), numbers)
 
 
 def _mix(words: Words, scratch: Words) -> None:
