@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -55,10 +54,12 @@ class Objective(torch.nn.Module):
         return self.module.objective(self.module.inject(batch, 0), batch)[0]
 
 
-def work(rank: int, config: dict, port: int, folder: Path) -> None:
+def work(rank: int, config: dict, folder: Path) -> None:
     """What one of the two processes does; run by this file as a program: a forked copy of pytest's threads may hang."""
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    # a file, not a port: another test may take a port between its being found free and its being used
+    meeting = (folder / "meeting").resolve().as_uri()
+    dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
     module = make(config)
     wrapped = torch.nn.parallel.DistributedDataParallel(Objective(module))
     mine = share(joint_batch(), rank)
@@ -75,11 +76,8 @@ def config(tiny):
 
 
 def run_two_processes(config: dict, folder: Path) -> list[dict]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    words = [sys.executable, __file__, json.dumps(config), str(port), str(folder)]
+    words = [sys.executable, __file__, json.dumps(config), str(folder)]
     ranks = [
         subprocess.Popen(
             [*words, str(rank)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -103,4 +101,4 @@ def test_two_processes_have_the_gradients_of_the_joint_batch_and_their_own_noise
 
 
 if __name__ == "__main__":
-    work(int(sys.argv[4]), json.loads(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3]))
+    work(int(sys.argv[3]), json.loads(sys.argv[1]), Path(sys.argv[2]))
