@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from cres.data.windows import make_band, make_window
 from cres.errors import UserError
@@ -47,6 +49,25 @@ def test_a_band_keeps_tones_volts_and_the_density_of_noise():
     )
     with pytest.raises(UserError, match="is not within"):
         make_band((-300e6, 0.0), samples, rate)
+
+
+@given(st.integers(2, 9000), st.floats(0, 1), st.floats(0, 1))
+def test_a_band_holds_what_was_asked_for_and_has_a_quick_length(samples, one, other):
+    rate = 400e6
+    low, high = sorted((share - 0.5) * rate for share in (one, other))
+    assume(low < high)
+    band, step = make_band((low, high), samples, rate), rate / samples
+    assert band.bins <= samples
+    assert -samples / 2 <= band.first
+    assert band.first + band.bins <= (samples + 1) // 2
+    wanted = round(low / step), round(low / step) + max(1, round((high - low) / step))
+    assert band.first <= max(wanted[0], -(samples // 2))
+    assert band.first + band.bins >= min(wanted[1], (samples + 1) // 2)
+    rest = band.bins
+    for factor in (2, 3, 5):
+        while rest % factor == 0:
+            rest //= factor
+    assert rest == 1 or band.bins == samples
 
 
 def test_a_band_before_batching_gives_the_spectrum_of_the_whole_record():

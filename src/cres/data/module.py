@@ -44,7 +44,8 @@ class CresDataModule(lightning.LightningDataModule):
         window_start: First sample that is read.
         window_samples: Samples that are read; null for all.
         random_window: In training, begin at a random sample, anew in each epoch (labels remain those of the start).
-        band_hz: Keep this band only, before batching; sampling rate and oscillator change with it.
+        band_hz: Keep this band only, before batching, or a little more where its FFT would be slow; sampling rate and
+            oscillator change with it.
         stream: A source of electrons for an endless training set; the data then serve for scaling and judging.
         stream_electrons: Electrons of the source that make an epoch.
 

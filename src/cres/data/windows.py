@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.transforms.spectrum import from_complex, to_complex
+from cres.transforms.spectrum import fast_length, from_complex, to_complex
 
 
 @dataclass(frozen=True)
@@ -68,17 +68,34 @@ class Band:
 
     def select(self, series: Tensor) -> Tensor:
         """Return volts (rows, samples, channel) within the band, (rows, bins, channel), on any device."""
-        lines = torch.arange(self.first, self.first + self.bins, device=series.device) % self.samples
-        centred = torch.fft.fft(to_complex(series), dim=1)[:, lines.roll(-(self.bins // 2))]
+        return self.in_time(self.lines(series))
+
+    def lines(self, series: Tensor) -> Tensor:
+        """Return the band's lines (rows, bins, port), complex, ascending in frequency."""
+        spectrum = torch.fft.fft(to_complex(series), dim=1)
+        start = self.first % self.samples
+        head = spectrum[:, start : start + self.bins]
+        if head.shape[1] == self.bins:
+            return head
+        return torch.cat((head, spectrum[:, : self.bins - head.shape[1]]), dim=1)
+
+    def in_time(self, lines: Tensor) -> Tensor:
+        """Return volts (rows, bins, channel) with these lines of the band."""
+        centred = lines.roll(-(self.bins // 2), dims=1)
         return from_complex(torch.fft.ifft(centred, dim=1).mul_(self.bins / self.samples))
 
 
 def make_band(band_hz: tuple[float, float], samples: int, sampling_rate_hz: float) -> Band:
-    """Return the band between two frequencies after mixing. Raises UserError where the records do not hold it."""
+    """Return the band between two frequencies after mixing, a little wider where its FFT would be slow.
+
+    Raises UserError where the records do not hold it.
+    """
     low, high = band_hz
     if not -sampling_rate_hz / 2 <= low < high <= sampling_rate_hz / 2:
         raise UserError(
             f"the band {low:g} to {high:g} Hz is not within ±{sampling_rate_hz / 2:g} Hz, half of the sampling rate"
         )
-    first = round(low * samples / sampling_rate_hz)
-    return Band(first, max(1, round((high - low) * samples / sampling_rate_hz)), samples)
+    wanted = max(1, round((high - low) * samples / sampling_rate_hz))
+    bins = min(fast_length(wanted), samples)
+    first = round(low * samples / sampling_rate_hz) - (bins - wanted) // 2
+    return Band(min(max(first, -(samples // 2)), (samples + 1) // 2 - bins), bins, samples)
