@@ -165,7 +165,7 @@ def test_a_seed_that_is_no_number_is_kept_as_text(tmp_path, seed):
     write_pickle(tmp_path / "a.pkl.gz", with_attribute(make_frame(ROWS, 1), "seed", seed))
     prepare([tmp_path], tmp_path / "out.hdf5")
     with h5py.File(tmp_path / "out.hdf5") as file:
-        assert str(file.attrs["seed"]) == str(seed)
+        assert file.attrs["seed"] == str(seed).encode()
 
 
 def test_impossible_numbers_on_the_command_line(tmp_path):
@@ -237,6 +237,35 @@ def test_a_rate_in_an_array_of_one_is_a_rate(tmp_path):
     with h5py.File(path, "r+") as file:
         file.attrs.update({"sampling_rate_hz": [200e6], "lo_frequency_hz": np.array([25e9])})
     assert open_records(path).sampling_rate_hz == 200e6
+
+
+def contents(path):
+    with h5py.File(path, "r") as file:
+        units = {name: dict(dataset.attrs) for name, dataset in file.items()}
+        return repr((dict(file.attrs), units, {name: dataset[...].tolist() for name, dataset in file.items()}))
+
+
+def test_a_checked_file_with_a_flipped_bit_is_refused_or_says_the_same(tmp_path):
+    """Attributes count too: `config` decides what apparatus is assumed."""
+    write_frames(tmp_path, files=1)
+    prepare([tmp_path], tmp_path / "good.hdf5")
+    good, whole = contents(tmp_path / "good.hdf5"), (tmp_path / "good.hdf5").read_bytes()
+    assert b"GCOL" not in whole  # the heap of texts of any length: no checksums, and HDF5 itself may hang on it
+    places = [whole.index(text) for text in (b"config", b"git_commit", b"sources", b"units")]
+    refused = 0
+    for start in places:
+        for position in range(start, start + 120, 3):
+            damaged = bytearray(whole)
+            damaged[position] ^= 1 << position % 8
+            path = tmp_path / "bad.hdf5"
+            path.write_bytes(damaged)
+            try:
+                check(path)
+            except UserError:
+                refused += 1
+            else:
+                assert contents(path) == good
+    assert refused > 100
 
 
 def test_flipped_bits_of_a_prepared_file_never_end_in_a_traceback(tmp_path):

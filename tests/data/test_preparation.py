@@ -70,11 +70,11 @@ def test_attributes_say_where_the_file_comes_from(tmp_path):
         assert set(schema.ATTRIBUTES) <= set(file.attrs)
         assert file.attrs["sampling_rate_hz"] == 200e6
         assert file.attrs["seed"] == 5
-        assert file.attrs["config"] == '{"a": 1}'
+        assert file.attrs["config"] == b'{"a": 1}'
         assert [Path(name).name for name in json.loads(file.attrs["sources"])] == ["a.pkl.gz"]
         for name, dataset in file.items():
             assert dataset.fletcher32
-            assert dataset.attrs["units"] == schema.COLUMNS[name].unit
+            assert dataset.attrs["units"].decode() == schema.COLUMNS[name].unit
     records = open_records(tmp_path / "cres.hdf5")
     assert (records.sampling_rate_hz, records.lo_frequency_hz) == (200e6, 25.9e9)
 

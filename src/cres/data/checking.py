@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
+from cres.data.facts import plain_attributes
 from cres.data.records import RecordFile, Records, data_files
 from cres.data.row_reader import naming_damage
 from cres.data.tables import range_problems
@@ -94,6 +95,7 @@ def check(data: str | Path | Sequence[str | Path]) -> CheckResult:
     with progress_bar() as bar:
         task = bar.add_task("checking", total=len(records), unit="electrons")
         for file in records.files:
+            _check_units(file)
             for start in range(0, file.rows, _BLOCK_ROWS):
                 _check_block(file, start, summaries)
                 bar.advance(task, min(_BLOCK_ROWS, file.rows - start))
@@ -111,9 +113,21 @@ def check(data: str | Path | Sequence[str | Path]) -> CheckResult:
 def _summary(file: RecordFile, name: str) -> ColumnSummary:
     with h5py.File(file.path, "r", locking=False) as opened:
         dataset = opened[name]
-        unit = schema.COLUMNS[name].unit if name in schema.COLUMNS else str(dataset.attrs.get("units", ""))
+        unit = (
+            schema.COLUMNS[name].unit
+            if name in schema.COLUMNS
+            else str(plain_attributes(dataset.attrs).get("units", ""))
+        )
         tail = "".join(f"[{size}]" for size in dataset.shape[1:])
         return ColumnSummary(name, unit, f"{dataset.dtype}{tail}")
+
+
+def _check_units(file: RecordFile) -> None:
+    for name in (name for name in file.columns if name in schema.COLUMNS):
+        with naming_damage(file.path, name, 0, file.rows - 1), h5py.File(file.path, "r", locking=False) as opened:
+            unit = plain_attributes(opened[name].attrs).get("units", schema.COLUMNS[name].unit)
+        if unit != schema.COLUMNS[name].unit:
+            raise UserError(f"{file.path}, column {name}: is in {unit!r}, not in {schema.COLUMNS[name].unit!r}")
 
 
 def _check_block(file: RecordFile, start: int, summaries: dict[str, ColumnSummary]) -> None:

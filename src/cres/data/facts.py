@@ -16,6 +16,14 @@ DEFAULTS: Final = {
 }
 
 
+def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return attributes of HDF5 with their texts as such: those of fixed length come as bytes."""
+    return {
+        name: value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        for name, value in attributes.items()
+    }
+
+
 def stated_facts(attributes: Mapping[str, Any], where: object) -> dict[str, float]:
     """Return those of the facts that a file states. Raises UserError where one is no positive number."""
     return {name: _positive(name, attributes[name], where) for name in DEFAULTS if name in attributes}

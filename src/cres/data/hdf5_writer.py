@@ -86,7 +86,7 @@ class ColumnWriter:
             options = {} if plain else _storage(name, column, rows, compression)
             dataset = self._file.create_dataset(name, (rows, *column.tail), column.dtype, track_times=False, **options)
             if not plain:
-                dataset.attrs["units"] = schema.COLUMNS[name].unit if name in schema.COLUMNS else ""
+                _set_attribute(dataset, "units", schema.COLUMNS[name].unit if name in schema.COLUMNS else "")
         self._reserve(path, bytes_needed(layout, rows))
 
     def _reserve(self, path: Path, size: int) -> None:
@@ -112,7 +112,7 @@ class ColumnWriter:
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set root attributes."""
         for name, value in attributes.items():
-            self._file.attrs[name] = value
+            _set_attribute(self._file, name, value)
 
     def __enter__(self) -> ColumnWriter:
         return self
@@ -122,6 +122,15 @@ class ColumnWriter:
     ) -> None:
         self._file.close()
         _cut_reserve(self._path)
+
+
+def _set_attribute(place: h5py.HLObject, name: str, value: Any) -> None:
+    """Write an attribute, texts with a fixed length: HDF5 has checksums for these, and none for others."""
+    if isinstance(value, str):
+        encoded = value.encode()
+        place.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", max(1, len(encoded))))
+    else:
+        place.attrs[name] = value
 
 
 def _cut_reserve(path: Path) -> None:

@@ -67,6 +67,11 @@ _TEXTS: Final = {"UNICODE", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8", "ST
 _BYTES: Final = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8"}
 _CONSTANTS: Final = frozenset(_NUMBERS | _TEXTS | _BYTES)
 _IGNORED: Final = frozenset({"PROTO", "FRAME"})
+_OPCODES: Final[dict[bytes, tuple[str, Callable[[io.BytesIO], Any] | None]]] = {
+    opcode.code.encode("latin-1"): (opcode.name, None if opcode.arg is None else opcode.arg.reader)
+    for opcode in pickletools.opcodes
+}
+"""Name of each opcode, and what reads its argument, by its byte: `pickletools.genops` does more than is needed here."""
 
 
 def interpret(data: io.BytesIO, vocabulary: Vocabulary) -> Any:
@@ -77,16 +82,25 @@ def interpret(data: io.BytesIO, vocabulary: Vocabulary) -> Any:
     """
     size = data.getbuffer().nbytes
     machine = _Machine(vocabulary, _MEMORY_PER_PICKLE_BYTE * size + _MEMORY_FLOOR)
-    end = 0
     try:
-        for opcode, argument, position in pickletools.genops(data):
-            machine.step(opcode.name, argument)
-            end = (position or 0) + 1
+        _run(machine, data)
     except (ValueError, IndexError, KeyError, TypeError, OverflowError, RecursionError, UnicodeError) as error:
-        raise RefusedPickleError(f"it is damaged near byte {end} ({error})") from error
-    if end != size:
-        raise RefusedPickleError(f"{size - end} bytes follow its end")
+        raise RefusedPickleError(f"it is damaged near byte {data.tell()} ({error})") from error
+    if data.tell() != size:
+        raise RefusedPickleError(f"{size - data.tell()} bytes follow its end")
     return machine.result()
+
+
+def _run(machine: _Machine, data: io.BytesIO) -> None:
+    """Apply the opcodes up to the first STOP."""
+    while True:
+        code = data.read(1)
+        if (known := _OPCODES.get(code)) is None:
+            raise ValueError(f"{code!r} is no opcode" if code else "it ends without a STOP")
+        name, read_argument = known
+        machine.step(name, None if read_argument is None else read_argument(data))
+        if code == b".":
+            return
 
 
 class _Machine:

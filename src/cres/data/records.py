@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.data.facts import DEFAULTS, stated_facts
+from cres.data.facts import DEFAULTS, plain_attributes, stated_facts
 from cres.data.index import INDEX_SUFFIX, content_digest, index_path, read_index, shard_paths
 from cres.data.row_reader import RowReader
 from cres.errors import UserError
@@ -66,7 +66,7 @@ class RecordFile:
         self.scalar_columns = tuple(
             name for name, shape in shapes.items() if len(shape) == 1 and file[name].dtype.kind in "biuf"
         )
-        self.attributes: dict[str, Any] = dict(file.attrs)
+        self.attributes = plain_attributes(file.attrs)
 
     def _require_types(self, file: h5py.File) -> None:
         """Raise UserError where a column that the schema knows holds something else than it says."""
