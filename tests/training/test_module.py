@@ -14,8 +14,10 @@ from cres.models import combine
 from cres.training.averaging import Average
 from cres.training.checkpoints import read_checkpoint, write_atomically
 from cres.training.cli import CresCLI, main
+from cres.training.fitting import MOST_PASSES
 from cres.training.loading import build_module, load_ensemble, load_module, load_reconstructor
 from cres.training.metrics import Collected, metric_name, validation_metrics
+from cres.training.module import CresModule
 from cres.training.rate_finder import scan_rates
 from cres.transforms import FROZEN_EPOCH
 
@@ -175,6 +177,24 @@ def test_calibration_is_stored_and_gives_the_nominal_coverage_on_validation(judg
     assert coverage_of(capsys.readouterr().out) == pytest.approx(0.68, abs=0.04)
     module = load_module(judged / "checkpoints" / "best.ckpt")
     assert not torch.allclose(module.reconstructor.calibration.temperature.factor, torch.ones(()).double(), atol=0.02)
+
+
+@pytest.mark.parametrize(("noise", "passes"), [("", MOST_PASSES), ("[]", 1)])
+def test_few_validation_electrons_calibrate_with_several_noises_each(fit, tmp_path, monkeypatch, noise, passes):
+    seen = []
+    inject = CresModule.inject
+
+    def watched(module, batch, epoch, scale=1.0):
+        noisy = inject(module, batch, epoch, scale)
+        if not module.training and len(module.last_validation or ()):  # after the last epoch's own validation
+            seen.append((epoch, noisy.clone()))
+        return noisy
+
+    monkeypatch.setattr(CresModule, "inject", watched)
+    options = [f"--model.noise={noise}"] if noise else []
+    fit(tmp_path, "--data.fractions=[0.6,0.2,0.2]", "--data.batch_size=64", "--trainer.max_epochs=1", *options)
+    assert [epoch for epoch, _ in seen] == 2 * list(range(-1, -1 - passes, -1))  # last.ckpt and best.ckpt
+    assert len({noisy.sum().item() for _, noisy in seen}) == passes
 
 
 def test_an_ensemble_is_the_mixture_of_its_members(trained, tmp_path):

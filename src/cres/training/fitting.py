@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from cres.data.loader import ResumableLoader
 from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.models import Calibration, PredictiveDistribution
@@ -32,6 +33,11 @@ FEWEST = 20
 """With fewer validation electrons than this a calibration would be noise, and the widths stay as they are."""
 
 CALIBRATION = "reconstructor.calibration"
+
+CALIBRATION_RECORDS = 32_000
+"""So many make the error of the fitted widths small; fewer validation electrons come several times, with other noise."""
+MOST_PASSES = 8
+"""How often at most: noise alone is averaged so, not what the electrons themselves are."""
 
 
 class FitScalers(pl.Callback):
@@ -104,13 +110,13 @@ class FitCalibration(pl.Callback):
         module.load_state_dict(present)
 
 
-def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: Iterable[Any]) -> None:
+def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: ResumableLoader) -> None:
     trainer.strategy.barrier()
     checkpoint = read_checkpoint(path)
     module.load_state_dict(evaluation_weights(checkpoint))
-    distribution, truth = _validation(module, loader, trainer.world_size)
-    if len(truth) < FEWEST or module.calibration == "none":
+    if module.calibration == "none" or _electrons(loader) < FEWEST:
         return
+    distribution, truth = _validation(module, loader, trainer.world_size)
     module.reconstructor.calibration.fit(distribution, truth, module.calibration)
     fitted = module.reconstructor.calibration.state_dict()
     checkpoint["state_dict"] |= {f"{CALIBRATION}.{name}": value.clone() for name, value in fitted.items()}
@@ -120,7 +126,7 @@ def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: Iter
 
 
 @torch.no_grad()
-def calibrate_ensemble(module: CresModule, loader: Iterable[Any]) -> None:
+def calibrate_ensemble(module: CresModule, loader: ResumableLoader) -> None:
     """Calibrate what the members of an ensemble state together, on the validation split with frozen nominal noise.
 
     Members that are each right about their own errors are too modest together: the mixture is as wide as their errors
@@ -129,35 +135,54 @@ def calibrate_ensemble(module: CresModule, loader: Iterable[Any]) -> None:
     if module.calibration == "none":
         return
     module.joint = None
-    parts = []
-    for batch in loader:
-        there = module.transfer_batch_to_device(batch, module.device, 0)
-        distribution = module(module.inject(there, FROZEN_EPOCH)).map(Tensor.cpu)
-        parts.append((distribution, there["targets"].to(distribution.mean.dtype).cpu()))
-    truth = torch.cat([part for _, part in parts])
-    if len(truth) < FEWEST:
+    if _electrons(loader) < FEWEST:
         return
+    distribution, truth = _noisy_predictions(module, loader, 1, module)
     joint = Calibration(len(module.targets))
-    joint.fit(_joined([distribution for distribution, _ in parts]), truth, module.calibration)
+    joint.fit(distribution, truth, module.calibration)
     module.joint = joint.to(module.device)
 
 
 @torch.no_grad()
-def _validation(module: CresModule, loader: Iterable[Any], world_size: int) -> tuple[PredictiveDistribution, Targets]:
-    """Return predictions in physical units with frozen nominal noise, and the truth, over all processes."""
+def _validation(module: CresModule, loader: ResumableLoader, world_size: int) -> tuple[PredictiveDistribution, Targets]:
+    """Return uncalibrated predictions in physical units with frozen nominal noise, and the truth, of all processes."""
+
+    def uncalibrated(noisy: Tensor) -> PredictiveDistribution:
+        return module.reconstructor.uncalibrated(module.reconstructor.standardised(noisy).distribution)
+
     training = module.training
     module.eval()
-    parts: list[tuple[PredictiveDistribution, Tensor]] = []
-    for batch in loader:
-        there = module.transfer_batch_to_device(batch, module.device, 0)
-        distribution = module.reconstructor.uncalibrated(module.evaluate(there).distribution).map(Tensor.cpu)
-        parts.append((distribution, there["targets"].to(distribution.mean.dtype).cpu()))
+    predictions = _noisy_predictions(module, loader, world_size, uncalibrated)
     module.train(training)
+    return predictions
+
+
+def _noisy_predictions(
+    module: CresModule, loader: ResumableLoader, world_size: int, predict: Callable[[Tensor], PredictiveDistribution]
+) -> tuple[PredictiveDistribution, Targets]:
+    """Return what is predicted of the electrons of a loader, each with as many noises as a calibration needs."""
+    parts: list[tuple[PredictiveDistribution, Tensor]] = []
+    for again in range(_passes(module, _electrons(loader))):
+        for batch in loader:
+            there = module.transfer_batch_to_device(batch, module.device, 0)
+            distribution = predict(module.inject(there, FROZEN_EPOCH - again)).map(Tensor.cpu)
+            parts.append((distribution, there["targets"].to(distribution.mean.dtype).cpu()))
     if world_size > 1:
         everyone: list[Any] = [None] * world_size
         torch.distributed.all_gather_object(everyone, parts)
         parts = [part for one in everyone for part in one]
     return _joined([distribution for distribution, _ in parts]), torch.cat([truth for _, truth in parts])
+
+
+def _electrons(loader: ResumableLoader) -> int:
+    return len(loader.dataset)  # type: ignore[arg-type]
+
+
+def _passes(module: CresModule, electrons: int) -> int:
+    """Return how often so many validation electrons are predicted: once where no noise is added to their records."""
+    if not len(module.noise.transforms) and not len(module.receiver.transforms):
+        return 1
+    return max(1, min(MOST_PASSES, -(-CALIBRATION_RECORDS // max(electrons, 1))))
 
 
 def _joined(parts: Sequence[PredictiveDistribution]) -> PredictiveDistribution:

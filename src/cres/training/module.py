@@ -204,13 +204,17 @@ class CresModule(pl.LightningModule):
         return [member.calibration for member in self.members] if self.joint is None else [self.joint]
 
     def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Tensor:
-        """Return the batch's records with noise; the training epochs' records are changed at random before."""
-        seed = self.noise_seed if epoch == FROZEN_EPOCH else self.seed
+        """Return the batch's records with noise: that of FROZEN_EPOCH and of all below it is for judging.
+
+        The records of the training's epochs, 0 and above, are changed at random before.
+        """
+        judging = epoch <= FROZEN_EPOCH
+        seed = self.noise_seed if judging else self.seed
         # the same electron drawn again in one epoch counts as another one; mix64(0) is 0
         event = batch["event_id"] ^ mix64(batch["repeat"]) if "repeat" in batch else batch["event_id"]
         random = KeyedRandom(seed, epoch, event, batch["series"].device)
         series: Tensor = batch["series"]
-        if epoch != FROZEN_EPOCH:
+        if not judging:
             series = self.augmentations(series, random)
         noisy = self.noise(series, random, scale)
         if scale:
@@ -292,10 +296,6 @@ class CresModule(pl.LightningModule):
         """Seed dropout from (seed, epoch, batch, rank), so that a resumed training draws the same."""
         key = f"{self.seed}/{self.current_epoch}/{batch_idx}/{self.global_rank}"
         torch.manual_seed(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "little"))
-
-    def evaluate(self, batch: Batch, scale: float = 1.0) -> Outcome:
-        """Return the outcome for frozen noise at the nominal scale (times `scale`)."""
-        return self.reconstructor.standardised(self.inject(batch, FROZEN_EPOCH, scale))
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Collect predictions and log the loss; that of an ensemble is no objective of anything."""

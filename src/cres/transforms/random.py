@@ -19,7 +19,10 @@ from cres.shapes import EventIds
 from cres.transforms import processor_random
 
 FROZEN_EPOCH = -1
-"""The epoch of validation and test noise: it never advances, so a score is a property of the weights."""
+"""The epoch of validation and test noise: it never advances, so a score is a property of the weights.
+
+Those below it are further noise to judge by, independent of this one and of all trainings.
+"""
 
 Convert = Callable[[Tensor, Tensor, Tensor], None]
 """Turns 32-bit words into numbers of the last argument; may overwrite words and scratch, all (event, number)."""
