@@ -141,8 +141,9 @@ def test_a_table_in_hdf5_with_everything(tmp_path: Path) -> None:
 )
 def test_a_wrong_table_is_told_in_one_sentence(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "start.csv").write_text(content)
+    (tmp_path / "table.yaml").write_text("ensemble:\n  kind: table\n  table: start.csv\n")
     with pytest.raises(UserError, match=message):
-        ensemble(kind="table", table=str(tmp_path / "start.csv"))
+        SimulationConfig.from_yaml(tmp_path / "table.yaml")
 
 
 def test_a_table_with_an_electron_that_is_not_held(tmp_path: Path) -> None:
@@ -152,4 +153,17 @@ def test_a_table_with_an_electron_that_is_not_held(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give both or none"):
         ensemble(kind="table")
     with pytest.raises(UserError, match="cannot be read"):
-        ensemble(kind="table", table=str(tmp_path / "none.csv"))
+        sample_electrons(ensemble(kind="table", table=str(tmp_path / "none.csv")), 2, seed=0)
+    (tmp_path / "table.yaml").write_text("ensemble:\n  kind: table\n  table: none.csv\n")
+    with pytest.raises(UserError, match="cannot be read"):
+        SimulationConfig.from_yaml(tmp_path / "table.yaml")
+
+
+def test_the_configuration_of_records_needs_no_table_any_more(tmp_path: Path) -> None:
+    """The bound and the fits take the apparatus from prepared files, wherever their start values have gone."""
+    (tmp_path / "start.csv").write_text("energy_ev\n18600\n")
+    (tmp_path / "table.yaml").write_text("ensemble:\n  kind: table\n  table: start.csv\n")
+    config = SimulationConfig.from_yaml(tmp_path / "table.yaml")
+    assert config.ensemble.table == str(tmp_path / "start.csv")
+    (tmp_path / "start.csv").unlink()
+    assert SimulationConfig.from_dict(config.to_dict()) == config

@@ -131,7 +131,8 @@ class EnsembleConfig:
     (`tritium`), or those of the lines of 83mKr (`krypton`), each cut to energy_ev; a fraction of the last two may be
     flat background over the whole range. below_window: tritium electrons below energy_ev are there, too, where their
     carrier lies in the band, i.e. is not above the highest carrier of the window. `table` takes start values from the
-    columns of a file (`electron_table`), electron i from row i modulo its rows, and draws what has no column.
+    columns of a file (`electron_table`), electron i from row i modulo its rows, and draws what has no column; who only
+    needs the apparatus needs no such file.
     """
 
     kind: str = "uniform"
@@ -159,8 +160,6 @@ class EnsembleConfig:
             )
         if (self.kind == "table") != bool(self.table):
             raise UserError("ensemble.table names the file of start values of ensemble.kind table: give both or none")
-        if self.table:
-            read_electron_table(self.table)
         if not 0 <= self.background_fraction <= 1:
             raise UserError(f"ensemble.background_fraction is {self.background_fraction:g}; it must lie in 0 to 1")
         _interval("ensemble.pitch_angle_deg", self.pitch_angle_deg, 0.0, 90.0)
@@ -237,7 +236,10 @@ class SimulationConfig:
             raise UserError(f"{path} cannot be read ({error.strerror}): name an existing YAML file") from error
         except yaml.YAMLError as error:
             raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
-        return cls.from_dict(_beside(path.parent, content if content is not None else {}))
+        config = cls.from_dict(_found(path.parent, content if content is not None else {}))
+        if config.ensemble.table:
+            read_electron_table(config.ensemble.table)
+        return config
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SimulationConfig:
@@ -249,16 +251,17 @@ class SimulationConfig:
         return _plain(dataclasses.asdict(self))
 
 
-def _beside(folder: Path, content: Any) -> Any:
-    """Return the content with a field map and a table that lie beside the YAML file found there."""
+def _found(folder: Path, content: Any) -> Any:
+    """Return the content with absolute paths of a field map and a table that lie here, or beside the YAML file."""
     if not isinstance(content, dict):
         return content
     for section, key in (("trap", "map"), ("ensemble", "table")):
         values = content.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
-            beside = folder / values[key]
-            if beside.is_file() and not Path(values[key]).is_file():
-                content = content | {section: values | {key: str(beside)}}
+            for file in (Path(values[key]), folder / values[key]):
+                if file.is_file():
+                    content = content | {section: values | {key: str(file.resolve())}}
+                    break
     return content
 
 
