@@ -35,7 +35,7 @@ FEWEST = 20
 CALIBRATION = "reconstructor.calibration"
 
 CALIBRATION_RECORDS = 32_000
-"""So many make the error of the fitted widths small; fewer validation electrons come several times, with other noise."""
+"""So many make the error of the fitted widths small; fewer electrons are predicted several times, with other noise."""
 MOST_PASSES = 8
 """How often at most: noise alone is averaged so, not what the electrons themselves are."""
 
