@@ -2,6 +2,7 @@
 
     python benchmarks/accuracy.py                              about two and a half hours on two cores
     python benchmarks/accuracy.py --minutes 20 --small-minutes 3 --models s4d s4d_time convnet
+    python benchmarks/accuracy.py --endless --models           the default alone, also straight from the simulator
     python benchmarks/accuracy.py --ablations --small-minutes 4 --parallel 2        short trainings, 3 seeds
     python benchmarks/accuracy.py --simulation configs/simulation/coils.yaml --folder runs/standard_coils --models
 
@@ -323,8 +324,18 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
     small = [
         Job(f"{name}, {arguments.small_minutes:g} min", name, arguments.small_minutes) for name in arguments.models
     ]
-    full = [Job(f"{DEFAULT}, {minutes:g} min", DEFAULT, minutes) for minutes in (QUICK_MINUTES, arguments.minutes)]
+    budgets = dict.fromkeys((QUICK_MINUTES, arguments.minutes))
+    full = [Job(f"{DEFAULT}, {minutes:g} min", DEFAULT, minutes) for minutes in budgets]
+    if arguments.endless:
+        options = endless(arguments.simulation, arguments.electrons[0])
+        full.append(Job(f"{DEFAULT} endless, {arguments.minutes:g} min", DEFAULT, arguments.minutes, options))
     return [*small, *full]
+
+
+def endless(simulation: Path, electrons: int) -> tuple[str, ...]:
+    """Return the options of a training on electrons that never come twice, as many an epoch."""
+    source = "--data.stream.class_path=cres.simulation.SimulatedElectrons"
+    return source, f"--data.stream.init_args.config={simulation}", f"--data.stream_electrons={electrons}"
 
 
 def write_tables(bench: Bench, results: Sequence[Result]) -> None:
@@ -352,6 +363,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=60.0, help="budget of the default model")
     parser.add_argument("--small-minutes", type=float, default=10.0, help="budget of each model, and of each ablation")
     parser.add_argument("--models", nargs="*", choices=MODELS, default=MODELS, help="trained for the small budget")
+    parser.add_argument("--endless", action="store_true", help="also the default on electrons that never come twice")
     parser.add_argument("--ablations", action="store_true", help="train the variants of the default model instead")
     parser.add_argument("--seeds", type=int, default=3, help="of the ablations")
     parser.add_argument("--parallel", type=int, default=1, help="trainings at a time; they share the cores")
