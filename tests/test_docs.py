@@ -18,6 +18,7 @@ from cres import schema
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+CLI_OPTIONS = ROOT / "src/cres/training/options.py"
 PAGES = sorted(DOCS.rglob("*.md"))
 # an ordinary block, perhaps indented, perhaps with title="file"
 FENCE = re.compile(
@@ -181,7 +182,7 @@ def unknown_options(command: str) -> list[str]:
     script = ROOT / found["script"]
     if not script.is_file():
         return [found["script"]]
-    source = script.read_text() + ((ROOT / "src/cres/training/cli.py").read_text() if script.name == "cli.py" else "")
+    source = script.read_text() + (CLI_OPTIONS.read_text() if script.name == "cli.py" else "")
     options = re.findall(r"(?<!\S)--([\w-]+)", found["rest"])
     groups = (
         ("trainer", "data", "model", "curriculum", "early_stopping", "fine_tune") if script.name == "cli.py" else ()

@@ -17,8 +17,9 @@ from cres.data.module import CresDataModule
 from cres.data.prepare import prepare
 from cres.errors import UserError
 from cres.simulation import SimulatedElectrons, SimulationConfig, sample_electrons, simulate_columns
-from cres.training.cli import QUIET, CresCLI
+from cres.training.cli import CresCLI
 from cres.training.module import CresModule
+from cres.training.quiet import QUIET
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "streaming.md"
 

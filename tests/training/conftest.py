@@ -9,7 +9,8 @@ import h5py
 import numpy as np
 import pytest
 
-from cres.training.cli import QUIET, CresCLI
+from cres.training.cli import CresCLI
+from cres.training.quiet import QUIET
 
 SAMPLES = 512
 HERE = Path(__file__).parent

@@ -10,7 +10,8 @@ import yaml
 
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
-from cres.training.cli import CresCLI, configs_first, main
+from cres.training.arguments import configs_first
+from cres.training.cli import CresCLI, main
 from cres.training.loading import load_module, load_reconstructor
 
 

@@ -6,8 +6,6 @@ model from a checkpoint, which alone knows how it was built, and refuse options 
 
 from __future__ import annotations
 
-import argparse
-import logging
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -20,79 +18,35 @@ import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from torch import Tensor
 
 from cres.data.module import CresDataModule
 from cres.data.records import Rows
 from cres.errors import UserError, nearest
+from cres.training.arguments import configs_first, with_run_config
 from cres.training.batch_finder import is_out_of_memory, scan_sizes
-from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, Checkpoints, read_checkpoint, resumable, set_aside
-from cres.training.curriculum import Curriculum
-from cres.training.denoising import FineTune
+from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, read_checkpoint, resumable, set_aside
 from cres.training.explain import explain
-from cres.training.figures import Figures
 from cres.training.fitting import FitCalibration, FitScalers, calibrate_ensemble, fit_scalers
-from cres.training.interruption import Interrupted, StopOnSignal
+from cres.training.interruption import Interrupted
 from cres.training.loading import load_ensemble, model_card
 from cres.training.loggers import make_loggers
 from cres.training.module import CARD, CresModule
+from cres.training.options import COMMANDS, OVERVIEW, TRAINER_DEFAULTS, add_checkpoint_core, add_options
 from cres.training.predictions import PredictionWriter, check_data_fit, check_split, check_volts, rms_volt
 from cres.training.progress import EpochLines
+from cres.training.quiet import leave_out_library_messages
 from cres.training.rate_finder import scan_rates
 from cres.training.runs import PREDICTIONS, RunRecord, default_folder, require_writable
 from cres.training.streaming import require_piecewise, require_piecewise_noise
 from cres.training.tracks import COMBINATION, TrackWriter
 from cres.transforms import FROZEN_EPOCH
 
-COMMANDS = {
-    "fit": "Train a model from a configuration.",
-    "validate": "Print the metrics of a checkpoint on the validation split.",
-    "test": "Reconstruct the test split with a checkpoint and write predictions.hdf5.",
-    "predict": "Reconstruct every record of a file with a checkpoint and write predictions.hdf5.",
-    "export": "Write a checkpoint's whole reconstructor to one file that needs no configuration, with a model card.",
-}
-
-OVERVIEW = "\n".join(
-    [
-        "usage: python cli.py COMMAND -c CONFIG [--section.option=value …]",
-        "",
-        *(f"  {name:10}{text}" for name, text in COMMANDS.items()),
-        "",
-        "examples:",
-        "  python cli.py fit -c configs/s4d.yaml --trainer.max_epochs=20 --run=runs/short",
-        "  python cli.py fit -c configs/s4d.yaml --resume",
-        "  python cli.py test -c configs/s4d.yaml",
-        "  python cli.py predict --run=runs/s4d --data.data=measured.hdf5 --noise_scale=0",
-        "",
-        "`python cli.py COMMAND --help` lists every option of a command.",
-    ]
-)
-
-QUIET = (
-    ".*does not have many workers.*",
-    ".*smaller than the logging interval.*",
-    ".*The `srun` command is available.*",
-    ".*It is recommended to use `self.log.*sync_dist.*",
-    ".*Torchinductor does not support code generation for complex operators.*",
-    ".*is deprecated, use `isinstance\\(treespec.*",
-)
-"""Warnings of the libraries that a user cannot act on."""
-
 OUT_OF_MEMORY = (
     "out of memory: lower data.batch_size and raise trainer.accumulate_grad_batches by the same factor (the same "
     "training in smaller pieces), or set trainer.precision=bf16-mixed, or narrow the encoder"
 )
-
-TRAINER_DEFAULTS = {
-    "max_epochs": 30,
-    "accelerator": "auto",
-    "gradient_clip_val": 1.0,
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-    "log_every_n_steps": 10,
-}
 
 
 class CresCLI(LightningCLI):
@@ -126,69 +80,12 @@ class CresCLI(LightningCLI):
         """Add trainer, model and data; only a training reads the model's section of a configuration file."""
         if self.command == "fit":
             super().add_core_arguments_to_parser(parser)
-            return
-        parser.add_lightning_class_args(self.trainer_class, "trainer")
-        parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
-        parser.add_argument("--model", type=dict | None, default=None, help=argparse.SUPPRESS)
-        parser.add_lightning_class_args(CresDataModule, "data")
+        else:
+            add_checkpoint_core(parser)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the run's own options, the callbacks' groups, and the links of facts that are written once."""
-        parser.add_argument("--run", type=str | None, default=None, help="Folder of the run; default runs/CONFIG_NAME.")
-        self._add_fit_arguments(parser)
-        if self.command != "fit":
-            self._add_checkpoint_arguments(parser)
-        parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
-        if self.command == "fit":
-            parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
-            parser.link_arguments("data.targets", "model.targets")
-            rate = "model.sampling_rate_hz"
-            parser.link_arguments("data", rate, compute_fn=_sampling_rate_hz, apply_on="instantiate")
-
-    def _add_fit_arguments(self, parser: LightningArgumentParser) -> None:
-        """Add what a training reads; the other commands accept it, since they read the same configuration files."""
-        rates = "Try learning rates for a few minutes, print the loss at each and a suggestion, and do not train."
-        resume, project = "Go on from the run's last checkpoint.", "Project on Weights & Biases, if it is used."
-        sizes = "Try batch sizes for some seconds each, print the electrons a second of each, and do not train."
-        if self.command != "fit":
-            resume = project = rates = sizes = argparse.SUPPRESS
-        parser.add_argument("--resume", action="store_true", help=resume)
-        parser.add_argument("--find_lr", action="store_true", help=rates)
-        parser.add_argument("--find_batch_size", action="store_true", help=sizes)
-        parser.add_argument("--wandb_project", type=str, default="cres", help=project)
-        if self.command == "fit":
-            parser.add_lightning_class_args(Curriculum, "curriculum")
-        else:
-            parser.add_argument("--curriculum", type=dict | None, default=None, help=argparse.SUPPRESS)
-        parser.add_lightning_class_args(Checkpoints, "checkpoint")
-        parser.add_lightning_class_args(EarlyStopping, "early_stopping")
-        parser.add_lightning_class_args(StopOnSignal, "interruption")
-        parser.add_lightning_class_args(Figures, "figures")
-        parser.add_lightning_class_args(FineTune, "fine_tune")
-        parser.set_defaults(
-            {
-                "early_stopping.monitor": "val/loss",
-                "early_stopping.patience": 15,
-                "early_stopping.check_on_train_epoch_end": False,
-            }
-        )
-
-    def _add_checkpoint_arguments(self, parser: LightningArgumentParser) -> None:
-        help_text = "best, last, or a checkpoint file; a list of files is used as one ensemble."
-        parser.add_argument("--ckpt_path", type=str | list[str], default="best", help=help_text)
-        if self.command in ("test", "predict"):
-            help_text = "Where to write the table; default predictions.hdf5 in the run's folder."
-            parser.add_argument("--predictions", type=Path | None, default=None, help=help_text)
-            help_text = "Long records: reconstruct windows of so many samples, the model's length, and combine them."
-            parser.add_argument("--windows", type=int | None, default=None, help=help_text)
-            help_text = "Long records: read so many samples at a time and carry the state, for causal models."
-            parser.add_argument("--chunk", type=int | None, default=None, help=help_text)
-        if self.command == "predict":
-            help_text = "Noise to add, in units of the nominal; 0 for measured records, which carry their own."
-            parser.add_argument("--noise_scale", type=float, default=1.0, help=help_text)
-        if self.command == "export":
-            help_text = "File to write; default model.pt2 in the run's folder."
-            parser.add_argument("--output", type=Path | None, default=None, help=help_text)
+        """Add the options of the command."""
+        add_options(parser, self.command)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; mistakes become one sentence that names the nearest key."""
@@ -412,10 +309,6 @@ class CresCLI(LightningCLI):
         export(self.model, self.checkpoints, self.config.output or self.run_folder / "model.pt2")
 
 
-def _sampling_rate_hz(data: CresDataModule) -> float:
-    return float(data.file_facts()["sampling_rate_hz"])
-
-
 def main(arguments: Sequence[str]) -> int:
     """Run a command line; returns the exit code. Raises UserError for a user's mistakes."""
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -424,8 +317,8 @@ def main(arguments: Sequence[str]) -> int:
     command, *rest = arguments
     if command not in COMMANDS:
         raise UserError(f"there is no command {command!r}{nearest(command, COMMANDS)}; choose {', '.join(COMMANDS)}")
-    _quiet()
-    rest = rest if command == "fit" else _with_run_config(command, rest)
+    leave_out_library_messages()
+    rest = rest if command == "fit" else with_run_config(command, rest)
     try:
         CresCLI(command, rest).execute()
     except Interrupted as stop:
@@ -436,47 +329,3 @@ def main(arguments: Sequence[str]) -> int:
             raise UserError(OUT_OF_MEMORY) from error
         raise
     return 0
-
-
-def configs_first(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments with the configuration files before the options, which override them wherever they stand."""
-    configs: list[str] = []
-    options: list[str] = []
-    rest = iter(arguments)
-    for text in rest:
-        if text in ("-c", "--config"):
-            configs += [text, *(value for value in [next(rest, None)] if value is not None)]
-        else:
-            (configs if text.startswith(("-c=", "--config=")) else options).append(text)
-    return configs + options
-
-
-def _with_run_config(command: str, arguments: list[str]) -> list[str]:
-    """Return the arguments of a command on a checkpoint, with the run's own configuration where none is given."""
-    overridden = [text for text in arguments if text.startswith("--model.")]
-    if overridden:
-        raise UserError(f"{command} takes the model from the checkpoint, so {overridden[0]} would change nothing")
-    if any(text in ("-h", "--help", "-c") or text.startswith("--config") for text in arguments):
-        return arguments
-    folder = _named_run(arguments)
-    if folder is None or not (folder / "config.yaml").exists():
-        raise UserError(f"name the run: `python cli.py {command} -c configs/s4d.yaml` or --run=runs/s4d")
-    return ["-c", str(folder / "config.yaml"), *arguments]
-
-
-def _named_run(arguments: list[str]) -> Path | None:
-    options = dict(zip(arguments, [*arguments[1:], ""], strict=True))
-    options |= dict(text.split("=", 1) for text in arguments if "=" in text)
-    if "--run" in options:
-        return Path(options["--run"])
-    if options.get("--ckpt_path", "best") not in ("best", "last"):
-        return Path(options["--ckpt_path"]).parent.parent
-    return None
-
-
-def _quiet() -> None:
-    """Leave out what the libraries say and a user cannot act on."""
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for text in QUIET:
-        warnings.filterwarnings("ignore", message=text)

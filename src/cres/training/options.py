@@ -1,0 +1,127 @@
+"""What a user can write: the commands, and the options of each beside those of model and data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import lightning.pytorch as pl
+from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.cli import LightningArgumentParser
+
+from cres.data.module import CresDataModule
+from cres.training.checkpoints import Checkpoints
+from cres.training.curriculum import Curriculum
+from cres.training.denoising import FineTune
+from cres.training.figures import Figures
+from cres.training.interruption import StopOnSignal
+
+COMMANDS = {
+    "fit": "Train a model from a configuration.",
+    "validate": "Print the metrics of a checkpoint on the validation split.",
+    "test": "Reconstruct the test split with a checkpoint and write predictions.hdf5.",
+    "predict": "Reconstruct every record of a file with a checkpoint and write predictions.hdf5.",
+    "export": "Write a checkpoint's whole reconstructor to one file that needs no configuration, with a model card.",
+}
+
+OVERVIEW = "\n".join(
+    [
+        "usage: python cli.py COMMAND -c CONFIG [--section.option=value …]",
+        "",
+        *(f"  {name:10}{text}" for name, text in COMMANDS.items()),
+        "",
+        "examples:",
+        "  python cli.py fit -c configs/s4d.yaml --trainer.max_epochs=20 --run=runs/short",
+        "  python cli.py fit -c configs/s4d.yaml --resume",
+        "  python cli.py test -c configs/s4d.yaml",
+        "  python cli.py predict --run=runs/s4d --data.data=measured.hdf5 --noise_scale=0",
+        "",
+        "`python cli.py COMMAND --help` lists every option of a command.",
+    ]
+)
+
+TRAINER_DEFAULTS = {
+    "max_epochs": 30,
+    "accelerator": "auto",
+    "gradient_clip_val": 1.0,
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+}
+
+
+def add_checkpoint_core(parser: LightningArgumentParser) -> None:
+    """Add trainer and data for a command on a checkpoint, which reads over the model's section of a file."""
+    parser.add_lightning_class_args(pl.Trainer, "trainer")
+    parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
+    parser.add_argument("--model", type=dict | None, default=None, help=argparse.SUPPRESS)
+    parser.add_lightning_class_args(CresDataModule, "data")
+
+
+def add_options(parser: LightningArgumentParser, command: str) -> None:
+    """Add the run's own options, the callbacks' groups, and the links of facts that are written once."""
+    parser.add_argument("--run", type=str | None, default=None, help="Folder of the run; default runs/CONFIG_NAME.")
+    _add_fit_options(parser, command)
+    _add_callbacks(parser)
+    if command != "fit":
+        _add_checkpoint_options(parser, command)
+    parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
+    if command == "fit":
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
+        parser.link_arguments("data.targets", "model.targets")
+        rate = "model.sampling_rate_hz"
+        parser.link_arguments("data", rate, compute_fn=_sampling_rate_hz, apply_on="instantiate")
+
+
+def _add_fit_options(parser: LightningArgumentParser, command: str) -> None:
+    """Add what a training reads; the other commands accept it, since they read the same configuration files."""
+    rates = "Try learning rates for a few minutes, print the loss at each and a suggestion, and do not train."
+    resume, project = "Go on from the run's last checkpoint.", "Project on Weights & Biases, if it is used."
+    sizes = "Try batch sizes for some seconds each, print the electrons a second of each, and do not train."
+    if command != "fit":
+        resume = project = rates = sizes = argparse.SUPPRESS
+    parser.add_argument("--resume", action="store_true", help=resume)
+    parser.add_argument("--find_lr", action="store_true", help=rates)
+    parser.add_argument("--find_batch_size", action="store_true", help=sizes)
+    parser.add_argument("--wandb_project", type=str, default="cres", help=project)
+    if command == "fit":
+        parser.add_lightning_class_args(Curriculum, "curriculum")
+    else:
+        parser.add_argument("--curriculum", type=dict | None, default=None, help=argparse.SUPPRESS)
+
+
+def _add_callbacks(parser: LightningArgumentParser) -> None:
+    parser.add_lightning_class_args(Checkpoints, "checkpoint")
+    parser.add_lightning_class_args(EarlyStopping, "early_stopping")
+    parser.add_lightning_class_args(StopOnSignal, "interruption")
+    parser.add_lightning_class_args(Figures, "figures")
+    parser.add_lightning_class_args(FineTune, "fine_tune")
+    parser.set_defaults(
+        {
+            "early_stopping.monitor": "val/loss",
+            "early_stopping.patience": 15,
+            "early_stopping.check_on_train_epoch_end": False,
+        }
+    )
+
+
+def _add_checkpoint_options(parser: LightningArgumentParser, command: str) -> None:
+    help_text = "best, last, or a checkpoint file; a list of files is used as one ensemble."
+    parser.add_argument("--ckpt_path", type=str | list[str], default="best", help=help_text)
+    if command in ("test", "predict"):
+        help_text = "Where to write the table; default predictions.hdf5 in the run's folder."
+        parser.add_argument("--predictions", type=Path | None, default=None, help=help_text)
+        help_text = "Long records: reconstruct windows of so many samples, the model's length, and combine them."
+        parser.add_argument("--windows", type=int | None, default=None, help=help_text)
+        help_text = "Long records: read so many samples at a time and carry the state, for causal models."
+        parser.add_argument("--chunk", type=int | None, default=None, help=help_text)
+    if command == "predict":
+        help_text = "Noise to add, in units of the nominal; 0 for measured records, which carry their own."
+        parser.add_argument("--noise_scale", type=float, default=1.0, help=help_text)
+    if command == "export":
+        help_text = "File to write; default model.pt2 in the run's folder."
+        parser.add_argument("--output", type=Path | None, default=None, help=help_text)
+
+
+def _sampling_rate_hz(data: CresDataModule) -> float:
+    return float(data.file_facts()["sampling_rate_hz"])
