@@ -25,19 +25,19 @@ from cres.data.module import CresDataModule
 from cres.data.records import Rows
 from cres.errors import UserError, nearest
 from cres.training.arguments import configs_first, with_run_config
-from cres.training.batch_finder import is_out_of_memory, scan_sizes
-from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO, read_checkpoint, resumable, set_aside
+from cres.training.batch_finder import is_out_of_memory
+from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO
 from cres.training.explain import explain
-from cres.training.fitting import FitCalibration, FitScalers, calibrate_ensemble, fit_scalers
+from cres.training.fit_command import FitCommand
+from cres.training.fitting import FitCalibration, FitScalers, calibrate_ensemble
 from cres.training.interruption import Interrupted
-from cres.training.loading import load_ensemble, model_card
+from cres.training.loading import load_ensemble
 from cres.training.loggers import make_loggers
-from cres.training.module import CARD, CresModule
+from cres.training.module import CresModule
 from cres.training.options import COMMANDS, OVERVIEW, TRAINER_DEFAULTS, add_checkpoint_core, add_options
 from cres.training.predictions import PredictionWriter, check_data_fit, check_split, check_volts, rms_volt
 from cres.training.progress import EpochLines
 from cres.training.quiet import leave_out_library_messages
-from cres.training.rate_finder import scan_rates
 from cres.training.runs import PREDICTIONS, RunRecord, default_folder, require_writable
 from cres.training.streaming import require_piecewise, require_piecewise_noise
 from cres.training.tracks import COMBINATION, TrackWriter
@@ -165,54 +165,13 @@ class CresCLI(LightningCLI):
         commands[self.command]()
 
     def _fit(self) -> None:
+        command = FitCommand(self.model, self.datamodule, self.trainer, self.run_folder)
         if self.config.find_lr:
-            self._find_rate()
-            return
-        if self.config.find_batch_size:
-            self._find_batch_size()
-            return
-        folder = self.run_folder / "checkpoints"
-        start = resumable(folder) if self.config.resume else None
-        if start is not None:
-            self.datamodule.split_as(read_checkpoint(start)[CARD].get("data", {}))
-        if self.trainer.is_global_zero:
-            kept = None if start else set_aside(folder)
-            if kept is not None:
-                print(f"{self.run_folder} held an earlier training: its checkpoints are in {kept} now", file=sys.stderr)
-            self._save_config()
-        self.model.card = model_card(self.parser, self.config, self.datamodule, self.run_folder.name)
-        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=start)
-
-    def _ready_to_try(self) -> None:
-        """Fit the scalers and move the model to its device, as a training does before its first step."""
-        self.datamodule.setup("fit")
-        fit_scalers(self.model, self.datamodule)
-        self.model.to(self.trainer.strategy.root_device)
-
-    def _find_batch_size(self) -> None:
-        self._ready_to_try()
-        scan = scan_sizes(
-            self.model, self._batch_of, len(self.datamodule.split.train), self.trainer.precision_plugin.forward_context
-        )
-        print(f"{'batch size':>10}  electrons/s")
-        for one in scan.tried:
-            print(f"{one.batch_size:10d}  {one.electrons_per_s:11.4g}")
-        if scan.memory_ended:
-            print(f"{2 * scan.tried[-1].batch_size:10d}  does not fit into memory")
-        print(f"larger batches than this gain less than a tenth: --data.batch_size={scan.suggestion}")
-
-    def _batch_of(self, size: int) -> Any:
-        self.datamodule.batch_size = size
-        batch = next(iter(self.datamodule.train_dataloader()))
-        return self.model.transfer_batch_to_device(batch, self.trainer.strategy.root_device, 0)
-
-    def _find_rate(self) -> None:
-        self._ready_to_try()
-        scan = scan_rates(self.model, self.datamodule.train_dataloader())
-        print(f"{'learning rate':>14}  smoothed loss")
-        for rate, loss in list(zip(scan.rates, scan.losses, strict=True))[::5]:
-            print(f"{rate:14.2e}  {loss:.4g}")
-        print(f"the loss falls most steeply near {scan.suggestion:.1e}: --model.optimiser.lr={scan.suggestion:.1e}")
+            command.find_rate()
+        elif self.config.find_batch_size:
+            command.find_batch_size()
+        else:
+            command.train(self.parser, self.config)
 
     def _calibrate_ensemble(self) -> None:
         """Calibrate the members together on the validation split of their training, whatever data follow."""
@@ -232,12 +191,6 @@ class CresCLI(LightningCLI):
             calibrate_ensemble(self.model, training.val_dataloader())
         except UserError as error:
             warnings.warn(f"the uncertainties of the ensemble are not calibrated together: {error}", stacklevel=1)
-
-    def _save_config(self) -> None:
-        config = self.config.clone()
-        config.resume = False
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        (self.run_folder / "config.yaml").write_text(self.parser.dump(config, format="yaml", skip_unset=False))
 
     def _validate(self) -> None:
         for results in self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False):
