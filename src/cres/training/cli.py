@@ -13,16 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from torch import Tensor
 
 from cres.data.module import CresDataModule
-from cres.data.records import Rows
 from cres.errors import UserError, nearest
 from cres.training.arguments import configs_first, with_run_config
 from cres.training.batch_finder import is_out_of_memory
@@ -35,13 +32,10 @@ from cres.training.loading import load_ensemble
 from cres.training.loggers import make_loggers
 from cres.training.module import CresModule
 from cres.training.options import COMMANDS, OVERVIEW, TRAINER_DEFAULTS, add_checkpoint_core, add_options
-from cres.training.predictions import PredictionWriter, check_data_fit, check_split, check_volts, rms_volt
 from cres.training.progress import EpochLines
 from cres.training.quiet import leave_out_library_messages
-from cres.training.runs import PREDICTIONS, RunRecord, default_folder, require_writable
-from cres.training.streaming import require_piecewise, require_piecewise_noise
-from cres.training.tracks import COMBINATION, TrackWriter
-from cres.transforms import FROZEN_EPOCH
+from cres.training.reconstruction import Reconstruction, validate
+from cres.training.runs import RunRecord, default_folder, require_writable
 
 OUT_OF_MEMORY = (
     "out of memory: lower data.batch_size and raise trainer.accumulate_grad_batches by the same factor (the same "
@@ -193,68 +187,25 @@ class CresCLI(LightningCLI):
             warnings.warn(f"the uncertainties of the ensemble are not calibrated together: {error}", stacklevel=1)
 
     def _validate(self) -> None:
-        for results in self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False):
-            for name, value in results.items():
-                print(f"{name.removeprefix('val/'):32} {value:.6g}")
+        validate(self.model, self.datamodule, self.trainer)
 
     def _test(self) -> None:
-        if not len(self.datamodule.split.test):
-            raise UserError("the test split is empty: give --data.fractions a larger third number, or use `predict`")
-        if self.config.windows is not None:
-            self._reconstruct_tracks(np.concatenate([self.datamodule.split.validation, self.datamodule.split.test]))
-            return
-        check_split(self.model.card, self.datamodule.file_facts())
-        if self.config.chunk is not None:
-            self._reconstruct_pieces(self.datamodule.split.test)
-            return
-        self._reconstruct({"datamodule": self.datamodule})
+        self._reconstruction().test()
 
     def _predict(self) -> None:
-        self.model.noise_scale = self.config.noise_scale
-        self.datamodule.trainer = self.trainer
-        if self.config.windows is not None:
-            self._reconstruct_tracks(np.arange(len(self.datamodule.records)))
-            return
-        if self.config.chunk is not None:
-            self._reconstruct_pieces(np.arange(len(self.datamodule.records)))
-            return
-        self._reconstruct({"dataloaders": self.datamodule.predict_dataloader()})
+        self._reconstruction().predict(self.config.noise_scale)
 
-    def _reconstruct_tracks(self, rows: Rows) -> None:
-        if self.config.chunk is not None:
-            raise UserError("--windows cuts long records, --chunk reads them as one: give one of the two")
-        data = self.datamodule
-        data.trainer, data.window_start, data.window_samples = self.trainer, 0, self.config.windows
-        data.setup("test")
-        path = self.config.predictions or self.run_folder / PREDICTIONS
-        calibrate = self.command == "test"
-        writer = TrackWriter(path, self.checkpoints, data, self.run_folder / COMBINATION, calibrate)
-        self._reconstruct({"dataloaders": data.track_dataloader(rows)}, writer)
-
-    def _reconstruct_pieces(self, rows: Rows) -> None:
-        samples, model = self.config.chunk, self.model
-        for member in model.members:
-            require_piecewise(member, samples)
-        if model.noise_scale:
-            require_piecewise_noise(model.noise, model.receiver)
-        self.datamodule.trainer = self.trainer
-        loader = self.datamodule.piece_dataloader(rows, samples)
-        self._reconstruct({"dataloaders": loader}, first_volts=next(model.pieces(next(iter(loader)))))
-
-    def _reconstruct(
-        self, records: dict[str, Any], writer: PredictionWriter | None = None, first_volts: Tensor | None = None
-    ) -> None:
-        check_data_fit(self.model.card, self.datamodule.file_facts())
-        check_volts(self.model.card, rms_volt(self._first_volts() if first_volts is None else first_volts))
-        path = self.config.predictions or self.run_folder / PREDICTIONS
-        writer = writer or PredictionWriter(path, self.checkpoints, self.datamodule.source_config())
-        self.trainer.callbacks.append(writer)  # type: ignore[attr-defined]
-        self.trainer.test(self.model, **records, verbose=False)
-
-    def _first_volts(self) -> Tensor:
-        """Return the first batch of records with noise."""
-        batch = next(iter(self.datamodule.predict_dataloader()))
-        return self.model.inject(batch, FROZEN_EPOCH, self.model.noise_scale)
+    def _reconstruction(self) -> Reconstruction:
+        return Reconstruction(
+            self.model,
+            self.datamodule,
+            self.trainer,
+            self.checkpoints,
+            self.run_folder,
+            predictions=self.config.predictions,
+            windows=self.config.windows,
+            chunk=self.config.chunk,
+        )
 
     def _export(self) -> None:
         from cres.training.export import export
