@@ -237,7 +237,7 @@ def test_an_ensemble_whose_training_data_are_gone_says_what_it_lacks(judged, ens
     def gone(*_):
         raise UserError("there is no file records.hdf5")
 
-    monkeypatch.setattr("cres.training.cli.calibrate_ensemble", gone)
+    monkeypatch.setattr("cres.training.ensembles.calibrate_ensemble", gone)
     with pytest.warns(UserWarning, match=r"not calibrated together: .*records\.hdf5"):
         main(["test", f"--run={judged}", ensemble, f"--predictions={tmp_path / 'p.hdf5'}"])
 

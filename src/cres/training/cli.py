@@ -1,13 +1,13 @@
 """The command line: `python cli.py {fit,validate,test,predict,export} -c CONFIG [--any.option=value]`.
 
 LightningCLI parses, one parser a command. `fit` makes a model from the configuration; the other commands take the
-model from a checkpoint, which alone knows how it was built, and refuse options that would contradict it.
+model from a checkpoint, which alone knows how it was built, and refuse options that would contradict it. Model, data
+and trainer are made here; what a command does with them is elsewhere: `fit_command`, `reconstruction`, `export`.
 """
 
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,9 +24,10 @@ from cres.errors import UserError, nearest
 from cres.training.arguments import configs_first, with_run_config
 from cres.training.batch_finder import is_out_of_memory
 from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO
+from cres.training.ensembles import calibrate_as_trained
 from cres.training.explain import explain
 from cres.training.fit_command import FitCommand
-from cres.training.fitting import FitCalibration, FitScalers, calibrate_ensemble
+from cres.training.fitting import FitCalibration, FitScalers
 from cres.training.interruption import Interrupted
 from cres.training.loading import load_ensemble
 from cres.training.loggers import make_loggers
@@ -148,7 +149,7 @@ class CresCLI(LightningCLI):
     def execute(self) -> None:
         """Run the command."""
         if self.command != "fit" and len(self.checkpoints) > 1:
-            self._calibrate_ensemble()
+            calibrate_as_trained(self.model, self.datamodule)
         commands: dict[str, Callable[[], None]] = {
             "fit": self._fit,
             "validate": self._validate,
@@ -166,25 +167,6 @@ class CresCLI(LightningCLI):
             command.find_batch_size()
         else:
             command.train(self.parser, self.config)
-
-    def _calibrate_ensemble(self) -> None:
-        """Calibrate the members together on the validation split of their training, whatever data follow."""
-        facts, settings = self.model.card["data"], self.datamodule
-        training = CresDataModule(
-            facts["files"],
-            targets=self.model.targets,
-            batch_size=settings.batch_size,
-            fractions=tuple(facts["split"]["fractions"]),
-            split=facts["split"]["by"],
-            split_seed=facts["split"]["seed"],
-            window_start=settings.window_start,
-            window_samples=settings.window_samples,
-            band_hz=settings.band_hz,
-        )
-        try:
-            calibrate_ensemble(self.model, training.val_dataloader())
-        except UserError as error:
-            warnings.warn(f"the uncertainties of the ensemble are not calibrated together: {error}", stacklevel=1)
 
     def _validate(self) -> None:
         validate(self.model, self.datamodule, self.trainer)
