@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
-from cres.data.records import Records
+from cres.data.records import Records, Rows
 from cres.data.windows import Band, Window
 
 Batch = dict[str, Any]
@@ -34,6 +35,27 @@ class Draw(NamedTuple):
     """How often the electron was drawn before in this epoch."""
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Rows of records, and which of their columns go into a batch."""
+
+    records: Records
+    rows: Rows
+    targets: tuple[str, ...]
+    """Empty for unlabelled records."""
+    observables: tuple[str, ...]
+
+    def numbers(self, rows: Rows) -> Batch:
+        """Return the observables, and the targets where there are any, of these rows of the records."""
+        numbers: Batch = {"observables": {name: self._column(name, rows) for name in self.observables}}
+        if self.targets:
+            numbers["targets"] = torch.stack([self._column(name, rows) for name in self.targets], dim=1)
+        return numbers
+
+    def _column(self, name: str, rows: Rows) -> Tensor:
+        return torch.from_numpy(self.records.scalar(name)[rows].astype(np.float64))
+
+
 class ElectronDataset(Dataset[Batch]):
     """Chosen rows of records. Whole batches are read at once through `__getitems__`.
 
@@ -42,22 +64,11 @@ class ElectronDataset(Dataset[Batch]):
     """
 
     def __init__(
-        self,
-        records: Records,
-        rows: NDArray[np.int64],
-        targets: tuple[str, ...],
-        observables: tuple[str, ...],
-        window: Window,
-        band: Band | None = None,
-        keep_on: torch.device | None = None,
+        self, chosen: Chosen, window: Window, band: Band | None = None, keep_on: torch.device | None = None
     ) -> None:
-        self._records = records
-        self._rows = rows
-        self._targets = targets
-        self._observables = observables
-        self._window = window
-        self._band = band
-        self._event_ids = records.event_ids[rows]
+        self._chosen, self._window, self._band = chosen, window, band
+        self._records, self._rows = chosen.records, chosen.rows
+        self._event_ids = self._records.event_ids[self._rows]
         self._kept = None if keep_on is None else self._read_all(keep_on)
 
     def __len__(self) -> int:
@@ -77,10 +88,8 @@ class ElectronDataset(Dataset[Batch]):
             "series": series,
             "lengths": torch.full((len(rows),), series.shape[1], dtype=torch.int64),
             "event_id": torch.from_numpy(event_ids),
-            "observables": {name: self._numbers(name, rows) for name in self._observables},
         }
-        if self._targets:
-            batch["targets"] = torch.stack([self._numbers(name, rows) for name in self._targets], dim=1)
+        batch |= self._chosen.numbers(rows)
         if any(draw.repeat for draw in draws):
             batch["repeat"] = torch.tensor([draw.repeat for draw in draws])
         return batch
@@ -117,9 +126,6 @@ class ElectronDataset(Dataset[Batch]):
         times = torch.from_numpy(starts[:, None] + np.arange(self._window.length)).to(kept.device)
         cut = torch.gather(chosen, 1, times[:, :, None].expand(-1, -1, 2))
         return cut if self._band is None else self._band.select(cut)
-
-    def _numbers(self, name: str, rows: NDArray[np.int64]) -> Tensor:
-        return torch.from_numpy(self._records.scalar(name)[rows].astype(np.float64))
 
 
 def keep_batch(batch: Any) -> Any:

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from cres import schema
-from cres.data.loader import Batch, ElectronDataset, KeyedSampler, ResumableLoader
+from cres.data.loader import Batch, Chosen, ElectronDataset, KeyedSampler, ResumableLoader
 from cres.data.records import Records, Rows, open_records
 from cres.data.splits import Split, split_by_event, split_by_file
 from cres.data.stream import ElectronSource, StreamDataset
@@ -188,7 +188,7 @@ class CresDataModule(lightning.LightningDataModule):
     def track_dataloader(self, rows: Rows) -> ResumableLoader:
         """Return the batches of all windows of `window_samples` of these rows, an electron's windows together."""
         samples = self._window(random=False).length
-        return self._loader(TrackWindows(self.records, rows, *self._names(), samples, self._band()), shuffle=False)
+        return self._loader(TrackWindows(self._chosen(rows), samples, self._band()), shuffle=False)
 
     def piece_dataloader(self, rows: Rows, samples: int) -> ResumableLoader:
         """Return the batches of these rows whose series are read a piece of so many samples at a time.
@@ -197,7 +197,7 @@ class CresDataModule(lightning.LightningDataModule):
         """
         if self.band_hz is not None:
             raise UserError("data.band_hz cuts a band from the whole record, so it cannot be read in pieces: set null")
-        dataset = TrackPieces(self.records, rows, *self._names(), self._window(False), samples)
+        dataset = TrackPieces(self._chosen(rows), self._window(False), samples)
         return self._loader(dataset, shuffle=False, read_ahead=False)
 
     def _require_columns(self, records: Records) -> None:
@@ -240,9 +240,12 @@ class CresDataModule(lightning.LightningDataModule):
         held = (*targets, schema.EVENT_ID, schema.CONTENT_HASH)
         return targets, tuple(name for name in self.records.scalar_columns if name not in held)
 
+    def _chosen(self, rows: Rows) -> Chosen:
+        return Chosen(self.records, rows, *self._names())
+
     def _dataset(self, rows: Rows, random_window: bool = False) -> ElectronDataset:
         place = {"none": None, "ram": torch.device("cpu"), "device": self._device()}[self.cache]
-        return ElectronDataset(self.records, rows, *self._names(), self._window(random_window), self._band(), place)
+        return ElectronDataset(self._chosen(rows), self._window(random_window), self._band(), place)
 
     def _device(self) -> torch.device:
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cres import schema
-from cres.data.loader import Batch, Draw
+from cres.data.loader import Batch, Chosen, Draw
 from cres.data.records import Records, Rows
 from cres.data.windows import Band, Window
 from cres.errors import UserError
@@ -29,23 +28,15 @@ class TrackWindows(Dataset[Batch]):
     that of the first window is the electron's. Raises UserError for windows longer than the records.
     """
 
-    def __init__(
-        self,
-        records: Records,
-        rows: Rows,
-        targets: tuple[str, ...],
-        observables: tuple[str, ...],
-        samples: int,
-        band: Band | None = None,
-    ) -> None:
-        if not 1 <= samples <= records.samples:
-            raise UserError(f"windows of {samples} samples do not fit in records of {records.samples}")
-        self._records, self._rows, self._samples, self._band = records, rows, samples, band
-        self._targets, self._observables = targets, observables
-        self.windows = records.samples // samples
+    def __init__(self, chosen: Chosen, samples: int, band: Band | None = None) -> None:
+        longest = chosen.records.samples
+        if not 1 <= samples <= longest:
+            raise UserError(f"windows of {samples} samples do not fit in records of {longest}")
+        self._chosen, self._samples, self._band = chosen, samples, band
+        self.windows = longest // samples
 
     def __len__(self) -> int:
-        return len(self._rows) * self.windows
+        return len(self._chosen.rows) * self.windows
 
     def __getitem__(self, draw: Draw) -> Batch:
         return self.__getitems__([draw])
@@ -53,13 +44,13 @@ class TrackWindows(Dataset[Batch]):
     def __getitems__(self, draws: list[Draw]) -> Batch:
         """Return one batch of windows; truth and observables are those of the whole record."""
         number = np.array([draw.row for draw in draws], np.int64)
-        rows, window = self._rows[number // self.windows], number % self.windows
-        series = torch.from_numpy(self._records.read_series(rows, window * self._samples, self._samples))
+        rows, window = self._chosen.rows[number // self.windows], number % self.windows
+        series = torch.from_numpy(self._chosen.records.read_series(rows, window * self._samples, self._samples))
         series = series if self._band is None else self._band.select(series)
-        numbers = _numbers(self._records, rows, self._targets, self._observables)
         places = {ROW: torch.from_numpy(rows.astype(np.float64)), WINDOW: torch.from_numpy(window.astype(np.float64))}
-        event = torch.from_numpy(self._records.scalar(schema.EVENT_ID)[rows]) ^ mix64(torch.from_numpy(window))
+        event = torch.from_numpy(self._chosen.records.event_ids[rows]) ^ mix64(torch.from_numpy(window))
         lengths = torch.full((len(rows),), series.shape[1], dtype=torch.int64)
+        numbers = self._chosen.numbers(rows)
         numbers["observables"] |= places
         return {"series": series, "lengths": lengths, "event_id": event} | numbers
 
@@ -82,36 +73,18 @@ class Pieces:
 class TrackPieces(Dataset[Batch]):
     """The chosen rows, a batch at a time, with "pieces" (`Pieces`) in place of the series."""
 
-    def __init__(
-        self,
-        records: Records,
-        rows: Rows,
-        targets: tuple[str, ...],
-        observables: tuple[str, ...],
-        window: Window,
-        samples: int,
-    ) -> None:
-        self._records, self._rows, self._window, self._samples = records, rows, window, samples
-        self._targets, self._observables = targets, observables
+    def __init__(self, chosen: Chosen, window: Window, samples: int) -> None:
+        self._chosen, self._window, self._samples = chosen, window, samples
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._chosen.rows)
 
     def __getitem__(self, draw: Draw) -> Batch:
         return self.__getitems__([draw])
 
     def __getitems__(self, draws: list[Draw]) -> Batch:
         """Return one batch; nothing of its series is read yet."""
-        rows = self._rows[np.array([draw.row for draw in draws], np.int64)]
-        pieces = Pieces(self._records, rows, self._window, self._samples)
-        event = torch.from_numpy(self._records.scalar(schema.EVENT_ID)[rows])
-        numbers = _numbers(self._records, rows, self._targets, self._observables)
-        return {"pieces": pieces, "event_id": event} | numbers
-
-
-def _numbers(records: Records, rows: Rows, targets: tuple[str, ...], observables: tuple[str, ...]) -> Batch:
-    """Return the numbers of whole records: observables, and targets where there are any."""
-    columns = {name: records.scalar(name)[rows].astype(np.float64) for name in (*targets, *observables)}
-    values = {name: torch.from_numpy(column) for name, column in columns.items()}
-    batch: Batch = {"observables": {name: values[name] for name in observables}}
-    return batch | ({"targets": torch.stack([values[name] for name in targets], dim=1)} if targets else {})
+        rows = self._chosen.rows[np.array([draw.row for draw in draws], np.int64)]
+        pieces = Pieces(self._chosen.records, rows, self._window, self._samples)
+        event = torch.from_numpy(self._chosen.records.event_ids[rows])
+        return {"pieces": pieces, "event_id": event} | self._chosen.numbers(rows)
