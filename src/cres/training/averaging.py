@@ -39,11 +39,28 @@ class Average:
             self.other[name] = mine
         self.in_use = not self.in_use
 
+    def store(self, checkpoint: dict[str, Any]) -> None:
+        """Add to a checkpoint the one of weights and average that its state does not hold."""
+        checkpoint[AVERAGE] = {"in_use": self.in_use, "other": dict(self.other)}
+
+    def restore(self, checkpoint: Mapping[str, Any]) -> None:
+        """Take the average from a checkpoint, and put the weights themselves into its state, to go on with."""
+        stored, weights = checkpoint[AVERAGE], checkpoint["state_dict"]
+        self.other = dict(stored["other"])
+        if stored["in_use"]:
+            self.other = {name: weights[_key(name)] for name in stored["other"]}
+            weights |= {_key(name): value for name, value in stored["other"].items()}
+
 
 def evaluation_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     """Return the state to predict with: the average of the weights where there is one, else the weights."""
     weights = dict(checkpoint["state_dict"])
     average = checkpoint[AVERAGE]
     if not average["in_use"]:
-        weights |= {f"reconstructor.{name}": value for name, value in average["other"].items()}
+        weights |= {_key(name): value for name, value in average["other"].items()}
     return weights
+
+
+def _key(name: str) -> str:
+    """Return the name of a reconstructor's parameter in the state of a checkpoint."""
+    return f"reconstructor.{name}"

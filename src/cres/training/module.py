@@ -24,7 +24,7 @@ from cres.data.loader import ResumableLoader
 from cres.errors import UserError, nearest
 from cres.models import Calibration, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine, optimizer_groups
 from cres.shapes import Series
-from cres.training.averaging import AVERAGE, Average
+from cres.training.averaging import Average
 from cres.training.checkpoints import LAST, Checkpoints
 from cres.training.cuts import keep_band, shortened, within_length
 from cres.training.denoising import Denoising, DenoisingOptions
@@ -344,19 +344,13 @@ class CresModule(pl.LightningModule):
         """Add what makes a checkpoint stand alone, and the other one of weights and average."""
         checkpoint[CARD] = {"format": 1, **self.card}
         checkpoint[PLACE] = self._place_in_epoch()
-        checkpoint[AVERAGE] = {"in_use": self.average.in_use, "other": dict(self.average.other)}
+        self.average.store(checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the weights and their average from a checkpoint to go on with the training."""
         self.card = {name: value for name, value in checkpoint[CARD].items() if name != "format"}
         self._resume_at = checkpoint[PLACE]
-        stored = checkpoint[AVERAGE]
-        weights = checkpoint["state_dict"]
-        if stored["in_use"]:
-            averaged = {name: weights[f"reconstructor.{name}"] for name in stored["other"]}
-            weights |= {f"reconstructor.{name}": value for name, value in stored["other"].items()}
-            stored = {"in_use": False, "other": averaged}
-        self.average.other = dict(stored["other"])
+        self.average.restore(checkpoint)
 
     def _place_in_epoch(self) -> dict[str, Any]:
         loader = self.trainer.train_dataloader
