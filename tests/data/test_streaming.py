@@ -77,6 +77,9 @@ def test_a_stream_must_fit_the_data(prepared):
         CresDataModule(str(prepared / "cres.hdf5"), stream=other).setup("fit")
     with pytest.raises(UserError, match="window and band are for files"):
         CresDataModule(str(prepared / "cres.hdf5"), stream=Counting(), window_samples=5).setup("fit")
+    # a model that was trained on a stream reconstructs records of any length, and in windows
+    CresDataModule(str(prepared / "cres.hdf5"), stream=other).setup("predict")
+    CresDataModule(str(prepared / "cres.hdf5"), stream=Counting(), window_samples=5).setup("test")
 
 
 @pytest.fixture

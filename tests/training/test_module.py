@@ -1,6 +1,7 @@
 """What a step computes: noise, losses, metrics, averages, the tasks beside the regression."""
 
 import copy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from cres.models import combine
 from cres.training.averaging import Average
 from cres.training.checkpoints import read_checkpoint, write_atomically
 from cres.training.cli import CresCLI, main
+from cres.training.export import export_program
 from cres.training.fitting import MOST_PASSES
 from cres.training.loading import build_module, load_ensemble, load_module, load_reconstructor
 from cres.training.metrics import Collected, metric_name, validation_metrics
@@ -195,6 +197,23 @@ def test_few_validation_electrons_calibrate_with_several_noises_each(fit, tmp_pa
     fit(tmp_path, "--data.fractions=[0.6,0.2,0.2]", "--data.batch_size=64", "--trainer.max_epochs=1", *options)
     assert [epoch for epoch, _ in seen] == 2 * list(range(-1, -1 - passes, -1))  # last.ckpt and best.ckpt
     assert len({noisy.sum().item() for _, noisy in seen}) == passes
+
+
+def test_the_default_model_is_exported_for_any_number_of_records():
+    content = yaml.safe_load((Path(__file__).parents[2] / "configs" / "s4d.yaml").read_text())["model"]
+    module = build_module(content | {"sampling_rate_hz": 403e6, "targets": list(TARGETS)}).eval()
+    generator = torch.Generator().manual_seed(2)
+    rows = torch.rand(2000, 3, generator=generator, dtype=torch.float64)
+    module.reconstructor.scalar_scaler.fit(rows[:, 1:])
+    module.reconstructor.target_scaler.fit(torch.tensor([[18500.0, 88.0], [18700.0, 90.0]], dtype=torch.float64))
+    module.reconstructor.landmark.map.fit(rows, rows @ torch.rand(3, 2, generator=generator, dtype=torch.float64))
+    program = export_program(module, 8192).module()
+    volts = 0.1 * torch.randn(5, 8192, 2, generator=generator)
+    with torch.no_grad():
+        estimate, covariance = program(volts)
+        wanted = module(volts)
+    torch.testing.assert_close(estimate, wanted.estimate, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(covariance, wanted.error_covariance, rtol=1e-4, atol=1e-5)
 
 
 def test_an_ensemble_is_the_mixture_of_its_members(trained, tmp_path):

@@ -98,7 +98,6 @@ class CresDataModule(lightning.LightningDataModule):
         if self._records is None:
             records = open_records(self.data)
             self._require_columns(records)
-            self._require_stream(records)
             self._records = records
         return self._records
 
@@ -129,7 +128,10 @@ class CresDataModule(lightning.LightningDataModule):
         """Open the files and decide the split; everything that is wrong with them is said here."""
         self._window(random=False)
         self._band()
-        if stage == "fit" and self.stream is None and not len(self.split.train):
+        if stage != "fit":  # who only reconstructs has no use for a stream, and may read other records
+            return
+        self._require_stream(self.records)
+        if self.stream is None and not len(self.split.train):
             raise UserError(f"the training split of {self.data} is empty: give --data.fractions a larger first number")
 
     def source_config(self) -> dict[str, Any]:

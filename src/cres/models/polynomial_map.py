@@ -99,7 +99,7 @@ class PolynomialMap(nn.Module):
 
     def _basis(self, coordinates: Tensor) -> Tensor:
         scaled = (2 * (coordinates - self.low) / (self.high - self.low) - 1).clamp(-1, 1)
-        product = scaled.new_ones((len(scaled), 1))
+        product = torch.ones_like(scaled[:, :1])  # len() would fix the batch of an exported program
         for column, degree in zip(scaled.unbind(dim=1), self.degrees, strict=True):
             product = (product.unsqueeze(2) * _chebyshev(column, degree).unsqueeze(1)).flatten(1)
         return product
