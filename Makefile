@@ -99,7 +99,7 @@ MODEL_EVENTS ?= 20000
 MODEL_ELECTRONS ?= 40000
 MODEL_EPOCHS ?= 10
 
-model: $(MODEL)/model.pt2 ## train the default model at length and export it with its card: about half an hour, runs/model/model.pt2
+model: $(MODEL)/model.pt2 ## train the default model at length and export it with its card: about 45 minutes, runs/model/model.pt2
 
 $(MODEL)/raw/simulation.json: | .venv/.installed
 	$(RUN) scripts/simulate.py --events $(MODEL_EVENTS) --output $(MODEL)/raw --seed 2

@@ -18,6 +18,8 @@ from cres.data.prepare import prepare
 from cres.errors import UserError
 from cres.simulation import SimulatedElectrons, SimulationConfig, sample_electrons, simulate_columns
 from cres.training.cli import CresCLI
+from cres.training.export import card_text
+from cres.training.loading import load_module
 from cres.training.module import CresModule
 from cres.training.quiet import QUIET
 
@@ -142,6 +144,9 @@ def test_the_command_line_trains_on_electrons_that_no_file_holds(small, monkeypa
     source = SimulatedElectrons("small.yaml")
     assert seen == source(0, 0, 16)[schema.EVENT_ID].tolist()
     assert not set(seen) & set(CresDataModule("judged.hdf5").records.event_ids.tolist())
+    card = card_text(load_module(Path("run/checkpoints/last.ckpt")).card, "", None)
+    assert "electrons of SimulatedElectrons, new ones in every epoch" in card
+    assert "of judged.hdf5, for the scales of targets alone" in card
 
 
 def test_electrons_of_the_simulator_do_not_depend_on_how_they_are_asked_for(small):

@@ -158,6 +158,7 @@ def test_export_gives_the_same_numbers_from_raw_volts(trained, tmp_path):
     torch.testing.assert_close(covariance, distribution.error_covariance, rtol=1e-4, atol=1e-6)
     card = (tmp_path / "model.md").read_text()
     assert "403 MHz" in card
+    assert "electrons of records.hdf5\n" in card
     assert "energy (eV): 185" in card
 
 

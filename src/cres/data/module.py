@@ -155,6 +155,7 @@ class CresDataModule(lightning.LightningDataModule):
             "samples": samples,
             "columns": list(records.columns),
             "files": [str(file.path) for file in records.files],
+            "stream": None if self.stream is None else type(self.stream).__name__,
             "split": {
                 "by": self.split_by,
                 "seed": self.split_seed or 0,

@@ -87,7 +87,7 @@ def card_text(card: Mapping[str, Any], made_by: str, table: Path | None) -> str:
         f"- noise in training: {_noise(card['model'])}",
         "",
         "## Training",
-        f"- {split['train']} electrons of {', '.join(Path(name).name for name in data['files'])}",
+        *_trained_on(data),
         f"- {split['validation']} for validation (early stopping, calibration), {split['test']} never seen",
         f"- checkpoint {made_by[:16]}, {made['created_by']}, commit {made['git_commit']}",
         "",
@@ -103,6 +103,13 @@ def card_text(card: Mapping[str, Any], made_by: str, table: Path | None) -> str:
         "- estimates outside the valid range are extrapolation",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _trained_on(data: Mapping[str, Any]) -> list[str]:
+    files = f"{data['split']['train']} electrons of {', '.join(Path(name).name for name in data['files'])}"
+    if data.get("stream") is None:
+        return [f"- {files}"]
+    return [f"- electrons of {data['stream']}, new ones in every epoch", f"- {files}, for the scales of targets alone"]
 
 
 def _noise(model: Mapping[str, Any]) -> str:
