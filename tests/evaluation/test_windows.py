@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -173,6 +174,28 @@ def test_common_errors_are_measured_and_make_coverage_honest() -> None:
     assert coverage(short.residual("energy_ev"), short.std("energy_ev")) == pytest.approx(0.683, abs=0.06)
 
 
+def test_neighbours_that_err_alike_are_calibrated_at_every_length() -> None:
+    """Such errors average out over a whole track, but not over a few windows."""
+
+    def alike(seed: int) -> PredictionTable:
+        random = np.random.default_rng(seed)
+        truth = random.uniform(18_500, 18_650, 600)
+        independent = random.normal(size=(600, 39, 2))
+        error = sum(independent[:, lag : lag + 32] for lag in range(8)) / np.sqrt(8)
+        error = error @ np.linalg.cholesky(COVARIANCE_OF_ONE).T
+        drift = random.uniform(-13e3, -1e3, 600)
+        energy = truth[:, None] + drift[:, None] * np.arange(32) * STEP_S + error[..., 0]
+        return window_table(energy, 89.0 + error[..., 1], COVARIANCE_OF_ONE, truth)
+
+    combination, others = fit_combination(alike(17)), alike(18)
+    for count in (4, 8, 12, 32):
+        combined = combine_windows(others, combination, first=count)
+        for name in others.targets:
+            assert coverage(combined.residual(name), combined.std(name)) == pytest.approx(0.683, abs=0.06), count
+    unscaled = combine_windows(others, replace(combination, scale68={}), first=4)
+    assert coverage(unscaled.residual("pitch_angle_deg"), unscaled.std("pitch_angle_deg")) < 0.55
+
+
 def test_independent_windows_have_no_common_share() -> None:
     table, _ = simulated(400, 16, 11)
     assert max(share for _, share in fit_combination(table).common_share["energy_ev"]) < 0.05
@@ -195,7 +218,8 @@ def test_failed_windows_are_left_out_and_an_electron_without_any_fails() -> None
 
 
 def test_a_calibration_is_written_and_read_again(tmp_path: Path) -> None:
-    combination = Combination({"energy_ev": (-8e3, 3e3)}, {}, {"energy_ev": [(0.1, 0.2)]}, {"energy_ev": 0.9}, 70)
+    combination = Combination({"energy_ev": (-8e3, 3e3)}, {}, {"energy_ev": [(0.1, 0.2)]}, {"energy_ev": [(8.0, 1.3)]})
+    combination = replace(combination, scale95={"energy_ev": 0.9}, electrons=70)
     assert Combination.read(combination.write(tmp_path / "windows.json")) == combination
     (tmp_path / "windows.json").write_text("[]")
     with pytest.raises(UserError, match="no calibration of windows"):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from scipy.special import gammaincinv
 
 from cres import schema
 from cres.errors import UserError
-from cres.evaluation.bootstrap import CENTRAL_95, Array
+from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
 from cres.evaluation.metrics import pulls, sigma68
 from cres.evaluation.table import COVARIANCE, EVENT_ID, PredictionTable, atomic_path
 
@@ -60,7 +60,8 @@ class Combination:
     drift_per_s: mean and standard deviation of a target's slope along tracks, 1/s of its unit; targets that are not
     named do not drift. bend_per_s2: standard deviation of the slope's change. common_share: by target, pairs of a
     window's error bar and of ρ, the share of its variance that all windows of an electron have in common; between the
-    pairs it is interpolated in the logarithm. scale95: factor of the central 95.45 %, two error bars without, by
+    pairs it is interpolated in the logarithm. scale68: by target, pairs of a number of windows and the factor of their
+    combined error bar, interpolated likewise. scale95: factor of the central 95.45 %, two error bars without, by
     target. `electrons`: how many calibrated it; 0 for the assumptions of the source code (slopes up to what a cavity
     on resonance radiates, no common errors).
     """
@@ -70,16 +71,17 @@ class Combination:
     )
     bend_per_s2: dict[str, float] = field(default_factory=lambda: dict(_BEND_PER_S2))
     common_share: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+    scale68: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
     scale95: dict[str, float] = field(default_factory=dict)
     electrons: int = 0
 
     def share(self, target: str, window_std: Array) -> Array:
         """Return ρ of a target for electrons whose windows have these error bars, (rows,) each."""
-        knots = self.common_share.get(target)
-        if not knots:
-            return np.zeros(len(window_std))
-        stds, shares = np.transpose(knots)
-        return np.interp(np.log(window_std), np.log(stds), shares)
+        return _between(self.common_share.get(target), window_std, 0.0)
+
+    def scale(self, target: str, windows: Array) -> Array:
+        """Return the factor of a target's error bars for electrons with so many windows, (rows,) each."""
+        return _between(self.scale68.get(target), windows, 1.0)
 
     def write(self, path: Path) -> Path:
         """Write JSON, whole or not at all."""
@@ -93,13 +95,21 @@ class Combination:
         try:
             stored = json.loads(path.read_text())
             drifts = {name: (float(mean), float(std)) for name, (mean, std) in stored.pop("drift_per_s").items()}
-            shares = {
-                name: [(float(std), float(share)) for std, share in knots]
-                for name, knots in stored.pop("common_share").items()
-            }
-            return cls(drift_per_s=drifts, common_share=shares, **stored)
+            shares, scales = (
+                {name: [(float(at), float(value)) for at, value in knots] for name, knots in stored.pop(key).items()}
+                for key in ("common_share", "scale68")
+            )
+            return cls(drift_per_s=drifts, common_share=shares, scale68=scales, **stored)
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"{path} is no calibration of windows ({error}): remove it, or write it again") from error
+
+
+def _between(knots: list[tuple[float, float]] | None, at: Array, otherwise: float) -> Array:
+    """Return values between pairs of a place and a value, linear in the logarithm of the place, constant outside."""
+    if not knots:
+        return np.full(len(at), otherwise)
+    places, values = np.transpose(knots)
+    return np.interp(np.log(at), np.log(places), values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +164,9 @@ def combine_windows(
     window_variance = np.concatenate([fit.window_variance for fit in fits])
     variance = np.diagonal(covariance, axis1=1, axis2=2)
     share = np.stack([combination.share(name, np.sqrt(window_variance[:, i])) for i, name in enumerate(targets)], 1)
-    factor = np.sqrt(_with_common(variance, window_variance, share) / variance)
+    count = np.concatenate([block.usable.sum(axis=1) for block in blocks])
+    scale = np.stack([combination.scale(name, np.maximum(count, 1.0)) for name in targets], axis=1)
+    factor = scale * np.sqrt(_with_common(variance, window_variance, share) / variance)
     covariance = covariance * factor[:, :, None] * factor[:, None, :]
     std = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     own = {EVENT_ID, ELECTRON, WINDOW, WINDOW_START, COVARIANCE, *targets, *_stated(targets)}
@@ -168,7 +180,7 @@ def combine_windows(
             columns[f"{name}_drift"] = np.concatenate([fit.slope[:, i] for fit in fits])
             columns[f"{name}_drift_std"] = np.sqrt(np.concatenate([fit.slope_variance[:, i] for fit in fits]))
     columns[WINDOW_VARIANCE] = window_variance
-    columns[N_WINDOWS] = np.concatenate([block.usable.sum(axis=1) for block in blocks])
+    columns[N_WINDOWS] = count
     columns[WINDOWS_USED] = np.concatenate([fit.weight.sum(axis=1) for fit in fits])
     attributes = dict(windows.attributes)
     if "seconds_per_electron" in attributes:
@@ -181,8 +193,9 @@ def fit_combination(windows: PredictionTable) -> Combination:
     """Return the combination calibrated on electrons with truth: slopes, common share, scales.
 
     The slopes' mean and width are those of the electrons themselves. The common share ρ is the one at which pulls with
-    all windows are one wide, found in three groups of equal size by the error bar of a window. Raises UserError with
-    fewer than 50 electrons.
+    all windows are one wide, found in three groups of equal size by the error bar of a window. Errors that follow the
+    slope are not of that kind: so for 2, 4, 8, … windows a factor makes 68.27 % of the truths lie within one error bar.
+    Raises UserError with fewer than 50 electrons.
     """
     targets = windows.targets
     missing = [name for name in targets if not windows.has_truth(name)]
@@ -202,11 +215,28 @@ def fit_combination(windows: PredictionTable) -> Combination:
         of_windows = together.column(WINDOW_VARIANCE)[:, i]
         shares[name] = _common_shares(together.residual(name), together.std(name) ** 2, of_windows)
     shared = Combination(drift_per_s=drifts, common_share=shares)
-    together = combine_windows(windows, shared)
+    scale68 = _scales(windows, shared)
+    scaled = Combination(drift_per_s=drifts, common_share=shares, scale68=scale68)
+    together = combine_windows(windows, scaled)
     for name in targets:
-        pull = np.abs(pulls(together.residual(name), together.std(name)))
-        scale95[name] = float(np.nanquantile(pull, CENTRAL_95)) / 2
-    return Combination(drift_per_s=drifts, common_share=shares, scale95=scale95, electrons=len(together))
+        scale95[name] = _pull_quantile(together, name, CENTRAL_95) / 2
+    return replace(scaled, scale95=scale95, electrons=len(together))
+
+
+def _scales(windows: PredictionTable, combination: Combination) -> dict[str, list[tuple[float, float]]]:
+    """Return by target the factor for each power of two of windows; one window keeps its own error bar."""
+    most = int(windows.column(WINDOW).max()) + 1
+    found = {name: [(1.0, 1.0)] for name in windows.targets}
+    for count in dict.fromkeys([*(2**power for power in range(1, most.bit_length()) if 2**power <= most), most]):
+        if count > 1:
+            together = combine_windows(windows, combination, first=count)
+            for name, pairs in found.items():
+                pairs.append((float(count), _pull_quantile(together, name, CENTRAL_68)))
+    return found
+
+
+def _pull_quantile(table: PredictionTable, target: str, level: float) -> float:
+    return float(np.nanquantile(np.abs(pulls(table.residual(target), table.std(target))), level))
 
 
 def _with_common(variance: Array, window_variance: Array, share: Array | float) -> Array:
