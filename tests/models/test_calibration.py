@@ -7,7 +7,7 @@ import torch
 
 from cres.errors import UserError
 from cres.models import Calibration, Gaussian, GaussianMixture, Point, interval95
-from cres.models.calibration import ELECTRONS_PER_KNOT, KNOTS, WidthFactor
+from cres.models.calibration import KNOTS, RECORDS_PER_KNOT, WidthFactor
 
 COUNT = 8_000
 SEEDS = (11, 12)
@@ -93,7 +93,7 @@ def test_likelihood_finds_one_wrong_scale(factor: float) -> None:
 
 def test_few_electrons_share_one_factor() -> None:
     torch.manual_seed(6)
-    honest = gaussians(widths(2 * ELECTRONS_PER_KNOT - 1, 6))
+    honest = gaussians(widths(2 * RECORDS_PER_KNOT - 1, 6))
     calibration = Calibration(2)
     calibration.fit(honest, honest.sample(1)[0])
     assert calibration.temperature.factor.unique(dim=0).shape[0] == 1

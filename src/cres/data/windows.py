@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.transforms.spectrum import fast_length, from_complex, to_complex
+from cres.transforms.spectrum import crop_bins, fast_length, from_complex, to_complex
 
 
 @dataclass(frozen=True)
@@ -72,12 +72,7 @@ class Band:
 
     def lines(self, series: Tensor) -> Tensor:
         """Return the band's lines (rows, bins, port), complex, ascending in frequency."""
-        spectrum = torch.fft.fft(to_complex(series), dim=1)
-        start = self.first % self.samples
-        head = spectrum[:, start : start + self.bins]
-        if head.shape[1] == self.bins:
-            return head
-        return torch.cat((head, spectrum[:, : self.bins - head.shape[1]]), dim=1)
+        return crop_bins(torch.fft.fft(to_complex(series), dim=1), self.first, self.bins)
 
     def in_time(self, lines: Tensor) -> Tensor:
         """Return volts (rows, bins, channel) with these lines of the band."""

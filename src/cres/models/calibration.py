@@ -27,8 +27,8 @@ CENTRAL_68 = 0.682689492137086
 CENTRAL_95 = 0.954499736103642
 """Probability of ±2 standard deviations of a Gaussian."""
 KNOTS = 8
-ELECTRONS_PER_KNOT = 250
-"""Fewer, and the quantiles that the factors are would be noise: a knot's coverage is known to 3 % with so many."""
+RECORDS_PER_KNOT = 250
+"""Fewer, and the quantiles that the factors are would be noise: so many independent ones tell a coverage to 3 %."""
 _ROUNDS = 12
 _SETTLED = 2e-3
 _NARROWEST_RANGE = 0.01
@@ -158,7 +158,7 @@ def _parts_of_equal_count(width: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Return the centres in log(width), (knot, target), and for each knot the rows of each target, (rows, target)."""
     logarithm = width.log()
     span = logarithm.quantile(0.9, dim=0) - logarithm.quantile(0.1, dim=0)
-    count = max(1, min(KNOTS, len(width) // ELECTRONS_PER_KNOT)) if bool((span > _NARROWEST_RANGE).all()) else 1
+    count = max(1, min(KNOTS, len(width) // RECORDS_PER_KNOT)) if bool((span > _NARROWEST_RANGE).all()) else 1
     parts = list(torch.tensor_split(width.argsort(dim=0), count))
     centres = [logarithm.gather(0, rows).median(dim=0).values for rows in parts]
     return torch.stack(centres), parts

@@ -74,9 +74,13 @@ def crop_band(
     spectrum: Complex[Tensor, "batch frequency port"], sampling_rate_hz: float, band_hz: tuple[float, float]
 ) -> BandSpectrum:
     """Return the bins of a band, ascending in frequency, of a spectrum in FFT order (axis 1)."""
-    length = spectrum.shape[1]
-    first, count = band_bins(length, sampling_rate_hz, band_hz)
-    start = first % length
+    first, count = band_bins(spectrum.shape[1], sampling_rate_hz, band_hz)
+    return crop_bins(spectrum, first, count)
+
+
+def crop_bins(spectrum: Complex[Tensor, "batch frequency port"], first: int, count: int) -> BandSpectrum:
+    """Return bins `first` (may be negative) to `first + count` of a spectrum in FFT order (axis 1), ascending."""
+    start = first % spectrum.shape[1]
     head = spectrum[:, start : start + count]
     return head if head.shape[1] == count else torch.cat((head, spectrum[:, : count - head.shape[1]]), dim=1)
 
