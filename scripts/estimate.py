@@ -5,7 +5,8 @@ peaks           carrier and sidebands of the periodogram, inverted for the trap
 matched-filter  best template of a bank; detection at a stated false-alarm probability
 likelihood      maximum likelihood on the forward model, started from the bank's best templates
 seeded          the same, started and confined by a network's predictions (--network), its answer where the fit fails
-bound           the Cramér–Rao bound of each electron at its true parameters
+bound           the Cramér–Rao bound of each electron at its true parameters; --bound says what the radiated power is
+                taken to be: tied to the strength of the signal, known, or free (docs/concepts/bound.md)
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import dataclasses
 from pathlib import Path
 
 from cres import errors
+from cres.estimation.bounds import ALSO_FREE, BOUNDS, TIED
 from cres.estimation.detection import write_efficiency_map
 from cres.estimation.maps import write_maps
 from cres.estimation.methods import METHODS, run
@@ -61,6 +63,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--training-electrons", type=int, default=4000, help="at most so many fit curves and spreads")
     parser.add_argument("--network", default=None, help="predictions table that seeds the method seeded")
+    parser.add_argument("--bound", choices=BOUNDS, default=TIED, help="of the method bound: the radiated loss")
+    parser.add_argument(
+        "--bound-free", choices=list(ALSO_FREE), nargs="+", default=[], help="of the method bound: free as well"
+    )
     parser.add_argument(
         "--false-alarm-probability", type=float, default=FALSE_ALARM_PROBABILITY, help="of a detection, a record"
     )
@@ -91,7 +97,7 @@ def main() -> None:
         scale, probability = arguments["noise_scale"], arguments["false_alarm_probability"]
         print(*write_efficiency_map(config or SimulationConfig.default(), efficiency, scale, probability), sep="\n")
         return
-    for name in ("band_hz", "fractions"):
+    for name in ("band_hz", "fractions", "bound_free"):
         arguments[name] = tuple(arguments[name])
     task = Task(**{field.name: arguments[field.name] for field in dataclasses.fields(Task)})
     table = run(task, config)

@@ -1,15 +1,31 @@
-"""The Cramér–Rao bound of electrons in an apparatus: what is free, what is known, what is under a prior."""
+"""The Cramér–Rao bound of electrons in an apparatus: what is free, what is known, what is under a prior.
+
+What is taken for known of the radiated power is worth a factor, so that bounds have names. Power shows in a record
+twice, in its amplitude and in the energy that the electron loses on the way. *Tied*: one free strength s scales the
+amplitude by s and the loss by s², for whoever knows the apparatus, but not how strongly this electron couples. *Loss
+known*: the amplitude is free alone. *Loss free*: both are, each for itself.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from jaxtyping import Float
 from torch import Tensor
 
 from cres import schema
+from cres.errors import UserError, nearest
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.information import Bound, area_prior_precision, cramer_rao, fisher_information
+from cres.estimation.information import (
+    CHIRP,
+    LOSS,
+    START_TIME,
+    Bound,
+    area_prior_precision,
+    cramer_rao,
+    fisher_information,
+)
 from cres.estimation.noise import NoiseModel, White
 from cres.estimation.tables import Estimates
 from cres.simulation.config import SimulationConfig
@@ -17,25 +33,56 @@ from cres.simulation.config import SimulationConfig
 # Traps in which the radius moves no frequency.
 RADIUS_BLIND_TRAPS = ("bathtub",)
 
+TIED, LOSS_KNOWN, LOSS_FREE = "tied", "loss-known", "loss-free"
+BOUNDS = (TIED, LOSS_KNOWN, LOSS_FREE)
+"""Names of bounds, by what they take the radiated loss to be."""
+ALSO_FREE = {"start-time": START_TIME, "slope": CHIRP}
+"""What a bound can free besides: when the electron is born, a slope of the carrier that no parameter explains."""
+
 
 @dataclass(frozen=True)
 class Freedom:
-    """Parameters that the bound frees; the others are known. prior_precision: 1/variance by parameter."""
+    """Parameters that the bound frees; the others are known.
+
+    prior_precision: 1/variance by parameter. bound: one of `BOUNDS`; tied, a free amplitude is the strength.
+    """
 
     free: tuple[str, ...]
     prior_precision: dict[str, float]
+    bound: str = TIED
 
 
-def freedom(config: SimulationConfig) -> Freedom:
+def freedom(config: SimulationConfig, bound: str = TIED, also: Sequence[str] = ()) -> Freedom:
     """Return what is free in an apparatus.
 
-    Where the radius moves no frequency it is degenerate with the amplitude: the radius is known, the amplitude free.
-    In a trap with a radial field the gain is known and the radius has its prior, uniform in area (Van Trees).
+    Where the radius moves no frequency it is degenerate with the strength: the radius is known, the strength free.
+    In a trap with a radial field the gain is known and the radius, which ties amplitude and loss by itself, has its
+    prior, uniform in area (Van Trees). `bound` is one of `BOUNDS`, `also` are of `ALSO_FREE`. Raises UserError for
+    other names and for bounds that an apparatus does not have.
     """
+    _check(bound, BOUNDS, "bound")
+    for name in also:
+        _check(name, tuple(ALSO_FREE), "free parameter")
+    others = tuple(ALSO_FREE[name] for name in dict.fromkeys(also))
+    if bound == LOSS_FREE:
+        if config.loss.kind == "off":
+            raise UserError("electrons of this apparatus lose nothing (loss.kind off): ask for the bound tied")
+        others = (LOSS, *others)
     common = ("energy_ev", "pitch_angle_deg", "start_phase_rad", "axial_phase_rad")
     if config.trap.kind in RADIUS_BLIND_TRAPS:
-        return Freedom((*common, "amplitude"), {})
-    return Freedom((*common, "radius_m"), {"radius_m": area_prior_precision(config.ensemble.radius_m[1])})
+        return Freedom((*common, "amplitude", *others), {}, bound)
+    if bound == LOSS_KNOWN:
+        raise UserError(
+            f"in a trap of kind {config.trap.kind} the radius is unknown and sets the loss: ask for the bound tied, "
+            "or loss-free"
+        )
+    prior = {"radius_m": area_prior_precision(config.ensemble.radius_m[1])}
+    return Freedom((*common, "radius_m", *others), prior, bound)
+
+
+def _check(name: str, known: Sequence[str], what: str) -> None:
+    if name not in known:
+        raise UserError(f"unknown {what} {name!r}{nearest(name, known)}: known are {', '.join(known)}")
 
 
 def bound_of(
@@ -43,7 +90,8 @@ def bound_of(
 ) -> Bound:
     """Return the bound at parameters of electrons; white noise of the apparatus unless told otherwise."""
     noise = noise or White(apparatus.noise_std_volt)
-    information = fisher_information(apparatus.model, parameters, noise, free.free)
+    rate = apparatus.reception.sampling_rate_hz
+    information = fisher_information(apparatus.model, parameters, noise, free.free, rate, tied=free.bound == TIED)
     return cramer_rao(information, free.free, free.prior_precision)
 
 
@@ -52,9 +100,10 @@ def electron_bounds(
     config: SimulationConfig,
     parameters: Float[Tensor, "batch 6"],
     noise: NoiseModel | None = None,
+    free: Freedom | None = None,
 ) -> Estimates:
-    """Return the bound as a table's columns: estimates are the truth, uncertainties the bound."""
-    free = freedom(config)
+    """Return the bound as a table's columns: estimates are the truth, uncertainties the bound, tied unless told."""
+    free = free or freedom(config)
     found = bound_of(apparatus, free, parameters, noise)
     std = found.std.numpy()
     others = {f"bound_{name}": std[:, i] for i, name in enumerate(free.free) if i >= len(schema.DEFAULT_TARGETS)}
@@ -71,4 +120,5 @@ def electron_bounds(
         extra,
         found.covariance[:, :2, :2].numpy(),
         "bound",
+        {"bound": free.bound, "bound_free": list(free.free)},
     )

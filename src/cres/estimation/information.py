@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,14 +18,29 @@ from torch import Tensor
 from cres.errors import UserError, nearest
 from cres.estimation.noise import NoiseModel
 from cres.estimation.products import ForwardModel
-from cres.simulation.forward import PARAMETERS
+from cres.simulation.forward import PARAMETERS, Lines
 
-EXTRA_PARAMETERS = ("chirp_hz_per_s", "start_time_s")
-"""Nuisances that the forward model does not have: a free chirp on top of its own, and a shift in time."""
+LOSS, CHIRP, START_TIME = "log_loss_factor", "chirp_hz_per_s", "start_time_s"
+EXTRA_PARAMETERS = (LOSS, CHIRP, START_TIME)
+"""Nuisances beside those of the forward model: the logarithm of the radiated loss, a slope of the carrier on top of the
+model's own, and the time at which the electron is born, here at the first sample."""
 # Scaled eigenvalues below this are zero to the accuracy of float64 derivatives: no information in that direction.
 SINGULAR_EIGENVALUE = 1e-11
 
 Information = Float[Tensor, "batch k k"]
+
+
+@runtime_checkable
+class LossModel(ForwardModel, Protocol):
+    """A forward model that knows what the radiated loss does to its records."""
+
+    def loss_derivative(self, parameters: Tensor) -> Tensor:
+        """Return the derivative (batch, time) by the logarithm of the loss."""
+        ...
+
+    def lines(self, parameters: Tensor, names: Sequence[str] = ()) -> Lines:
+        """Return the lines that the records are made of."""
+        ...
 
 
 def fisher_information(
@@ -33,14 +49,32 @@ def fisher_information(
     noise: NoiseModel,
     names: Sequence[str] = PARAMETERS,
     sampling_rate_hz: float | None = None,
+    *,
+    tied: bool = False,
 ) -> Information:
     """Return the information matrices of the named parameters, float64, in their units.
 
-    names: of `PARAMETERS` and `EXTRA_PARAMETERS`; the latter need `sampling_rate_hz`.
+    names: of `PARAMETERS` and `EXTRA_PARAMETERS`; slope and start time need `sampling_rate_hz`. tied: "amplitude" is
+    one strength s that scales the amplitude by s and the radiated loss by s², as power does both.
     """
     _check_names(names)
     series, derivatives = model.jacobian(parameters)
-    columns = [_column(name, series, derivatives, sampling_rate_hz) for name in names]
+    by_loss = _by_loss(model, parameters) if LOSS in names or (tied and "amplitude" in names) else None
+    if tied and by_loss is not None:
+        amplitude = PARAMETERS.index("amplitude")
+        derivatives[:, amplitude] += 2 / parameters[:, amplitude, None] * by_loss
+    columns = []
+    for name in names:
+        if name in PARAMETERS:
+            columns.append(derivatives[:, PARAMETERS.index(name)])
+        elif name == LOSS and by_loss is not None:
+            columns.append(by_loss)
+        elif sampling_rate_hz is None:
+            raise UserError(f"the derivative by {name} needs the sampling rate")
+        elif name == CHIRP:
+            columns.append(_by_chirp(series, sampling_rate_hz))
+        else:
+            columns.append(_by_start_time(model, parameters, series, sampling_rate_hz))
     whitened = torch.view_as_real(noise.whiten(torch.stack(columns, 1))).flatten(-2)
     return whitened @ whitened.transpose(1, 2)
 
@@ -52,17 +86,43 @@ def _check_names(names: Sequence[str]) -> None:
             raise UserError(f"unknown parameter {name!r}{nearest(name, known)}: known are {', '.join(known)}")
 
 
-def _column(name: str, series: Tensor, derivatives: Tensor, sampling_rate_hz: float | None) -> Tensor:
-    if name in PARAMETERS:
-        return derivatives[:, PARAMETERS.index(name)]
-    if sampling_rate_hz is None:
-        raise UserError(f"the derivative by {name} needs the sampling rate")
-    samples = series.shape[1]
-    if name == "chirp_hz_per_s":
-        time = torch.arange(samples, dtype=torch.float64, device=series.device) / sampling_rate_hz
-        return 1j * math.pi * time.square() * series
-    frequency = torch.fft.fftfreq(samples, 1 / sampling_rate_hz, dtype=torch.float64, device=series.device)
-    return torch.fft.ifft(torch.fft.fft(series) * (-2j * math.pi * frequency))
+def _knows_losses(model: ForwardModel, what: str) -> LossModel:
+    if not isinstance(model, LossModel):
+        raise UserError(f"{type(model).__name__} does not say what {what} does to its records: use a ForwardModel")
+    return model
+
+
+def _by_loss(model: ForwardModel, parameters: Tensor) -> Tensor:
+    return _knows_losses(model, "the radiated loss").loss_derivative(parameters)
+
+
+def _by_chirp(series: Tensor, sampling_rate_hz: float) -> Tensor:
+    time = torch.arange(series.shape[1], dtype=torch.float64, device=series.device) / sampling_rate_hz
+    return 1j * math.pi * time.square() * series
+
+
+def _by_start_time(model: ForwardModel, parameters: Tensor, series: Tensor, sampling_rate_hz: float) -> Tensor:
+    """Move the whole track: −ṡ, and its beginning, a step in the middle of the first sample: half of −ṡ and −s f_s.
+
+    Along the track time does what energy, pitch angle and phases do; only the beginning tells them apart.
+    """
+    lines = _knows_losses(model, "the start time").lines(parameters)
+    time = torch.arange(series.shape[1], dtype=torch.float64, device=series.device) / sampling_rate_hz
+    carrier, carrier_rate = _phase_and_rate(lines.phase, time)
+    axial, axial_rate = _phase_and_rate(lines.axial, time)
+    slope = torch.zeros_like(series)
+    for harmonic, line in zip(lines.harmonics.tolist(), lines.amplitudes.T, strict=True):
+        turn = torch.polar(torch.ones_like(carrier), carrier + harmonic * axial)
+        slope += 1j * (carrier_rate + harmonic * axial_rate) * line[:, None] * turn
+    start_phase, amplitude = (parameters[:, PARAMETERS.index(name)] for name in ("start_phase_rad", "amplitude"))
+    derivative = -torch.polar(amplitude, start_phase)[:, None] * slope
+    derivative[:, 0] = derivative[:, 0] / 2 - sampling_rate_hz * series[:, 0]
+    return derivative
+
+
+def _phase_and_rate(curve: Float[Tensor, "batch 3"], time: Tensor) -> tuple[Tensor, Tensor]:
+    constant, linear, square = (values[:, None] for values in curve.unbind(1))
+    return (square * time + linear) * time + constant, 2 * square * time + linear
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from cres.errors import UserError, nearest
 from cres.estimation import model_methods, spectral_methods
+from cres.estimation.bounds import TIED
 from cres.estimation.recordings import Recordings, Rows
 from cres.estimation.tables import Estimates, to_table
 from cres.estimation.task import Task, config_of
@@ -36,6 +37,8 @@ def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
     rows = recordings.rows(task.split)[task.first :][: task.limit]
     config = config or config_of(recordings)
     display, method = METHODS[task.method]
+    if task.method == "bound" and task.bound != TIED:
+        display += f", {task.bound.replace('-', ' ')}"
     estimates, seconds = method(task, config, recordings, rows)
     made_with = {**asdict(task), "simulation": asdict(config)}
     return to_table(recordings, rows, estimates, display, seconds / len(rows), made_with)

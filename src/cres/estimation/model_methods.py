@@ -7,7 +7,7 @@ import torch
 
 from cres import schema
 from cres.errors import UserError
-from cres.estimation.bounds import RADIUS_BLIND_TRAPS, electron_bounds
+from cres.estimation.bounds import RADIUS_BLIND_TRAPS, electron_bounds, freedom
 from cres.estimation.filter_estimator import FilterEstimator
 from cres.estimation.likelihood import Likelihood, LikelihoodEstimator
 from cres.estimation.radial_posterior import RadialEstimator, RadialPosterior
@@ -74,13 +74,12 @@ def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: R
 
 def bound(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
     """The Cramér–Rao bound at the true parameters; estimates are the truth itself."""
-    apparatus = apparatus_of(task, config)
-    return timed_blocks(
-        recordings,
-        rows,
-        lambda _, part: electron_bounds(apparatus, config, true_parameters(recordings, part), recordings.noise_model),
-        "Cramér–Rao bound",
-    )
+    apparatus, free = apparatus_of(task, config), freedom(config, task.bound, task.bound_free)
+
+    def bounds(_: torch.Tensor, part: Rows) -> Estimates:
+        return electron_bounds(apparatus, config, true_parameters(recordings, part), recordings.noise_model, free)
+
+    return timed_blocks(recordings, rows, bounds, "Cramér–Rao bound")
 
 
 def likelihood_estimator(task: Task, config: SimulationConfig, recordings: Recordings) -> LikelihoodEstimator:

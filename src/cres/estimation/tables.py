@@ -25,6 +25,8 @@ class Estimates:
     extra: Mapping[str, Values] = field(default_factory=dict)
     covariance: Values | None = None
     kind: Literal["estimate", "bound"] = "estimate"
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    """Of the table, beside those that every table has."""
 
 
 def joined(parts: list[Estimates]) -> Estimates:
@@ -36,6 +38,7 @@ def joined(parts: list[Estimates]) -> Estimates:
         _joined([part.extra for part in parts]),
         covariance=np.concatenate(covariances) if covariances else None,
         kind=parts[0].kind,
+        attributes=parts[0].attributes,
     )
 
 
@@ -56,7 +59,7 @@ def to_table(
     truth = {name: scalars[name] for name in schema.TRUTH_COLUMNS if name in scalars}
     known = {schema.prediction_name(name) for name in (*estimates.values, *estimates.extra)}
     others = {name: values for name, values in scalars.items() if schema.prediction_name(name) not in known}
-    return PredictionTable.from_estimates(
+    table = PredictionTable.from_estimates(
         recordings.records.event_ids[rows],
         estimates.values,
         estimator=estimator,
@@ -70,3 +73,4 @@ def to_table(
         seed=recordings.noise_seed,
         sources=[file.path for file in recordings.records.files],
     )
+    return PredictionTable(table.columns, {**table.attributes, **estimates.attributes})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 
 from cres.estimation.apparatus import Apparatus
+from cres.estimation.bounds import TIED
 from cres.estimation.recordings import FRACTIONS, Recordings, Rows
 from cres.estimation.search import FALSE_ALARM_PROBABILITY
 from cres.estimation.tables import Estimates, joined
@@ -42,6 +43,10 @@ class Task:
     network: str | None = None
     """Predictions table that seeds the likelihood."""
     false_alarm_probability: float = FALSE_ALARM_PROBABILITY
+    bound: str = TIED
+    """What the bound takes the radiated loss to be: one of `cres.estimation.bounds.BOUNDS`."""
+    bound_free: tuple[str, ...] = ()
+    """What it frees besides: of `cres.estimation.bounds.ALSO_FREE`."""
 
 
 def config_of(recordings: Recordings) -> SimulationConfig:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
@@ -26,6 +28,9 @@ LINE_STEPS = (1e-2, 1e-6, 1e-8, 0.0, 1e-5, 0.0)
 
 MOVING = (0, 1, 2, 4)
 """Columns of the parameters that the slow curves depend on."""
+
+LOSS_STEP = 1e-3
+"""Relative step of the loss factor in `ForwardModel.loss_derivative`: off by about 1e-6, the phase it moves squared."""
 
 FAINTEST_LINE = 3e-6
 """Lines of less than this part of the power in all records are left out of `ForwardModel.lines`."""
@@ -84,6 +89,23 @@ class ForwardModel(nn.Module):
             block = slice(begin, begin + CURVES_BLOCK)
             self._jacobian(parameters[block], series[block], derivatives[block])
         return series, derivatives
+
+    @torch.no_grad()
+    def loss_derivative(self, parameters: Float[Tensor, "batch 6"]) -> Complex[Tensor, "batch samples"]:
+        """Return the derivative of the records by the logarithm of `loss.factor`, complex128 volts.
+
+        A central difference: the same model with a little less and a little more loss.
+        """
+        less, more = (model.to(parameters.device)(parameters) for model in self._other_losses)
+        return (more - less) / (2 * LOSS_STEP)
+
+    @cached_property
+    def _other_losses(self) -> tuple[ForwardModel, ForwardModel]:
+        loss = self.config.loss
+        factors = [loss.factor * (1 + step) for step in (-LOSS_STEP, LOSS_STEP)]
+        others = [dataclasses.replace(self.config, loss=dataclasses.replace(loss, factor=factor)) for factor in factors]
+        less, more = (ForwardModel(config, self._tracks.table) for config in others)
+        return less, more
 
     @torch.no_grad()
     def lines(self, parameters: Float[Tensor, "batch 6"], names: Sequence[str] = ()) -> Lines:
