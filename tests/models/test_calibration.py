@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cres.errors import UserError
-from cres.models import Calibration, Gaussian, GaussianMixture, Point, interval95
+from cres.models import Calibration, Gaussian, GaussianMixture, Point, Quantiles, interval95
 from cres.models.calibration import KNOTS, RECORDS_PER_KNOT, WidthFactor
 
 COUNT = 8_000
@@ -68,6 +68,23 @@ def test_the_95_percent_interval_of_a_mixture_holds_its_outliers_where_two_error
     assert share_inside(truth, low, high, everyone) == pytest.approx(0.9545, abs=0.009)
     middle, bar = calibrated.estimate, calibrated.error_bar
     assert share_inside(truth, middle - 2 * bar, middle + 2 * bar, everyone) < 0.93
+
+
+def test_quantiles_are_calibrated_about_the_median_that_is_reported() -> None:
+    """Skewed quantiles, stated twice too narrow: the error bars grow, the estimates stay."""
+    levels = torch.tensor([0.025, 0.158655, 0.5, 0.841345, 0.975]).double()
+    width = widths(COUNT, 5).unsqueeze(-1)
+    shape = torch.tensor([-1.0, -0.6, 0.0, 1.4, 3.0]).double()
+    honest = Quantiles(levels, 18_600 + width * shape)
+    torch.manual_seed(5)
+    truth = honest.sample(1)[0]
+    stated = Quantiles(levels, 18_600 + width * shape / 2)
+    calibration = Calibration(2)
+    calibration.fit(stated, truth)
+    calibrated = calibration(stated)
+    torch.testing.assert_close(calibrated.estimate, stated.estimate, rtol=0, atol=1e-9)
+    offset = (truth - calibrated.estimate).abs()
+    assert float((offset < calibrated.error_bar).double().mean()) == pytest.approx(0.683, abs=0.01)
 
 
 def test_an_overconfident_mixture_is_widened_to_the_truth() -> None:

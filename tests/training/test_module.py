@@ -216,6 +216,21 @@ def test_the_default_model_is_exported_for_any_number_of_records():
     torch.testing.assert_close(covariance, wanted.error_covariance, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("head", ["PointHead", "QuantileHead"])
+def test_a_model_without_a_density_is_exported(config, head):
+    losses = {"PointHead": "MSE", "QuantileHead": "Pinball"}
+    chosen = {"head": {"class_path": f"cres.models.{head}"}}
+    chosen["loss"] = {"class_path": f"cres.models.{losses[head]}"}
+    module = build_module(config | chosen).eval()
+    module.reconstructor.target_scaler.fit(torch.tensor([[18500.0, 88.0], [18700.0, 90.0]], dtype=torch.float64))
+    program = export_program(module, 512).module()
+    volts = batch()["series"]
+    with torch.no_grad():
+        wanted = module(volts)
+        for found, expected in zip(program(volts), (wanted.estimate, wanted.error_covariance), strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
+
+
 def test_an_ensemble_is_the_mixture_of_its_members(trained, tmp_path):
     files = [trained / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
     volts = batch()["series"]

@@ -49,11 +49,13 @@ class Quantiles(PredictiveDistribution):
 
     def quantile(self, level: float) -> Targets:
         """Quantile at one level, linear between those known."""
-        position = torch.searchsorted(self.levels, torch.as_tensor(level, dtype=self.levels.dtype))
-        upper = int(position.clamp(1, len(self.levels) - 1))
+        # indices stay tensors: an exported program cannot look into its buffers
+        position = torch.searchsorted(self.levels, torch.full_like(self.levels[:1], level))
+        upper = position.clamp(1, len(self.levels) - 1)
         low, high = self.levels[upper - 1], self.levels[upper]
         share = ((level - low) / (high - low)).clamp(0, 1)
-        return self.values[..., upper - 1] + share * (self.values[..., upper] - self.values[..., upper - 1])
+        below, above = self.values.index_select(-1, upper - 1), self.values.index_select(-1, upper)
+        return (below + share * (above - below)).squeeze(-1)
 
     def log_prob(self, value: Targets) -> PerElectron:
         """Refuse with a UserError."""
@@ -87,9 +89,9 @@ class Quantiles(PredictiveDistribution):
         return Quantiles(self.levels.to(values.dtype), values)
 
     def temper(self, temperature: Tensor) -> Quantiles:
-        """Multiply the distances from the mean."""
+        """Multiply the distances from the median, which is the estimate: it stays where it is."""
         factor = temperature.expand_as(self.values[..., 0])
-        return self.affine(factor, self.mean * (1 - factor))
+        return self.affine(factor, self.estimate * (1 - factor))
 
     @property
     def estimate(self) -> Targets:
