@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from shipped import notebooks
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 SMALL = {"evaluate": {"ELECTRONS": 300, "BOOTSTRAP": 10}, "explore_data": {"ELECTRONS": 20}}
@@ -34,7 +35,7 @@ def test_notebook_runs(name: str, monkeypatch: pytest.MonkeyPatch):
     assert not any(output.get("name") == "stderr" for output in outputs)
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.ipynb")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.stem)
 def test_notebooks_are_stored_without_outputs(path: Path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)

@@ -15,13 +15,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from shipped import sweep_files, wandb_files
 
 from cres import sweeps
 from cres.errors import UserError
 
 ROOT = Path(__file__).parents[1]
-FILES = sorted((ROOT / "configs/sweeps").glob("*.yaml"))
-WANDB_FILES = sorted((ROOT / "configs/sweeps/wandb").glob("*.yaml"))
 BASE = {"data": {"data": "records.hdf5"}, "model": {"optimiser": {"lr": 0.1}}}
 
 
@@ -143,7 +142,7 @@ def test_missing_data_are_named_before_anything_starts(folder: Path) -> None:
 # The files that come with the program --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep_files(), ids=lambda path: path.stem)
 def test_the_files_for_wandb_search_the_same_space(path: Path) -> None:
     sweep = sweeps.read(path)
     beside = path.parent / "wandb" / path.name
@@ -173,7 +172,7 @@ def test_the_agent_of_wandb_starts_a_run_in_a_folder_of_its_own(folder: Path) ->
     assert said.stdout.split() == ["cli.py", "fit", "-c", "base.yaml", "--run=runs/sweep/abc", "--model.optimiser.lr=1"]
 
 
-@pytest.mark.parametrize("path", WANDB_FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", wandb_files(), ids=lambda path: path.stem)
 def test_the_training_understands_what_the_agent_of_wandb_writes(path: Path) -> None:
     from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
@@ -193,7 +192,7 @@ def test_the_training_understands_what_the_agent_of_wandb_writes(path: Path) -> 
     check_points(points)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sweep_files(), ids=lambda path: path.stem)
 def test_the_training_understands_every_point(path: Path) -> None:
     from cres.training.sweep_check import check_points
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from shipped import simulations
 
 from cres import schema
 from cres.physics.cavity import mode_frequency_hz
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
-CONFIGS = sorted((Path(__file__).parents[2] / "configs/simulation").glob("*.yaml"))
+CONFIGS = simulations()
 
 
 def read(name: str) -> SimulationConfig:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from shipped import simulations
 
 from cres.errors import UserError
 from cres.simulation import SimulationConfig, sample_electrons
@@ -98,7 +99,7 @@ def test_mistakes_in_the_configuration(content: dict[str, object], message: str)
 
 def test_configurations_in_files(tmp_path: Path) -> None:
     folder = Path(__file__).parents[2] / "configs" / "simulation"
-    for path in folder.glob("*.yaml"):
+    for path in simulations():
         config = SimulationConfig.from_yaml(path)
         assert SimulationConfig.from_dict(config.to_dict()) == config
     assert SimulationConfig.from_yaml(folder / "cavity_26ghz.yaml") == CONFIG

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from shipped import configurations
 
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
@@ -203,9 +204,8 @@ def test_a_training_that_diverges_is_told_what_to_lower_and_what_is_kept(tiny, r
     assert ("the last good state is" in message) == (tmp_path / "checkpoints" / "last.ckpt").exists()
 
 
-def test_every_configuration_of_the_repository_is_understood(records, tmp_path, request):
-    configs = request.config.rootpath / "configs"
-    for path in sorted(configs.glob("*.yaml")):
+def test_every_configuration_of_the_repository_is_understood(records, tmp_path):
+    for path in configurations():
         cli = CresCLI("fit", ["-c", str(path), f"--data.data={records}", f"--run={tmp_path / path.stem}"])
         assert cli.model.reconstructor.targets == ("energy_eV", "pitch_angle_deg"), path
 

@@ -1,0 +1,47 @@
+"""The files that come with the program, by name: a user's own file beside them is no matter of the tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+TRAINING = ("conformer", "convnet", "denoise", "fusion", "lstm", "s4d", "s4d_time")
+SIMULATION = (
+    "cavity_26ghz",
+    "coils",
+    "krypton",
+    "long_track",
+    "low_frequency",
+    "noisy_scattered",
+    "tritium",
+    "tritium_band",
+)
+SWEEPS = ("encoders", "s4d_random", "s4d_size", "seeds")
+WANDB_SWEEPS = ("encoders", "s4d_random", "seeds")
+NOTEBOOKS = ("endpoint", "evaluate", "explore_data")
+
+
+def configurations() -> list[Path]:
+    """Return the configurations of trainings."""
+    return [ROOT / "configs" / f"{name}.yaml" for name in TRAINING]
+
+
+def simulations() -> list[Path]:
+    """Return the configurations of simulations."""
+    return [ROOT / "configs/simulation" / f"{name}.yaml" for name in SIMULATION]
+
+
+def sweep_files() -> list[Path]:
+    """Return the sweeps."""
+    return [ROOT / "configs/sweeps" / f"{name}.yaml" for name in SWEEPS]
+
+
+def wandb_files() -> list[Path]:
+    """Return the sweeps that the agent of W&B reads."""
+    return [ROOT / "configs/sweeps/wandb" / f"{name}.yaml" for name in WANDB_SWEEPS]
+
+
+def notebooks() -> list[Path]:
+    """Return the notebooks."""
+    return [ROOT / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
