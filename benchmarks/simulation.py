@@ -1,8 +1,9 @@
 """Electrons a second of the default apparatus in memory and with writing, memory, and the cost against the samples.
 
-Long tracks are measured up to a million samples; `linearity` is the cost a sample of the longest over that of the
-shortest of them: 1 is a linear function. The memory of a stream and of files of long tracks is that of processes of
-their own.
+`torch_operations_a_batch` are those of records made on a device and of the forward model's derivatives, whatever the
+number of electrons. Long tracks are measured up to a million samples; `linearity` is the cost a sample of the longest
+over that of the shortest of them: 1 is a linear function. The memory of a stream and of files of long tracks is that of
+processes of their own.
 
 python benchmarks/simulation.py [--events 6000] [--workers 2]
 """
@@ -21,12 +22,22 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from multiprocessing.context import SpawnContext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cres.provenance import git_commit
-from cres.simulation import SimulationConfig, sample_electrons, simulate_columns, stream_records
+from cres.simulation import (
+    PARAMETERS,
+    ForwardModel,
+    SimulationConfig,
+    sample_electrons,
+    simulate_columns,
+    stream_records,
+)
+from cres.simulation.device_stream import DeviceElectrons
 from cres.simulation.writer import simulate_to_files
 
 CHUNK = 500
@@ -67,6 +78,30 @@ def peak_of_long_files(config: SimulationConfig) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
+class Dispatched(TorchDispatchMode):
+    """Counts torch operations."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += 1
+        return function(*args, **(kwargs or {}))
+
+
+def operations(config: SimulationConfig) -> dict[str, int]:
+    """Return the torch operations that a batch takes, of any number of electrons that a device makes together."""
+    source, model = DeviceElectrons(config), ForwardModel(config)
+    starts = source.start_values(1, 0, 4)
+    parameters = torch.stack([getattr(starts, name) for name in PARAMETERS], 1)
+    calls = {"records": lambda: source.records(starts), "jacobian": lambda: model.jacobian(parameters)}
+    counts = {}
+    for name, call in calls.items():
+        with Dispatched() as dispatched:
+            call()
+        counts[name] = dispatched.count
+    return counts
+
+
 def long_tracks(config: SimulationConfig, context: SpawnContext) -> dict[str, object]:
     """Return cost and memory of long tracks."""
     with ProcessPoolExecutor(1, context, torch.set_num_threads, (1,)) as pool:
@@ -97,6 +132,7 @@ def main() -> None:
                 for samples in (4096, 8192, 16384, 32768)
             },
         }
+    result["torch_operations_a_batch"] = operations(config)
     result["long_tracks"] = long_tracks(config, context)
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()

@@ -20,8 +20,15 @@ from cres.simulation.track import TABLE, TrackModel
 PARAMETERS = ("energy_ev", "pitch_angle_deg", "radius_m", "start_phase_rad", "axial_phase_rad", "amplitude")
 """Order of the columns of `parameters`."""
 
-CURVES_BLOCK = 256
-"""Electrons whose tables are differentiated together: enough to hide the cost of the calls."""
+CURVES_BLOCK = {"cpu": 256, "cuda": 4096}
+"""Electrons whose tables are differentiated together, by kind of device: enough to hide the cost of the calls."""
+
+SAMPLES_AT_ONCE = {"cpu": 2**15, "cuda": 2**21}
+"""Samples of a block of records that are differentiated together, by kind of device: what its cache likes, or what its
+memory allows at 1.3 kB a sample."""
+
+OTHER_DEVICE = "cpu"
+"""The kind whose block sizes an unknown device gets: those of the least memory."""
 
 LINE_STEPS = (1e-2, 1e-6, 1e-8, 0.0, 1e-5, 0.0)
 """Steps of the differences of `ForwardModel.lines`, in the units of `PARAMETERS`; 0: exact and trivial."""
@@ -80,13 +87,18 @@ class ForwardModel(nn.Module):
     def jacobian(
         self, parameters: Float[Tensor, "batch 6"]
     ) -> tuple[Complex[Tensor, "batch samples"], Complex[Tensor, "batch 6 samples"]]:
-        """Return the records and their derivatives by each of `PARAMETERS`, complex128 volts per unit."""
+        """Return the records and their derivatives by each of `PARAMETERS`, complex128 volts per unit.
+
+        All electrons of a block together, blocks as the device likes them: beside the result, memory does not grow with
+        the batch.
+        """
         parameters = parameters.double()
         samples = len(self.time_s)
         series = torch.empty(len(parameters), samples, dtype=torch.complex128, device=parameters.device)
         derivatives = torch.empty(len(parameters), 6, samples, dtype=torch.complex128, device=parameters.device)
-        for begin in range(0, len(parameters), CURVES_BLOCK):
-            block = slice(begin, begin + CURVES_BLOCK)
+        step = _for_device(CURVES_BLOCK, parameters.device)
+        for begin in range(0, len(parameters), step):
+            block = slice(begin, begin + step)
             self._jacobian(parameters[block], series[block], derivatives[block])
         return series, derivatives
 
@@ -201,34 +213,43 @@ class ForwardModel(nn.Module):
         # the tables of the envelope and of its changes with the first three; the axial phase moves no table
         tables = [torch.cat([table[None], change[:3]]) for table, change in zip(curves[2:], changes[2:], strict=True)]
         cubics = torch.view_as_real(self._cubics(*tables)).permute(1, 2, 3, 0, 4).flatten(3).contiguous()
-        for i in range(len(parameters)):
-            row = slice(i, i + 1)
-            turned = torch.polar(torch.ones_like(self.time_s), self._polynomial(phase[i]))
-            inner = self._inner(axial[row], changes[0][:, i], changes[1][:, i], cubics[row])
-            torch.mul(inner, turned * amplitude[i], out=derivatives[i])
-            torch.mul(inner[5], turned, out=derivatives[i, 5])
-            torch.mul(derivatives[i, 5], amplitude[i], out=series[i])
+        step = max(1, _for_device(SAMPLES_AT_ONCE, energy.device) // len(self.time_s))
+        for begin in range(0, len(parameters), step):
+            rows = slice(begin, begin + step)
+            angle = self._polynomial(phase[rows])
+            turned = torch.polar(torch.ones_like(angle), angle)
+            inner = self._inner(axial[rows], changes[0][:, rows], changes[1][:, rows], cubics[rows])
+            torch.mul(inner, (turned * amplitude[rows, None])[:, None], out=derivatives[rows])
+            torch.mul(inner[:, 5], turned, out=derivatives[rows, 5])
+            torch.mul(derivatives[rows, 5], amplitude[rows, None], out=series[rows])
 
     def _inner(self, axial: Tensor, phase_by: Tensor, axial_by: Tensor, cubics: Tensor) -> Tensor:
-        """Return d/dp of e^{iΦ}h(Ψ) over e^{iΦ}: i Φ_p h + Ψ_p h' + h_p, (6, samples) complex; the last is h itself.
+        """Return d/dp of e^{iΦ}h(Ψ) over e^{iΦ}: i Φ_p h + Ψ_p h' + h_p, (batch, 6, samples) complex; the last is h.
 
         In real numbers: torch multiplies complex by real numbers as if both were complex.
         """
         value, slope = self._interpolate(cubics, *self._place(self._polynomial(axial)))
-        pairs = value[0].T.unflatten(0, (4, 2)).contiguous()  # h, h by energy, pitch angle, radius; real, imaginary
-        along = slope[0, :, :2].T
-        envelope = pairs[0]
-        quarter_turned = torch.stack([-envelope[1], envelope[0]])
-        inner = self._polynomial(phase_by)[:, None] * quarter_turned + self._polynomial(axial_by)[:, None] * along
-        inner[:3] += pairs[1:]
-        ordered = torch.cat([inner[:3], quarter_turned[None], inner[3:], envelope[None]])
-        return torch.complex(ordered[:, 0], ordered[:, 1])
+        # h, h by energy, pitch angle, radius; real, imaginary
+        pairs = value.movedim(-1, 1).contiguous().unflatten(1, (4, 2))
+        along = slope[:, :, :2].movedim(-1, 1)[:, None]
+        envelope = pairs[:, :1]
+        quarter_turned = torch.stack([-envelope[:, :, 1], envelope[:, :, 0]], 2)
+        phase_rate, axial_rate = (self._polynomial(by.transpose(0, 1))[:, :, None] for by in (phase_by, axial_by))
+        inner = phase_rate * quarter_turned + axial_rate * along
+        inner[:, :3] += pairs[:, 1:]
+        ordered = torch.cat([inner[:, :3], quarter_turned, inner[:, 3:], envelope], 1)
+        return torch.complex(ordered[:, :, 0], ordered[:, :, 1])
+
+
+def _for_device(sizes: dict[str, int], device: torch.device) -> int:
+    return sizes.get(device.type, sizes[OTHER_DEVICE])
 
 
 def _push(
     function: Callable[..., tuple[Tensor, ...]], inputs: tuple[Tensor, ...], tangents: tuple[Tensor, ...]
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
     """Push tangents (direction, batch) through a function once: values, and changes with a leading direction."""
+    inputs = tuple(value.contiguous() for value in inputs)  # columns of a matrix: torch wants the layout of tangents
 
     def along(*direction: Tensor) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
         pushed: Any = torch.func.jvp(function, inputs, direction)

@@ -19,6 +19,7 @@ from cres.simulation.receiver import receive
 from cres.simulation.render import Curves, hermite_cubics, render
 from cres.simulation.track import Track, TrackModel
 from cres.simulation.tracks import RecordStream
+from cres.simulation.truth import frequency_columns, snr_columns
 
 BLOCK = 64
 """Electrons whose tables are made together."""
@@ -53,7 +54,10 @@ class Generator:
             Curves(phase[i], axial[i], cubics[i] * np.float32(electrons.amplitude[i])) for i in range(len(electrons))
         ]
         sums = [render(self.time_s, curve, intervals, series_i[i], series_q[i]) for i, curve in enumerate(curves)]
-        return {**start_columns(electrons), **self._frequencies(track), **self._snr(np.array(sums).reshape(-1, 2))}
+        tone, rest = torch.from_numpy(np.array(sums).reshape(-1, 2)).unbind(1)
+        readout = self.config.readout
+        truth = frequency_columns(readout, track.phase, track.axial) | snr_columns(readout, tone, rest)
+        return start_columns(electrons) | {name: values.numpy() for name, values in truth.items()}
 
     @torch.no_grad()
     def _track(self, electrons: Electrons) -> Track:
@@ -64,25 +68,6 @@ class Generator:
         )
         phases = torch.from_numpy(electrons.start_phase_rad), torch.from_numpy(electrons.axial_phase_rad)
         return self.model.track(start, *phases)
-
-    def _frequencies(self, track: Track) -> dict[str, NDArray[np.float64]]:
-        """Mean carrier and axial frequency of the record and of the first axial period, before mixing."""
-        duration = self.config.readout.duration_s
-        _, carrier, carrier_bend = track.phase.numpy().T
-        _, axial, axial_bend = track.axial.numpy().T
-        first_period = np.minimum(2 * math.pi / np.maximum(axial, 2 * math.pi / duration), duration)
-        lo = self.config.readout.lo_frequency_hz
-        return {
-            schema.AXIAL_FREQUENCY: (axial + axial_bend * duration) / (2 * math.pi),
-            schema.CARRIER_FREQUENCY: lo + (carrier + carrier_bend * duration) / (2 * math.pi),
-            schema.START_CARRIER_FREQUENCY: lo + (carrier + carrier_bend * first_period) / (2 * math.pi),
-        }
-
-    def _snr(self, energies: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-        """Matched-filter SNR Σ|s|²/σ_c² at nominal noise: all lines, and without the best single chirped tone."""
-        variance = self.config.readout.complex_noise_variance
-        tone, rest = energies.T
-        return {"signal_snr": (tone + rest) / variance, "sideband_snr": rest / variance}
 
 
 def start_columns(electrons: Electrons) -> dict[str, NDArray[Any]]:

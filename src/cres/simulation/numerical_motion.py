@@ -145,7 +145,7 @@ class _NumericalOrbit(Orbit):
         values = twin._bounce_excess(inner[None, :].expand(len(twin.gyration), -1))
         place = inner[values.argmin(1)][:, None]
         step = (high - low) / (GRID - 1)
-        offsets = torch.tensor([-1.0, 0.0, 1.0], dtype=torch.float64, device=place.device)
+        offsets = torch.arange(-1, 2, dtype=torch.float64, device=place.device)
         for _ in range(6):
             left, here, right = twin._bounce_excess(place + step * offsets).unbind(1)
             bend = (right - 2 * here + left).clamp(min=1e-300)
@@ -167,7 +167,7 @@ class _NumericalOrbit(Orbit):
         first = torch.where(beyond[:, 1:].any(1, keepdim=True), first, GRID - 1)
         inside, outside = torch.gather(axial, 1, first - 1), torch.gather(axial, 1, first)
         step = 1e-7
-        offsets = torch.tensor([-step, 0.0, step], dtype=torch.float64, device=turning.device)
+        offsets = step * torch.arange(-1, 2, dtype=torch.float64, device=turning.device)
         place = outside
         for _ in range(ROOT_STEPS):
             left, here, right = (twin._bounce_excess(place + offsets) - turning).unbind(1)

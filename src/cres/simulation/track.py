@@ -269,11 +269,11 @@ class TrackModel:
 
     def _rate_slopes(self, start: Start, energy_rate: Tensor, pitch_rate: Tensor) -> Rates:
         """Time derivatives of the mean frequencies, rad/s², by forward differentiation."""
-        tangents = Start(energy_rate, pitch_rate, torch.zeros_like(pitch_rate))
 
-        def rates(energy_ev: Tensor, pitch_rad: Tensor, radius_m: Tensor) -> tuple[Tensor, Tensor]:
-            carrier, axial = self.motion.solve(Start(energy_ev, pitch_rad, radius_m)).rates()
+        def rates(energy_ev: Tensor, pitch_rad: Tensor) -> tuple[Tensor, Tensor]:
+            carrier, axial = self.motion.solve(Start(energy_ev, pitch_rad, start.radius_m)).rates()
             return carrier, axial
 
-        slopes: tuple[Tensor, Tensor] = torch.func.jvp(rates, tuple(start), tuple(tangents))[1]
+        moving, tangents = (start.energy_ev, start.pitch_rad), (energy_rate, pitch_rate)
+        slopes: tuple[Tensor, Tensor] = torch.func.jvp(rates, moving, tangents)[1]
         return Rates(*slopes)
