@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "cres"
-FREE_TO_ALL = {"schema", "errors", "shapes", "provenance", "progress"}
+FREE_TO_ALL = {"schema", "errors", "shapes", "provenance", "progress", "clock"}
 MAY_IMPORT = {
     "physics": set(),
     "transforms": {"physics"},

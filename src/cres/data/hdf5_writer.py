@@ -94,7 +94,7 @@ class ColumnWriter:
         self._file.flush()
         descriptor = os.open(path, os.O_RDWR)
         try:
-            os.posix_fallocate(descriptor, 0, size)
+            _take_blocks(descriptor, size)
         except OSError as error:
             if error.errno == errno.ENOSPC:
                 os.ftruncate(descriptor, self._file.id.get_filesize())
@@ -131,6 +131,12 @@ def _set_attribute(place: h5py.HLObject, name: str, value: Any) -> None:
         place.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", max(1, len(encoded))))
     else:
         place.attrs[name] = value
+
+
+def _take_blocks(descriptor: int, size: int) -> None:
+    """Take the blocks of a file, where the system can: on macOS the look at the free space has to do."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
 
 
 def _cut_reserve(path: Path) -> None:

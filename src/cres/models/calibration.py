@@ -63,7 +63,8 @@ class WidthFactor(nn.Module):
     def set(self, log_width: Knots, factor: Knots) -> None:
         """Take knots, KNOTS at most, in rising order; the last one's factor holds beyond it."""
         count = len(log_width)
-        beyond = log_width[-1:] + torch.arange(1, KNOTS - count + 1, dtype=torch.float64).unsqueeze(-1)
+        steps = torch.arange(1, KNOTS - count + 1, dtype=torch.float64, device=log_width.device)
+        beyond = log_width[-1:] + steps.unsqueeze(-1)
         self.log_width.copy_(torch.cat([log_width, beyond]))
         self.factor.copy_(torch.cat([factor, factor[-1:].expand(KNOTS - count, -1)]))
 
@@ -98,6 +99,7 @@ class Calibration(nn.Module):
 
         coverage: at every stated width, 68.27 % of the targets lie within one error bar, 95.45 % in the interval.
         likelihood: one factor a target that maximises the mean log likelihood (outliers count); interval as above.
+        Both may lie on another device than the buffers, which stay where they are.
         A point estimate has nothing to calibrate. Raises UserError when there are no electrons or values that are not
         finite.
         """
@@ -111,13 +113,17 @@ class Calibration(nn.Module):
             raise UserError(
                 "the uncertainties cannot be calibrated: predictions or targets of the validation split are not finite"
             )
-        self.reset()
-        if method == "coverage" or isinstance(distribution, Quantiles):
-            self._temper_by_coverage(fixed, truth)
+        fresh = Calibration(self.targets).to(truth.device)
+        fresh._fit(fixed, truth, "coverage" if isinstance(distribution, Quantiles) else method)
+        self.load_state_dict(fresh.state_dict())
+
+    def _fit(self, distribution: PredictiveDistribution, targets: Tensor, method: Method) -> None:
+        if method == "coverage":
+            self._temper_by_coverage(distribution, targets)
         else:
-            factor = _most_likely_factor(fixed, truth).unsqueeze(0)
+            factor = _most_likely_factor(distribution, targets).unsqueeze(0)
             self.temperature.set(torch.zeros_like(factor), factor)
-        self._stretch_tails(self(fixed), truth)
+        self._stretch_tails(self(distribution), targets)
 
     def _temper_by_coverage(self, distribution: PredictiveDistribution, targets: Tensor) -> None:
         """Fixed point of T ← T · (68.27 % quantile of |pull| at T): at once for one Gaussian, soon for a mixture."""

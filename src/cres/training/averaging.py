@@ -24,7 +24,8 @@ class Average:
         """Move the average towards the parameters by 1 − decay; the first call copies them."""
         for name, parameter in module.named_parameters():
             if name in self.other:
-                self.other[name].lerp_(parameter, 1 - decay)
+                # a checkpoint brings the average back to the processor
+                self.other[name] = self.other[name].to(parameter).lerp_(parameter, 1 - decay)
             else:
                 self.other[name] = parameter.detach().clone()
 

@@ -28,6 +28,7 @@ from cres.training.ensembles import calibrate_as_trained
 from cres.training.explain import explain
 from cres.training.fit_command import FitCommand
 from cres.training.fitting import FitCalibration, FitScalers
+from cres.training.hardware import require_exact, usable_accelerator
 from cres.training.interruption import Interrupted
 from cres.training.loading import load_ensemble
 from cres.training.loggers import make_loggers
@@ -97,6 +98,7 @@ class CresCLI(LightningCLI):
         self.run_folder = Path(self.config.run) if self.config.run else default_folder(files)
         self.config.run = str(self.run_folder)
         self.config.trainer.default_root_dir = str(self.run_folder)
+        require_exact(self.config.trainer.precision)
         if self.command == "fit":
             require_writable(self.run_folder)
         else:
@@ -132,7 +134,9 @@ class CresCLI(LightningCLI):
         plugins: list[Any] = [AtomicCheckpointIO()]
         if SLURMEnvironment.detect():
             plugins.append(SLURMEnvironment(auto_requeue=False))
-        parts: dict[str, Any] = {"plugins": plugins, "logger": False}
+        # the saved configuration keeps what was asked for: it may go on elsewhere
+        accelerator = usable_accelerator(self.config.trainer.accelerator)
+        parts: dict[str, Any] = {"plugins": plugins, "logger": False, "accelerator": accelerator}
         if self.command == "fit":
             plain = yaml.safe_load(self.parser.dump(self.config, format="yaml", skip_unset=False))
             parts["logger"] = make_loggers(self.run_folder, self.config.wandb_project, plain)
@@ -149,7 +153,7 @@ class CresCLI(LightningCLI):
     def execute(self) -> None:
         """Run the command."""
         if self.command != "fit" and len(self.checkpoints) > 1:
-            calibrate_as_trained(self.model, self.datamodule)
+            calibrate_as_trained(self.model.to(self.trainer.strategy.root_device), self.datamodule)
         commands: dict[str, Callable[[], None]] = {
             "fit": self._fit,
             "validate": self._validate,

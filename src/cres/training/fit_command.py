@@ -81,5 +81,4 @@ class FitCommand:
 
     def _batch_of(self, size: int) -> Any:
         self.data.batch_size = size
-        batch = next(iter(self.data.train_dataloader()))
-        return self.model.transfer_batch_to_device(batch, self.trainer.strategy.root_device, 0)
+        return self.model.placed(next(iter(self.data.train_dataloader())))

@@ -78,7 +78,7 @@ def _fit_on_noisy_records(module: CresModule, loader: Iterable[Any]) -> None:
     reconstructor = module.reconstructor
     scalars, targets, columns, volts = [], [], [], []
     for batch in islice(loader, NOISY_BATCHES):
-        there = module.transfer_batch_to_device(batch, reconstructor.target_scaler.scale.device, 0)
+        there = module.placed(batch)
         noisy = module.inject(there, FROZEN_EPOCH)
         scalars.append(reconstructor.scalars(noisy))
         volts.append(rms_volt(noisy))
@@ -164,7 +164,7 @@ def _noisy_predictions(
     parts: list[tuple[PredictiveDistribution, Tensor]] = []
     for again in range(_passes(module, _electrons(loader))):
         for batch in loader:
-            there = module.transfer_batch_to_device(batch, module.device, 0)
+            there = module.placed(batch)
             distribution = predict(module.inject(there, FROZEN_EPOCH - again)).map(Tensor.cpu)
             parts.append((distribution, there["targets"].to(distribution.mean.dtype).cpu()))
     if world_size > 1:

@@ -34,7 +34,7 @@ class Collected:
     """(r, t) logarithm of each target's own stated density at the truth; NaN for heads without one."""
     observables: dict[str, Array] = field(default_factory=dict)
     seconds: float = 0.0
-    """Time that the forward pass took, in s."""
+    """Wall time from the noisy records to these numbers, in s."""
 
     def __len__(self) -> int:
         return len(self.event_id)
@@ -78,7 +78,6 @@ def collect(
     distribution: PredictiveDistribution,
     batch: Mapping[str, Any],
     calibrations: Sequence[Calibration],
-    seconds: float = 0.0,
 ) -> Collected:
     """Return the predictions of one batch on the host; the calibrations are those of the predictor's members."""
     truth = batch.get("targets")
@@ -91,7 +90,6 @@ def collect(
         None if truth is None else _host(truth),
         None if truth is None else _host(distribution.marginal_log_prob(truth)),
         {name: _host(values) for name, values in batch.get("observables", {}).items()},
-        seconds,
     )
 
 

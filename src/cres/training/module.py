@@ -9,9 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from cres.clock import wall_seconds
 from cres.data.loader import ResumableLoader
 from cres.errors import UserError, nearest
 from cres.models import Calibration, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine, optimizer_groups
@@ -171,6 +171,12 @@ class CresModule(pl.LightningModule):
         """Predictions of the validation split after the last epoch, of all processes."""
         self._validation: list[Collected] = []
 
+    def placed(self, batch: Batch) -> Batch:
+        """Return a batch where the weights are and its records in their precision; in its steps the trainer does so."""
+        weights = next(self.reconstructor.parameters())
+        there = self.transfer_batch_to_device(batch, weights.device, 0)
+        return there | {"series": there["series"].to(weights.dtype)}
+
     # Forward -----------------------------------------------------------------------------------------------------
 
     def forward(self, series: Series) -> PredictiveDistribution:
@@ -179,8 +185,15 @@ class CresModule(pl.LightningModule):
 
     def reconstruct(self, batch: Batch) -> PredictiveDistribution:
         """Return the calibrated distribution in physical units, with frozen noise; "pieces" are read one by one."""
-        if "pieces" not in batch:
-            return self(self.inject(batch, FROZEN_EPOCH, self.noise_scale))
+        return self._reconstructed(batch, self._judged(batch))
+
+    def _judged(self, batch: Batch) -> Series | None:
+        """Return the records with frozen noise; nothing for "pieces", whose noise is made as they are read."""
+        return None if "pieces" in batch else self.inject(batch, FROZEN_EPOCH, self.noise_scale)
+
+    def _reconstructed(self, batch: Batch, noisy: Series | None) -> PredictiveDistribution:
+        if noisy is not None:
+            return self(noisy)
         return self._combined([member.stream(partial(self.pieces, batch)) for member in self.members])
 
     def pieces(self, batch: Batch) -> Iterator[Series]:
@@ -317,10 +330,14 @@ class CresModule(pl.LightningModule):
         self.log_dict(validation_metrics(collected, self.targets), prog_bar=True, rank_zero_only=False)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
-        """Return the predictions of a batch with frozen noise: nominal, unless a prediction chose another scale."""
-        started = time.perf_counter()
-        distribution = self.reconstruct(batch)
-        return {"collected": collect(distribution, batch, self.calibrations, time.perf_counter() - started)}
+        """Return the predictions of a batch with frozen noise: nominal, unless a prediction chose another scale.
+
+        They are timed from the noisy records to the numbers on the host, as those of the estimators are.
+        """
+        noisy = self._judged(batch)
+        started = wall_seconds(self.device)
+        collected = collect(self._reconstructed(batch, noisy), batch, self.calibrations)
+        return {"collected": replace(collected, seconds=wall_seconds(self.device) - started)}
 
     # Average of the weights --------------------------------------------------------------------------------------
 

@@ -117,5 +117,6 @@ class Reconstruction:
 
     def _first_volts(self) -> Tensor:
         """Return the first batch of records with noise."""
-        batch = next(iter(self.data.predict_dataloader()))
+        # records that are kept on the training device would meet the transforms on the processor
+        batch = self.model.placed(next(iter(self.data.predict_dataloader())))
         return self.model.inject(batch, FROZEN_EPOCH, self.model.noise_scale)
