@@ -15,7 +15,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
-.PHONY: help demo model test test-all docs test-cluster lint format clean-demo
+.PHONY: help demo model test test-all test-gpu docs test-cluster lint format clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -126,10 +126,14 @@ lint: .venv/.installed ## ruff and mypy
 	$(BIN)/mypy
 
 test: lint ## lint, types and the test suite, under ten minutes on two cores
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto -m "not slow and not gpu"
 
 test-all: lint ## the slow tests too: they need a browser, root for Slurm, and time, and say what they lack
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q
+
+# Drivers and a torch that fits them are the machine's own: no .venv is made.
+test-gpu: ## the chain on a GPU, with the machine's own Python: make test-gpu PYTHON=/path/to/python
+	PYTHONPATH=src$${PYTHONPATH:+:$$PYTHONPATH} $(PYTHON) -m pytest -q -m gpu tests/device
 
 test-cluster: .venv/.installed ## sweeps, two nodes and interruptions on a real Slurm: root; installs Debian's packages if missing
 	$(BIN)/pytest -q -s -m slow tests/cluster

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from lightning.pytorch.accelerators import Accelerator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_leaves, tree_map
@@ -123,11 +124,14 @@ def _run(operation: Any, args: Any, kwargs: Any) -> Any:
     if wanted is not None:
         kwargs = kwargs | {"device": torch.device("cpu")}
     held_args, held_kwargs = tree_map(_held, (args, kwargs))
-    result = _ONLY_ELSEWHERE.get(name, operation)(*held_args, **held_kwargs)
+    result = _INSTEAD.get(name, operation)(*held_args, **held_kwargs)
     if name == "aten::_local_scalar_dense":
         return result
     if (wanted is not None and not _is_ours(wanted)) or (name == "aten::copy_" and not isinstance(args[0], Pretended)):
         return args[0] if name == "aten::copy_" else result
+    if name == "aten::_pack_padded_sequence":
+        # how many records reach each position stays on the processor, as on a card
+        return Pretended(result[0]), result[1]
     wrapped = tree_map(lambda value: Pretended(value) if type(value) is Tensor else value, result)
     return return_and_correct_aliasing(operation, args, kwargs, wrapped)
 
@@ -184,11 +188,14 @@ def _lstm_cell_backward(
     return by_gates, by_cell * forget, by_gates.sum(0) if has_bias else None
 
 
-_ONLY_ELSEWHERE: dict[str, Callable[..., Any]] = {
+_INSTEAD: dict[str, Callable[..., Any]] = {
+    # behind the mode torch forgets that a tensor is to be read conjugated or negated
+    "aten::_conj": torch.ops.aten._conj_physical.default,
+    "aten::_neg_view": torch.ops.aten.neg.default,
+    # torch has these on cards alone
     "aten::_thnn_fused_lstm_cell": _lstm_cell,
     "aten::_thnn_fused_lstm_cell_backward_impl": _lstm_cell_backward,
 }
-"""Operations that torch has on cards alone."""
 
 
 class _Module:
@@ -227,9 +234,52 @@ class _Module:
         """Nothing is late."""
 
 
+_LIBRARIES: list[torch.library.Library] = []
+"""What torch would forget with the last reference to it."""
+
+
 def set_up() -> None:
-    """Make torch know the device, once a process. A copy to it replaces the parameters of a module."""
+    """Make torch know the device, once a process. A copy to it replaces the parameters of a module.
+
+    Autocast changes nothing there.
+    """
     from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
     _setup_privateuseone_for_python_backend(NAME, backend_module=_Module())
+    _LIBRARIES.append(torch.library.Library("_", "IMPL", "AutocastPrivateUse1"))
+    _LIBRARIES[-1].fallback(torch.library.fallthrough_kernel)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
+
+
+class PretendedAccelerator(Accelerator):
+    """What Lightning asks of it."""
+
+    def setup_device(self, device: torch.device) -> None:
+        """Nothing to do."""
+
+    def teardown(self) -> None:
+        """Nothing to do."""
+
+    def get_device_stats(self, device: Any) -> dict[str, Any]:
+        """Nothing to tell."""
+        return {}
+
+    @staticmethod
+    def parse_devices(devices: Any) -> Any:
+        return [0]
+
+    @staticmethod
+    def get_parallel_devices(devices: Any) -> list[torch.device]:
+        return [torch.device(DEVICE)]
+
+    @staticmethod
+    def auto_device_count() -> int:
+        return 1
+
+    @staticmethod
+    def is_available() -> bool:
+        return True
+
+    @staticmethod
+    def name() -> str:
+        return NAME

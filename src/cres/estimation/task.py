@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
+from cres.clock import wall_seconds
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bounds import TIED
 from cres.estimation.recordings import FRACTIONS, Recordings, Rows
@@ -65,12 +65,12 @@ def timed_blocks(
     description: str,
     block: int = BLOCK,
 ) -> tuple[Estimates, float]:
-    """Estimate block by block; return all estimates and the processor's seconds spent in the estimator alone."""
+    """Estimate block by block; return all estimates and the wall seconds spent in the estimator alone."""
     parts, seconds = [], 0.0
     for part, series in recordings.blocks(rows, block, description):
-        begin = time.process_time()
+        begin = wall_seconds(series.device)
         parts.append(estimate(series, part))
-        seconds += time.process_time() - begin
+        seconds += wall_seconds(series.device) - begin
     return joined(parts), seconds
 
 
