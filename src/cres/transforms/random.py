@@ -112,7 +112,7 @@ class KeyedRandom:
         self, shape: tuple[int, ...], stream: str, on_processor: processor_random.Convert, elsewhere: Convert
     ) -> Tensor:
         count = math.prod(shape)
-        numbers = torch.empty(len(self), count + count % 2, device=self.device)
+        numbers = torch.empty(len(self), count + count % 2, dtype=torch.float32, device=self.device)
         keys = self._keys(stream)
         if self.device.type == "cpu":
             processor_random.fill(keys.numpy().view(np.uint64), on_processor, numbers.numpy())
@@ -169,7 +169,7 @@ def _phase(words: Tensor, out: Tensor) -> None:
 
 def half_of_pairs(keys: Tensor, begin: int, end: int, pairs: int, cosine: bool) -> Float[Tensor, "event number"]:
     """Return the cosines, or the sines, of pairs `begin` to `end` of `pairs`, as `box_muller` makes them."""
-    magnitude = torch.empty(len(keys), end - begin, device=keys.device)
+    magnitude = torch.empty(len(keys), end - begin, dtype=torch.float32, device=keys.device)
     phase = torch.empty_like(magnitude)
     _magnitude(_half_words(keys, begin, end), magnitude)
     _phase(_half_words(keys, pairs + begin, pairs + end), phase)
