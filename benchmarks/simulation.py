@@ -62,6 +62,10 @@ def with_samples(config: SimulationConfig, samples: int) -> SimulationConfig:
     return dataclasses.replace(config, readout=dataclasses.replace(config.readout, samples=samples))
 
 
+def three_modes() -> SimulationConfig:
+    return SimulationConfig.from_yaml(Path(__file__).parents[1] / "configs/simulation/cavity_26ghz_modes.yaml")
+
+
 def seconds_per_long_electron(config: SimulationConfig, samples: int) -> float:
     """Time of one electron of so many samples, in one process, streamed: nothing is kept."""
     electrons = sample_electrons(config, LONG_ROWS, 1)
@@ -127,6 +131,7 @@ def main() -> None:
         list(pool.map(generate, [config] * arguments.workers, range(arguments.workers)))  # imports
         result: dict[str, object] = {
             "electrons_per_second_in_memory": rate_in_memory(pool, config, arguments.events),
+            "electrons_per_second_in_memory_three_modes": rate_in_memory(pool, three_modes(), arguments.events // 2),
             "seconds_per_electron_by_samples": {
                 samples: 1 / rate_in_memory(pool, with_samples(config, samples), arguments.events // 4)
                 for samples in (4096, 8192, 16384, 32768)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cres.errors import UserError
-from cres.simulation import SimulationConfig, checks, checks_tracks
+from cres.simulation import SimulationConfig, checks, checks_modes, checks_tracks
 from cres.simulation.validation import ALL, PAGE, REPORT, validate
 
 CONFIG = SimulationConfig.default()
@@ -39,6 +39,8 @@ BROKEN = {
     checks.ensemble: changed("ensemble", pitch_angle_deg=(88.1, 90.0)),
     checks.detection_and_radius: changed("readout", noise_density_w_per_hz=4e-13),
     checks.detection_and_pitch_angle: changed("readout", noise_density_w_per_hz=4e-13),
+    checks_modes.mode_power: changed("cavity", length_m=0.154),
+    checks_modes.mode_balance: changed("loss", factor=1.002),
     checks_tracks.long_energy: changed("loss", factor=1.1),
     checks_tracks.long_phase: changed("loss", factor=1.0001),
     checks_tracks.track_lengths: changed("scattering", density_per_m3=1.1e18),
@@ -59,3 +61,20 @@ def test_another_trap_is_refused(tmp_path: Path) -> None:
     coils = changed("trap", kind="coils", coils=((0.02, -0.08, 42.0), (0.02, 0.08, 42.0)))
     with pytest.raises(UserError, match="bathtub"):
         validate(coils, tmp_path)
+
+
+MODES = SimulationConfig.from_yaml("configs/simulation/cavity_26ghz_modes.yaml")
+
+
+def in_modes(**values: Any) -> SimulationConfig:
+    return dataclasses.replace(MODES, cavity=dataclasses.replace(MODES.cavity, **values))
+
+
+@pytest.mark.parametrize("check", checks_modes.MODE_CHECKS, ids=lambda check: check.__name__)
+def test_modes_pass_and_fail_when_a_mode_or_the_port_is_wrong(check: Any) -> None:
+    assert check(MODES, MODES).passed
+    without_the_second = in_modes(modes=(MODES.cavity.modes[0], MODES.cavity.modes[2]))
+    assert not check(MODES, without_the_second).passed
+    if check is checks_modes.mode_balance:  # at rest an electron hardly feels where the port is
+        port_elsewhere = in_modes(ports=(dataclasses.replace(MODES.cavity.ports[0], axial_m=0.034),))
+        assert not check(MODES, port_elsewhere).passed

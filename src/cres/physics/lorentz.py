@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.polynomial import chebyshev
@@ -31,14 +32,35 @@ class Trajectory:
     position_m: Array
 
 
+class Motion(NamedTuple):
+    """A few turns of each electron at the nodes of the integration.
+
+    times_s and weights_s (n,): Σ weight · f is the integral of f over these turns. In the transverse plane, as x + iy,
+    and along the axis, (n, electrons) each.
+    """
+
+    times_s: Array
+    weights_s: Array
+    place_m: NDArray[np.complex128]
+    axial_m: Array
+    velocity_m_per_s: NDArray[np.complex128]
+    axial_velocity_m_per_s: Array
+
+
 def integrate_lorentz(
-    field: FieldFunction, kinetic_energy_ev: Array, pitch_angle_deg: Array, radius_m: Array, duration_s: float
+    field: FieldFunction,
+    kinetic_energy_ev: Array,
+    pitch_angle_deg: Array,
+    radius_m: Array,
+    duration_s: float,
+    visit: Callable[[Motion], None] | None = None,
 ) -> Trajectory:
     """Follow electrons whose guiding centres start at (radius_m, 0, 0), upwards, the transverse velocity along +y.
 
     With w = v_x + iv_y turning by Ω₀ (w = u e^{iΩ₀t}), Ω = eB/γm: du/dt e^{iΩ₀t} = i(Ω_z − Ω₀)w − iΩ_⊥v_z and
     dv_z/dt = Im(Ω_⊥* w) (an electron turns in the positive sense around B). A few turns at a time are solved on
-    Chebyshev nodes by Picard sweeps, which converge fast because the rest is a thousandth of Ω₀.
+    Chebyshev nodes by Picard sweeps, which converge fast because the rest is a thousandth of Ω₀. `visit` is shown the
+    motion within each of these blocks.
     """
     field_z, _ = field(radius_m, np.zeros_like(radius_m))
     per_tesla = ELEMENTARY_CHARGE_C / (ELECTRON_MASS_KG * np.asarray(lorentz_factor(kinetic_energy_ev)))
@@ -68,6 +90,8 @@ def integrate_lorentz(
             slow = new_slow
             if moved < CLOSED:
                 break
+        if visit is not None:
+            visit(Motion(block * nodes[-1] + nodes, integral[-1], where, z, slow * turner, axial))
         angle = angle + mean * nodes[-1] + np.angle(slow[-1] / across)
         across, upwards, place, height = slow[-1] * turner[-1], axial[-1], where[-1], z[-1]
         times.append((block + 1) * float(nodes[-1]))

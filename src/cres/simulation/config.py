@@ -18,6 +18,7 @@ from cres.physics.cyclotron import gyroradius_m
 from cres.physics.field_map import MapField
 from cres.physics.krypton import LINES, lines_between
 from cres.schema import DEFAULT_LO_FREQUENCY_HZ, DEFAULT_SAMPLING_RATE_HZ
+from cres.simulation.cavity_config import CavityConfig
 from cres.simulation.channels import ChannelConfig
 from cres.simulation.electron_table import read_electron_table
 from cres.simulation.field_maps import check_reach, file_sha256, read_field_map
@@ -71,26 +72,6 @@ class TrapConfig:
     def field_map(self) -> MapField:
         """The field of `map`; raises UserError where its file is missing, wrong or has changed."""
         return read_field_map(self.map, self.map_sha256)
-
-
-@dataclass(frozen=True)
-class CavityConfig:
-    """Cylindrical cavity in TE0np, centred on the trap but for `offset_m`."""
-
-    radius_m: float = 7.063e-3
-    length_m: float = 0.150
-    radial_index: int = 1
-    axial_index: int = 1
-    resonance_hz: float = 25.905e9
-    loaded_q: float = 400.0
-    unloaded_q: float = 1060.0
-    offset_m: float = 0.0
-
-    def __post_init__(self) -> None:
-        _positive("cavity.radius_m", self.radius_m)
-        _positive("cavity.length_m", self.length_m)
-        if not 0 < self.loaded_q < self.unloaded_q:
-            raise UserError("cavity.loaded_q must be positive and below cavity.unloaded_q")
 
 
 @dataclass(frozen=True)
@@ -196,6 +177,12 @@ class SimulationConfig:
 
     def __post_init__(self) -> None:
         self.make_receiver()
+        for channel in self.more_channels:
+            if channel.port >= max(len(self.cavity.ports), 1):
+                raise UserError(
+                    f"more_channels: a channel reads port {channel.port} and cavity.ports has "
+                    f"{len(self.cavity.ports)}, counted from 0"
+                )
         if self.ensemble.radius_m[1] > self.cavity.radius_m:
             raise UserError("ensemble.radius_m reaches beyond cavity.radius_m: choose electrons inside the cavity")
         if self.trap.kind == "map":
@@ -210,7 +197,7 @@ class SimulationConfig:
     def make_receiver(self) -> RandomChain:
         """Return the receiver's effects; without any it changes nothing. Raises UserError for wrong ones."""
         cavity, readout = self.cavity, self.readout
-        facts = {
+        facts: dict[str, Any] = {
             "sampling_rate_hz": readout.sampling_rate_hz,
             "lo_frequency_hz": readout.lo_frequency_hz,
             "resistance_ohm": readout.resistance_ohm,
@@ -218,6 +205,7 @@ class SimulationConfig:
             "resonance_hz": cavity.resonance_hz,
             "loaded_q": cavity.loaded_q,
             "unloaded_q": cavity.unloaded_q,
+            **({"modes": cavity.mode_rows()} if cavity.modes else {}),
         }
         return build_receiver(self.receiver, facts, [1.0, *(c.noise_scale for c in self.more_channels)])
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from cres import schema
 from cres.errors import UserError
+from cres.simulation.channels import channel_factors
 from cres.simulation.config import SimulationConfig
 from cres.simulation.device_render import real_cubics, render_batch
 from cres.simulation.electrons import Electrons, sample_electrons
@@ -76,6 +77,11 @@ class DeviceElectrons:
         self.lo_frequency_hz = readout.lo_frequency_hz
         self.samples = readout.samples
         self._model = TrackModel(self.config)
+        # a further channel is channel 0 times a number, or a record of its own
+        self._channels = [
+            TrackModel(self.config, channel=channel) if factor is None else factor
+            for channel, factor in enumerate(channel_factors(self.config), 1)
+        ]
         self._receiver = self.config.make_receiver().to(self.device) if self.config.receiver else None
         if self.config.scattering.active:
             raise UserError(
@@ -103,40 +109,52 @@ class DeviceElectrons:
 
         The names, and the meaning, are those of `simulate_columns`.
         """
+        series, truth = self._made(self._model, starts)
+        more = [
+            self._made(channel, starts)[0] if isinstance(channel, TrackModel) else _turned(series, channel)
+            for channel in self._channels
+        ]
+        channels = torch.cat([series, *more], -1) if more else series
+        if self._receiver is not None:
+            random = KeyedRandom(self.config.seed, FROZEN_EPOCH, starts.event_id, scope="receiver")
+            channels = self._receiver(channels, random)
+        names = [name for channel in range(1 + len(more)) for name in schema.series_columns(channel)]
+        return dict(zip(names, channels.unbind(-1), strict=True)) | _start_columns(starts) | truth
+
+    def _made(self, model: TrackModel, starts: StartValues) -> tuple[Tensor, Columns]:
+        """Return the series (batch, samples, 2) of a read-out channel, and the truth."""
         batch = len(starts.energy_ev)
         series = torch.empty(batch, self.samples, 2, device=self.device)
         step = self._electrons_at_once
         blocks = [slice(begin, begin + step) for begin in range(0, batch, step)]
-        truths = [self._block(starts.at(block), series[block]) for block in blocks]
-        truth = {name: torch.cat([part[name] for part in truths]) for name in (truths[0] if truths else {})}
-        return self._series_columns(series, starts.event_id) | _start_columns(starts) | truth
+        truths = [self._block(model, starts.at(block), series[block]) for block in blocks]
+        return series, {name: torch.cat([part[name] for part in truths]) for name in (truths[0] if truths else {})}
 
     @property
     def _electrons_at_once(self) -> int:
         samples = min(self.samples, PIECE_SAMPLES)
         return max(1, SAMPLES_AT_ONCE.get(self.device.type, OTHER_DEVICE) // samples)
 
-    def _block(self, starts: StartValues, series: Tensor) -> Columns:
+    def _block(self, model: TrackModel, starts: StartValues, series: Tensor) -> Columns:
         """Fill the series (batch, samples, 2) of electrons that are made together; return their truth."""
         if self.samples > PIECE_SAMPLES:
-            return self._pieces(starts, series)
+            return self._pieces(model, starts, series)
         start = Start(starts.energy_ev, torch.deg2rad(starts.pitch_angle_deg), starts.radius_m)
-        track = self._model.track(start, starts.start_phase_rad, starts.axial_phase_rad)
-        tone, rest = self._render(track, track.phase, track.axial, starts.amplitude, series)
+        track = model.track(start, starts.start_phase_rad, starts.axial_phase_rad)
+        tone, rest = self._render(model, track, track.phase, track.axial, starts.amplitude, series)
         readout = self.config.readout
         return frequency_columns(readout, track.phase, track.axial) | snr_columns(readout, tone, rest)
 
     def _render(
-        self, track: Track, phase: Tensor, axial: Tensor, amplitude: Tensor, series: Tensor
+        self, model: TrackModel, track: Track, phase: Tensor, axial: Tensor, amplitude: Tensor, series: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Fill a piece (batch, samples, 2); return the energies of its carrier and of its other lines."""
-        model = self._model
         step = 2 * math.pi / (model.fold * model.table)
         cubics = real_cubics(track.envelope, track.slope, step) * amplitude[:, None, None].float()
         time_s = torch.arange(series.shape[1], dtype=torch.float64, device=self.device) / self.sampling_rate_hz
         return render_batch(time_s, phase, axial, cubics, 1 / step, series)
 
-    def _pieces(self, starts: StartValues, series: Tensor) -> Columns:
+    def _pieces(self, model: TrackModel, starts: StartValues, series: Tensor) -> Columns:
         """Fill records of several pieces, one after the other: `tracks.RecordStream` without scattering."""
         state = State(
             starts.energy_ev,
@@ -153,13 +171,14 @@ class DeviceElectrons:
         for begin in range(0, self.samples, PIECE_SAMPLES):
             part = series[:, begin : begin + PIECE_SAMPLES]
             first = torch.full_like(reached, begin == 0)
-            piece = make_piece(self._model, state, first, PIECE_SAMPLES / self.sampling_rate_hz)
+            piece = make_piece(model, state, first, PIECE_SAMPLES / self.sampling_rate_hz)
             if begin == 0:
                 start_hz = start_carrier_hz(self.config.readout, piece.phase, piece.axial)
             seconds = torch.full_like(longest, part.shape[1] / self.sampling_rate_hz)
             turned = [horner(polynomial, seconds) - polynomial[:, 0] for polynomial in (piece.phase, piece.axial)]
             in_band = reached & (piece.phase[:, 1].abs() <= math.pi * self.sampling_rate_hz)
-            energies = self._render(piece.track, piece.phase, piece.axial, starts.amplitude * in_band, part)
+            amplitude = starts.amplitude * in_band
+            energies = self._render(model, piece.track, piece.phase, piece.axial, amplitude, part)
             sums += torch.stack([*(value * reached for value in (seconds, *turned)), *energies])
             windows.append(self._window(piece, in_band, begin))
             state, reached = piece.after(longest), in_band
@@ -187,17 +206,6 @@ class DeviceElectrons:
         }
         start = torch.full_like(present, start_sample, dtype=torch.int64)
         return {"start_sample": start, **columns, "track": present.to(torch.int64) - 1}
-
-    def _series_columns(self, series: Tensor, event_id: Tensor) -> Columns:
-        """Return the series of all read-out channels under their names, with the receiver's effects."""
-        cavity = self.config.cavity
-        factors = [c.factor(cavity.length_m, cavity.axial_index) for c in self.config.more_channels]
-        channels = torch.cat([series, *(_turned(series, factor) for factor in factors)], -1) if factors else series
-        if self._receiver is not None:
-            random = KeyedRandom(self.config.seed, FROZEN_EPOCH, event_id, scope="receiver")
-            channels = self._receiver(channels, random)
-        names = [name for channel in range(1 + len(factors)) for name in schema.series_columns(channel)]
-        return dict(zip(names, channels.unbind(-1), strict=True))
 
 
 def _read(config: str | None) -> SimulationConfig:

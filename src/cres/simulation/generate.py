@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.simulation.channels import channel_columns
+from cres.simulation.channels import channel_columns, channel_factors
 from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import Electrons
 from cres.simulation.motion import Start
@@ -26,11 +26,11 @@ BLOCK = 64
 
 
 class Generator:
-    """Makes records of one piece, of one apparatus. Holds no state between calls."""
+    """Makes records of one piece, of one read-out channel of an apparatus. Holds no state between calls."""
 
-    def __init__(self, config: SimulationConfig) -> None:
+    def __init__(self, config: SimulationConfig, channel: int = 0) -> None:
         self.config = config
-        self.model = TrackModel(config)
+        self.model = TrackModel(config, channel=channel)
         self.time_s = np.arange(config.readout.samples) / config.readout.sampling_rate_hz
 
     def columns(self, electrons: Electrons) -> dict[str, NDArray[Any]]:
@@ -92,16 +92,25 @@ def simulate_columns(config: SimulationConfig, electrons: Electrons) -> dict[str
     the electron at the beginning of each window, both (rows, fixed length). Further read-out channels are
     `output_ts_I_1`, ….
     """
-    if config.readout.samples > PIECE_SAMPLES or config.scattering.active:
-        columns = _streamed_columns(config, electrons)
-    else:
-        columns = Generator(config).columns(electrons)
-    cavity = config.cavity
-    factors = [channel.factor(cavity.length_m, cavity.axial_index) for channel in config.more_channels]
-    columns |= channel_columns(factors, columns[schema.SERIES_I], columns[schema.SERIES_Q])
+    columns = _columns_of(config, electrons, 0)
+    factors = channel_factors(config)
+    for channel, factor in enumerate(factors, 1):
+        if factor is not None:
+            columns |= channel_columns(channel, factor, columns[schema.SERIES_I], columns[schema.SERIES_Q])
+        else:
+            made = _columns_of(config, electrons, channel)
+            own = zip(schema.series_columns(channel), schema.SERIES_COLUMNS, strict=True)
+            columns |= {name: made[of_first] for name, of_first in own}
     if config.receiver:
         receive(columns, config.make_receiver(), 1 + len(factors), config.seed)
     return columns
+
+
+def _columns_of(config: SimulationConfig, electrons: Electrons, channel: int) -> dict[str, NDArray[Any]]:
+    """Return the columns with the series of one read-out channel, under the names of channel 0."""
+    if config.readout.samples > PIECE_SAMPLES or config.scattering.active:
+        return _streamed_columns(config, electrons, channel)
+    return Generator(config, channel).columns(electrons)
 
 
 def stream_records(config: SimulationConfig, electrons: Electrons, window_samples: int = PIECE_SAMPLES) -> RecordStream:
@@ -112,11 +121,11 @@ def stream_records(config: SimulationConfig, electrons: Electrons, window_sample
     return RecordStream(config, electrons, window_samples)
 
 
-def _streamed_columns(config: SimulationConfig, electrons: Electrons) -> dict[str, NDArray[Any]]:
+def _streamed_columns(config: SimulationConfig, electrons: Electrons, channel: int) -> dict[str, NDArray[Any]]:
     rows, samples = len(electrons), config.readout.samples
     series = np.empty((2, rows, samples), np.float32)
     blocks = [
-        _streamed_block(config, electrons[begin : begin + BLOCK], series[:, begin : begin + BLOCK])
+        _streamed_block(config, electrons[begin : begin + BLOCK], series[:, begin : begin + BLOCK], channel)
         for begin in range(0, max(rows, 1), BLOCK)
     ]
     truth = {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
@@ -124,9 +133,9 @@ def _streamed_columns(config: SimulationConfig, electrons: Electrons) -> dict[st
 
 
 def _streamed_block(
-    config: SimulationConfig, electrons: Electrons, series: NDArray[np.float32]
+    config: SimulationConfig, electrons: Electrons, series: NDArray[np.float32], channel: int
 ) -> dict[str, NDArray[Any]]:
-    stream = RecordStream(config, electrons)
+    stream = RecordStream(config, electrons, channel=channel)
     truths: list[dict[str, NDArray[Any]]] = []
     starts: list[int] = []
     for window in stream:

@@ -58,7 +58,7 @@ class ReceiverTerm:
     class_path: str = ""
     init_args: dict[str, Any] = field(default_factory=dict, hash=False)
 
-    def build(self, facts: dict[str, float]) -> RandomTransform:
+    def build(self, facts: dict[str, Any]) -> RandomTransform:
         """Return the transform. Raises UserError for an unknown effect or argument."""
         name = self.class_path.removeprefix(PREFIX)
         if name not in EFFECTS:
@@ -114,7 +114,7 @@ class _ChannelNoise(RandomTransform):
 
 
 def build_receiver(
-    terms: Sequence[ReceiverTerm], facts: dict[str, float], noise_scales: Sequence[float] = (1.0,)
+    terms: Sequence[ReceiverTerm], facts: dict[str, Any], noise_scales: Sequence[float] = (1.0,)
 ) -> RandomChain:
     """Return the effects in their order; noise_scales: density of each read-out channel over the nominal one."""
     effects = [term.build(facts) for term in terms]

@@ -1,9 +1,10 @@
 """From start values to a track: slow polynomials of the phases and a table of the envelope over one axial period.
 
 A record is s(t) = e^{iΦ(t)} h(Ψ(t)): Φ the mean carrier's phase less the local oscillator's, Ψ the axial phase, both
-slow polynomials in time; h is periodic and holds all lines. Its Fourier coefficients are those of
-cos(πz/L) √(B/B₀) e^{iΔφ} over one period, each times the response 1/(1 + iδ) of the cavity at its own frequency (the
-steady state: the cavity fills in 5 ns) and the anti-alias filter. Everything is differentiable float64.
+slow polynomials in time; h is periodic and holds all lines. Its Fourier coefficients are those of each mode's profile
+times √(B/B₀) e^{iΔφ} over one period, each times the response of the cavity at its own frequency, 1/(1 + iδ) of one
+mode (the steady state: the cavity fills in 5 ns), added up with the couplings of the port, and the anti-alias filter.
+Everything is differentiable float64.
 """
 
 from __future__ import annotations
@@ -14,14 +15,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cres.physics.cavity import J1_ZEROS, antinode_power_w, port_share
 from cres.physics.constants import (
     ELECTRON_MASS_EV,
     ELECTRON_MASS_KG,
     ELEMENTARY_CHARGE_C,
 )
 from cres.physics.cyclotron import radiated_power_w
-from cres.simulation.bessel import bessel_j1, bessel_j1_derivative
+from cres.simulation.cavity_field import CavityField, combined
+from cres.simulation.channels import seen_modes
 from cres.simulation.config import SimulationConfig
 from cres.simulation.motion import Motion, Orbit, Period, Rates, Start, lorentz, speed
 from cres.simulation.trapping import make_motion
@@ -84,39 +85,35 @@ class Solution(NamedTuple):
     """Cyclotron phase less that of the mean carrier at the start, rad, (batch,)."""
 
 
-class _Bounce(NamedTuple):
+class Bounce(NamedTuple):
     """The motion over one period, and what the cavity does with it."""
 
     orbit: Orbit
     rates: Rates
     period: Period
     line_hz: Tensor
-    coupled: Tensor
-    filled: Tensor
+    drives: list[Tensor]
+    """Of each mode along the period, and its answers at the lines: see `CavityField`."""
+    answers: list[Tensor]
     power: Tensor
+    """eV/s along the period."""
 
 
 class TrackModel:
-    """Start values → Track, for one apparatus. `table`: points of the envelope's table."""
+    """Start values → Track, for one apparatus. `table`: points of the envelope's table over its period.
 
-    def __init__(self, config: SimulationConfig, table: int = TABLE) -> None:
+    Several modes get as many points in each half of the bounce as one mode has. channel: the read-out channel that the
+    envelope is of.
+    """
+
+    def __init__(self, config: SimulationConfig, table: int = TABLE, channel: int = 0) -> None:
         self.config = config
         self.motion: Motion = make_motion(config.trap)
-        self.fold = 2 if self.motion.symmetric and config.cavity.offset_m == 0 else 1
-        self.table = table
-        cavity, readout = config.cavity, config.readout
-        self._watt_per_speed2 = float(
-            antinode_power_w(
-                1.0,
-                cavity_radius_m=cavity.radius_m,
-                cavity_length_m=cavity.length_m,
-                loaded_q=cavity.loaded_q,
-                mode_frequency_hz=cavity.resonance_hz,
-                radial_index=cavity.radial_index,
-            )
-        )
-        port = port_share(cavity.loaded_q, cavity.unloaded_q)
-        self._volt_per_speed = math.sqrt(self._watt_per_speed2 * readout.resistance_ohm * readout.gain * port)
+        self.cavity = CavityField(config.cavity)
+        self.fold = 2 if self.motion.symmetric and self.cavity.even else 1
+        self.table = table if not config.cavity.modes else table * (2 // self.fold)
+        self._seen = seen_modes(config, channel)
+        self._root_volt_per_watt = math.sqrt(config.readout.resistance_ohm * config.readout.gain)
 
     def track(self, start: Start, start_phase: Tensor, axial_phase: Tensor) -> Track:
         """Return the tracks of a batch.
@@ -128,13 +125,13 @@ class TrackModel:
     def solve(self, start: Start, start_phase: Tensor, axial_phase: Tensor) -> tuple[Track, Solution]:
         """Return the tracks and what later times of them are found with."""
         harmonics = self._harmonics(start_phase)
-        orbit, rates, period, line_hz, coupled, filled, power = self._bounce(start, harmonics)
+        orbit, rates, period, line_hz, _, answers, power = self.bounce(start)
         bunching = self._bunching(power, harmonics)
         slowest = rates.axial.clamp(min=SLOWEST_AXIAL_RAD_PER_S)
         total_ev = lorentz(start.energy_ev) * ELECTRON_MASS_EV
         strength = (rates.carrier / total_ev / slowest**2)[:, None]
 
-        envelope, slope = self._envelope(filled * self._anti_alias(line_hz), coupled, harmonics)
+        envelope, slope = self._envelope(combined(self._seen, answers) * self._anti_alias(line_hz), harmonics)
         turn = torch.polar(torch.ones_like(strength), strength * bunching.second)
         slope = (slope + 1j * strength * bunching.first * envelope) * turn
 
@@ -152,8 +149,7 @@ class TrackModel:
 
     def moment(self, start: Start, axial_phase: Tensor) -> Moment:
         """Return the slow motion of electrons with these mean values; `axial_phase` matters for the slowest alone."""
-        harmonics = self._harmonics(axial_phase)
-        bounce = self._bounce(start, harmonics)
+        bounce = self.bounce(start)
         excess = self._fourier_sum(bounce.power - bounce.power.mean(1, keepdim=True), self._wave(axial_phase))
         power = self._lasting_power(bounce.power, bounce.rates, excess)
         pitch_rate = self._pitch_rate(start, bounce.period, bounce.power)
@@ -164,15 +160,18 @@ class TrackModel:
         slowest = rates.axial.clamp(min=SLOWEST_AXIAL_RAD_PER_S)
         return power.mean(1) + (1 - (rates.axial / slowest) ** 2) * excess
 
-    def _bounce(self, start: Start, harmonics: Tensor) -> _Bounce:
+    def bounce(self, start: Start) -> Bounce:
+        """Return the motion over one period and the answer of the cavity."""
         orbit = self.motion.solve(start)
         rates, period = orbit.rates(), orbit.period(self._grid(start.energy_ev))
-        source = self._source(period)
+        harmonics = self._harmonics(start.energy_ev)
         line_hz = (rates.carrier[:, None] + harmonics * rates.axial[:, None]) / (2 * math.pi)
-        coupled = self.coupled_speed(start)
-        filled = torch.fft.fft(source) / (1 + 1j * self._detuning(line_hz))
-        power = self._power_ev_per_s(start, coupled, source, filled)
-        return _Bounce(orbit, rates, period, line_hz, coupled, filled, power)
+        transverse = speed(start.energy_ev) * torch.sin(start.pitch_rad)
+        momentum = lorentz(start.energy_ev) * ELECTRON_MASS_KG * transverse
+        gyroradius = momentum / (ELEMENTARY_CHARGE_C * self.config.trap.field_t)
+        drives = self.cavity.drives(transverse, start.radius_m, gyroradius, period)
+        answers = self.cavity.answers(drives, line_hz)
+        return Bounce(orbit, rates, period, line_hz, drives, answers, self._power_ev_per_s(start, drives, answers))
 
     @property
     def _lo_rad_per_s(self) -> float:
@@ -185,26 +184,6 @@ class TrackModel:
     def _harmonics(self, like: Tensor) -> Tensor:
         return torch.fft.fftfreq(self.table, 1 / (self.fold * self.table), dtype=torch.float64, device=like.device)
 
-    def coupled_speed(self, start: Start) -> Tensor:
-        """v_⊥ · 2J₁(kρ)J₁'(kr_c), m/s, (batch,)."""
-        cavity = self.config.cavity
-        wavenumber = J1_ZEROS[cavity.radial_index - 1] / cavity.radius_m
-        transverse = speed(start.energy_ev) * torch.sin(start.pitch_rad)
-        momentum = lorentz(start.energy_ev) * ELECTRON_MASS_KG * transverse
-        gyroradius = momentum / (ELEMENTARY_CHARGE_C * self.config.trap.field_t)
-        return transverse * 2 * bessel_j1(wavenumber * start.radius_m) * bessel_j1_derivative(wavenumber * gyroradius)
-
-    def _source(self, period: Period) -> Tensor:
-        """Profile of TE0np times √(B/B₀) e^{iΔφ}, (batch, table): what drives the cavity; zero outside of it."""
-        cavity = self.config.cavity
-        place = (period.axial_m - cavity.offset_m) / cavity.length_m
-        profile = torch.sin(cavity.axial_index * math.pi * (place + 0.5)) * (place.abs() <= 0.5)
-        return torch.polar(torch.sqrt(period.field_ratio), period.phase) * profile
-
-    def _detuning(self, line_hz: Tensor) -> Tensor:
-        cavity = self.config.cavity
-        return 2 * cavity.loaded_q * (line_hz / cavity.resonance_hz - 1)
-
     def _anti_alias(self, line_hz: Tensor) -> Tensor:
         """1 within PASS_BAND of the sampling rate around the oscillator, falling as cos² to 0 at one half."""
         readout = self.config.readout
@@ -212,25 +191,26 @@ class TrackModel:
         edge = ((distance - PASS_BAND) / (0.5 - PASS_BAND)).clamp(0.0, 1.0)
         return torch.cos(edge * math.pi / 2) ** 2
 
-    def _envelope(self, passed: Tensor, coupled: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
-        volts = passed * (self._volt_per_speed * coupled)[:, None]
+    def _envelope(self, passed: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
+        volts = passed * self._root_volt_per_watt
         return torch.fft.ifft(volts), torch.fft.ifft(1j * harmonics * volts)
 
-    def _power_ev_per_s(self, start: Start, coupled: Tensor, source: Tensor, filled: Tensor) -> Tensor:
+    def _power_ev_per_s(self, start: Start, drives: list[Tensor], answers: list[Tensor]) -> Tensor:
         """Power that the electron loses along the period, (batch, table).
 
-        In the cavity it is what the field does on the electron; its mean is Σ|c_n|²/(1 + δ_n²) over the lines.
+        In the cavity it is what the field does on the electron; its mean is what leaves the ports and stays in the
+        walls.
         """
         loss = self.config.loss
         if loss.kind == "off":
-            return torch.zeros_like(source.real)
+            return torch.zeros_like(drives[0].real)
         if loss.kind == "free_space":
             # (B p_⊥)² at 1 T and 1 eV carries the constants; K(K + 2mc²) is (pc)²
             unit = float(radiated_power_w(1.0, 90.0, self.config.trap.field_t)) / (1 + 2 * ELECTRON_MASS_EV)
             squared = start.energy_ev * (start.energy_ev + 2 * ELECTRON_MASS_EV) * torch.sin(start.pitch_rad) ** 2
-            watt = (unit * squared)[:, None].expand_as(source.real)
+            watt = (unit * squared)[:, None].expand_as(drives[0].real)
         else:
-            watt = (source.conj() * torch.fft.ifft(filled)).real * (self._watt_per_speed2 * coupled**2)[:, None]
+            watt = self.cavity.watt(drives, answers)
         return watt * (loss.factor / ELEMENTARY_CHARGE_C)
 
     def _bunching(self, power: Tensor, harmonics: Tensor) -> Bunching:

@@ -79,9 +79,11 @@ class RecordStream:
     Memory is that of a window and of one table an electron, whatever the length of the records.
     """
 
-    def __init__(self, config: SimulationConfig, electrons: Electrons, window_samples: int = PIECE_SAMPLES) -> None:
+    def __init__(
+        self, config: SimulationConfig, electrons: Electrons, window_samples: int = PIECE_SAMPLES, channel: int = 0
+    ) -> None:
         self.config, self.electrons, self.window_samples = config, electrons, window_samples
-        self._model = TrackModel(config)
+        self._model = TrackModel(config, channel=channel)
         self._rate_hz = config.readout.sampling_rate_hz
         self._samples = config.readout.samples
         tracks, rows = config.scattering.maximum_tracks, len(electrons)

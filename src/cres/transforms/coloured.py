@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cres.errors import UserError
+from cres.physics.modes import Response, mode_response
 from cres.shapes import Series
 from cres.transforms.noise import RESISTANCE_OHM, RandomTransform, per_event
 from cres.transforms.random import KeyedRandom
@@ -111,6 +112,10 @@ class CavityNoise(ShapedNoise):
     A(f) = 4β/(1 + β)² / (1 + δ²), δ = 2Q_L (f/f₀ − 1), β = Q₀/Q_L − 1: the cavity's emissivity, what is left comes
     from the circulator's load (T_0) and is reflected; T_a is the amplifier's own. f is the frequency before mixing.
     With `quantum`, T_c and T_0 are T_eff(T, f) of `effective_temperature_k`.
+
+    modes: several modes in place of one, a row each of resonance in Hz, loaded Q, and amplitude and phase in degrees of
+    its coupling to the port that is read (amplitude² is the part of the mode's lost power that leaves there), then to
+    any further ports, whose loads are at T_0 too. A = 1 − Σ_j |S_j0|², what a wave into the port leaves in the walls.
     """
 
     def __init__(
@@ -126,8 +131,10 @@ class CavityNoise(ShapedNoise):
         gain: float = 1.0,
         quantum: bool = False,
         resistance_ohm: float = RESISTANCE_OHM,
+        modes: Sequence[Sequence[float]] | None = None,
     ) -> None:
         super().__init__(sampling_rate_hz, resistance_ohm)
+        self.response = _response(modes) if modes else None
         if not 0 < loaded_q < unloaded_q:
             raise UserError(f"the loaded Q ({loaded_q:g}) must lie between 0 and the unloaded Q ({unloaded_q:g}).")
         self.lo_frequency_hz = lo_frequency_hz
@@ -142,6 +149,8 @@ class CavityNoise(ShapedNoise):
 
     def emissivity(self, frequency_hz: Frequencies) -> Frequencies:
         """Return A at record frequencies: the share of the noise that the cavity's walls emit."""
+        if self.response is not None:
+            return _absorbed(self.response, frequency_hz + self.lo_frequency_hz)
         detuning = 2 * self.loaded_q * ((frequency_hz + self.lo_frequency_hz) / self.resonance_hz - 1)
         return 4 * self.coupling / (1 + self.coupling) ** 2 / (1 + detuning.square())
 
@@ -152,3 +161,31 @@ class CavityNoise(ShapedNoise):
         circulator = thermal_density_w_per_hz(self.circulator_temperature_k, self.gain, absolute_hz)
         amplifier = thermal_density_w_per_hz(self.amplifier_temperature_k, self.gain)
         return circulator + (cavity - circulator) * self.emissivity(frequency_hz) + amplifier
+
+
+def _response(modes: Sequence[Sequence[float]]) -> Response:
+    """Return the response of modes given in rows. Raises UserError."""
+    lengths = {len(row) for row in modes}
+    if len(lengths) != 1 or min(lengths) < 4 or min(lengths) % 2:
+        raise UserError("modes need rows of one length: resonance in Hz, loaded Q, amplitude and phase at each port.")
+    rows = np.asarray(modes, np.float64)
+    couplings = (rows[:, 2::2] * np.exp(1j * np.deg2rad(rows[:, 3::2]))).astype(np.complex128)
+    if (rows[:, :2] <= 0).any() or ((np.abs(couplings) ** 2).sum(1) > 1 + 1e-9).any():
+        raise UserError("modes need positive resonances and Q, and ports that take no more than a mode loses.")
+    return mode_response(rows[:, 0], rows[:, 1], couplings.T)
+
+
+def _absorbed(response: Response, frequency_hz: Frequencies) -> Frequencies:
+    """Return 1 − Σ_j |S_j0|² (see `physics.modes`), pole by pole with plain numbers, which any device takes."""
+    seen, excited = response.couplings @ response.out, response.into @ response.couplings.conj().T[:, 0]
+    poles = [
+        1 / (1 + 2j * float(quality) * (frequency_hz.double() / float(resonance) - 1))
+        for resonance, quality in zip(response.resonance_hz, response.quality, strict=True)
+    ]
+    absorbed = torch.ones_like(frequency_hz, dtype=torch.float64)
+    for port, row in enumerate(seen):
+        returned = torch.full_like(poles[0], -float(port == 0))
+        for weight, pole in zip(row * excited, poles, strict=True):
+            returned = returned + 2 * complex(weight) * pole
+        absorbed = absorbed - returned.abs().square()
+    return absorbed.to(frequency_hz.dtype)

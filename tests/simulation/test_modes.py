@@ -1,0 +1,274 @@
+"""A cavity with several modes and ports: energy, lines, couplings, noise, against integrals that share no code."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.special import j1
+
+from cres import schema
+from cres.errors import UserError
+from cres.physics.cavity import J1_ZEROS, mode_frequency_hz
+from cres.physics.constants import ELEMENTARY_CHARGE_C, VACUUM_PERMITTIVITY_F_PER_M
+from cres.physics.fields import QuadraticField
+from cres.physics.lorentz import Motion, integrate_lorentz
+from cres.physics.modes import mode_response
+from cres.simulation import PARAMETERS, Electrons, ForwardModel, SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation.device_stream import DeviceElectrons
+from cres.simulation.motion import Start
+from cres.simulation.track import TrackModel
+from cres.transforms import CavityNoise
+
+NAMES = ("TE011", "TE012", "TE013")
+MODES = [{"name": name, "resonance_hz": hz} for name, hz in zip(NAMES, (25.905e9, 25.962e9, 26.058e9), strict=True)]
+RADIUS, LENGTH = 7.063e-3, 0.150
+
+
+def with_ports(*axial_m: float, modes: list[dict[str, Any]] | None = None, **sections: Any) -> SimulationConfig:
+    ports = [{"axial_m": z, "share": 1 / len(axial_m)} for z in axial_m]
+    return SimulationConfig.from_dict({"cavity": {"modes": modes or MODES, "ports": ports}, **sections})
+
+
+def start_of(electrons: Electrons) -> Start:
+    return Start(
+        torch.from_numpy(electrons.energy_ev),
+        torch.from_numpy(np.deg2rad(electrons.pitch_angle_deg)),
+        torch.from_numpy(electrons.radius_m),
+    )
+
+
+def lines_of(config: SimulationConfig, electrons: Electrons) -> dict[int, NDArray[np.float64]]:
+    """Return the height of each line of the records, by harmonic."""
+    parameters = torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], 1))
+    lines = ForwardModel(config).lines(parameters)
+    return {int(h): lines.amplitudes[:, i].abs().numpy() for i, h in enumerate(lines.harmonics)}
+
+
+DEFAULT = SimulationConfig.default()
+ELECTRONS = sample_electrons(DEFAULT, 100, 0)
+
+
+def loss_ratio(config: SimulationConfig) -> float:
+    powers = [TrackModel(c).bounce(start_of(ELECTRONS)).power.mean(1) for c in (config, DEFAULT)]
+    return float((powers[0] / powers[1]).median())
+
+
+def test_a_port_in_the_middle_sees_no_odd_lines_and_the_loss_grows_by_28_percent() -> None:
+    config = with_ports(0.0)
+    assert loss_ratio(config) == pytest.approx(1.28, abs=0.01)
+    odd = [height.max() for harmonic, height in lines_of(config, ELECTRONS).items() if harmonic % 2]
+    assert max(odd, default=0.0) == 0.0
+
+
+def test_a_port_off_the_middle_sees_odd_lines_as_large_as_even_ones() -> None:
+    heights = lines_of(with_ports(LENGTH / 4), ELECTRONS)
+    odd, even = (np.hypot(heights[n], heights[-n]) for n in (1, 2))
+    assert 0.9 < np.median(odd / even) < 1.6
+
+
+def test_one_mode_in_a_list_is_the_cavity_of_one_mode() -> None:
+    listed = SimulationConfig.from_dict({"cavity": {"modes": [{"name": "TE011", "resonance_hz": 25.905e9}]}})
+    few = ELECTRONS[:4]
+    expected, found = simulate_columns(DEFAULT, few), simulate_columns(listed, few)
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-6 if name.endswith("snr") else 1e-12, atol=1e-8)
+
+
+@pytest.mark.parametrize("axial_m", [(0.0,), (0.0375,), (0.0375, -0.02)])
+def test_radiated_power_is_what_leaves_the_ports_and_stays_in_the_walls(axial_m: tuple[float, ...]) -> None:
+    """The modes integrated in time along the bounce, not line by line, to 0.1 %."""
+    config = with_ports(*axial_m)
+    model = TrackModel(config)
+    bounce = model.bounce(start_of(ELECTRONS[:3]))
+    power = sum(p.mean(1) for p in model.cavity.watt_of_modes(bounce.drives, bounce.answers))
+    for row in range(3):
+        left, stayed = integrated(config, bounce, row)
+        assert left + stayed == pytest.approx(float(power[row]), rel=1e-3)
+
+
+def integrated(config: SimulationConfig, bounce: Any, row: int) -> tuple[float, float]:
+    """Return the power out of the ports and into the walls, by steps of the coupled-mode equations in time."""
+    cavity = config.cavity
+    couplings = cavity.couplings
+    resonance = np.array([mode["resonance_hz"] for mode in MODES])
+    half_width = resonance / 800
+    shared = couplings.conj().T @ couplings
+    np.fill_diagonal(shared, 1.0)
+    carrier, axial = float(bounce.rates.carrier[row]), float(bounce.rates.axial[row])
+    decay = 2 * np.pi * (np.sqrt(np.outer(half_width, half_width)) * shared - 1j * np.diag(resonance))
+    decay = decay + 1j * carrier * np.eye(3)
+    drive = np.array([d[row].numpy() for d in bounce.drives])
+    step = 2 * np.pi / axial / drive.shape[1]
+    # between two points the drive is linear: the exact step of y' = −A y + u + v t
+    values, vectors = np.linalg.eig(decay)
+    kernel = vectors @ np.diag(np.exp(-values * step)) @ np.linalg.inv(vectors)
+    grown = np.linalg.inv(decay)
+    root = np.sqrt(2 * np.pi * half_width)
+    amplitude = np.zeros(3, np.complex128)
+    left = stayed = 0.0
+    for _ in range(2):  # the first turn settles
+        left = stayed = 0.0
+        for i in range(drive.shape[1]):
+            here, there = root * drive[:, i], root * drive[:, (i + 1) % drive.shape[1]]
+            slope = (there - here) / step
+            bent = grown @ (grown @ slope)
+            amplitude = kernel @ (amplitude - grown @ here + bent) + grown @ there - bent
+            power = np.abs(root * amplitude) ** 2
+            left += float((np.abs(couplings @ (root * amplitude)) ** 2).sum())
+            stayed += float(((1 - (np.abs(couplings) ** 2).sum(0)) * power).sum())
+    return left / drive.shape[1], stayed / drive.shape[1]
+
+
+GRADIENT_LENGTH, ENERGY, PITCH_DEG, PERIODS = 0.5, 18_600.0, 86.0, 6
+
+
+@pytest.mark.parametrize(("radius", "tolerance"), [(1.5e-3, 5e-3), (3.4e-3, 5e-3), (5.5e-3, 1.5e-2)])
+def test_power_into_each_mode_against_overlap_integrals_along_a_lorentz_orbit(radius: float, tolerance: float) -> None:
+    """∫ E·v e^{−iωt} dt along the electron's own path in a harmonic trap, for the lines of each mode.
+
+    The simulator couples at the radius in the trap's middle; towards the turning points the field line is nearer to the
+    axis, which close to the wall, where the field falls steeply, makes a percent.
+    """
+    apart = [{**mode, "couplings": [[0.0, 0.0]]} for mode in MODES]
+    config = with_ports(0.0, modes=apart, trap={"kind": "harmonic", "gradient_length_m": GRADIENT_LENGTH})
+    model = TrackModel(config)
+    values = (ENERGY, np.deg2rad(PITCH_DEG), radius)
+    bounce = model.bounce(Start(*(torch.tensor([value], dtype=torch.float64) for value in values)))
+    found = [float(power.mean()) for power in model.cavity.watt_of_modes(bounce.drives, bounce.answers)]
+    carrier, axial = float(bounce.rates.carrier), float(bounce.rates.axial)
+    np.testing.assert_allclose(found, overlap_powers(config.trap.field_t, radius, carrier, axial), rtol=tolerance)
+
+
+def overlap_powers(field_t: float, radius: float, carrier: float, axial: float) -> list[float]:
+    field = QuadraticField(field_t, GRADIENT_LENGTH)
+    orders = np.arange(-8, 9)
+    rates = carrier + orders * axial
+    length_s = PERIODS * 2 * np.pi / axial
+    sums, weight = np.zeros((3, len(orders)), np.complex128), 0.0
+
+    def induction(rho: Any, z: Any) -> tuple[Any, Any]:
+        beyond, b_rho, _ = field.beyond_background(rho, z)
+        return field_t + beyond, b_rho
+
+    def add(motion: Motion) -> None:
+        nonlocal weight
+        window = motion.weights_s * np.where(
+            motion.times_s < length_s, 1 - np.cos(2 * np.pi * motion.times_s / length_s), 0.0
+        )
+        place, rho = motion.place_m[:, 0], np.abs(motion.place_m[:, 0])
+        along = (np.conj(1j * place / rho) * motion.velocity_m_per_s[:, 0]).real * j1(J1_ZEROS[0] / RADIUS * rho)
+        waves = np.exp(-1j * motion.times_s[:, None] * rates) * window[:, None]
+        for p in range(3):
+            profile = np.sin((p + 1) * np.pi * (motion.axial_m[:, 0] / LENGTH + 0.5))
+            sums[p] += 2 * (along * profile) @ waves
+        weight += float(window.sum())
+
+    integrate_lorentz(induction, np.array([ENERGY]), np.array([PITCH_DEG]), np.array([radius]), length_s, add)
+    rho = (np.arange(4000) + 0.5) / 4000 * RADIUS
+    norm = 2 * np.pi * (j1(J1_ZEROS[0] / RADIUS * rho) ** 2 * rho).sum() * RADIUS / 4000 * LENGTH / 2
+    powers = []
+    for lines, mode in zip(sums / weight, MODES, strict=True):
+        detuning = 800 * (rates / (2 * np.pi) / mode["resonance_hz"] - 1)
+        unit = (
+            ELEMENTARY_CHARGE_C**2 * 400 / (2 * 2 * np.pi * mode["resonance_hz"] * VACUUM_PERMITTIVITY_F_PER_M * norm)
+        )
+        powers.append(float((unit * np.abs(lines) ** 2 / (1 + detuning**2)).sum()))
+    return powers
+
+
+def test_a_further_channel_sees_its_own_sum_of_modes() -> None:
+    """A port and a probe at the mirrored place see the odd mode with the other sign, on the processor and a device."""
+    channels = [{"port": 1}, {"axial_m": -0.0375, "gain": 0.25}, {"phase_deg": 90.0}]
+    config = with_ports(0.0375, -0.0375, more_channels=channels)
+    few = ELECTRONS[:3]
+    columns = simulate_columns(config, few)
+    volts = [columns[i] + 1j * columns[q] for i, q in map(schema.series_columns, range(4))]
+    assert np.abs(np.abs(volts[1]) - np.abs(volts[0])).max() > 0.1 * np.abs(volts[0]).max()
+    # the probe takes nothing from the cavity; half the shares are the ports', so it sees √2 of their amplitude
+    np.testing.assert_allclose(volts[2], np.sqrt(2) / 2 * volts[1], rtol=0, atol=1e-6 * np.abs(volts[1]).max())
+    np.testing.assert_allclose(volts[3], 1j * volts[0], rtol=0, atol=1e-6 * np.abs(volts[0]).max())
+    source = DeviceElectrons(config)
+    made = source.records(source.sent(few))
+    for name in columns:
+        atol = 1e-6 * np.abs(columns[name]).max()
+        np.testing.assert_allclose(made[name].numpy(), columns[name], rtol=1e-6, atol=atol, err_msg=name)
+
+
+def test_explicit_couplings_replace_those_of_the_place() -> None:
+    placed = with_ports(0.0375)
+    seen = [[[abs(c), np.rad2deg(np.angle(c))]] for c in placed.cavity.couplings[0]]
+    given = with_ports(-0.01, modes=[{**mode, "couplings": c} for mode, c in zip(MODES, seen, strict=True)])
+    np.testing.assert_allclose(given.cavity.couplings, placed.cavity.couplings, atol=1e-12)
+
+
+def test_the_derivatives_are_those_of_the_records() -> None:
+    config = with_ports(0.0375, readout={"samples": 512})
+    model = ForwardModel(config)
+    few = sample_electrons(config, 3, 5)
+    parameters = torch.from_numpy(np.stack([getattr(few, name) for name in PARAMETERS], 1))
+    series, derivatives = model.jacobian(parameters)
+    columns = simulate_columns(config, few)
+    made = columns[schema.SERIES_I] + 1j * columns[schema.SERIES_Q]
+    assert np.abs(series.numpy() - made).max() < 2e-6 * np.abs(made).max()
+    for column, step in enumerate((0.02, 1e-5, 3e-5, 1e-2, 3e-3, 1e-2)):
+        shift = torch.zeros(6, dtype=torch.float64)
+        shift[column] = step
+        points = [model(parameters + scale * shift) - model(parameters - scale * shift) for scale in (0.5, 1.0)]
+        expected = (8 * points[0] - points[1]) / (6 * step)
+        error = (derivatives[:, column] - expected).norm(dim=1) / expected.norm(dim=1)
+        assert float(error.max()) < 1e-4, PARAMETERS[column]
+
+
+def test_noise_of_modes_is_what_the_walls_absorb() -> None:
+    """One mode in a list is the closed form; with several, it is what the walls keep of a wave."""
+    facts = {"sampling_rate_hz": 403e6, "lo_frequency_hz": 25.9702e9}
+    frequency = torch.linspace(-200e6, 200e6, 81, dtype=torch.float64)
+    one, listed = CavityNoise(**facts), CavityNoise(**facts, modes=[[25.905e9, 400.0, np.sqrt(660 / 1060), 0.0]])
+    torch.testing.assert_close(listed.emissivity(frequency), one.emissivity(frequency), rtol=1e-9, atol=1e-12)
+
+    cavity = with_ports(0.0375, -0.02).cavity
+    response = mode_response(np.array([m["resonance_hz"] for m in MODES]), np.full(3, 400.0), cavity.couplings)
+    absolute = frequency.numpy() + facts["lo_frequency_hz"]
+    # a wave into port 0 drives mode μ with 2 c*_μ: what the walls keep of it
+    kept = 2 * response.modes_at(absolute) @ cavity.couplings[0].conj()
+    walls = ((1 - (np.abs(cavity.couplings) ** 2).sum(0)) * np.abs(kept) ** 2).sum(-1)
+    found = CavityNoise(**facts, modes=cavity.mode_rows()).emissivity(frequency)
+    np.testing.assert_allclose(found.numpy(), walls, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(response.emissivity_at(absolute), walls, rtol=1e-9, atol=1e-12)
+
+
+def test_resonances_follow_from_the_dimensions_where_none_are_given() -> None:
+    config = SimulationConfig.from_dict({"cavity": {"modes": [{"name": "TE012"}, {"name": "TE021"}]}})
+    assert config.cavity.resonance_hz == mode_frequency_hz(RADIUS, LENGTH, 1, 2)
+    assert config.cavity.mode_hz(config.cavity.modes[1]) == mode_frequency_hz(RADIUS, LENGTH, 2, 1)
+    assert SimulationConfig.from_dict(config.to_dict()) == config
+
+
+@pytest.mark.parametrize(
+    ("cavity", "message"),
+    [
+        ({"modes": [{"name": "TM111"}]}, "TM111.*no mode that is simulated.*TE0np"),
+        ({"modes": [{"name": "TE011"}, {"name": "TE011"}]}, "names a mode twice"),
+        ({"modes": [{"name": "TE011", "loaded_q": 2000}]}, "below its unloaded_q"),
+        ({"modes": [{"name": "TE011"}], "loaded_q": 500}, "cavity.loaded_q is that of a cavity of one mode"),
+        ({"ports": [{"axial_m": 0.01}]}, "belong to cavity.modes"),
+        ({"modes": [{"name": "TE011"}], "ports": [{"axial_m": 0.09}]}, "lies outside"),
+        ({"modes": [{"name": "TE011"}], "ports": [{}, {}]}, "would leave through the ports"),
+        ({"modes": [{"name": "TE011", "couplings": [[0.9, 0.0]]}]}, "would leave through the ports"),
+        ({"modes": [{"name": "TE011", "couplings": [[0.1, 0.0], [0.1, 0.0]]}]}, "2 couplings and the cavity 1 ports"),
+    ],
+)
+def test_cavities_that_cannot_be_are_refused_in_a_sentence(cavity: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        SimulationConfig.from_dict({"cavity": cavity})
+
+
+def test_the_published_configuration_is_read() -> None:
+    config = SimulationConfig.from_yaml("configs/simulation/cavity_26ghz_modes.yaml")
+    assert [mode.name for mode in config.cavity.modes] == list(NAMES)
+    assert dataclasses.replace(config.cavity, modes=(), ports=()) == DEFAULT.cavity
