@@ -78,3 +78,9 @@ def test_modes_pass_and_fail_when_a_mode_or_the_port_is_wrong(check: Any) -> Non
     if check is checks_modes.mode_balance:  # at rest an electron hardly feels where the port is
         port_elsewhere = in_modes(ports=(dataclasses.replace(MODES.cavity.ports[0], axial_m=0.034),))
         assert not check(MODES, port_elsewhere).passed
+
+
+def test_births_along_the_line_pass_and_those_at_the_minimum_fail() -> None:
+    born = dataclasses.replace(MODES.ensemble, births="minimum")
+    assert checks.ensemble(MODES, MODES).passed
+    assert not checks.ensemble(MODES, dataclasses.replace(MODES, ensemble=born)).passed

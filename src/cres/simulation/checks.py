@@ -232,13 +232,13 @@ def noise_level(expected: SimulationConfig, simulated: SimulationConfig) -> Chec
 
 
 def ensemble(expected: SimulationConfig, simulated: SimulationConfig) -> Check:
-    """Radius² and cosθ are uniform between their limits: smallest Kolmogorov–Smirnov p-value."""
+    """Radius², phases and what is born above a pitch angle are uniform: smallest Kolmogorov–Smirnov p-value."""
     electrons = sample_electrons(simulated, 20_000, 1)
-    cosine = np.cos(np.deg2rad(electrons.pitch_angle_deg))
-    limits = np.cos(np.deg2rad(expected.ensemble.pitch_angle_deg))
+    limits = np.array(expected.ensemble.pitch_angle_deg)
+    born, ends = _born_from(expected, electrons.pitch_angle_deg), _born_from(expected, limits)
     radius_limits = np.square(expected.ensemble.radius_m)
     shares = {
-        "cos θ": (cosine - limits[1]) / (limits[0] - limits[1]),
+        "pitch angle": (born - ends[1]) / (ends[0] - ends[1]),
         "radius²": (electrons.radius_m**2 - radius_limits[0]) / (radius_limits[1] - radius_limits[0]),
         "start phase": electrons.start_phase_rad / (2 * np.pi),
         "axial phase": electrons.axial_phase_rad / (2 * np.pi),
@@ -248,6 +248,23 @@ def ensemble(expected: SimulationConfig, simulated: SimulationConfig) -> Check:
     curves = [(name, quantiles, np.quantile(share, quantiles)) for name, share in shares.items()]
     meaning = "−log₁₀ of the smallest Kolmogorov–Smirnov p-value"
     return Check("ensemble", meaning, -np.log10(max(worst, 1e-300)), 4.0, ("quantile", "share of the range"), curves)
+
+
+def _born_from(config: SimulationConfig, pitch_deg: FloatArray) -> FloatArray:
+    """Return what is born between these pitch angles and 90°, up to a factor, summed over places along the field line.
+
+    At a place with field B electrons that start isotropic have cosθ = √(1 − sin²θ₀ B/B_min), in flux tubes ∝ 1/B; the
+    bathtub's wall goes on until the turning point. At the minimum that is cosθ₀.
+    """
+    if config.ensemble.births == "minimum":
+        return np.cos(np.deg2rad(pitch_deg))
+    trap = make_trap(config.trap)
+    lowest = float(trap.field_t(0.0, 0.0))
+    z = (np.arange(4000) + 0.5) / 4000 * float(trap.turning_point_m(MIDDLE_EV, config.ensemble.pitch_angle_deg[0]))
+    ratio = np.asarray(trap.field_t(0.0, z)) / lowest
+    table_deg = np.linspace(*config.ensemble.pitch_angle_deg, 801)
+    local = np.sqrt(np.maximum(1 - np.sin(np.deg2rad(table_deg))[:, None] ** 2 * ratio, 0.0))
+    return np.interp(pitch_deg, table_deg, (local / ratio).sum(1))
 
 
 DETECTED_SNR, DETECTED = 25.0, 512

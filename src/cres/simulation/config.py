@@ -29,6 +29,9 @@ from cres.transforms import RandomChain
 TRAP_KINDS = ("bathtub", "harmonic", "coils", "map")
 LOSS_KINDS = ("cavity", "free_space", "off")
 ENSEMBLE_KINDS = ("uniform", "tritium", "krypton", "table")
+BIRTHS = ("minimum", "field_line")
+SOURCE_MASS_U = {"tritium": 6.032, "krypton": 83.913}
+"""Of T₂ and of ⁸³ᵐKr (AME2020), for the thermal motion of the source."""
 
 T = TypeVar("T")
 
@@ -114,6 +117,11 @@ class EnsembleConfig:
     carrier lies in the band, i.e. is not above the highest carrier of the window. `table` takes start values from the
     columns of a file (`electron_table`), electron i from row i modulo its rows, and draws what has no column; who only
     needs the apparatus needs no such file.
+
+    births: where electrons start isotropic, at the field minimum of their line (`minimum`) or anywhere along the line,
+    in gas of one density (`field_line`, see `births`); pitch angles are always those at the minimum.
+    source_temperature_k: of the source whose thermal motion widens the lines of krypton and tritium's spectrum
+    (Doppler; 0: at rest); source_mass_u: of its molecules (0: T₂ or Kr).
     """
 
     kind: str = "uniform"
@@ -125,9 +133,20 @@ class EnsembleConfig:
     energy_ev: tuple[float, float] = (18_500.0, 18_700.0)
     pitch_angle_deg: tuple[float, float] = (88.0, 90.0)
     radius_m: tuple[float, float] = (0.0, 6.5e-3)
+    births: str = "minimum"
+    source_temperature_k: float = 0.0
+    source_mass_u: float = 0.0
 
     def __post_init__(self) -> None:
         _choice("ensemble.kind", self.kind, ENSEMBLE_KINDS)
+        _choice("ensemble.births", self.births, BIRTHS)
+        if not (self.source_temperature_k >= 0 and self.source_mass_u >= 0):
+            raise UserError("ensemble.source_temperature_k and source_mass_u must be 0 (none) or positive")
+        if self.source_temperature_k > 0 and self.kind not in SOURCE_MASS_U:
+            raise UserError(
+                f"ensemble.source_temperature_k widens the energies of a source, and ensemble.kind {self.kind} has "
+                f"none: choose kind {' or '.join(SOURCE_MASS_U)}, or leave it out"
+            )
         _interval("ensemble.energy_ev", self.energy_ev, 0.0, math.inf)
         if self.kind == "tritium" and self.endpoint_ev <= self.energy_ev[0]:
             raise UserError(

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from cres.errors import UserError
 from cres.physics.beta import beta_quantile
 from cres.physics.cyclotron import Values, cyclotron_frequency_hz, gyroradius_m, kinetic_energy_ev
 from cres.physics.krypton import line_quantile_ev
-from cres.simulation.config import EnsembleConfig, SimulationConfig
+from cres.simulation.births import doppler_std_ev, pitch_and_radius
+from cres.simulation.config import SOURCE_MASS_U, EnsembleConfig, SimulationConfig
 from cres.simulation.electron_table import read_electron_table
 from cres.simulation.trapping import make_trap
 
@@ -23,6 +25,8 @@ FloatArray = NDArray[np.float64]
 MAXIMUM_DRAWS = 100
 BAND_GRID = 9
 """Pitch angles and radii at which the edges of the band are looked for."""
+SMALLEST_DRAW = 2.0**-54
+"""In place of a quantile of 0, which a normal distribution has at −∞."""
 DRAWS_PER_ELECTRON = 8
 """Uniform numbers that an electron may use; a multiple of 4, which is one step of the Philox counter."""
 
@@ -135,10 +139,11 @@ def _corners(config: SimulationConfig) -> tuple[FloatArray, FloatArray]:
 def _draw(config: SimulationConfig, count: int, seed: int, start: int, stream: int) -> Electrons:
     draws = uniform_draws(seed, start, count, stream)
     ensemble = config.ensemble
+    pitch_deg, radius_m = pitch_and_radius(config, draws[:, 1], draws[:, 2])
     drawn = Electrons(
-        energy_ev=energies_ev(config, draws[:, 0], draws[:, 6]),
-        pitch_angle_deg=isotropic_pitch_deg(ensemble, draws[:, 1]),
-        radius_m=uniform_area_radius_m(ensemble, draws[:, 2]),
+        energy_ev=_moving_source(ensemble, energies_ev(config, draws[:, 0], draws[:, 6]), draws[:, 7]),
+        pitch_angle_deg=pitch_deg,
+        radius_m=radius_m,
         azimuth_rad=2 * math.pi * draws[:, 3],
         start_phase_rad=2 * math.pi * draws[:, 4],
         axial_phase_rad=2 * math.pi * draws[:, 5],
@@ -171,13 +176,11 @@ def _between(interval: tuple[float, float], draw: FloatArray) -> FloatArray:
     return interval[0] + (interval[1] - interval[0]) * draw
 
 
-def isotropic_pitch_deg(ensemble: EnsembleConfig, draw: FloatArray) -> FloatArray:
-    """Pitch angles uniform in cosθ between the two limits."""
-    low, high = np.cos(np.deg2rad(ensemble.pitch_angle_deg))
-    return np.rad2deg(np.arccos(low + (high - low) * draw))
-
-
-def uniform_area_radius_m(ensemble: EnsembleConfig, draw: FloatArray) -> FloatArray:
-    """Radii uniform in area between the two limits."""
-    low, high = np.square(ensemble.radius_m)
-    return np.sqrt(low + (high - low) * draw)
+def _moving_source(ensemble: EnsembleConfig, energy_ev: FloatArray, draw: FloatArray) -> FloatArray:
+    """Return the energies of electrons whose molecules move thermally towards or away from them."""
+    if ensemble.source_temperature_k == 0:
+        return energy_ev
+    mass_u = ensemble.source_mass_u or SOURCE_MASS_U[ensemble.kind]
+    return energy_ev + doppler_std_ev(energy_ev, ensemble.source_temperature_k, mass_u) * np.asarray(
+        ndtri(np.maximum(draw, SMALLEST_DRAW))
+    )
