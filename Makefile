@@ -22,11 +22,14 @@ help: ## this list
 
 # Installation ------------------------------------------------------------------------------------------------------
 
-.venv/.installed: pyproject.toml constraints.txt
+# a torch that is there already, built for the machine's GPUs, stays
+TORCH = $$($(RUN) -c 'import torch' 2>/dev/null || echo -c constraints-torch.txt)
+
+.venv/.installed: pyproject.toml constraints.txt constraints-torch.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; say which to use: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH) -e '.[dev]'
 	@touch $@
 
 # The demo ----------------------------------------------------------------------------------------------------------

@@ -12,14 +12,16 @@ On a cluster, read the files in an array job, then join them with the same comma
 from __future__ import annotations
 
 import argparse
-import math
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cres import errors
+from cres.command import Parser, number, task, whole
 from cres.data.settings import COMPRESSIONS, MAX_EXPANSION, Assembly, StagingSettings
 from cres.data.workers import available_cpus, start_early
+from cres.paths import expanded
+from cres.ranges import COUNT, POSITIVE
 
 if TYPE_CHECKING:
     from cres.data.prepare import PreparationResult
@@ -29,16 +31,22 @@ class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescript
     """Defaults are shown, the description keeps its lines."""
 
 
-def parse_arguments() -> argparse.Namespace:
+def command_line() -> Parser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=HelpFormatter)
-    parser.add_argument("--input", nargs="+", default=["data/raw/*.pkl.gz"], help="files, folders or globs of pickles")
-    parser.add_argument("--output", default="data/cres.hdf5", help="the HDF5 file to write")
-    parser.add_argument("--workers", type=_positive, default=available_cpus(), help="processes that read files")
+    parser = Parser(description=__doc__, formatter_class=HelpFormatter)
+    parser.add_argument(
+        "--input", nargs="+", type=expanded, default=["data/raw/*.pkl.gz"], help="files, folders or globs of pickles"
+    )
+    parser.add_argument("--output", type=expanded, default="data/cres.hdf5", help="the HDF5 file to write")
+    parser.add_argument("--workers", type=whole(), default=available_cpus(), help="processes that read files")
     other = parser.add_mutually_exclusive_group()
-    other.add_argument("--merge", nargs="+", metavar="HDF5", help="join these HDF5 files instead of reading pickles")
-    other.add_argument("--check", nargs="+", metavar="HDF5", help="verify these HDF5 files and describe their columns")
-    other.add_argument("--task", type=_task, metavar="I/N", help="read only each N-th file, from I (array jobs)")
+    other.add_argument(
+        "--merge", nargs="+", type=expanded, metavar="HDF5", help="join these HDF5 files instead of reading pickles"
+    )
+    other.add_argument(
+        "--check", nargs="+", type=expanded, metavar="HDF5", help="verify these HDF5 files and describe their columns"
+    )
+    other.add_argument("--task", type=task, metavar="I/N", help="read only each N-th file, from I (array jobs)")
     bad = parser.add_argument_group("bad input")
     bad.add_argument(
         "--skip-bad",
@@ -50,49 +58,30 @@ def parse_arguments() -> argparse.Namespace:
     )
     bad.add_argument(
         "--max-expansion",
-        type=_positive_number,
+        type=number(POSITIVE),
         default=MAX_EXPANSION,
         help="how many times its size a file may unpack to",
     )
     layout = parser.add_argument_group("output")
     layout.add_argument(
-        "--shard-rows", type=int, metavar="N", help="write shards of N rows and an index (0: one shard a source)"
+        "--shard-rows",
+        type=whole(COUNT),
+        metavar="N",
+        help="write shards of N rows and an index (0: one shard a source)",
     )
     layout.add_argument("--plain", action="store_true", help="contiguous columns without attributes, for other readers")
     layout.add_argument("--compression", choices=COMPRESSIONS, default="none", help="smaller files, slower training")
     layout.add_argument(
-        "--sampling-rate-hz", type=_positive_number, help="of the records, where the files do not say it"
+        "--sampling-rate-hz", type=number(POSITIVE), help="of the records, where the files do not say it"
     )
-    layout.add_argument("--lo-frequency-hz", type=_positive_number, help="of the mixer, where the files do not say it")
-    arguments = parser.parse_args()
-    if arguments.shard_rows is not None and arguments.shard_rows < 0:
-        parser.error("--shard-rows is 0 or more")
-    return arguments
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is less than 1")
-    return number
-
-
-def _positive_number(text: str) -> float:
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is no positive number")
-    return number
-
-
-def _task(text: str) -> tuple[int, int]:
-    task, _, tasks = text.partition("/")
-    return int(task), int(tasks)
+    layout.add_argument("--lo-frequency-hz", type=number(POSITIVE), help="of the mixer, where the files do not say it")
+    return parser
 
 
 def main() -> None:
     """Do what the command line asks, and say what was written."""
     warnings.formatwarning = _one_line
-    arguments = parse_arguments()
+    arguments = command_line().parse_args()
     if arguments.workers > 1 and not arguments.check:
         start_early()
     # only now: what follows imports for longer than the command line takes to read
@@ -125,16 +114,16 @@ def main() -> None:
 def _read_task(arguments: argparse.Namespace) -> None:
     from cres.data.prepare import stage_task
 
-    task, tasks = arguments.task
+    number, tasks = arguments.task
     rows = stage_task(
         arguments.input,
         arguments.output,
-        task=task,
+        task=number,
         tasks=tasks,
         workers=arguments.workers,
         settings=_settings(arguments),
     )
-    print(f"task {task} of {tasks}: {rows} electrons read; the same command without --task joins all")
+    print(f"task {number} of {tasks}: {rows} electrons read; the same command without --task joins all")
 
 
 def _settings(arguments: argparse.Namespace) -> StagingSettings:

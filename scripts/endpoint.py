@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from cres import errors
+from cres.command import Parser, number, task, whole
 from cres.endpoint import plots, report
 from cres.endpoint.analysis import Options, analyse
 from cres.endpoint.coverage import run_toys, summarise
@@ -25,18 +26,21 @@ from cres.endpoint.krypton import Calibration, calibrate, read_lines
 from cres.endpoint.likelihood import Physics
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.sensitivity import study
+from cres.evaluation.splits import ALLOW_TRAINING, refuse_training
 from cres.evaluation.table import PredictionTable
+from cres.paths import expanded, path_of
 from cres.physics.beta import CORRECTIONS
 from cres.physics.final_states import FinalStates
 from cres.physics.krypton import LINES
 from cres.provenance import ancestry
+from cres.ranges import NOT_NEGATIVE, POSITIVE, SEED, Allowed
 
 CALIBRATED = "calibrated.hdf5"
 
 
 def main() -> None:
     """Read the arguments and run what they ask for."""
-    arguments = parser().parse_args()
+    arguments = command_line().parse_args()
     if arguments.toys is not None:
         toys(arguments)
     elif arguments.sensitivity:
@@ -72,7 +76,9 @@ def fit(arguments: argparse.Namespace, scale: Calibration | None = None) -> None
 def krypton(arguments: argparse.Namespace) -> Calibration:
     """Calibrate field and resolution with krypton lines, and apply that to the data table when it is given."""
     lines = LINES if arguments.lines is None else read_lines(arguments.lines)
-    scale = calibrate(PredictionTable.read(arguments.calibrate), lines)
+    table = PredictionTable.read(arguments.calibrate)
+    refuse_training(table, "used as calibration", arguments.allow_training)
+    scale = calibrate(table, lines)
     facts = ancestry(vars(arguments), sources=[arguments.calibrate])
     report.write_json({**scale.to_dict(), **facts}, arguments.output / "calibration.json")
     print("\n".join(scale.summary()))
@@ -86,10 +92,10 @@ def toys(arguments: argparse.Namespace) -> None:
     """Run the coverage study and print pulls and coverage."""
     experiment = Experiment(physics=options(arguments).physics)
     path = arguments.output / "toys.jsonl"
-    task = arguments.task
-    made = run_toys(experiment, arguments.toys, path, seed=arguments.seed, workers=arguments.workers, task=task)
-    if task is not None:
-        print(f"task {task[0]} of {task[1]}: {len(made)} pseudo-experiments; the same without --task sums all up")
+    part = arguments.task
+    made = run_toys(experiment, arguments.toys, path, seed=arguments.seed, workers=arguments.workers, task=part)
+    if part is not None:
+        print(f"task {part[0]} of {part[1]}: {len(made)} pseudo-experiments; the same without --task sums all up")
         return
     result = summarise(made, experiment.endpoint_ev)
     report.write_json(vars(result), arguments.output / "coverage.json")
@@ -107,13 +113,6 @@ def sensitivity(arguments: argparse.Namespace) -> None:
     print(f"numbers and figures  {arguments.output}/")
 
 
-def _task(text: str) -> tuple[int, int]:
-    task, tasks = (int(part) for part in text.split("/"))
-    if not 0 <= task < tasks:
-        raise ValueError
-    return task, tasks
-
-
 def options(arguments: argparse.Namespace) -> Options:
     """Turn arguments into the options of the analysis."""
     states = None if arguments.final_states is None else FinalStates.of(arguments.final_states)
@@ -126,44 +125,58 @@ def options(arguments: argparse.Namespace) -> Options:
         resolution_scale_std=arguments.resolution_scale_std,
         efficiency_slope_std=arguments.efficiency_slope_std,
         confidence=arguments.confidence,
+        allow_training=arguments.allow_training,
     )
 
 
-def parser() -> argparse.ArgumentParser:
+def command_line() -> Parser:
     """Return the command line."""
-    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = line.add_argument
-    table: dict[str, Any] = {"type": Path, "metavar": "TABLE"}
+    table: dict[str, Any] = {"type": path_of, "metavar": "TABLE"}
     add("--data", **table, help="predictions of the tritium electrons (HDF5)")
     add("--calibration", **table, help="predictions of electrons of known energy, by the same estimator (HDF5)")
-    add("--output", type=Path, default=Path("runs/endpoint"), help="folder to write to (%(default)s)")
+    add("--output", type=path_of, default=Path("runs/endpoint"), help="folder to write to (%(default)s)")
     range_help = "fit window in eV (default: the calibration's range without its edges)"
-    add("--window", type=float, nargs=2, metavar=("LOW", "HIGH"), help=range_help)
+    add("--window", type=number(), nargs=2, metavar=("LOW", "HIGH"), help=range_help)
     cut_help = "leave out electrons that state more uncertainty (default: a sixth of the calibration energies' std)"
-    add("--max-std", type=float, metavar="EV", help=cut_help)
+    add("--max-std", type=number(POSITIVE), metavar="EV", help=cut_help)
     spread_help = (
         "leave out electrons whose spread with all modes is larger (default: what lets the smallest error be expected "
         "on the calibration electrons)"
     )
-    add("--max-spread", type=float, metavar="EV", help=spread_help)
+    add("--max-spread", type=number(POSITIVE), metavar="EV", help=spread_help)
     states_help = "T2, T, or a table: excitation in eV, probability[, bin width] (default: none)"
-    add("--final-states", metavar="STATES", help=states_help)
+    add("--final-states", type=expanded, metavar="STATES", help=states_help)
     add("--no-corrections", action="store_true", help="leave out the small corrections of the spectrum")
     scale_help = "uncertainty of the energy scale at the endpoint (%(default)s)"
-    add("--energy-scale-std", type=float, default=0.0, metavar="EV", help=scale_help)
+    add(
+        "--energy-scale-std",
+        type=number(NOT_NEGATIVE),
+        default=Options().energy_scale_std_ev,
+        metavar="EV",
+        help=scale_help,
+    )
     resolution_help = "relative uncertainty of all resolutions (default: from the calibration's statistics)"
-    add("--resolution-scale-std", type=float, metavar="FRACTION", help=resolution_help)
+    add("--resolution-scale-std", type=number(NOT_NEGATIVE), metavar="FRACTION", help=resolution_help)
     slope_help = "uncertainty of the efficiency's slope per 100 eV (default: from the calibration's statistics)"
-    add("--efficiency-slope-std", type=float, metavar="FRACTION", help=slope_help)
+    add("--efficiency-slope-std", type=number(NOT_NEGATIVE), metavar="FRACTION", help=slope_help)
     add("--calibrate", **table, help="predictions of 83mKr electrons: measures the scales of energy and resolution")
     lines_help = "krypton lines: name, energy in eV, full width in eV[, intensity] (default: K to N of 32 keV)"
-    add("--lines", type=Path, metavar="FILE", help=lines_help)
-    add("--toys", type=int, metavar="N", help="make and fit N pseudo-experiments")
-    add("--task", type=_task, metavar="I/N", help="make only each N-th of them, from I (array jobs)")
+    add("--lines", type=path_of, metavar="FILE", help=lines_help)
+    training_help = "calibrate with electrons too that the estimator was trained on (its errors on them are too small)"
+    add(ALLOW_TRAINING, action="store_true", help=training_help)
+    add("--toys", type=whole(), metavar="N", help="make and fit N pseudo-experiments")
+    add("--task", type=task, metavar="I/N", help="make only each N-th of them, from I (array jobs)")
     add("--sensitivity", action="store_true", help="study the uncertainties that experiments reach")
-    add("--workers", type=int, default=os.cpu_count() or 1, help="processes for --toys (%(default)s)")
-    add("--seed", type=int, default=0, help="seed of pseudo-experiments (%(default)s)")
-    add("--confidence", type=float, default=0.9, help="confidence level of the mass limit (%(default)s)")
+    add("--workers", type=whole(), default=os.cpu_count() or 1, help="processes for --toys (%(default)s)")
+    add("--seed", type=whole(SEED), default=0, help="seed of pseudo-experiments (%(default)s)")
+    add(
+        "--confidence",
+        type=number(Allowed(0, 1, above=True, below=True)),
+        default=Options().confidence,
+        help="confidence level of the mass limit (%(default)s)",
+    )
     return line
 
 

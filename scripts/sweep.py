@@ -27,6 +27,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from cres import errors, sweeps
+from cres.command import Parser, whole
+from cres.paths import path_of
+from cres.ranges import COUNT
 
 if TYPE_CHECKING:
     from cres.evaluation.runs_summary import Summary
@@ -34,7 +37,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run one command."""
-    arguments, others = _parser().parse_known_args()
+    arguments, others = command_line().parse_known_args()
     overrides = [*getattr(arguments, "overrides", []), *others]
     if others and arguments.command not in ("point", "points", "count"):
         raise errors.UserError(f"{arguments.command} has no option {others[0]!r}; --help lists them")
@@ -114,34 +117,37 @@ def _send(summary: Summary, arguments: argparse.Namespace, page: Path) -> None:
     os._exit(0)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def command_line() -> Parser:
+    """Return the command line."""
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     help_of_file = "sweep file (YAML), such as those in configs/sweeps/"
 
     def add(name: str, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        command = commands.add_parser(name, help=text, description=text)
         if name != "summarise":
-            command.add_argument("file", type=Path, metavar="FILE", help=help_of_file)
+            command.add_argument("file", type=path_of, metavar="FILE", help=help_of_file)
         return command
 
     add("points", "list the points of a sweep and check every key")
     one = add("point", "print the run's folder and the options of one point")
-    one.add_argument("index", type=int, metavar="INDEX", help="number of the point, from 0")
+    one.add_argument("index", type=whole(COUNT), metavar="INDEX", help="number of the point, from 0")
     add("count", "print the number of points, if their data are there")
     online = add("wandb", "write the file for `wandb sweep` that searches the same space")
-    online.add_argument("--output", type=Path, metavar="FOLDER", help="default: wandb/ beside the sweep file")
+    online.add_argument("--output", type=path_of, metavar="FOLDER", help="default: wandb/ beside the sweep file")
     all_runs = add("summarise", "one table and one page over all runs of a folder")
-    all_runs.add_argument("folder", type=Path, metavar="FOLDER", help="folder of the runs, such as runs/s4d_size")
-    all_runs.add_argument("--bound", type=Path, metavar="TABLE", help="Cramér–Rao bound of the test electrons (HDF5)")
+    all_runs.add_argument("folder", type=path_of, metavar="FOLDER", help="folder of the runs, such as runs/s4d_size")
+    all_runs.add_argument(
+        "--bound", type=path_of, metavar="TABLE", help="Cramér–Rao bound of the test electrons (HDF5)"
+    )
     by_help = "column of metrics.csv that ranks the runs, smallest first (default: what their checkpoints follow)"
     all_runs.add_argument("--by", metavar="METRIC", help=by_help)
-    all_runs.add_argument("--output", type=Path, metavar="FOLDER", help="default: the folder of the runs")
+    all_runs.add_argument("--output", type=path_of, metavar="FOLDER", help="default: the folder of the runs")
     wandb_help = "send the summary to Weights & Biases as one run (default: when runs of the sweep went there)"
     all_runs.add_argument("--wandb", action=argparse.BooleanOptionalAction, default=None, help=wandb_help)
-    all_runs.add_argument("--bootstrap", type=int, default=200, metavar="N", help="resamples (default: %(default)s)")
+    all_runs.add_argument(
+        "--bootstrap", type=whole(COUNT), default=200, metavar="N", help="resamples (default: %(default)s)"
+    )
     return parser
 
 

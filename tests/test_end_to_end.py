@@ -47,8 +47,11 @@ def test_from_simulation_to_report_and_endpoint(trained: Path) -> None:
     run(trained, "cli.py", "test", "--run=runs/s4d")
     run(trained, "scripts/estimate.py", "--method", "carrier", "--split", "all", "--output", "carrier.hdf5")
     run(trained, "cli.py", "predict", "--run=runs/s4d", "--predictions=all.hdf5")
-    said = run(trained, "scripts/evaluate.py", "all.hdf5", "carrier.hdf5", "--output", "report", "--bootstrap", "20")
-    assert "σ68" in said
+    judge = ("scripts/evaluate.py", "all.hdf5", "carrier.hdf5", "--output", "report", "--bootstrap", "20")
+    assert "51 of its 64 electrons are training electrons" in run(trained, *judge, code=2)
+    assert not (trained / "report").exists()
+    # six test electrons are too few for figures
+    assert "σ68" in run(trained, *judge, "--allow-training")
     assert (trained / "report" / "report.html").stat().st_size > 10_000
     assert len(PredictionTable.read(trained / "runs/s4d/predictions.hdf5")) == 6
     config = ROOT / "configs/simulation/tritium.yaml"
@@ -58,7 +61,9 @@ def test_from_simulation_to_report_and_endpoint(trained: Path) -> None:
     assert len(PredictionTable.read(trained / "tritium_all.hdf5")) == 64
     # a network that saw 51 electrons states tens of eV: the cuts let everything pass
     cuts = ("--max-std", "1000", "--max-spread", "1000")
-    said = run(trained, "scripts/endpoint.py", "--data", "tritium_all.hdf5", "--calibration", "all.hdf5", *cuts)
+    fit = ("scripts/endpoint.py", "--data", "tritium_all.hdf5", "--calibration", "all.hdf5", *cuts)
+    assert "not used as calibration" in run(trained, *fit, code=2)
+    said = run(trained, *fit, "--allow-training")
     assert "fitted endpoint" in said
     assert "18574.100 eV" in said
 

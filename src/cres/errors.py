@@ -20,6 +20,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 
 
+def one_line(error: BaseException) -> str:
+    """Return what an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run the main function of a script and exit: 2 with one sentence for a UserError, 130 for Ctrl-C."""
     try:

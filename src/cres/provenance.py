@@ -19,9 +19,14 @@ def sha256_of_file(path: Path) -> str:
 
 
 def git_commit() -> str:
-    """Return the commit of the source tree that runs ('+changes' when it is not clean), or 'unknown'."""
+    """Return the commit of the source tree that runs ('+changes' when it is not clean), or 'unknown'.
+
+    An installed package may lie inside the repository of something else (a virtual environment in a project's folder):
+    only a repository that holds this very file is meant.
+    """
     here = Path(__file__).parent
     try:
+        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(here, "rev-parse", "HEAD")
         dirty = _git(here, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):

@@ -75,6 +75,11 @@ def series_columns(channel: int = 0) -> tuple[str, str]:
     return SERIES_I + suffix, SERIES_Q + suffix
 
 
+SPLIT = "split"
+"""Column of a predictions table: the part of its estimator's data that an electron was in, as a code of `SPLITS`."""
+SPLITS = {"train": 0, "validation": 1, "test": 2, "new": 3, "unknown": -1}
+"""Name → code. "new": in none of the parts; "unknown": whoever made the table could not tell."""
+
 TRUTH_COLUMNS = (ENERGY, PITCH_ANGLE, RADIUS)
 DEFAULT_TARGETS = (ENERGY, PITCH_ANGLE)
 

@@ -19,6 +19,8 @@ import numpy as np
 import yaml
 
 from cres.errors import UserError, nearest
+from cres.paths import all_expanded
+from cres.yaml_files import read_yaml
 
 RUNS = Path("runs")
 METHODS = ("grid", "random")
@@ -126,7 +128,10 @@ def read(path: Path) -> Sweep:
     axes = {key: _axis(path, key, values, method) for key, values in _mapping(path, content, "axes").items()}
     points = _count(path, content, method, axes)
     fixed = _mapping(path, content, "fixed")
-    return Sweep(str(content.get("name", path.stem)), base, method, points, int(content.get("seed", 0)), axes, fixed)
+    seed = content.get("seed", 0)
+    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+        raise UserError(f"{path}: seed is {seed!r}, but must be a whole number, 0 or more")
+    return Sweep(str(content.get("name", path.stem)), base, method, points, seed, axes, fixed)
 
 
 def plan(path: Path, index: int, overrides: Sequence[str] = ()) -> tuple[Path, list[str]]:
@@ -176,12 +181,7 @@ def as_text(value: Any) -> str:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise UserError(f"there is no configuration {path}; those that come with the program are in configs/")
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise UserError(f"{path} is no configuration: it holds no keys")
     return content
@@ -264,9 +264,9 @@ def _refuse_missing_data(base: Path, arguments: Sequence[str]) -> None:
     value = wanted.get("data") if isinstance(wanted, dict) else None
     for text, following in itertools.zip_longest(arguments, arguments[1:], fillvalue=""):
         if text.startswith("--data.data="):
-            value = yaml.safe_load(text.partition("=")[2])
+            value = all_expanded(yaml.safe_load(text.partition("=")[2]))
         elif text == "--data.data":
-            value = yaml.safe_load(following)
+            value = all_expanded(yaml.safe_load(following))
     for place in [value] if isinstance(value, str) else value or []:
         if not glob.glob(str(place)):  # noqa: PTH207  (absolute patterns too)
             raise UserError(

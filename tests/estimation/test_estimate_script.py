@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
 
 from cres.errors import UserError
 from cres.estimation.methods import run
+from cres.estimation.origin import failures
 from cres.estimation.recordings import Recordings
 from cres.estimation.task import Task
+from cres.evaluation.signature import signature_of
+from cres.evaluation.splits import rows_in, trained_on
 from cres.evaluation.table import PredictionTable
 from cres.transforms.noise import WhiteNoise
 from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
@@ -118,3 +124,44 @@ def test_the_bound_and_the_seeded_likelihood_run_on_a_file(data_file: Path, tmp_
         run(dataclasses.replace(task, method="seeded"))
     with pytest.raises(UserError, match="did you mean 'bound'"):
         run(dataclasses.replace(task, method="bond"))
+
+
+def test_a_table_says_its_split_and_whether_anything_was_fitted(data_file: Path, tmp_path: Path) -> None:
+    carrier, bound = (run(Task(str(data_file), method, split="all", limit=40)) for method in ("carrier", "bound"))
+    split = Recordings(str(data_file)).split
+    events = Recordings(str(data_file)).records.event_ids
+    assert set(carrier.event_id[rows_in(carrier, "train")]) <= set(events[split.train])
+    assert trained_on(carrier).any()
+    assert not trained_on(bound).any()
+    assert signature_of(carrier) == signature_of(bound)
+    assert carrier.attributes["split"].endswith("test")
+
+
+def test_what_a_network_seeds_was_trained_on_what_the_network_was(data_file: Path, tmp_path: Path) -> None:
+    truth = run(Task(str(data_file), "bound", split="all", limit=6))
+    codes = np.array([0, 1, 2, 3, 3, -1])
+    columns = {"split": codes, "energy_std_ev": np.full(6, 1.0), "pitch_angle_std_deg": np.full(6, 0.01)}
+    network = PredictionTable({**truth.columns, **columns}, {"targets": truth.targets, "apparatus_warning": "hot"})
+    network.write(tmp_path / "network.hdf5")
+    seeded = run(Task(str(data_file), "seeded", split="all", limit=6, network=str(tmp_path / "network.hdf5")))
+    known = dict(zip(network.event_id.tolist(), codes.tolist(), strict=True))
+    assert seeded.column("split").tolist() == [known[event] for event in seeded.event_id.tolist()]
+    assert seeded.attributes["apparatus_warning"] == "hot"
+    assert re.fullmatch(r"\d of 6 fits failed, for \d the network's answer stands", failures(seeded))
+
+
+@pytest.mark.parametrize("method", ["peaks", "matched-filter", "likelihood", "bound"])
+def test_an_apparatus_that_nobody_names_is_not_guessed(
+    method: str, data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    anonymous = tmp_path / "anonymous.hdf5"
+    shutil.copy(data_file, anonymous)
+    with h5py.File(anonymous, "r+") as file:
+        del file.attrs["config"]
+    words = ("--data", str(anonymous), "--output", str(tmp_path / "p.hdf5"), "--limit", "3")
+    assert script(monkeypatch, "--method", method, *words) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "does not say of which trap" in said
+    assert "-c configs/simulation/cavity_26ghz.yaml" in said
+    assert not (tmp_path / "p.hdf5").exists()

@@ -127,7 +127,8 @@ def test_scores_do_not_depend_on_batches_or_workers(trained, tmp_path):
 def test_predict_needs_no_truth_and_flags_what_lies_outside(trained, make_records, tmp_path):
     unlabelled = make_records(tmp_path / "unlabelled.hdf5", 20, labelled=False, seed=1)
     out = tmp_path / "p.hdf5"
-    main(["predict", f"--run={trained}", f"--data.data={unlabelled}", f"--predictions={out}", "--noise_scale=0.0"])
+    with pytest.warns(UserWarning, match="noise of 0.00.* V .*noise_scale"):  # none is in these records
+        main(["predict", f"--run={trained}", f"--data.data={unlabelled}", f"--predictions={out}", "--noise_scale=0.0"])
     table = PredictionTable.read(out)
     assert len(table) == 20
     assert not any(name.startswith("true_") for name in table.columns)
@@ -144,7 +145,9 @@ def test_predict_refuses_another_read_out(trained, make_records, tmp_path):
 
 def test_predict_says_that_another_length_biases(trained, tmp_path):
     out = f"--predictions={tmp_path / 'p.hdf5'}"
-    with pytest.warns(UserWarning, match="the records have 256 samples, the model was trained on 512: expect a bias"):
+    with pytest.warns(
+        UserWarning, match=r"trained on: 256 samples \(512 in training\).* expect a bias .*data.window_samples"
+    ):
         main(["predict", f"--run={trained}", "--data.window_samples=256", out])
 
 

@@ -50,9 +50,30 @@ def test_a_new_run_starts_a_new_file(tmp_path):
 
 @pytest.fixture
 def nobody(monkeypatch, tmp_path):
-    for name in ("WANDB_MODE", "WANDB_API_KEY", "NETRC"):
+    for name in ("WANDB_MODE", "WANDB_API_KEY", "WANDB_BASE_URL", "WANDB_CONFIG_DIR", "NETRC"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+
+
+def logged_in_at(folder, host):
+    (folder / ".netrc").write_text(f"machine {host}\n  login user\n  password {'0' * 40}\n")
+    (folder / ".netrc").chmod(0o600)
+
+
+def test_a_server_of_ones_own_is_used_after_its_login(nobody, monkeypatch, tmp_path):
+    logged_in_at(tmp_path, "wandb.mylab.org")
+    assert not wandb_wanted()  # that is no login at theirs
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.mylab.org:8080")
+    assert wandb_wanted()
+    monkeypatch.setenv("WANDB_BASE_URL", "https://wandb.other.org")
+    assert not wandb_wanted()
+    monkeypatch.delenv("WANDB_BASE_URL")
+    settings = tmp_path / ".config" / "wandb" / "settings"
+    settings.parent.mkdir(parents=True)
+    settings.write_text("[default]\nbase_url = https://wandb.mylab.org\n")  # what `wandb login --host` writes
+    assert wandb_wanted()
+    monkeypatch.setenv("NETRC", str(tmp_path / "elsewhere"))
+    assert not wandb_wanted()
 
 
 def test_weights_and_biases_is_used_only_when_asked_for(nobody, monkeypatch, tmp_path):

@@ -186,7 +186,11 @@ class CresDataModule(lightning.LightningDataModule):
 
     def predict_dataloader(self) -> ResumableLoader:
         """Return the batches of all electrons, in the order of the files."""
-        return self._loader(self._dataset(np.arange(len(self.records))), shuffle=False)
+        return self.rows_dataloader(np.arange(len(self.records)))
+
+    def rows_dataloader(self, rows: Rows) -> ResumableLoader:
+        """Return the batches of these rows, in their order."""
+        return self._loader(self._dataset(rows), shuffle=False)
 
     def track_dataloader(self, rows: Rows) -> ResumableLoader:
         """Return the batches of all windows of `window_samples` of these rows, an electron's windows together."""

@@ -16,6 +16,8 @@ from cres.endpoint.limits import MassLimit, mass_limit
 from cres.endpoint.response import ENERGY, PARAMETERS, Response, energies_and_stds, measure_response
 from cres.endpoint.systematics import Shift, systematic_error_ev, systematic_shifts
 from cres.errors import UserError
+from cres.evaluation.signature import apparatus_notes, signature_of
+from cres.evaluation.splits import refuse_training, split_notes
 from cres.evaluation.table import PredictionTable
 
 Array = NDArray[np.float64]
@@ -39,6 +41,8 @@ class Options:
     confidence: float = 0.9
     systematics: bool = True
     limit: bool = True
+    allow_training: bool = False
+    """Whether the calibration may hold electrons that the estimator was trained on."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,8 @@ class Analysis:
     true_fit: EndpointFit | None
     true_endpoint_ev: float | None
     goodness: tuple[float, int, float]
+    notes: tuple[str, ...] = ()
+    """What a reader must know of the two tables, in sentences."""
 
     @property
     def systematic_ev(self) -> float:
@@ -103,17 +109,20 @@ class Analysis:
             "mass_limit": None if self.limit is None else self.limit.to_dict(),
             "shifts": [vars(shift) for shift in self.shifts],
             "response": response_summary(self.response),
+            "notes": list(self.notes),
         }
 
 
 def analyse(data: PredictionTable, calibration: PredictionTable, options: Options | None = None) -> Analysis:
     """Fit the endpoint of `data` with the response measured on `calibration`.
 
-    Both tables must come from one estimator. Raises UserError when the tables lack what is needed.
+    Both tables must come from one estimator. Raises UserError when the tables lack what is needed, and for calibration
+    electrons that the estimator was trained on, unless they are allowed.
     """
     options = options or Options()
     if data.is_bound or calibration.is_bound:
         raise UserError("a table of Cramér–Rao bounds holds no estimates: give the predictions of an estimator")
+    refuse_training(calibration, "used as calibration", options.allow_training)
     response = measure_response(calibration, options.max_std_ev, options.max_spread_ev)
     energy, std = energies_and_stds(data, response.max_spread_ev)
     window = Window(*options.window_ev) if options.window_ev is not None else default_window(response)
@@ -138,7 +147,18 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
         _true_energies_fit(data, likelihood),
         true_endpoint_ev(data),
         binned.goodness(fit.values, len(fit.free)),
+        tuple(_notes(data, calibration)),
     )
+
+
+def _notes(data: PredictionTable, calibration: PredictionTable) -> list[str]:
+    """Return what the tables say of themselves, and how the records of one differ from those of the other."""
+    notes = [f"calibration, {note}" for note in [*apparatus_notes(calibration), *split_notes(calibration)]]
+    notes += [f"data, {note}" for note in apparatus_notes(data)]
+    ours, theirs = signature_of(data), signature_of(calibration)
+    if ours is not None and theirs is not None and (differences := ours.differences(theirs, "in the calibration's")):
+        notes.append(f"the data's records are not like those of the calibration: {'; '.join(differences)}.")
+    return notes
 
 
 def default_window(response: Response) -> Window:

@@ -55,16 +55,26 @@ def summary_rows(analysis: Analysis) -> dict[str, str]:
         )
     if (limit := analysis.limit) is not None:
         rows["neutrino mass"] = (
-            f"m² = {minus(f'{limit.mass_squared_ev2:.0f}')} ± {limit.mass_squared_error_ev2:.0f} eV², "
+            f"m² = {_mass_squared(analysis)} eV², "
             f"m < {limit.feldman_cousins_ev:.1f} eV (Feldman–Cousins), {limit.profile_ev:.1f} eV (profile) "
             f"at {100 * limit.confidence:.0f} %"
         )
     return rows
 
 
+def _mass_squared(analysis: Analysis) -> str:
+    """Return the squared mass with both of its errors: its likelihood is no parabola."""
+    assert analysis.limit is not None
+    value, error = analysis.limit.mass_squared_ev2, analysis.limit.mass_squared_error_ev2
+    found = {} if analysis.mass_fit is None else analysis.mass_fit.minos
+    lower, upper = found.get("mass_squared_ev2", (-error, error))
+    return minus(f"{value:.0f} {upper:+.0f} {lower:+.0f}")
+
+
 def summary_lines(analysis: Analysis) -> list[str]:
     """Return the result in plain words, a line each."""
     lines = [f"{name:<20} {text}" for name, text in summary_rows(analysis).items()]
+    lines += [f"{'note':<20} {note}" for note in analysis.notes]
     return lines if analysis.fit.valid else [*lines, NOT_CONVERGED]
 
 
@@ -131,7 +141,8 @@ def section(analysis: Analysis, calibration: PredictionTable) -> Section:
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td><td>{escape(MEANINGS.get(name, ""))}</td></tr>'
         for name, text in summary_rows(analysis).items()
     )
-    warning = "" if analysis.fit.valid else f'<p class="note">{escape(NOT_CONVERGED)}</p>'
+    said = [*([] if analysis.fit.valid else [NOT_CONVERGED]), *analysis.notes]
+    warning = "".join(f'<p class="note">{escape(note)}</p>' for note in said)
     table = f'{warning}<div class="scroll"><table class="wrap">{rows}</table></div>'
     pictures = tuple(
         Illustration(*CAPTIONS[name], (Panel(f"endpoint-{analysis.estimator}-{name}", figure, CAPTIONS[name][0]),))

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from cres.errors import UserError, nearest
 from cres.estimation import model_methods, spectral_methods
 from cres.estimation.bounds import TIED
+from cres.estimation.origin import stamped
 from cres.estimation.recordings import Recordings, Rows
 from cres.estimation.tables import Estimates, to_table
 from cres.estimation.task import Task, config_of
@@ -24,10 +25,14 @@ METHODS: dict[str, tuple[str, Method]] = {
     "bound": ("Cramér–Rao bound", model_methods.bound),
 }
 """Name on the command line → display name and function."""
+NEED_NO_APPARATUS = ("carrier",)
 
 
 def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
-    """Estimate the electrons of a task; `config` is the apparatus (default: that of the data, else the default one)."""
+    """Estimate the electrons of a task; `config` is the apparatus (default: that of the data).
+
+    Raises UserError for a method that needs an apparatus where neither tells.
+    """
     if task.method not in METHODS:
         known = ", ".join(METHODS)
         raise UserError(f"unknown method {task.method!r}{nearest(task.method, METHODS)}: known are {known}")
@@ -35,10 +40,27 @@ def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
         task.data, task.noise_scale, task.noise_seed, task.split_seed, task.fractions, task.noise_spectrum
     )
     rows = recordings.rows(task.split)[task.first :][: task.limit]
-    config = config or config_of(recordings)
+    if not len(rows):
+        raise UserError(
+            f"the {task.split} split has {len(recordings.rows(task.split))} electrons: none is left after --first "
+            f"{task.first}"
+        )
+    config = config or config_of(recordings) or _without_apparatus(task, recordings)
     display, method = METHODS[task.method]
     if task.method == "bound" and task.bound != TIED:
         display += f", {task.bound.replace('-', ' ')}"
     estimates, seconds = method(task, config, recordings, rows)
     made_with = {**asdict(task), "simulation": asdict(config)}
-    return to_table(recordings, rows, estimates, display, seconds / len(rows), made_with)
+    table = to_table(recordings, rows, estimates, display, seconds / len(rows), made_with)
+    return stamped(table, task, recordings, rows)
+
+
+def _without_apparatus(task: Task, recordings: Recordings) -> SimulationConfig:
+    """Return the default apparatus for a method that does not look at it."""
+    if task.method not in NEED_NO_APPARATUS:
+        raise UserError(
+            f"{recordings.records.files[0].path} does not say of which trap and cavity its records are, and the method "
+            f"{task.method} needs to know: name a file of configs/simulation/ with -c (the default trap is "
+            "-c configs/simulation/cavity_26ghz.yaml)"
+        )
+    return SimulationConfig.default()

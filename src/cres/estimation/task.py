@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from cres.clock import wall_seconds
+from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bounds import TIED
 from cres.estimation.recordings import FRACTIONS, Recordings, Rows
@@ -49,13 +51,26 @@ class Task:
     """What it frees besides: of `cres.estimation.bounds.ALSO_FREE`."""
 
 
-def config_of(recordings: Recordings) -> SimulationConfig:
-    """Return the apparatus that the data say they were simulated with, or the default one."""
-    text = recordings.records.files[0].attributes.get("config", "{}")
-    content = json.loads(text) if isinstance(text, str) else {}
-    if not isinstance(content, dict) or "trap" not in content:
-        return SimulationConfig.default()
-    return SimulationConfig.from_dict(content)
+def config_of(recordings: Recordings) -> SimulationConfig | None:
+    """Return the apparatus that the data say they were simulated with, None where a file does not say it.
+
+    Raises UserError for files of several traps.
+    """
+    first, *others = recordings.records.files
+    stated = _stated(first.attributes)
+    for file in others:
+        if (_stated(file.attributes) or {}).get("trap") != (stated or {}).get("trap"):
+            raise UserError(f"{first.path} and {file.path} are not of one trap: estimate them apart")
+    return None if stated is None else SimulationConfig.from_dict(stated)
+
+
+def _stated(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return the simulation's configuration in a file's attributes, None where it names no trap."""
+    try:
+        content = json.loads(str(attributes.get("config", "{}")))
+    except json.JSONDecodeError:
+        return None
+    return content if isinstance(content, dict) and "trap" in content else None
 
 
 def timed_blocks(

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
-from cres.evaluation.metrics import coverage, pulls, sigma68
+from cres.evaluation.metrics import coverage, pulls
 
 FEWEST = 50
 """Below this number of electrons no verdict is given."""
@@ -16,18 +16,12 @@ FEWEST = 50
 COVERAGE_TOLERANCE = 0.02
 """Deviation of a coverage from its nominal value that does not matter in practice."""
 
-WIDTH_TOLERANCE = 0.05
-"""Deviation of the robust pull width from one that does not matter in practice."""
-
 BIAS_TOLERANCE = 0.1
 """Median pull, in standard deviations, that does not matter in practice."""
 
 _SIGNIFICANCE = 3.0
-# Standard errors of a unit Gaussian sample of n, times sqrt(n): of its median, sqrt(π/2), and of its σ68,
-# sqrt(p(1 − 2p)/2)/φ(1) with p = 0.1587 the probability beyond one side.
+# Standard error of the median of a unit Gaussian sample of n, times sqrt(n).
 _MEDIAN_ERROR = float(np.sqrt(np.pi / 2))
-_TAIL = (1 - CENTRAL_68) / 2
-_WIDTH_ERROR = float(np.sqrt(_TAIL * (1 - 2 * _TAIL) / 2) / (np.exp(-0.5) / np.sqrt(2 * np.pi)))
 
 
 @dataclass(frozen=True)
@@ -42,20 +36,24 @@ class Verdict:
     findings: tuple[str, ...]
 
 
-def calibration_verdict(residual: Array, std: Array) -> Verdict:
+def calibration_verdict(residual: Array, std: Array, two_sigma: Array | None = None) -> Verdict:
     """Judge stated standard deviations (rows,) by residuals (rows,).
 
-    A deviation counts when it is larger than a practical tolerance and than three standard errors of a sample of this
-    size. Over-confidence, under-confidence, bias and heavy tails each have their own finding.
+    `two_sigma` is the distance to the stated 95.45 % limit on the truth's side, two standard deviations where it is not
+    given. What is judged are the figures of the tables themselves, their 1σ and 2σ coverage and their pull bias, so
+    that words and figures cannot disagree. A deviation counts when it is larger than a practical tolerance and than
+    three standard errors of a sample of this size. Over-confidence, under-confidence, bias and heavy tails each have
+    their own finding.
     """
     pull = pulls(residual, std)
     pull = pull[np.isfinite(pull)]
+    two_sigma = 2 * std if two_sigma is None else two_sigma
     if len(pull) < FEWEST:
         reason = f"{len(pull)} electrons with an uncertainty are too few for a verdict ({FEWEST} are needed)"
         return Verdict(None, "too few", (reason,))
-    findings = {**_bias(pull), **_width(pull)}
+    findings = {**_bias(pull), **_width(coverage(residual, std), len(pull))}
     if not findings:
-        findings = _tails(pull)
+        findings = _tails(coverage(residual, two_sigma), len(pull))
     if not findings:
         return Verdict(True, "calibrated", ("the stated intervals hold the truth as often as they say",))
     return Verdict(False, " and ".join(findings), tuple(findings.values()))
@@ -80,28 +78,25 @@ def _bias(pull: Array) -> dict[str, str]:
     return {"biased": f"biased: half of the estimates are more than {abs(median):.2f} σ too {side}"}
 
 
-def _width(pull: Array) -> dict[str, str]:
-    width, inside = sigma68(pull), coverage(pull, np.ones(len(pull)))
-    binomial = float(np.sqrt(CENTRAL_68 * (1 - CENTRAL_68)))
-    wide = abs(width - 1) > _limit(WIDTH_TOLERANCE, _WIDTH_ERROR, len(pull))
-    if not wide and abs(inside - CENTRAL_68) <= _limit(COVERAGE_TOLERANCE, binomial, len(pull)):
+def _width(inside: float, count: int) -> dict[str, str]:
+    if not _differs(inside, CENTRAL_68, count):
         return {}
-    confident = "over" if (width > 1 if wide else inside < CENTRAL_68) else "under"
+    confident = "over-confident" if inside < CENTRAL_68 else "under-confident"
     return {
-        f"{confident}-confident": f"{confident}-confident: the 1σ interval holds the truth for {100 * inside:.1f} % "
-        f"(68.3 % expected), and pulls are {width:.2f} wide"
+        confident: f"{confident}: the stated 1σ interval holds the truth for {100 * inside:.1f} % (68.3 % expected)"
     }
 
 
-def _tails(pull: Array) -> dict[str, str]:
-    inside = coverage(pull, np.ones(len(pull)), 2.0)
-    binomial = float(np.sqrt(CENTRAL_95 * (1 - CENTRAL_95)))
-    if abs(inside - CENTRAL_95) <= _limit(COVERAGE_TOLERANCE, binomial, len(pull)):
+def _tails(inside: float, count: int) -> dict[str, str]:
+    if not _differs(inside, CENTRAL_95, count):
         return {}
-    shape = "heavy" if inside < CENTRAL_95 else "light"
-    return {
-        f"{shape} tails": f"{shape} tails: the 2σ interval holds the truth for {100 * inside:.1f} % (95.4 % expected)"
-    }
+    tails = "heavy tails" if inside < CENTRAL_95 else "light tails"
+    return {tails: f"{tails}: the stated 95.4 % interval holds the truth for {100 * inside:.1f} %"}
+
+
+def _differs(inside: float, nominal: float, count: int) -> bool:
+    binomial = float(np.sqrt(nominal * (1 - nominal)))
+    return abs(inside - nominal) > _limit(COVERAGE_TOLERANCE, binomial, count)
 
 
 def _limit(tolerance: float, error_of_one: float, count: int) -> float:

@@ -41,8 +41,9 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "calibration": (
         "are the uncertainties honest?",
         "Calibration of {group}. Good: pulls follow the dashed unit Gaussian; the coverage lies in the grey band "
-        "around zero (below: over-confident, above: under-confident); the observed spread follows the diagonal, so "
-        "that each electron's own σ can be trusted.",
+        "around zero (below: over-confident, above: under-confident; curves: multiples of the error bar, as of a "
+        "Gaussian; markers: the stated 95.4 % interval, the 2σ coverage of the table); the observed spread follows the "
+        "diagonal, so that each electron's own σ can be trusted.",
     ),
     "coverage": (
         "coverage, where?",

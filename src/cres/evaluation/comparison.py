@@ -14,8 +14,17 @@ from rich.table import Table as RichTable
 from cres.errors import UserError
 from cres.evaluation.bootstrap import Array, Figure
 from cres.evaluation.calibration import Verdict, calibration_verdict
-from cres.evaluation.metrics import DEFAULT_RESAMPLES, RESOLVED_SIDEBAND_SNR, metric, resolved_mask, table_metrics
+from cres.evaluation.metrics import (
+    DEFAULT_RESAMPLES,
+    RESOLVED_SIDEBAND_SNR,
+    metric,
+    resolved_mask,
+    table_metrics,
+    two_sigma_of,
+)
 from cres.evaluation.numbers import in_brackets, plain_name, with_unit
+from cres.evaluation.signature import apparatus_notes
+from cres.evaluation.splits import refuse_training, split_notes
 from cres.evaluation.table import SIDEBAND_SNR, PredictionTable
 
 RESOLVED = "resolved"
@@ -73,10 +82,13 @@ class Row:
     """σ68 over that of the first table: paired, so that its interval is that of the difference."""
 
 
-def compare(tables: Sequence[PredictionTable], bound: PredictionTable | None = None) -> Comparison:
+def compare(
+    tables: Sequence[PredictionTable], bound: PredictionTable | None = None, *, allow_training: bool = False
+) -> Comparison:
     """Line tables up on their common electrons; a table of kind "bound" among them serves as the bound.
 
-    Raises UserError when there is no estimate, no electron or no truth in common.
+    Raises UserError when there is no estimate, no electron or no truth in common, and where one of the estimators was
+    trained on some of the common electrons, unless `allow_training`.
     """
     bound = next((table for table in tables if table.is_bound), None) if bound is None else bound
     estimates = _distinct([table for table in tables if not table.is_bound])
@@ -85,6 +97,8 @@ def compare(tables: Sequence[PredictionTable], bound: PredictionTable | None = N
     _refuse_empty(estimates)
     joined = estimates[0].join(*estimates[1:], *([bound] if bound is not None else []))
     joined_bound = joined.pop() if bound is not None else None
+    for table in joined:
+        refuse_training(table, "evaluated", allow_training)
     comparison = Comparison(joined, joined_bound, {})
     if not comparison.targets:
         raise UserError(
@@ -111,9 +125,10 @@ def terminal_summary(
     *,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
+    allow_training: bool = False,
 ) -> RichTable:
     """Return a compact table for the terminal: each estimator's σ68, bias and 1σ coverage, resolved and all."""
-    comparison = compare(tables, bound)
+    comparison = compare(tables, bound, allow_training=allow_training)
     return summary_table(summarise(comparison, resamples=resamples, seed=seed), len(comparison))
 
 
@@ -148,11 +163,15 @@ def _rows_of(comparison: Comparison, target: str, group: str, resamples: int, se
         figures = table_metrics(
             part, target, bound=None if bound is None else bound[mask], resamples=resamples, seed=seed
         )
-        verdict = calibration_verdict(part.residual(target), part.std(target)) if part.has_std(target) else None
+        verdict = _verdict(part, target) if part.has_std(target) else None
         seconds = table.attributes.get("seconds_per_electron")
         relative = figures["sigma68"].over(rows[0].figures["sigma68"]) if rows else None
         rows.append(Row(table.estimator, target, group, figures, verdict, seconds, relative))
     return rows
+
+
+def _verdict(table: PredictionTable, target: str) -> Verdict:
+    return calibration_verdict(table.residual(target), table.std(target), two_sigma_of(table, target))
 
 
 def _distinct(tables: list[PredictionTable]) -> list[PredictionTable]:
@@ -197,7 +216,7 @@ def _notes(estimates: list[PredictionTable], comparison: Comparison) -> list[str
 
 
 def _notes_on(table: PredictionTable) -> list[str]:
-    notes = []
+    notes = [*apparatus_notes(table), *split_notes(table)]
     for target in table.targets:
         name = f"{table.estimator}, {plain_name(target)}"
         failed = int(np.sum(~np.isfinite(table.mean(target))))

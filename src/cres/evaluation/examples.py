@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from cres import schema
 from cres.evaluation.table import PredictionTable
 
 
@@ -20,12 +21,13 @@ def example_table(
     kind: str = "estimate",
     uncertain: bool = True,
     truth: bool = True,
+    split: str = "test",
 ) -> PredictionTable:
     """Draw electrons of `seed` and estimates whose true σ is `worse` × bound and whose stated σ is `std_scale` × that.
 
     `bias` is in units of the true σ; a fraction `tails` of the residuals is 30 times wider. With `kind` "bound" the
-    table states the bound itself. Without `uncertain` or `truth` those columns are absent. The numbers imitate the
-    default apparatus; nothing is simulated.
+    table states the bound itself. Without `uncertain` or `truth` those columns are absent. All electrons are of one
+    `split`. The numbers imitate the default apparatus; nothing is simulated.
     """
     random, noise = np.random.default_rng(seed), np.random.default_rng(noise_seed)
     energy = random.uniform(18500, 18700, count)
@@ -51,6 +53,7 @@ def example_table(
             "avg_carrier_frequency_Hz": 25.905e9 - 49e3 * (energy - 18600) + 2e6 * (90 - pitch),
             "sideband_snr": sideband_snr,
             "signal_snr": 350 * coupling,
+            schema.SPLIT: np.full(count, schema.SPLITS[split]),
         },
         estimator=estimator,
         kind="bound" if kind == "bound" else "estimate",

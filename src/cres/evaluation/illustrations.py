@@ -15,7 +15,7 @@ from cres.evaluation.binned import Statistic, cell_map, coverage_of, median_of, 
 from cres.evaluation.bootstrap import CENTRAL_68, Array, Sample
 from cres.evaluation.captions import CAPTIONS
 from cres.evaluation.comparison import ALL, RESOLVED, Comparison
-from cres.evaluation.metrics import MEDIAN_OF_ABSOLUTE_GAUSSIAN, pulls, selection_order, sigma68
+from cres.evaluation.metrics import MEDIAN_OF_ABSOLUTE_GAUSSIAN, pulls, selection_order, sigma68, two_sigma_of
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.plots import Curve
 from cres.evaluation.table import SIDEBAND_SNR, unit_of
@@ -98,6 +98,7 @@ def curves_of(comparison: Comparison, target: str, group: str = ALL, *, with_std
             table.std(target)[mask] if table.has_std(target) else None,
             place=comparison.tables.index(table),
             order=None if (order := selection_order(table, target)) is None else order[mask],
+            two_sigma=two_sigma_of(table, target)[mask] if table.has_std(target) else None,
         )
         for table in comparison.estimators_of(target)
         if mask.any() and (table.has_std(target) or not with_std)

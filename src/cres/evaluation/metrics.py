@@ -52,7 +52,7 @@ METRICS = (
     Metric("core_sigma", "core σ", "target", "Gaussian fitted within ±2 of its own σ, iterated: without tails."),
     Metric("rms", "rms", "target", "Root mean square of the residual, tails included."),
     Metric("coverage2", "2σ coverage", "%", "How often the stated 95.4 % interval holds the truth; 95.4 % is honest."),
-    Metric("pull_width", "pull width", "", "σ68 of residual over stated σ; 1 is honest, above 1 over-confident."),
+    Metric("pull_width", "pull width", "", "σ68 of residual over stated σ; 1 where error bars are honest."),
     Metric("pull_rms", "raw pull width", "", "Standard deviation of the pulls, tails included; 1 without outliers."),
     Metric("pull_bias", "pull bias", "", "Median pull; good is zero within its interval."),
     Metric("nll", "NLL", "nats", "Mean −log of the stated density (else a Gaussian's) at the truth; lower is better."),
@@ -126,11 +126,8 @@ def table_metrics(
 ) -> dict[str, Figure]:
     """Return the metrics of one target of a table; `bound` (rows,) is the bound on its standard deviation."""
     residual, density = table.residual(target), schema.log_density_name(target)
-    std = two_sigma = None
-    if table.has_std(target):
-        std, (low, high) = table.std(target), table.interval95(target)
-        with np.errstate(invalid="ignore"):  # failed estimates are infinite, and counted as such
-            two_sigma = np.where(residual > 0, table.mean(target) - low, high - table.mean(target))
+    std = table.std(target) if table.has_std(target) else None
+    two_sigma = two_sigma_of(table, target) if table.has_std(target) else None
     energy = target.endswith("_ev")
     log_density = table.column(density) if density in table else None
     return resolution_metrics(
@@ -144,6 +141,13 @@ def table_metrics(
         resamples=resamples,
         seed=seed,
     )
+
+
+def two_sigma_of(table: PredictionTable, target: str) -> Array:
+    """Return the distance from the estimate to the stated 95.45 % limit on the truth's side, (rows,)."""
+    low, high = table.interval95(target)
+    with np.errstate(invalid="ignore"):  # failed estimates are infinite, and counted as such
+        return np.where(table.residual(target) > 0, table.mean(target) - low, high - table.mean(target))
 
 
 def selection_order(table: PredictionTable, target: str) -> Array | None:

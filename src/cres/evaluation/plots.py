@@ -30,7 +30,7 @@ from cres.evaluation.axes import (
 from cres.evaluation.binned import Cells, Profile, Statistic, median_of, profile, selection_curve, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
 from cres.evaluation.calibration import coverage_curve
-from cres.evaluation.metrics import GOAL_RMS_EV, gaussian_core, pulls, sigma68
+from cres.evaluation.metrics import GOAL_RMS_EV, coverage, gaussian_core, pulls, sigma68
 from cres.evaluation.numbers import plain_name, significant
 from cres.evaluation.table import unit_of
 
@@ -71,6 +71,8 @@ class Curve:
     place: int
     order: Array | None = None
     """What electrons are selected by, smallest first; the stated std where it is not given."""
+    two_sigma: Array | None = None
+    """Distance to the stated 95.45 % limit on the truth's side."""
 
     @property
     def colour(self) -> str:
@@ -249,11 +251,17 @@ def pull_histogram(curves: Sequence[Curve]) -> Figure:
 
 @styled
 def coverage_deviation(curves: Sequence[Curve]) -> Figure:
-    """Observed minus nominal coverage of central intervals; the grey band is two binomial standard errors."""
+    """Observed minus nominal coverage of multiples of the error bar; the grey band is two binomial standard errors.
+
+    A marker: the 95.45 % interval that an estimator states itself.
+    """
     figure, axes = canvas()
     for curve in curves:
         nominal, observed, error = coverage_curve(curve.residual, _std(curve))
         axes.plot(nominal, observed - nominal, color=curve.colour, label=curve.label)
+        if curve.two_sigma is not None:
+            stated = coverage(curve.residual, curve.two_sigma)
+            axes.plot(CENTRAL_95, stated - CENTRAL_95, color=curve.colour, marker=curve.marker, clip_on=False)
     if curves:
         axes.fill_between(nominal, -2 * error, 2 * error, color="#dddddd", zorder=0.5, linewidth=0)
     axes.axhline(0, color=INK, linewidth=0.8)

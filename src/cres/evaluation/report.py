@@ -51,6 +51,7 @@ def write_report(
     title: str = "How well are the electrons reconstructed?",
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
+    allow_training: bool = False,
 ) -> Path:
     """Evaluate tables on their common electrons and write report.html, table.md, table.csv and figures/*.png.
 
@@ -58,7 +59,7 @@ def write_report(
     (endpoint, training curves). Everything is made before anything is written, each file appears whole or not at all.
     Returns the path of the report. Raises UserError for tables that cannot be compared and for an unwritable folder.
     """
-    comparison = compare(tables, bound)
+    comparison = compare(tables, bound, allow_training=allow_training)
     rows = summarise(comparison, resamples=resamples, seed=seed)
     return write_comparison(comparison, rows, output_dir, sections=sections, title=title)
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from cres.evaluation import plots, summary
 from cres.evaluation.illustrations import Illustration, Panel, Section
+from cres.evaluation.metrics import two_sigma_of
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.plots import Curve
 from cres.evaluation.report import FIGURES, Ending, glossary, refuse_unwritable, standalone_page, write_whole
@@ -132,9 +133,15 @@ def _test(result: Summary) -> list[Section]:
 
 def _test_pictures(result: Summary, target: str) -> tuple[Illustration, ...]:
     curves = [
-        Curve(run.name, table.residual(target), table.std(target) if table.has_std(target) else None, place)
+        Curve(
+            run.name,
+            table.residual(target),
+            table.std(target) if table.has_std(target) else None,
+            place,
+            two_sigma=two_sigma_of(table, target) if table.has_std(target) else None,
+        )
         for place, run in enumerate(result.runs[:COLOURED])
-        if (table := run.table) is not None and target in table.targets and table.has_truth(target)
+        if (table := run.table) is not None and any(row.target == target for row in result.rows.get(run.name, ()))
     ]
     if not curves:
         return ()

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.errors import UserError, nearest
+from cres.evaluation.splits import described_split
 from cres.provenance import ancestry
 
 EVENT_ID = schema.EVENT_ID
@@ -29,6 +30,7 @@ SIDEBAND_SNR = "sideband_snr"
 SIGNAL_SNR = "signal_snr"
 ESTIMATE = "estimate"
 BOUND = "bound"
+_SPLIT_TYPE = h5py.enum_dtype(schema.SPLITS, basetype="i1")  # the file itself then says what its codes mean
 _UNITS = {schema.prediction_name(column.name): column.unit for column in schema.COLUMNS.values()}
 
 Values = NDArray[Any]
@@ -40,10 +42,11 @@ class PredictionTable:
 
     `columns` holds arrays of one length: `event_id` (int64, unique), for each target its estimate (`energy_ev`),
     if known its standard deviation (`energy_std_ev`) and truth (`true_energy_ev`), `covariance` (rows, t, t) in the
-    order of `targets`, observables (`avg_axial_frequency_hz`, `sideband_snr`, …) and flags (bool). `attributes` holds
-    `targets`, `estimator` (the display name), `kind` ("estimate", or "bound" for a table whose standard deviations
-    are the Cramér–Rao bound), `checkpoint_hash`, `seconds_per_electron` and the ancestry. Raises UserError when the
-    columns do not fit together.
+    order of `targets`, `split` (codes of `schema.SPLITS`), observables (`avg_axial_frequency_hz`, `sideband_snr`, …)
+    and flags (bool). `attributes` holds `targets`, `estimator` (the display name), `kind` ("estimate", or "bound" for a
+    table whose standard deviations are the Cramér–Rao bound), `split` in words, `learned`, `apparatus` (what the
+    records look like), `apparatus_warning`, `checkpoint_hash`, `seconds_per_electron` and the ancestry. Raises
+    UserError when the columns do not fit together.
     """
 
     columns: dict[str, Values]
@@ -58,6 +61,8 @@ class PredictionTable:
         ]
         attributes.setdefault("estimator", "estimator")
         attributes.setdefault("kind", ESTIMATE)
+        if schema.SPLIT in self.columns:
+            attributes[schema.SPLIT] = described_split(self.columns[schema.SPLIT])
         object.__setattr__(self, "attributes", attributes)
         _check(self)
 
@@ -177,6 +182,10 @@ class PredictionTable:
         """Return a table with more columns of the same length."""
         return PredictionTable({**self.columns, **extra}, self.attributes)
 
+    def with_attributes(self, extra: Mapping[str, Any]) -> PredictionTable:
+        """Return a table with more attributes, or other values of those that it has."""
+        return PredictionTable(self.columns, {**self.attributes, **extra})
+
     def renamed(self, estimator: str) -> PredictionTable:
         """Return the same table under another display name."""
         return PredictionTable(self.columns, {**self.attributes, "estimator": estimator})
@@ -204,7 +213,8 @@ class PredictionTable:
         with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
             for name, values in self.columns.items():
                 options: dict[str, Any] = {"fletcher32": True} if values.size else {}
-                dataset = file.create_dataset(name, data=values, chunks=True if values.size else None, **options)
+                stored = values.astype(_SPLIT_TYPE) if name == schema.SPLIT else values
+                dataset = file.create_dataset(name, data=stored, chunks=True if values.size else None, **options)
                 dataset.attrs["units"] = unit_of(name)
             file.attrs["schema_version"] = schema.SCHEMA_VERSION
             file.attrs["rows"] = len(self)
@@ -242,6 +252,9 @@ class PredictionTable:
     def to_frame(self) -> pd.DataFrame:
         """Return a DataFrame; the upper triangle of the covariance as `covariance_<target>_<target>`."""
         flat = {name: values for name, values in self.columns.items() if values.ndim == 1}
+        if schema.SPLIT in flat:
+            names = {code: name for name, code in schema.SPLITS.items()}
+            flat[schema.SPLIT] = np.array([names[code] for code in flat[schema.SPLIT].tolist()])
         if COVARIANCE in self.columns:
             for i, first in enumerate(self.targets):
                 for j, second in enumerate(self.targets[i:], start=i):
@@ -341,6 +354,8 @@ def _check(table: PredictionTable) -> None:
     count = len(table.targets)
     if COVARIANCE in columns and columns[COVARIANCE].shape != (rows, count, count):
         raise UserError(f"covariance has shape {columns[COVARIANCE].shape}, expected {(rows, count, count)}")
+    if schema.SPLIT in columns and not np.isin(columns[schema.SPLIT], list(schema.SPLITS.values())).all():
+        raise UserError(f"column {schema.SPLIT!r} holds other codes than {schema.SPLITS}")
     if table.attributes["kind"] not in (ESTIMATE, BOUND):
         raise UserError(f"attribute 'kind' is {table.attributes['kind']!r}, expected 'estimate' or 'bound'")
 

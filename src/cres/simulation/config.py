@@ -11,8 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from cres.errors import UserError, nearest
 from cres.physics.cyclotron import gyroradius_m
 from cres.physics.field_map import MapField
@@ -25,6 +23,7 @@ from cres.simulation.field_maps import check_reach, file_sha256, read_field_map
 from cres.simulation.receiver import ReceiverTerm, build_receiver
 from cres.simulation.scattering_config import ScatteringConfig
 from cres.transforms import RandomChain
+from cres.yaml_files import read_yaml
 
 TRAP_KINDS = ("bathtub", "harmonic", "coils", "map")
 LOSS_KINDS = ("cavity", "free_space", "off")
@@ -237,12 +236,7 @@ class SimulationConfig:
     def from_yaml(cls, path: str | Path) -> SimulationConfig:
         """Read a configuration; keys that are left out take their defaults. Raises UserError."""
         path = Path(path)
-        try:
-            content = yaml.safe_load(path.read_text())
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}): name an existing YAML file") from error
-        except yaml.YAMLError as error:
-            raise UserError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from error
+        content = read_yaml(path)
         config = cls.from_dict(_found(path.parent, content if content is not None else {}))
         if config.ensemble.table:
             read_electron_table(config.ensemble.table)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from cres.errors import UserError
+from cres.paths import expanded
 
 
 def configs_first(arguments: Sequence[str]) -> list[str]:
@@ -21,6 +23,31 @@ def configs_first(arguments: Sequence[str]) -> list[str]:
     return configs + options
 
 
+def config_files(arguments: Sequence[str]) -> list[Path]:
+    """Return the configuration files that arguments name."""
+    texts = itertools.pairwise([*arguments, ""])
+    named = [after if text in ("-c", "--config") else text.partition("=")[2] for text, after in texts if _names(text)]
+    return [Path(text) for text in named]
+
+
+def _names(text: str) -> bool:
+    return text in ("-c", "--config") or text.startswith(("-c=", "--config="))
+
+
+def with_expanded_paths(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `~` and `$HOME` at the beginning of their values replaced: no shell does it there."""
+    pairs = (text.partition("=") for text in arguments)
+    return [
+        f"{name}={expanded(value)}" if name.startswith("-") and value.startswith(("~", "$")) else expanded_word(text)
+        for text, (name, _, value) in zip(arguments, pairs, strict=True)
+    ]
+
+
+def expanded_word(text: str) -> str:
+    """Return a word of its own with `~` replaced, where it begins with it."""
+    return expanded(text) if text.startswith(("~", "$")) else text
+
+
 def with_run_config(command: str, arguments: list[str]) -> list[str]:
     """Return the arguments of a command on a checkpoint, with the run's own configuration where none is given."""
     overridden = [text for text in arguments if text.startswith("--model.")]
@@ -29,13 +56,24 @@ def with_run_config(command: str, arguments: list[str]) -> list[str]:
     if any(text in ("-h", "--help", "-c") or text.startswith("--config") for text in arguments):
         return arguments
     folder = _named_run(arguments)
-    if folder is None or not (folder / "config.yaml").exists():
-        raise UserError(f"name the run: `python cli.py {command} -c configs/s4d.yaml` or --run=runs/s4d")
+    if folder is None:
+        raise UserError(
+            f"name the run: `python cli.py {command} -c configs/s4d.yaml` or --run=runs/s4d{_runs(Path('runs'))}"
+        )
+    if not (folder / "config.yaml").exists():
+        missing = "it has no config.yaml" if folder.is_dir() else "there is no such folder"
+        raise UserError(f"{folder} is no run, {missing}: name one that was trained{_runs(folder.parent)}")
     return ["-c", str(folder / "config.yaml"), *arguments]
 
 
+def _runs(folder: Path) -> str:
+    """Return the names of the newest runs in a folder, in brackets; nothing where there are none."""
+    found = sorted(folder.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
+    return f" (there are {', '.join(str(path.parent) for path in found[:5])})" if found else ""
+
+
 def _named_run(arguments: list[str]) -> Path | None:
-    options = dict(zip(arguments, [*arguments[1:], ""], strict=True))
+    options = dict(itertools.pairwise([*arguments, ""]))
     options |= dict(text.split("=", 1) for text in arguments if "=" in text)
     if "--run" in options:
         return Path(options["--run"])

@@ -16,12 +16,13 @@ import lightning.pytorch as pl
 import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cres.data.module import CresDataModule
-from cres.errors import UserError, nearest
-from cres.training.arguments import configs_first, with_run_config
+from cres.errors import UserError, nearest, one_line
+from cres.training.arguments import config_files, configs_first, with_expanded_paths, with_run_config
 from cres.training.batch_finder import is_out_of_memory
 from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO
 from cres.training.ensembles import calibrate_as_trained
@@ -38,6 +39,8 @@ from cres.training.progress import EpochLines
 from cres.training.quiet import leave_out_library_messages
 from cres.training.reconstruction import Reconstruction, validate
 from cres.training.runs import RunRecord, default_folder, require_writable
+from cres.training.settled import settle
+from cres.yaml_files import require_yaml
 
 OUT_OF_MEMORY = (
     "out of memory: lower data.batch_size and raise trainer.accumulate_grad_batches by the same factor (the same "
@@ -85,10 +88,13 @@ class CresCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse; mistakes become one sentence that names the nearest key."""
+        for path in config_files(args):
+            require_yaml(path)
         try:
             self.config = parser.parse_args(args)
         except (ArgumentError, TypeError, ValueError, KeyError) as error:
-            raise UserError(explain(str(error), parser)) from error
+            raise UserError(explain(str(error), parser, args)) from error
+        settle(self.config)
 
     # Making ------------------------------------------------------------------------------------------------------
 
@@ -121,7 +127,9 @@ class CresCLI(LightningCLI):
             # what the data say when a linked fact is asked of them arrives wrapped by the parser
             if isinstance(error.__cause__, UserError):
                 raise error.__cause__ from None
-            raise
+            raise UserError(f"the configuration cannot be made: {one_line(error)}") from error
+        except (TypeError, AssertionError, MisconfigurationException) as error:
+            raise UserError(f"the configuration cannot be made: {one_line(error)}") from error
         self.datamodule = self.config_init["data"]
         if self.command == "fit":
             self.model = self.config_init["model"]
@@ -146,7 +154,10 @@ class CresCLI(LightningCLI):
         """Make the trainer with the callbacks that every run has."""
         if self.command == "fit":
             self.trainer_defaults["callbacks"] = [FitScalers(), FitCalibration(), RunRecord(), EpochLines()]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:
+            raise UserError(f"the trainer cannot be made: {one_line(error)}") from error
 
     # Commands ----------------------------------------------------------------------------------------------------
 
@@ -204,7 +215,7 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(OVERVIEW)
         return 0
-    command, *rest = arguments
+    command, *rest = with_expanded_paths(arguments)
     if command not in COMMANDS:
         raise UserError(f"there is no command {command!r}{nearest(command, COMMANDS)}; choose {', '.join(COMMANDS)}")
     leave_out_library_messages()

@@ -54,6 +54,10 @@ def export_program(module: CresModule, samples: int) -> torch.export.ExportedPro
 
 def export(module: CresModule, checkpoints: Sequence[Path], output: Path) -> Path:
     """Write the program and its model card (`OUTPUT.md`); returns the path of the program."""
+    if output.suffix != ".pt2":
+        raise UserError(
+            f"{output} would hold a torch.export program, which is called .pt2: write --output={output.stem}.pt2"
+        )
     samples = int(module.card["data"]["samples"])
     program = export_program(module, samples)
     facts = {name: module.card["data"][name] for name in ("sampling_rate_hz", "lo_frequency_hz", "samples")}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ from torch import Tensor
 from cres.data.loader import ResumableLoader
 from cres.data.module import CresDataModule
 from cres.errors import UserError
+from cres.evaluation.signature import RECORDS
 from cres.models import Calibration, PredictiveDistribution
 from cres.shapes import Targets
 from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
 from cres.training.module import CresModule
-from cres.training.predictions import rms_volt
+from cres.training.origin import SIGNATURE, measured
 from cres.transforms import FROZEN_EPOCH
 
 NOISY_BATCHES = 256
@@ -56,7 +57,7 @@ def fit_scalers(module: CresModule, data: CresDataModule) -> None:
         truth = training_targets(data)
         reconstructor.target_scaler.fit(truth)
         module.card["ranges"] = _ranges(truth, module.targets)
-        _fit_on_noisy_records(module, data.train_dataloader())
+        _fit_on_noisy_records(module, data)
 
 
 def training_targets(data: CresDataModule) -> Tensor:
@@ -73,19 +74,24 @@ def _ranges(truth: Tensor, targets: Sequence[str]) -> dict[str, list[float]]:
 
 
 @torch.no_grad()
-def _fit_on_noisy_records(module: CresModule, loader: Iterable[Any]) -> None:
-    """Fit the scaler of the views' scalars, and the landmark's map, on training records with frozen nominal noise."""
+def _fit_on_noisy_records(module: CresModule, data: CresDataModule) -> None:
+    """Fit what needs training records with frozen nominal noise: the scaler of the views' scalars, the landmark's map.
+
+    The card keeps what these records look like.
+    """
     reconstructor = module.reconstructor
-    scalars, targets, columns, volts = [], [], [], []
-    for batch in islice(loader, NOISY_BATCHES):
+    scalars, targets, columns = [], [], []
+    records: list[Tensor] = []
+    for batch in islice(data.train_dataloader(), NOISY_BATCHES):
         there = module.placed(batch)
         noisy = module.inject(there, FROZEN_EPOCH)
         scalars.append(reconstructor.scalars(noisy))
-        volts.append(rms_volt(noisy))
+        if sum(len(part) for part in records) < RECORDS:
+            records.append(noisy.cpu())
         if reconstructor.landmark is not None:
             targets.append(module.standardised_targets(there, torch.float64))
             columns.append(module.landmark_column(there))
-    module.card["rms_volt"] = float(torch.tensor(volts).median())
+    module.card[SIGNATURE] = measured(torch.cat(records), data, data.split.train).to_dict()
     if scalars[0].shape[-1]:
         reconstructor.scalar_scaler.fit(torch.cat(scalars))
     if reconstructor.landmark is not None:

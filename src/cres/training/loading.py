@@ -15,6 +15,7 @@ from cres.errors import UserError
 from cres.provenance import ancestry
 from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import read_with_fallback
+from cres.training.electrons import ELECTRONS, electrons_of, together
 from cres.training.module import CARD, CresModule
 from cres.training.reconstructor import Reconstructor
 
@@ -61,6 +62,7 @@ def load_ensemble(paths: Sequence[Path]) -> CresModule:
                 stacklevel=2,
             )
         first.others.append(other.reconstructor)
+    first.card[ELECTRONS] = together([first.card, *(other.card for other in rest)])
     return first.eval()
 
 
@@ -82,5 +84,6 @@ def model_card(parser: Any, config: Namespace, data: CresDataModule, name: str) 
         "name": name,
         "model": model,
         "data": facts,
+        ELECTRONS: electrons_of(data),
         "ancestry": ancestry(plain, seed=int(config.seed_everything)),
     }

@@ -5,6 +5,7 @@ A run without a network, a key or a quota trains like any other and says so once
 
 from __future__ import annotations
 
+import configparser
 import csv
 import netrc
 import os
@@ -13,12 +14,14 @@ from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_only, rank_zero_warn
 
 from cres.evaluation.runs import WANDB_ID
 
+WANDB_HOST = "api.wandb.ai"
 TIMEOUT_S = 20.0
 """How long a step of Weights & Biases may take before it is given up."""
 
@@ -125,9 +128,26 @@ def wandb_wanted() -> bool:
     if os.environ.get("WANDB_API_KEY"):
         return True
     try:
-        return netrc.netrc().authenticators("api.wandb.ai") is not None
+        return netrc.netrc(os.environ.get("NETRC")).authenticators(wandb_host()) is not None
     except (FileNotFoundError, netrc.NetrcParseError, OSError):
         return False
+
+
+def wandb_host() -> str:
+    """Return the server: that of WANDB_BASE_URL, else of W&B's own settings (`wandb login --host`), else theirs."""
+    url = os.environ.get("WANDB_BASE_URL") or _url_in_settings()
+    return urlsplit(url).hostname or WANDB_HOST
+
+
+def _url_in_settings() -> str:
+    """Return the server that `wandb login --host=URL` has stored; empty where there is none."""
+    folder = Path(os.environ.get("WANDB_CONFIG_DIR") or Path.home() / ".config" / "wandb")
+    settings = configparser.ConfigParser(interpolation=None)
+    try:
+        settings.read(folder / "settings", encoding="utf-8")
+        return settings.get("default", "base_url", fallback="")
+    except (configparser.Error, OSError, UnicodeDecodeError):
+        return ""
 
 
 class WandbMetrics(Logger):

@@ -20,7 +20,7 @@ COMMANDS = {
     "fit": "Train a model from a configuration.",
     "validate": "Print the metrics of a checkpoint on the validation split.",
     "test": "Reconstruct the test split with a checkpoint and write predictions.hdf5.",
-    "predict": "Reconstruct every record of a file with a checkpoint and write predictions.hdf5.",
+    "predict": "Reconstruct every record of a file with a checkpoint and write predicted_DATA.hdf5.",
     "export": "Write a checkpoint's whole reconstructor to one file that needs no configuration, with a model card.",
 }
 
@@ -109,7 +109,8 @@ def _add_checkpoint_options(parser: LightningArgumentParser, command: str) -> No
     help_text = "best, last, or a checkpoint file; a list of files is used as one ensemble."
     parser.add_argument("--ckpt_path", type=str | list[str], default="best", help=help_text)
     if command in ("test", "predict"):
-        help_text = "Where to write the table; default predictions.hdf5 in the run's folder."
+        name = "predictions.hdf5" if command == "test" else "predicted_DATA.hdf5"
+        help_text = f"Where to write the table; default {name} in the run's folder."
         parser.add_argument("--predictions", type=Path | None, default=None, help=help_text)
         help_text = "Long records: reconstruct windows of so many samples, the model's length, and combine them."
         parser.add_argument("--windows", type=int | None, default=None, help=help_text)

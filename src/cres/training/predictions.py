@@ -1,8 +1,7 @@
-"""From collected predictions to the predictions table, and whether a model fits the data that it is given."""
+"""From collected predictions to the predictions table."""
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,27 +9,23 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cres import schema
-from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.provenance import sha256_of_file
 from cres.training.metrics import Collected
 from cres.training.module import CresModule
+from cres.training.origin import Origin
 
 OUTSIDE = "outside_range"
 """Flag of electrons whose estimate lies outside the range of the training targets."""
-
-_VOLTS_FACTOR = 2.0
-_MUST_AGREE = {"sampling_rate_hz": "sampling rate", "lo_frequency_hz": "local oscillator"}
 
 
 class PredictionWriter(pl.Callback):
     """Collect the predictions of a test or predict run and write the table."""
 
-    def __init__(self, path: Path, checkpoints: Sequence[Path], source_config: Mapping[str, Any] | None = None) -> None:
-        self.path, self.checkpoints, self.source_config = path, checkpoints, source_config or {}
+    def __init__(self, path: Path, checkpoints: Sequence[Path], origin: Origin) -> None:
+        self.path, self.checkpoints, self.origin = path, checkpoints, origin
         self._parts: list[Collected] = []
 
     def on_test_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, *args: Any) -> None:
@@ -44,7 +39,7 @@ class PredictionWriter(pl.Callback):
         if not trainer.is_global_zero:
             return
         made_by = checkpoint_hash(self.checkpoints)
-        table = prediction_table(collected, pl_module.card, made_by, self.source_config)
+        table = self.origin.stamp(prediction_table(collected, pl_module.card, made_by, self.origin.config))
         table.write(self.path)
         outside = int(table.columns[OUTSIDE].sum())
         print(f"{len(table)} electrons reconstructed, {outside} outside the trained range: {self.path}")
@@ -106,50 +101,6 @@ def outside_range(mean: NDArray[Any], card: Mapping[str, Any]) -> NDArray[np.boo
             low, high = ranges[name]
             flagged |= (mean[:, i] < low) | (mean[:, i] > high)
     return flagged
-
-
-def check_data_fit(card: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Raise UserError when records differ from the training's in what the model relies on; warn for the length."""
-    trained = card.get("data", {})
-    for key, plain in _MUST_AGREE.items():
-        if key in trained and not np.isclose(trained[key], facts[key], rtol=1e-9):
-            raise UserError(
-                f"the records' {plain} is {facts[key]:.10g} Hz, but the model was trained at {trained[key]:.10g} Hz: "
-                "its estimates would be wrong; use a model trained for this read-out"
-            )
-    if "samples" in trained and trained["samples"] != facts["samples"]:
-        warnings.warn(
-            f"the records have {facts['samples']} samples, the model was trained on {trained['samples']}: "
-            "expect a bias and wrong uncertainties; shorten them with data.window_samples, or train at this length",
-            stacklevel=2,
-        )
-
-
-def rms_volt(series: Tensor) -> float:
-    """Return the root mean square of noisy records (batch, time, channel)."""
-    return float(series.square().mean().sqrt())
-
-
-def check_volts(card: Mapping[str, Any], found_volt: float) -> None:
-    """Warn when noisy records are much stronger or weaker than those of the training: other units, or other noise."""
-    trained_volt = card.get("rms_volt")
-    if trained_volt and not trained_volt / _VOLTS_FACTOR < found_volt < trained_volt * _VOLTS_FACTOR:
-        warnings.warn(
-            f"the records have {found_volt:.3g} V rms with noise, those of the training {trained_volt:.3g} V: check "
-            "their unit (volts) and --noise_scale (0 for records that carry their noise)",
-            stacklevel=2,
-        )
-
-
-def check_split(card: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-    """Warn when the electrons of the test split are not those that the training kept aside."""
-    trained, now = card.get("data", {}).get("split", {}), facts["split"]
-    if trained and trained["test_events"] != now["test_events"]:
-        warnings.warn(
-            "this test split is not the one that the training kept aside: electrons of the training may be in it, and "
-            "the score too good; use the run's own config.yaml and data, or `predict` for new electrons",
-            stacklevel=2,
-        )
 
 
 def described(column: str) -> str:

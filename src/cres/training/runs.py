@@ -30,10 +30,10 @@ def default_folder(config_files: list[Path]) -> Path:
 
 
 def require_writable(folder: Path) -> None:
-    """Make the folder and try it before anything is trained. Raises UserError when it cannot be written."""
+    """Try the folder, or where it would be made, and leave nothing behind. Raises UserError if it cannot be written."""
+    nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
         raise UserError(

@@ -18,6 +18,7 @@ from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination,
 from cres.evaluation.windows import tracks_of as windows_of
 from cres.training.metrics import Collected
 from cres.training.module import CresModule
+from cres.training.origin import Origin
 from cres.training.predictions import PredictionWriter, checkpoint_hash, prediction_table
 
 COMBINATION = "windows.json"
@@ -40,11 +41,12 @@ class TrackWriter(PredictionWriter):
         self,
         path: Path,
         checkpoints: Sequence[Path],
+        origin: Origin,
         datamodule: CresDataModule,
         combination: Path,
         calibrate: bool,
     ) -> None:
-        super().__init__(path, checkpoints, datamodule.source_config())
+        super().__init__(path, checkpoints, origin)
         self.datamodule, self.combination, self.calibrate = datamodule, combination, calibrate
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -75,11 +77,11 @@ class TrackWriter(PredictionWriter):
 
     def window_table(self, collected: Collected, card: Mapping[str, Any]) -> PredictionTable:
         """Return the table of windows with the electron, the number and the start of each."""
-        table = prediction_table(collected, card, checkpoint_hash(self.checkpoints), self.source_config)
+        table = prediction_table(collected, card, checkpoint_hash(self.checkpoints), self.origin.config)
         records, samples = self.datamodule.records, self.datamodule.window_samples
         assert samples is not None
         window = table.column(WINDOW_COLUMN).astype(np.int64)
         electron = records.event_ids[table.column(ROW).astype(np.int64)]
         columns = {name: values for name, values in table.columns.items() if name != ROW}
         columns |= {ELECTRON: electron, WINDOW: window, WINDOW_START: window * samples / records.sampling_rate_hz}
-        return PredictionTable(columns, table.attributes)
+        return self.origin.stamp(PredictionTable(columns, table.attributes), electron)

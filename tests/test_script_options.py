@@ -1,0 +1,132 @@
+"""Every option of every script with values that are wrong, of the wrong type, at the edge and absurd: one sentence.
+
+The tests walk over the parsers, so that a new option is covered by being there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cres.command import Parser
+from cres.paths import expanded, path_of
+
+ROOT = Path(__file__).parents[1]
+SCRIPTS = ("simulate", "data_prep", "estimate", "evaluate", "endpoint", "sweep")
+ABSURD = ["", "no@such;thing", "nan", "inf", "-inf", "1e400", "0x", "1,2", "-1e99", "[1]", "None"]
+FREE = {"--names", "--by", "overrides", "--use-lines"}
+"""Options that take any text."""
+
+
+def command_line(script: str) -> argparse.ArgumentParser:
+    return runpy.run_path(str(ROOT / "scripts" / f"{script}.py"))["command_line"]()
+
+
+def parsers(script: str) -> list[tuple[list[str], argparse.ArgumentParser]]:
+    """Return the parser of a script and those of its commands, with the words that lead there."""
+    whole = command_line(script)
+    found = [([], whole)]
+    for action in whole._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            found += [([name], parser) for name, parser in action.choices.items()]
+    return found
+
+
+def refusal(parser: argparse.ArgumentParser, words: list[str], capsys) -> str:
+    with pytest.raises(SystemExit) as ended:
+        parser.parse_args(words)
+    assert ended.value.code == 2, words
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1, said
+    assert said.startswith("error: "), said
+    assert "Traceback" not in said
+    return said
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_option_refuses_what_it_cannot_mean(script, capsys):
+    tried = 0
+    for words, parser in parsers(script):
+        assert isinstance(parser, Parser)
+        for action in parser._actions:
+            name = (action.option_strings or [action.dest])[-1]
+            if action.nargs == 0 or isinstance(action, argparse._SubParsersAction) or name in FREE:
+                continue
+            if action.type in (path_of, expanded):
+                continue
+            assert action.choices or action.type, f"{script} {name} takes any text: say what it may be"
+            for value in ABSURD:
+                given = [f"{action.option_strings[-1]}={value}"] if action.option_strings else [value]
+                if isinstance(action.nargs, int):
+                    given = [action.option_strings[-1], *(["no@such"] * action.nargs)]
+                said = refusal(parser, [*words[1:], *(["x.yaml"] if name == "index" else []), *given], capsys)
+                assert name in said or action.dest in said or action.metavar in said, said
+                tried += 1
+    assert tried or script == "sweep"
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_numbers_of_zero_and_below_are_read_as_what_they_are(script):
+    """Where an option takes such a number, it is one that means something."""
+    sizes = {"--events", "--workers", "--events-per-file", "--limit", "--training-electrons", "--toys", "--max-std"}
+    for words, parser in parsers(script):
+        for action in parser._actions:
+            if not action.option_strings or action.type in (None, path_of, expanded) or action.nargs is not None:
+                continue
+            for value in ("-1", "0"):
+                try:
+                    action.type(value)
+                except argparse.ArgumentTypeError:
+                    continue
+                assert action.option_strings[-1] not in sizes, (words, action.option_strings[-1], value)
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_option_that_does_not_exist_names_the_nearest(script, capsys):
+    words, parser = parsers(script)[-1]
+    name = next(o for a in parser._actions for o in a.option_strings if o.startswith("--") and o != "--help")
+    if script == "sweep":  # the script itself says it, since some commands pass options on
+        return
+    assert name in refusal(parser, [*words[1:], f"{name}x=1"], capsys)
+
+
+def test_paths_of_every_script_know_the_home_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATA", str(tmp_path / "data"))
+    for script in SCRIPTS:
+        for _, parser in parsers(script):
+            for action in parser._actions:
+                if action.type in (path_of, expanded):
+                    assert str(action.type("~/x.hdf5")) == str(tmp_path / "x.hdf5")
+                    assert str(action.type("$DATA/x.hdf5")) == str(action.type("${DATA}/x.hdf5"))
+                    assert str(action.type("$DATA/*.hdf5")) == str(tmp_path / "data" / "*.hdf5")
+                elif action.dest in ("output", "input", "data", "config", "tables", "folder", "file", "lines", "maps"):
+                    assert action.nargs == 0 or action.dest == "wandb", (script, action.dest)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["simulate", "--events=0"], "argument --events: 0 must be 1 or more"),
+        (["data_prep", "--task=3"], "'3' is not I/N"),
+        (["estimate", "--noise-scale=nan"], "nan is no finite number"),
+        (["evaluate", "--bootstrap=-1"], "-1 must be 0 or more"),
+        (["endpoint", "--confidence=1"], "1 must be more than 0"),
+        (["sweep", "points", "nowhere.yaml"], "there is no configuration file nowhere.yaml"),
+    ],
+)
+def test_a_script_says_one_sentence_and_exits_with_2(words, message, tmp_path):
+    script, *rest = words
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *rest]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.count("\n") == 1
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []

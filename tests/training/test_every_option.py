@@ -1,0 +1,235 @@
+"""Every option of every command, with values that are wrong, of the wrong type, at the edge and absurd: one sentence.
+
+The tests walk over the parsers, so that a new option is covered by being there.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import os
+import subprocess
+import sys
+import typing
+from pathlib import Path
+
+import pytest
+
+import cres.models
+import cres.training.schedules
+import cres.transforms
+from cres.errors import UserError
+from cres.models import Encoder, Head, Loss
+from cres.ranges import RANGES, out_of_range
+from cres.training.cli import CresCLI, main
+from cres.training.schedules import Schedule
+from cres.training.wanted import lists_in, wanted
+from cres.transforms import RandomTransform, RecordView
+
+ROOT = Path(__file__).parents[2]
+NONSENSE = "no@such;thing"
+KINDS = (Encoder, Head, Loss, RecordView, RandomTransform, Schedule)
+COMMANDS = ["fit", "test", "predict", "validate", "export"]
+
+
+class OnlyParsed(CresCLI):
+    """The command line without what is made of it."""
+
+    def before_instantiate_classes(self) -> None:
+        pass
+
+    def instantiate_classes(self) -> None:
+        self.trainer = None
+
+
+@pytest.fixture(scope="module")
+def lines(tiny, records):
+    """One parsed command line a command, whose parser is used again."""
+    words = {command: ["-c", str(tiny)] if command == "fit" else [] for command in COMMANDS}
+    return {command: OnlyParsed(command, [*words[command], f"--data.data={records}"]) for command in COMMANDS}
+
+
+def said(action) -> str:
+    with pytest.raises(UserError) as error:
+        action()
+    message = str(error.value)
+    assert message
+    assert "\n" not in message
+    assert "<class" not in message
+    assert "typing." not in message
+    return message
+
+
+def options(line):
+    """Return the options with a type that are given with a value: name → type."""
+    actions = {action.dest: getattr(action, "_typehint", None) for action in line.parser._actions}
+    return {name: hint for name, hint in actions.items() if hint is not None}
+
+
+def takes_any_text(hint) -> bool:
+    """Whether a type accepts every text: then it is no mistake of type, and read later."""
+    kinds = wanted(hint)
+    return "a text" in kinds or "a path" in kinds or "something else" in kinds
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_value_of_the_wrong_type_is_one_sentence_that_names_the_option(lines, command, tiny, records):
+    line = lines[command]
+    own = options(line)
+    known = set() if command == "fit" else set(options(lines["fit"]))
+    tried = 0
+    for name, hint in own.items():
+        if name in known or takes_any_text(hint):
+            continue
+        given = ["-c", str(tiny)] if command == "fit" else []
+        message = said(lambda words=[*given, f"--{name}={NONSENSE}"]: line.parse_arguments(line.parser, words))
+        assert name in message, message
+        assert NONSENSE in message, message
+        for part in lists_in(hint):
+            assert f"--{name}='[" in message, (part, message)
+        tried += 1
+    assert tried >= (80 if command == "fit" else 1) or command in ("validate", "export")
+
+
+def numeric(hint) -> bool:
+    """Whether a type takes numbers."""
+    return hint in (int, float) or any(numeric(part) for part in typing.get_args(hint))
+
+
+def nested(name: str, value: object) -> dict:
+    """Return a configuration with one value: a.b → {"a": {"b": value}}."""
+    for word in reversed(name.split(".")):
+        value = {word: value}
+    return value
+
+
+def edges(allowed):
+    """Return numbers just outside of a range, and absurd ones; then those at its ends that are inside."""
+    outside = [math.nan, math.inf, -math.inf]
+    inside = []
+    for end, step, excluded in ((allowed.low, -1, allowed.above), (allowed.high, 1, allowed.below)):
+        if math.isfinite(end):
+            outside.append(end if excluded else end + step * max(1, abs(end) / 1e6))
+            inside += [] if excluded else [end]
+    return outside, inside
+
+
+def classes():
+    """Return every class that a configuration can name."""
+    for module in (cres.models, cres.transforms, cres.training.schedules):
+        for thing in vars(module).values():
+            if inspect.isclass(thing) and issubclass(
+                thing, (Encoder, Head, Loss, RecordView, RandomTransform, Schedule)
+            ):
+                yield thing
+
+
+def test_numbers_outside_of_what_they_may_be_are_refused_in_every_option(lines):
+    for name, hint in options(lines["fit"]).items() | options(lines["predict"]).items():
+        if not numeric(hint) or name.startswith(("trainer.", "early_stopping.")):
+            continue
+        assert name.rpartition(".")[2] in RANGES, f"{name} has no range in cres.ranges"
+    for name, allowed in RANGES.items():
+        outside, inside = edges(allowed)
+        for number in outside:
+            assert out_of_range(nested(f"model.{name}", number)), (name, number)
+        for number in inside:
+            assert not out_of_range(nested(f"model.{name}", number)), (name, number)
+
+
+@pytest.mark.parametrize("thing", sorted(set(classes()), key=lambda thing: thing.__name__), ids=lambda c: c.__name__)
+def test_every_number_of_every_part_has_a_range(thing):
+    hints = typing.get_type_hints(thing.__init__)
+    for name, hint in hints.items():
+        if name == "return" or not numeric(hint) or name in ("in_width", "targets"):
+            continue
+        assert name in RANGES, f"{thing.__name__}.{name} has no range in cres.ranges"
+        part = {"class_path": f"{thing.__module__}.{thing.__name__}", "init_args": {name: [math.nan]}}
+        assert out_of_range({"part": part})
+        assert not out_of_range({"part": part | {"class_path": "my_parts.Mine"}})
+
+
+ENCODER = "model.encoders.spectrum.init_args"
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        "data.batch_size=0", "data.batch_size=-3", "data.workers=-1", "data.window_samples=0", "data.window_start=-1",
+        "data.stream_electrons=0", "data.fractions=[-0.1,0.5,0.5]", "data.band_hz=[.nan,1]", "model.ema_decay=1.0",
+        "model.optimiser.lr=0", "model.optimiser.lr=-1e-3", "model.optimiser.lr=.inf", "model.optimiser.betas=[0.9,1]",
+        f"{ENCODER}.width=0", f"{ENCODER}.depth=-1", f"{ENCODER}.state=0", f"{ENCODER}.dropout=1.5",
+        "model.head.init_args.hidden_width=0", "model.schedule.init_args.patience=-1", "trainer.max_epochs=-2",
+        "trainer.limit_train_batches=-1", "trainer.accumulate_grad_batches=0", "trainer.val_check_interval=0",
+        "checkpoint.every_minutes=-1", "early_stopping.patience=-1", "figures.every_epochs=-1", "seed_everything=-1",
+        "seed_everything=true", "interruption.requeue_limit=-1", f"{ENCODER}.width=null",
+    ],
+)  # fmt: skip
+def test_a_number_that_cannot_be_meant_is_refused_before_anything_is_made(lines, tiny, option):
+    words = ["-c", str(tiny), f"--{option}"]
+    message = said(lambda: lines["fit"].parse_arguments(lines["fit"].parser, words))
+    assert option.partition("=")[0] in message
+
+
+def test_files_are_named_with_the_place(lines, tiny, tmp_path):
+    def refused(text: str) -> str:
+        path = tmp_path / "mine.yaml"
+        path.write_text(text)
+        return said(lambda: lines["fit"].parse_arguments(lines["fit"].parser, ["-c", str(path)]))
+
+    good = tiny.read_text()
+    assert "mine.yaml is no YAML file: line 4, column 1: a tab" in refused(good.replace("  max_epochs", "\tmax_epochs"))
+    assert "'data' stands twice, first in line" in refused(good + "data: {workers: 1}\n")
+    assert "batch_size" in (message := refused(good.replace("batch_size: 32", "batch_size: many")))
+    assert "line " in message
+    assert "mine.yaml" in message
+    assert "model.ema_decay is 2" in refused(good.replace("ema_decay: 0.9", "ema_decay: 2"))
+
+
+def test_what_is_called_otherwise_here_is_pointed_to(lines):
+    def unknown(option: str) -> str:
+        return said(lambda: lines["fit"].parse_arguments(lines["fit"].parser, [option]))
+
+    assert "--resume" in (message := unknown("--ckpt_path=x.ckpt"))
+    assert "--fine_tune.checkpoint" in message
+    assert "--data.batch_size" in unknown("--batch_size=3")
+    assert "--trainer.max_epochs" in unknown("--epochs=3")
+
+
+def test_runs_that_do_not_exist_are_named_with_those_that_do(trained, tmp_path, monkeypatch):
+    for command in COMMANDS[1:]:
+        assert f"--run=runs/s4d" in said(lambda command=command: main([command]))  # noqa: F541
+        message = said(lambda command=command: main([command, f"--run={trained.parent / 'nothing'}"]))
+        assert "there is no such folder" in message
+        assert str(trained) in message
+
+
+def test_a_refused_start_leaves_nothing_behind(tiny, records, tmp_path):
+    for words in (
+        ["--data.data=nowhere.hdf5"],
+        [f"--data.data={records}", "--data.targets=[nothing_eV]"],
+        [f"--data.data={records}", "--trainer.accelerator=abacus"],
+        [f"--data.data={records}", "--model.views.spectrum.init_args.band_hz=[1,2]"],
+    ):
+        folder = tmp_path / "runs" / "a"
+        said(lambda words=words, folder=folder: main(["fit", "-c", str(tiny), f"--run={folder}", *words]))
+        assert not (tmp_path / "runs").exists(), words
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["fit", "-c", "TINY", "--data.batch_size=0"], "data.batch_size is 0, but must be 1 or more"),
+        (["fit", "-c", "TINY", "--data.targets=energy_eV"], "write --data.targets='[energy_eV]'"),
+        (["test"], "name the run"),
+    ],
+)
+def test_a_process_says_one_sentence_and_exits_with_2(words, message, tiny, tmp_path):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(ROOT / "cli.py"), *(str(tiny) if word == "TINY" else word for word in words)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    assert message in done.stderr
+    assert list(tmp_path.iterdir()) == []
