@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -30,8 +31,8 @@ def test_a_repository_around_an_installed_package_is_not_its_own(tmp_path: Path)
     for name in ("__init__.py", "provenance.py"):
         shutil.copy(Path(cres.__file__).with_name(name), installed / name)
     program = "import cres.provenance as p; print(p.__file__, p.git_commit())"
-    environment = {"PYTHONPATH": str(installed.parent), "PATH": "/usr/bin:/bin:/usr/local/bin"}
-    run = [sys.executable, "-S", "-c", program]
+    environment = {**os.environ, "PYTHONPATH": str(installed.parent)}
+    run = [sys.executable, "-c", program]
     said = subprocess.run(run, env=environment, capture_output=True, text=True, check=True, cwd=tmp_path).stdout.split()
     assert said == [str(installed / "provenance.py"), "unknown"]
 

@@ -118,7 +118,7 @@ def test_paths_of_every_script_know_the_home_folder(monkeypatch, tmp_path):
         (["estimate", "--noise-scale=nan"], "nan is no finite number"),
         (["evaluate", "--bootstrap=-1"], "-1 must be 0 or more"),
         (["endpoint", "--confidence=1"], "1 must be more than 0"),
-        (["sweep", "points", "nowhere.yaml"], "there is no configuration file nowhere.yaml"),
+        (["sweep", "points", "nowhere.yaml"], "nowhere.yaml cannot be read (there is no such file)"),
     ],
 )
 def test_a_script_says_one_sentence_and_exits_with_2(words, message, tmp_path):

@@ -37,10 +37,9 @@ def read_yaml(path: Path) -> Any:
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is no YAML file: it holds no text (UTF-8)") from error
     except OSError as error:
-        if isinstance(error, FileNotFoundError):
-            hint = "those that come with the program are in configs/"
-            raise UserError(f"there is no configuration file {path}; {hint}") from error
-        raise UserError(f"the configuration {path} cannot be read ({error.strerror})") from error
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
+        hint = "name an existing YAML file; those that come with the program are in configs/"
+        raise UserError(f"{path} cannot be read ({why}): {hint}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is no YAML file: {_place(error)}{_what(error)}") from error
 

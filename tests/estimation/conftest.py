@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import h5py
@@ -57,4 +58,5 @@ def data_file(simulated: Simulated, tmp_path_factory: pytest.TempPathFactory) ->
             file[name] = values
         file.attrs["sampling_rate_hz"] = simulated.apparatus.reception.sampling_rate_hz
         file.attrs["lo_frequency_hz"] = simulated.apparatus.reception.lo_frequency_hz
+        file.attrs["config"] = json.dumps(SimulationConfig.default().to_dict())
     return path

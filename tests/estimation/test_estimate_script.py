@@ -87,7 +87,7 @@ def test_the_script_writes_a_table(data_file: Path, tmp_path: Path, monkeypatch:
     ("wrong", "message"),
     [
         (["--data", "nowhere.hdf5"], "no file nowhere.hdf5"),
-        (["--noise-scale", "-1"], "noise scale"),
+        (["--noise-scale", "-1"], "noise-scale: -1 must be 0 or more"),
         (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read"),
     ],
 )

@@ -125,8 +125,8 @@ def _unknown(key: str, known: Iterable[str]) -> str:
     if section not in sections:
         if key in ELSEWHERE:
             return f"there is no option {key!r} here: {ELSEWHERE[key]}"
-        inside = [name for name in names if name.endswith(f".{key}")]
-        better = f" (did you mean --{inside[0]}?)" if len(inside) == 1 else nearest(section, sections)
+        deeper = [name for name in names if name.endswith(f".{key}")]
+        better = f" (did you mean --{deeper[0]}?)" if len(deeper) == 1 else nearest(section, sections)
         return f"there is no option {key!r}{better or '; --help lists them all'}"
     first = rest.partition(".")[0]
     inside = {name.split(".")[1] for name in names if name.startswith(f"{section}.")}
