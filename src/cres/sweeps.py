@@ -19,7 +19,7 @@ import numpy as np
 import yaml
 
 from cres.errors import UserError, nearest
-from cres.paths import all_expanded
+from cres.paths import all_expanded, expanded
 from cres.yaml_files import read_yaml
 
 RUNS = Path("runs")
@@ -140,7 +140,7 @@ def plan(path: Path, index: int, overrides: Sequence[str] = ()) -> tuple[Path, l
     `--run=FOLDER` among the overrides moves the runs there. Raises UserError when the data do not exist.
     """
     sweep = read(path)
-    roots = [text.removeprefix("--run=") for text in overrides if text.startswith("--run=")]
+    roots = [expanded(text.removeprefix("--run=")) for text in overrides if text.startswith("--run=")]
     others = [text for text in overrides if not text.startswith("--run=")]
     folder = sweep.folder(index, Path(roots[-1]) if roots else None)
     arguments = [*sweep.arguments(index), *others]

@@ -89,6 +89,9 @@ def test_the_script_writes_a_table(data_file: Path, tmp_path: Path, monkeypatch:
         (["--data", "nowhere.hdf5"], "no file nowhere.hdf5"),
         (["--noise-scale", "-1"], "noise-scale: -1 must be 0 or more"),
         (["--config", "nowhere.yaml"], "nowhere.yaml cannot be read"),
+        (["--band-hz", "-45e6", "-80e6"], "give --band-hz LOW HIGH"),
+        (["--band-hz", "1e6", "9e9"], "half of the sampling rate"),
+        (["--first", "1000"], "none is left after --first 1000"),
     ],
 )
 def test_mistakes_get_one_sentence(

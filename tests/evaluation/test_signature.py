@@ -28,7 +28,7 @@ def draw(seed=0, count=300, shift_hz=0.0, strength=1.0, noise=0.05, axial=7.5e6,
 def test_what_is_measured_is_what_was_drawn():
     found = draw()
     assert found.noise_volt == pytest.approx(0.05, rel=0.05)  # a tone that leaks into all bins counts a little
-    assert found.line_volt[1] == pytest.approx(0.19, rel=0.05)  # 95 % of 0.02 to 0.2
+    assert found.line_volt[1] == pytest.approx(0.19, rel=0.15)  # 95 % of 0.02 to 0.2, between the bins less
     assert found.carrier_hz[0] == pytest.approx(-69.8e6, abs=1e6)
     assert Signature.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 

@@ -89,6 +89,16 @@ def test_of_several_models_each_electron_that_one_was_trained_on_counts():
     assert together([{ELECTRONS: one}, {}]) is None
 
 
+def test_a_fine_tuned_model_was_trained_on_what_its_parent_was(fit, trained, make_records, tmp_path):
+    fresh = make_records(tmp_path / "fresh.hdf5", 96, seed=9)
+    fit(tmp_path / "run", f"--data.data={fresh}", "--trainer.max_epochs=1",
+        f"--fine_tune.checkpoint={trained / 'checkpoints' / 'best.ckpt'}")  # fmt: skip
+    card = read_checkpoint(tmp_path / "run" / "checkpoints" / "last.ckpt")[CARD]
+    parent = read_checkpoint(trained / "checkpoints" / "best.ckpt")[CARD]
+    assert len(card[ELECTRONS]["train"]) == 77 + 154
+    assert set(parent[ELECTRONS]["train"].tolist()) <= set(card[ELECTRONS]["train"].tolist())
+
+
 def test_an_old_checkpoint_knows_its_electrons_only_in_its_own_split(trained, records, make_records, tmp_path):
     card = {"data": read_checkpoint(trained / "checkpoints" / "best.ckpt")[CARD]["data"]}
     codes = split_codes(card, CresDataModule(str(records)))

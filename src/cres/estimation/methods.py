@@ -26,6 +26,7 @@ METHODS: dict[str, tuple[str, Method]] = {
 }
 """Name on the command line → display name and function."""
 NEED_NO_APPARATUS = ("carrier",)
+SEEK_IN_BAND = ("carrier", "peaks")
 
 
 def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
@@ -45,6 +46,7 @@ def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
             f"the {task.split} split has {len(recordings.rows(task.split))} electrons: none is left after --first "
             f"{task.first}"
         )
+    _require_band(task, recordings.records.sampling_rate_hz)
     config = config or config_of(recordings) or _without_apparatus(task, recordings)
     display, method = METHODS[task.method]
     if task.method == "bound" and task.bound != TIED:
@@ -53,6 +55,16 @@ def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
     made_with = {**asdict(task), "simulation": asdict(config)}
     table = to_table(recordings, rows, estimates, display, seconds / len(rows), made_with)
     return stamped(table, task, recordings, rows)
+
+
+def _require_band(task: Task, sampling_rate_hz: float) -> None:
+    """Raise UserError where a method would seek carriers in a band that the records do not have."""
+    low, high = task.band_hz
+    if task.method in SEEK_IN_BAND and not -sampling_rate_hz / 2 <= low < high <= sampling_rate_hz / 2:
+        raise UserError(
+            f"carriers are sought from {low:g} to {high:g} Hz after mixing, which is no band within "
+            f"±{sampling_rate_hz / 2:g} Hz, half of the sampling rate: give --band-hz LOW HIGH"
+        )
 
 
 def _without_apparatus(task: Task, recordings: Recordings) -> SimulationConfig:

@@ -18,6 +18,7 @@ from cres.models import Denoiser, Encoder, SeriesLoss, SeriesMSE, set_trainable
 from cres.shapes import Series
 from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import read_with_fallback
+from cres.training.electrons import also_trained_on
 from cres.training.reconstructor import Reconstructor
 
 _ENCODERS = "reconstructor.fusion.encoders."
@@ -93,7 +94,11 @@ class FineTune(pl.Callback):
         reconstructor = pl_module.reconstructor
         if stage != "fit" or self.checkpoint is None or not isinstance(reconstructor, Reconstructor):
             return
-        weights = evaluation_weights(read_with_fallback(Path(self.checkpoint))[0])
+        from cres.training.module import CARD  # which imports this module
+
+        checkpoint = read_with_fallback(Path(self.checkpoint))[0]
+        weights = evaluation_weights(checkpoint)
+        also_trained_on(pl_module.card, checkpoint.get(CARD, {}))  # type: ignore[arg-type]
         for name, encoder in reconstructor.fusion.encoders.items():
             assert isinstance(encoder, Encoder)
             _take_over(name, encoder, weights, self.checkpoint)

@@ -38,6 +38,13 @@ def together(cards: Sequence[Mapping[str, Any]]) -> dict[str, Tensor] | None:
     return {part: torch.cat([card[ELECTRONS][part] for card in cards]).unique() for part in PARTS}
 
 
+def also_trained_on(card: dict[str, Any], parent: Mapping[str, Any]) -> None:
+    """Add to a card the electrons that the model was trained on whose weights it begins with."""
+    if card.get(ELECTRONS) is not None and parent.get(ELECTRONS) is not None:
+        own = card[ELECTRONS]
+        card[ELECTRONS] = own | {"train": torch.cat([own["train"], parent[ELECTRONS]["train"]]).unique()}
+
+
 def split_codes(card: Mapping[str, Any], data: CresDataModule) -> NDArray[np.int64]:
     """Return for every row of the records the part of the model's own data that it was in, a code of SPLITS, (rows,).
 
