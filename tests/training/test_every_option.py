@@ -22,8 +22,9 @@ import cres.transforms
 from cres.errors import UserError
 from cres.models import Encoder, Head, Loss
 from cres.ranges import RANGES, out_of_range
-from cres.training.cli import CresCLI, main
+from cres.training.cli import main
 from cres.training.schedules import Schedule
+from cres.training.sweep_check import ParsedOnly
 from cres.training.wanted import lists_in, wanted
 from cres.transforms import RandomTransform, RecordView
 
@@ -33,21 +34,11 @@ KINDS = (Encoder, Head, Loss, RecordView, RandomTransform, Schedule)
 COMMANDS = ["fit", "test", "predict", "validate", "export"]
 
 
-class OnlyParsed(CresCLI):
-    """The command line without what is made of it."""
-
-    def before_instantiate_classes(self) -> None:
-        pass
-
-    def instantiate_classes(self) -> None:
-        self.trainer = None
-
-
 @pytest.fixture(scope="module")
 def lines(tiny, records):
     """One parsed command line a command, whose parser is used again."""
     words = {command: ["-c", str(tiny)] if command == "fit" else [] for command in COMMANDS}
-    return {command: OnlyParsed(command, [*words[command], f"--data.data={records}"]) for command in COMMANDS}
+    return {command: ParsedOnly(command, [*words[command], f"--data.data={records}"]) for command in COMMANDS}
 
 
 def said(action) -> str:

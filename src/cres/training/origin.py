@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -108,10 +108,9 @@ def compare_apparatus(card: Mapping[str, Any], found: Signature) -> str | None:
     None for a checkpoint of an earlier version, which does not say what its records looked like: that is said too.
     """
     if SIGNATURE not in card:
-        warnings.warn(
+        rank_zero_warn(
             "this checkpoint is of an earlier version and does not say what its records looked like: whether these are "
             "of the same apparatus is not checked",
-            stacklevel=2,
         )
         return None
     known = Signature.from_dict(card[SIGNATURE])
@@ -124,7 +123,7 @@ def compare_apparatus(card: Mapping[str, Any], found: Signature) -> str | None:
         f"wrong error bars: use a model of this apparatus{longer}, and check the unit (volts) and --noise_scale (0 for "
         "records that carry their noise)"
     )
-    warnings.warn(sentence, stacklevel=2)
+    rank_zero_warn(sentence, category=UserWarning)
     return sentence
 
 
@@ -134,8 +133,7 @@ def check_split(codes: NDArray[np.int64]) -> None:
     if not trained and not (codes == schema.SPLITS["unknown"]).any():
         return
     how = f"{trained} of its {len(codes)} electrons were trained on" if trained else "electrons of the training may be"
-    warnings.warn(
+    rank_zero_warn(
         f"this test split is not the one that the training kept aside: {how}{'' if trained else ' in it'}, and the "
         "score is too good; use the run's own config.yaml and data, or `predict` for new electrons",
-        stacklevel=2,
     )
