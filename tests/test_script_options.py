@@ -113,11 +113,8 @@ def test_paths_of_every_script_know_the_home_folder(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["simulate", "--events=0"], "argument --events: 0 must be 1 or more"),
         (["data_prep", "--task=3"], "'3' is not I/N"),
-        (["estimate", "--noise-scale=nan"], "nan is no finite number"),
         (["evaluate", "--bootstrap=-1"], "-1 must be 0 or more"),
-        (["endpoint", "--confidence=1"], "1 must be more than 0"),
         (["sweep", "points", "nowhere.yaml"], "nowhere.yaml cannot be read (there is no such file)"),
     ],
 )

@@ -22,6 +22,7 @@ import cres.transforms
 from cres.errors import UserError
 from cres.models import Encoder, Head, Loss
 from cres.ranges import RANGES, out_of_range
+from cres.training.arguments import with_expanded_paths
 from cres.training.cli import main
 from cres.training.schedules import Schedule
 from cres.training.sweep_check import ParsedOnly
@@ -211,7 +212,6 @@ def test_a_refused_start_leaves_nothing_behind(tiny, records, tmp_path):
     ("words", "message"),
     [
         (["fit", "-c", "TINY", "--data.batch_size=0"], "data.batch_size is 0, but must be 1 or more"),
-        (["fit", "-c", "TINY", "--data.targets=energy_eV"], "write --data.targets='[energy_eV]'"),
         (["test"], "name the run"),
     ],
 )
@@ -224,3 +224,20 @@ def test_a_process_says_one_sentence_and_exits_with_2(words, message, tiny, tmp_
     assert done.stderr.startswith("error: ")
     assert message in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_home_folder_in_options_and_files(tiny, records, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATA", str(records.parent))
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(tiny.read_text() + "fine_tune: {checkpoint: $HOME/old.ckpt}\nrun: ~/runs/a\n")
+    words = with_expanded_paths(["--config=~/mine.yaml", "--data.data=[~/a.hdf5,$DATA/b.hdf5]", "--run=${HOME}/runs/b"])
+    config = ParsedOnly("fit", words).config
+    assert config.data.data == [str(tmp_path / "a.hdf5"), str(records.parent / "b.hdf5")]
+    assert config.fine_tune.checkpoint == str(tmp_path / "old.ckpt")
+    assert config.run == str(tmp_path / "runs" / "b")
+    assert ParsedOnly("fit", ["-c", str(mine)]).config.run == str(tmp_path / "runs" / "a")
+    callback = "{class_path: lightning.pytorch.callbacks.DeviceStatsMonitor}"
+    assert config.trainer.callbacks is None
+    config = ParsedOnly("fit", ["-c", str(tiny), f"--trainer.callbacks=[{callback}]"]).config
+    assert "DeviceStatsMonitor" in config.trainer.callbacks[0].class_path
