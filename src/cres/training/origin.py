@@ -80,7 +80,7 @@ def measured(noisy: Tensor, data: CresDataModule, rows: NDArray[np.int64]) -> Si
     """Return what noisy records (batch, time, 2) look like, with the axial frequencies of all these rows."""
     facts, records = data.file_facts(), data.records
     axial = records.scalar(schema.AXIAL_FREQUENCY)[rows] if schema.AXIAL_FREQUENCY in records.scalar_columns else None
-    volts = noisy[:RECORDS].detach().cpu().numpy()
+    volts = noisy[:RECORDS].detach().float().cpu().numpy()
     return Signature.measure(volts, facts["sampling_rate_hz"], facts["lo_frequency_hz"], axial)
 
 
