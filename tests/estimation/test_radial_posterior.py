@@ -14,9 +14,10 @@ from scipy import integrate, stats
 from cres import schema
 from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
+from cres.estimation.bank import FINE_PHASES
 from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
 from cres.estimation.likelihood import LikelihoodEstimator
-from cres.estimation.matched_filter import COARSE_TEMPLATES, FINE_PHASES, coarse_bank
+from cres.estimation.matched_filter import COARSE_TEMPLATES, coarse_bank
 from cres.estimation.model_methods import radial_estimates
 from cres.estimation.radial_grid import RADII, log_ratio
 from cres.estimation.radial_posterior import PROBABILITIES, RadialEstimator, between_radii, shortest_intervals

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -18,16 +19,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.estimation.periodogram import refine_line
-from cres.estimation.products import ForwardModel
+from cres.estimation.products import LineModel
 from cres.physics import Trap
-from cres.physics.cyclotron import cyclotron_frequency_hz
-from cres.shapes import ComplexSeries
 
 Array = NDArray[np.float64]
 LARGEST_HARMONIC = 4
+FINE_PHASES = 16
+"""Axial phases that a dense bank is tried at."""
 # Lines below this share of the power in all templates are left out.
 NEGLIGIBLE_POWER = 1e-4
+SLOWEST_MEASURED_DEG = 89.97
 LEAST_BRANCH_HZ = 1e4
 """A branch that ends so near its highest frequency is left to its neighbour."""
 
@@ -72,6 +73,14 @@ class TemplateBank:
         """Distance of the outermost line from the carrier."""
         return float(self.harmonics.abs().max() * self.axial_hz[-1])
 
+    @cached_property
+    def norms(self) -> Float[Tensor, "energy axial phase"]:
+        """(1/N) Σ_t |Σ_m a_m e^{imψ} e^{2πi m f_a (t − t_mid)}|² at the phases tried: 1 but for lines that overlap."""
+        turns = self.axial_hz[:, None, None] * (self.harmonics - self.harmonics[:, None]) / self.reception.bin_hz
+        gram = self.amplitudes.conj()[..., :, None] * self.amplitudes[..., None, :] * torch.sinc(turns)
+        phases = axial_turns(FINE_PHASES, self.harmonics)
+        return torch.einsum("mp,eamn,np->eap", phases, gram, phases.conj()).real
+
     @property
     def carrier_band_hz(self) -> tuple[float, float]:
         """Carriers of all templates, after mixing."""
@@ -96,8 +105,15 @@ class TemplateBank:
         return distance.argmin(-1)
 
 
+def axial_turns(count: int, harmonics: Tensor) -> Tensor:
+    """Return e^{−imψ} (line, phase) for ψ over one period of the pattern: π when all harmonics are even."""
+    period = math.pi if bool((harmonics % 2 == 0).all()) else 2 * math.pi
+    psi = torch.arange(count, dtype=torch.float64) * period / count
+    return torch.exp(-1j * harmonics[:, None] * psi)
+
+
 def build_banks(
-    model: ForwardModel,
+    model: LineModel,
     trap: Trap,
     reception: Reception,
     *,
@@ -107,7 +123,7 @@ def build_banks(
     energy_nodes: int = 5,
     axial_nodes: int = 48,
 ) -> list[list[TemplateBank]]:
-    """Measure the lines of noiseless records of the forward model: any trap, any mode, no formula twice.
+    """Take the lines of the forward model's records: any trap, any mode, no formula twice.
 
     For each radius one bank a branch: in traps that end, the axial frequency has a highest value, and below its pitch
     angle falls.
@@ -116,7 +132,7 @@ def build_banks(
     measured = []
     for radius_m in radii_m:
         branches = _branches(trap, energy, pitch_angles_deg, radius_m, axial_nodes)
-        measured.append([_measured(model, trap, reception, energy, radius_m, *branch) for branch in branches])
+        measured.append([_measured(model, reception, energy, radius_m, *branch) for branch in branches])
     power = torch.cat([lines.abs().square() for branches in measured for *_, lines in branches], 1)
     kept = (power / power.sum(-1, keepdim=True)).amax((0, 1)) > NEGLIGIBLE_POWER
     harmonics = torch.arange(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1)[kept]
@@ -132,25 +148,26 @@ def build_banks(
 
 
 def _measured(
-    model: ForwardModel,
-    trap: Trap,
-    reception: Reception,
-    energies_ev: Array,
-    radius_m: float,
-    axial: Array,
-    pitch: Array,
+    model: LineModel, reception: Reception, energies_ev: Array, radius_m: float, axial: Array, pitch: Array
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return axial frequencies, pitch angles, carriers and lines of one branch: (axial,), (energy, axial[, line])."""
-    axial_hz = torch.from_numpy(axial)
+    """Return axial frequencies, pitch angles, carriers and lines of one branch: (axial,), (energy, axial[, line]).
+
+    The carrier is that at the middle of the record; the lines have axial phase 0 there, and the carrier's is real.
+    Beyond `SLOWEST_MEASURED_DEG` they are those of that angle: the bounce does not change any more, but the loss within
+    one, which a template of constant frequencies leaves to the chirp, would be mistaken for it.
+    """
     lines, carriers = [], []
     for value, angles in zip(energies_ev, pitch, strict=True):
-        rows = _template_rows(float(value), angles, radius_m)
-        series = model(torch.from_numpy(rows))
-        field = trap.average_field_t(rows[:, 0], angles, rows[:, 2])
-        nominal = cyclotron_frequency_hz(rows[:, 0], field) - reception.lo_frequency_hz
-        carriers.append(refine_line(series, torch.from_numpy(nominal), reception.sampling_rate_hz))
-        lines.append(_line_amplitudes(series, carriers[-1], axial_hz, reception))
-    return axial_hz, torch.from_numpy(pitch), torch.stack(carriers), torch.stack(lines)
+        rows = _template_rows(float(value), np.minimum(angles, SLOWEST_MEASURED_DEG), radius_m)
+        found = model.lines(torch.from_numpy(rows))
+        _, linear, square = found.phase.unbind(1)
+        carriers.append((linear + 2 * square * reception.middle_s) / (2 * math.pi))
+        amplitudes = torch.zeros(len(angles), 2 * LARGEST_HARMONIC + 1, dtype=torch.complex128)
+        kept = found.harmonics.abs() <= LARGEST_HARMONIC
+        amplitudes[:, found.harmonics[kept] + LARGEST_HARMONIC] = found.amplitudes[:, kept]
+        carrier = amplitudes[:, LARGEST_HARMONIC]
+        lines.append(amplitudes * (carrier.conj() / carrier.abs())[:, None])
+    return torch.from_numpy(axial), torch.from_numpy(pitch), torch.stack(carriers), torch.stack(lines)
 
 
 def joined_banks(banks: list[TemplateBank]) -> TemplateBank:
@@ -201,25 +218,6 @@ def _template_rows(energy_ev: float, pitch: Array, radius_m: float) -> Array:
     rows = np.zeros((len(pitch), 6))
     rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 5] = energy_ev, pitch, radius_m, 1.0
     return rows
-
-
-def _line_amplitudes(
-    series: ComplexSeries, carrier_hz: Tensor, axial_hz: Tensor, reception: Reception
-) -> Complex[Tensor, "axial line"]:
-    """Project on exp(2πi (f_c + m f_a)(t − t_mid)) under a Hann window, which keeps strong lines out of weak ones.
-
-    Turned to axial phase 0 at the middle and to a real carrier.
-    """
-    window = torch.hann_window(reception.samples, dtype=torch.float64)
-    time = torch.arange(reception.samples, dtype=torch.float64) / reception.sampling_rate_hz - reception.middle_s
-    lines = []
-    for harmonic in range(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1):
-        frequency = carrier_hz + harmonic * axial_hz
-        projected = (series * torch.exp(-2j * math.pi * frequency[:, None] * time) * window).sum(1)
-        lines.append(projected * torch.exp(-2j * math.pi * harmonic * axial_hz * reception.middle_s))
-    amplitudes = torch.stack(lines, -1)
-    carrier = amplitudes[:, LARGEST_HARMONIC]
-    return amplitudes * (carrier.conj() / carrier.abs())[:, None]
 
 
 def _normalised(lines: Tensor) -> Tensor:

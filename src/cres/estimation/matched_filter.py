@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cres.estimation.bank import TemplateBank
+from cres.estimation.bank import FINE_PHASES, TemplateBank, axial_turns
 from cres.estimation.periodogram import Spectrum
 from cres.shapes import PerElectron
 
@@ -21,9 +21,10 @@ COARSE_TEMPLATES = 64
 COARSE_PHASES = 8
 STRONG_SIDEBAND = 0.4
 """A sideband's share of the power that makes detection depend on it."""
-FINE_PHASES = 16
 # Spacing of fine templates: the outermost strong line (m = 2) then moves by an eighth of a natural bin.
 FINE_STEPS_PER_BIN = 8
+SLOW_BINS = 4.0
+"""Below so many natural bins of axial frequency the lines of a template overlap, and must be read exactly."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,6 @@ class Search:
     axial_phase_rad: PerElectron
 
 
-def _phases(count: int, harmonics: Tensor) -> Tensor:
-    """Return e^{−imψ} (line, phase) for ψ over one period of the pattern: π when all harmonics are even."""
-    period = math.pi if bool((harmonics % 2 == 0).all()) else 2 * math.pi
-    psi = torch.arange(count, dtype=torch.float64) * period / count
-    return torch.exp(-1j * harmonics[:, None] * psi)
-
-
 def phase_step_rad(bank: TemplateBank, count: int) -> float:
     """Return the distance of the axial phases tried."""
     return (math.pi if bool((bank.harmonics % 2 == 0).all()) else 2 * math.pi) / count
@@ -52,8 +46,9 @@ def coarse_bank(bank: TemplateBank, templates: int = COARSE_TEMPLATES) -> Templa
     """Return a thin bank for detection: sidebands mostly carry 15 % of the power, so little is lost between templates.
 
     Where one is as strong as the carrier, templates lie so near that it moves by at most half a bin between them.
+    Slow bounces are left out, they are detected by their carrier.
     """
-    low, high = float(bank.axial_hz[0]), float(bank.axial_hz[-1])
+    low, high = max(float(bank.axial_hz[0]), SLOW_BINS * bank.reception.bin_hz), float(bank.axial_hz[-1])
     sidebands = bank.amplitudes[..., bank.harmonics != 0].abs().square()
     if bool((sidebands > STRONG_SIDEBAND).any()):
         step_hz = bank.reception.bin_hz / float(bank.harmonics.abs().max())
@@ -79,7 +74,7 @@ def detect(
 ) -> Search:
     """Search every record over all templates, carriers (the same for all records) and axial phases."""
     batch = len(spectrum.values)
-    phases = _phases(COARSE_PHASES, bank.harmonics)
+    phases = axial_turns(COARSE_PHASES, bank.harmonics)
     nothing = torch.zeros(batch, dtype=torch.float64)
     best = Search(nothing, nothing, torch.zeros(batch, dtype=torch.int64), nothing)
     for template in range(len(bank.axial_hz)):
@@ -128,10 +123,17 @@ def profile(
         template = torch.arange(len(bank.axial_hz)).expand(len(carrier_hz), -1)
     node = bank.energy_index(carrier_hz[:, None].expand(template.shape), template)
     lines = bank.amplitudes[node, template]
-    values = spectrum.at(carrier_hz[:, None, None] + bank.axial_hz[template][:, :, None] * bank.harmonics)
-    phases = _phases(FINE_PHASES, bank.harmonics).to(values.dtype)
+    frequency = carrier_hz[:, None, None] + bank.axial_hz[template][:, :, None] * bank.harmonics
+    values = spectrum.at(frequency)
+    # the carrier, most of the power and the same for all templates, and slow bounces, whose lines overlap, exactly
+    carrier = spectrum.between(torch.arange(len(carrier_hz)), carrier_hz)
+    values[:, :, bank.harmonics == 0] = carrier[:, None, None].to(values.dtype)
+    slow = torch.nonzero(bank.axial_hz[template] < SLOW_BINS * bank.reception.bin_hz, as_tuple=True)
+    values[slow] = spectrum.between(slow[0], frequency[slow]).to(values.dtype)
+    phases = axial_turns(FINE_PHASES, bank.harmonics).to(values.dtype)
     turned = torch.view_as_real((values * lines.conj().to(values.dtype)) @ phases)
     power = turned.square().sum(-1).double()
+    power /= bank.norms[node, template]
     phase = power.argmax(2, keepdim=True)
     best, offset = _top(*(power.gather(2, (phase + k) % FINE_PHASES)[:, :, 0] for k in (-1, 0, 1)))
     unit = spectrum.samples * 2 * noise_std_volt**2

@@ -24,6 +24,7 @@ from cres.simulation.forward import PARAMETERS
 FILTER_TRAINING_ELECTRONS = 1000
 # Templates of this many electrons are held at a time, some MB an electron.
 RADIAL_BLOCK = 64
+NEAR_NINETY_SIGMAS = 3.0
 
 
 def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
@@ -137,17 +138,26 @@ def true_parameters(recordings: Recordings, rows: Rows) -> torch.Tensor:
 
 
 def likelihood_estimates(found: Likelihood) -> Estimates:
-    """Return energy and pitch angle with uncertainties; honest where another optimum has a share (see `modes`)."""
+    """Return energy and pitch angle with uncertainties; honest where another optimum has a share (see `modes`).
+
+    The curvature says little within a few error bars of 90°, where an electron hardly moves within the record: there
+    the templates have a say, too. Where it gives no uncertainty at all, only they have, and the fit counts as failed.
+    """
     values = dict(zip(schema.DEFAULT_TARGETS, (found.parameters[:, i].numpy() for i in range(2)), strict=True))
     covariance = found.covariance[:, :2, :2].numpy()
-    spread = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    curved = np.isfinite(covariance).all(axis=(1, 2)) & (variance > 0).all(axis=1)
+    spread = np.sqrt(np.where(curved[:, None], variance, 0.0))
+    correlated = np.where(curved[:, None, None], covariance, np.eye(2))
     credible = (found.credible_ev.numpy(), found.credible_deg.numpy())
     ambiguous = found.ambiguous.numpy()
-    widths = [np.where(ambiguous, np.maximum(spread[:, i], credible[i]), spread[:, i]) for i in range(2)]
+    slow = found.parameters[:, 1].numpy() + NEAR_NINETY_SIGMAS * spread[:, 1] > 90
+    wide = (ambiguous | ~curved, ambiguous | ~curved | slow)
+    widths = [np.where(wide[i], np.maximum(spread[:, i], credible[i]), spread[:, i]) for i in range(2)]
     std = dict(zip(schema.DEFAULT_TARGETS, widths, strict=True))
-    scale = np.stack(widths, 1) / spread
+    scale = np.stack(widths, 1) / np.where(curved[:, None], spread, 1.0)
     extra = {
-        "fit_failed": found.failed.numpy(),
+        "fit_failed": found.failed.numpy() | ~curved,
         "ambiguous": ambiguous,
         "goodness_p": found.goodness.numpy(),
         "optimum_weight": found.weight.numpy(),
@@ -155,4 +165,4 @@ def likelihood_estimates(found: Likelihood) -> Estimates:
         "derivative_evaluations": found.evaluations.numpy(),
         "fitted_radius_m": found.parameters[:, PARAMETERS.index("radius_m")].numpy(),
     }
-    return Estimates(values, std, extra, covariance * scale[:, :, None] * scale[:, None, :])
+    return Estimates(values, std, extra, correlated * scale[:, :, None] * scale[:, None, :])

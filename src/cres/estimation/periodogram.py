@@ -18,6 +18,8 @@ from cres.shapes import ComplexSeries, PerElectron
 PADDING = 4
 """Values of a spectrum a natural bin."""
 NEWTON_STEPS = 3
+TAPS, TAP_WIDTH = 16, 2.0
+"""Values that one between them is made of, and the width of the Gaussian over them, in values."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,20 @@ class Spectrum:
         """Return X at the nearest computed frequency, same shape as the argument."""
         flat = self.index(frequency_hz).flatten(1)
         return self.values.gather(1, flat).reshape(frequency_hz.shape)
+
+    def between(self, row: Int[Tensor, "point"], frequency_hz: Float[Tensor, "point *line"]) -> Tensor:
+        """Return X of records `row` at any frequency, from `TAPS` values around it: to 1e-4 of the highest of them.
+
+        The records fill a part 1/`PADDING` of the transform, so that a sinc under a Gaussian is enough.
+        """
+        place = frequency_hz / self.bin_hz
+        first = torch.floor(place) - (TAPS // 2 - 1)
+        tap = first[..., None] + torch.arange(TAPS, dtype=torch.float64)
+        distance = place[..., None] - tap
+        weight = torch.sinc(distance) * torch.exp(-0.5 * (distance / TAP_WIDTH).square())
+        index = tap.long() % self.values.shape[1]
+        rows = row.reshape(-1, *[1] * (index.ndim - 1))
+        return (self.values[rows, index] * weight.to(self.values.real.dtype)).sum(-1)
 
 
 def centred_spectrum(series: ComplexSeries, sampling_rate_hz: float, padding: int = PADDING) -> Spectrum:

@@ -29,8 +29,8 @@ NOISE_BLOCK = 32
 TYPICAL_RADIUS_M = 3.4e-3
 ENERGY_ROOM_EV, PITCH_ROOM_DEG = 20.0, 0.05
 """Templates reach a little beyond the window."""
-LARGEST_PITCH_DEG = 89.97
-"""Beyond it there is hardly a bounce."""
+LARGEST_PITCH_DEG = 89.9995
+"""Beyond it an electron moves by a few millimetres within a record."""
 INNERMOST = 0.06
 """First radius of templates over the largest: on the axis there is no signal."""
 
