@@ -19,8 +19,8 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor
 
 from cres.estimation.apparatus import Apparatus
+from cres.estimation.bank import FINE_PHASES
 from cres.estimation.least_squares import AMPLITUDE, ENERGY, PITCH, RADIUS
-from cres.estimation.matched_filter import FINE_PHASES
 from cres.estimation.search import ENERGY_ROOM_EV, INNERMOST, MatchedFilter
 from cres.shapes import ComplexSeries, PerElectron
 
