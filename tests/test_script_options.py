@@ -6,6 +6,7 @@ The tests walk over the parsers, so that a new option is covered by being there.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import runpy
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from cres.command import Parser
+from cres.endpoint.analysis import Options
 from cres.paths import expanded, path_of
 
 ROOT = Path(__file__).parents[1]
@@ -127,3 +129,14 @@ def test_a_script_says_one_sentence_and_exits_with_2(words, message, tmp_path):
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_notebook_and_script_have_the_defaults_of_the_analysis():
+    notebook = json.loads((ROOT / "notebooks" / "endpoint.ipynb").read_text())
+    cell = next(cell for cell in notebook["cells"] if "parameters" in cell["metadata"].get("tags", []))
+    constants: dict[str, object] = {}
+    exec("".join(cell["source"]), constants)
+    given, default = command_line("endpoint").parse_args([]), Options()
+    assert given.energy_scale_std == constants["ENERGY_SCALE_STD_EV"] == default.energy_scale_std_ev
+    assert given.confidence == constants["CONFIDENCE"] == default.confidence
+    assert given.max_std == constants["MAX_STD_EV"] == default.max_std_ev

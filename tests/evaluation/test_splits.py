@@ -67,6 +67,7 @@ def test_codes_of_nothing_are_refused(draw_table):
 def test_the_endpoint_is_not_calibrated_on_training_electrons():
     data, calibration = example_tables(800, 400, 18_575.0, 1)
     quick = {"systematics": False, "limit": False}
+    assert analyse(data, calibration, Options(**quick)).notes == ()
     trained = with_split(calibration, "train", slice(0, 100))
     with pytest.raises(UserError, match="not used as calibration: 100 of its 800"):
         analyse(data, trained, Options(**quick))

@@ -154,7 +154,7 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
 def _notes(data: PredictionTable, calibration: PredictionTable) -> list[str]:
     """Return what the tables say of themselves, and how the records of one differ from those of the other."""
     notes = [f"calibration, {note}" for note in [*apparatus_notes(calibration), *split_notes(calibration)]]
-    notes += [f"data, {note}" for note in apparatus_notes(data)]
+    notes += [f"data, {note}" for note in [*apparatus_notes(data), *split_notes(data)]]
     ours, theirs = signature_of(data), signature_of(calibration)
     if ours is not None and theirs is not None and (differences := ours.differences(theirs, "in the calibration's")):
         notes.append(f"the data's records are not like those of the calibration: {'; '.join(differences)}.")

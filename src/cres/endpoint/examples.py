@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from cres import schema
 from cres.evaluation.table import PredictionTable
 from cres.physics.beta import T2_ENDPOINT_EV, sample_beta_spectrum
 
@@ -52,5 +53,6 @@ def _table(truth: Array, generator: np.random.Generator, first: int, extra: dict
         "energy_ev": mean,
         "energy_std_ev": std,
         "true_energy_ev": truth,
+        schema.SPLIT: np.full(len(truth), schema.SPLITS["new"]),
     }
     return PredictionTable(columns, {"targets": ["energy_ev"], "estimator": "example", **extra})

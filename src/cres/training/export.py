@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.evaluation.metrics import coverage, sigma68
+from cres.evaluation.splits import trained_on
 from cres.evaluation.table import atomic_path
 from cres.models import combine
 from cres.shapes import Series
@@ -129,7 +130,7 @@ def _resolution(card: Mapping[str, Any], made_by: str, table: Path | None) -> li
     if table is None:
         return missing
     predictions = PredictionTable.read(table)
-    if predictions.attributes.get("checkpoint_hash") != made_by:
+    if predictions.attributes.get("checkpoint_hash") != made_by or trained_on(predictions).any():
         return missing
     lines = []
     for name, target in zip(card["model"]["targets"], predictions.targets, strict=True):
