@@ -95,6 +95,7 @@ RANGES: dict[str, Allowed] = {
     **dict.fromkeys(("warmup", "floor", "rise"), SHARE),
     **dict.fromkeys(("start", "end", "over", "epochs"), NOT_NEGATIVE),
     "steps": SIZE,
+    "grace_s": POSITIVE,
     # Lightning's trainer and early stopping
     **dict.fromkeys(("max_epochs", "max_steps", "num_sanity_val_steps"), Allowed(-1, 2**63 - 1)),
     **dict.fromkeys(("min_epochs", "min_steps"), COUNT),

@@ -182,7 +182,7 @@ def test_a_new_training_keeps_the_checkpoints_of_an_earlier_one(fit, tmp_path, c
     before = (tmp_path / "checkpoints" / "last.ckpt").read_bytes()
     fit(tmp_path, "--trainer.max_epochs=1")
     assert "earlier training" in capsys.readouterr().err
-    assert (tmp_path / "checkpoints.1" / "last.ckpt").read_bytes() == before
+    assert (tmp_path / "earlier.1/checkpoints/last.ckpt").read_bytes() == before
     (tmp_path / "checkpoints" / "best.ckpt").unlink()
     # without validation there is no best checkpoint, and the last one serves
     assert main(["test", f"--run={tmp_path}"]) == 0

@@ -2,11 +2,17 @@
 
 import os
 import signal
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
+from programs import run_program
 
-from cres.training.interruption import Interrupted, StopOnSignal, slurm_job
+from cres.training.interruption import Interrupted, StopOnSignal, Watch, slurm_job
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -38,3 +44,136 @@ def test_a_job_queues_itself_again_until_the_limit(scontrol, monkeypatch):
 def test_exit_codes_say_what_happened():
     assert Interrupted(signal.SIGTERM, str(Path("last.ckpt")), requeued=False).exit_code == 143
     assert Interrupted(signal.SIGUSR1, str(Path("last.ckpt")), requeued=True).exit_code == 0
+
+
+def test_without_a_scheduler_at_hand_a_job_is_not_queued_again(monkeypatch, tmp_path):
+    monkeypatch.setenv("SLURM_JOB_ID", "11")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert not StopOnSignal().queue_again()
+    assert Interrupted(signal.SIGUSR1, "last.ckpt", requeued=False).exit_code == 138
+
+
+def test_a_program_that_was_started_to_outlive_its_terminal_does(monkeypatch, fit, tmp_path):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    monkeypatch.setattr(StopOnSignal, "on_train_epoch_start", lambda *_: os.kill(os.getpid(), signal.SIGHUP))
+    try:
+        fit(tmp_path, "--trainer.max_epochs=1")
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# Trainings that hang ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def watch():
+    """Makes a watch whose end is noted, not done, while this thread has the signals."""
+    ended, watches = [], []
+    before = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGUSR1)}
+
+    def make(grace_s):
+        over = threading.Event()
+        watches.append(Watch(grace_s, lambda number, why: (ended.append((number, why)), over.set())))
+        return watches[-1], over
+
+    yield make, ended
+    for one in watches:
+        one.close()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_a_training_that_stands_still_after_a_signal_is_ended(watch):
+    make, ended = watch
+    _, over = make(0.2)
+    assert not over.wait(0.6)  # nobody asked it to end
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert over.wait(20)
+    assert ended[0][0] == signal.SIGTERM
+    assert "did not end within" in ended[0][1]
+
+
+def test_a_training_that_moves_may_take_its_time(watch):
+    make, _ = watch
+    one, over = make(3.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    for _ in range(40):
+        one.moved()
+        time.sleep(0.1)
+    assert not over.is_set()
+
+
+def test_a_second_signal_ends_at_once_but_an_echo_of_the_first_does_not(watch):
+    make, ended = watch
+    _, over = make(600.0)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert not over.wait(1.0)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert over.wait(20)
+    assert ended == [(signal.SIGTERM, "a second signal")]
+
+
+BROKEN = """
+import os, signal, sys, time
+sys.path.insert(0, {root!r})
+from cres import errors
+from cres.training.cli import main
+from cres.training.module import CresModule
+inner, seen = CresModule.training_step, [0]
+def step(self, batch, batch_idx):
+    seen[0] += 1
+    if seen[0] == 8 and self.global_rank == {rank}:
+        {what}
+    return inner(self, batch, batch_idx)
+CresModule.training_step = step
+errors.run(lambda: main(sys.argv[1:]))
+"""
+
+
+def run_broken(what, rank, tiny, records, folder, *options):
+    """Train with something that happens in one process, in the third step of the second epoch."""
+    (folder / "broken.py").write_text(BROKEN.format(root=str(ROOT / "src"), rank=rank, what=what))
+    words = [
+        sys.executable,
+        folder / "broken.py",
+        "fit",
+        "-c",
+        tiny,
+        f"--data.data={records}",
+        f"--run={folder / 'run'}",
+    ]
+    return run_program([*words, *options], folder)
+
+
+@pytest.mark.timeout(0)  # run_program sees when it hangs
+def test_a_step_that_never_ends_is_left_with_what_was_saved(tiny, records, tmp_path):
+    # a pipe that nobody writes to, read in a thread-less wait: no signal handler of Python runs meanwhile
+    what = "os.kill(os.getpid(), signal.SIGTERM); import ctypes; ctypes.CDLL(None).sleep(600)"
+    done = run_broken(what, 0, tiny, records, tmp_path, "--interruption.grace_s=1")
+    assert done.code == 128 + signal.SIGTERM, done.said
+    assert "stopped by SIGTERM at once (its step did not end" in done.said
+    assert f"{tmp_path}/run/checkpoints/last.ckpt: go on with the same command and --resume" in done.said
+    assert "Traceback" not in done.said
+
+
+TWO = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=9"]
+OTHER = "another process of this training"
+
+
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_process_that_dies_ends_the_others_with_one_sentence(tiny, records, tmp_path, rank):
+    done = run_broken("os._exit(9)", rank, tiny, records, tmp_path, *TWO)
+    assert done.code != 0
+    assert done.said.count(OTHER) == 1, done.said
+    assert "Traceback" not in done.said
+
+
+@pytest.mark.timeout(0)
+def test_a_loss_that_is_not_finite_in_one_process_ends_both(tiny, records, tmp_path):
+    done = run_broken("batch['series'].fill_(float('nan'))", 1, tiny, records, tmp_path, *TWO)
+    assert done.code != 0
+    assert done.said.count("error: the loss is nan in epoch") == 1, done.said
+    assert done.said.count(OTHER) <= 1
+    assert "Traceback" not in done.said

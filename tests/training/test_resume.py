@@ -53,13 +53,13 @@ def stop_after(monkeypatch, step: int, number: int) -> None:
 
 
 # 154 training electrons in batches of 32: five steps an epoch, 15 altogether
-SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 CHECKPOINT_STEPS = 3
 
 
 @pytest.mark.parametrize(
     ("step", "number", "workers"),
-    [(2, signal.SIGTERM, 0), (5, signal.SIGUSR1, 0), (8, signal.SIGINT, 0), (8, signal.SIGUSR1, 2)],
+    [(2, signal.SIGTERM, 0), (5, signal.SIGUSR1, 0), (8, signal.SIGHUP, 0), (8, signal.SIGUSR1, 2)],
 )
 def test_signals_anywhere(trained, fit, tmp_path, monkeypatch, step, number, workers):
     options = [f"--data.workers={workers}"]

@@ -43,7 +43,10 @@ class Piece:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return the kept rows of a scalar column."""
-        with naming_damage(self.path, name, 0, int(self.keep.max(initial=0))), h5py.File(self.path, "r") as file:
+        with (
+            naming_damage(self.path, name, 0, int(self.keep.max(initial=0))),
+            h5py.File(self.path, "r", locking=False) as file,
+        ):
             return np.asarray(file[name][...])[self.keep]
 
     def describe(self, row: int) -> str:

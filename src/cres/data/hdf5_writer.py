@@ -81,7 +81,7 @@ class ColumnWriter:
     def __init__(self, path: Path, layout: Layout, rows: int, compression: str = "none", plain: bool = False) -> None:
         self._path = path
         # From v108 on an attribute (the list of sources) may be larger than 64 kB.
-        self._file = h5py.File(path, "w", libver=("v108", "v110"))
+        self._file = h5py.File(path, "w", libver=("v108", "v110"), locking=False)
         for name, column in layout.items():
             options = {} if plain else _storage(name, column, rows, compression)
             dataset = self._file.create_dataset(name, (rows, *column.tail), column.dtype, track_times=False, **options)

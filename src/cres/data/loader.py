@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -131,6 +132,12 @@ class ElectronDataset(Dataset[Batch]):
 def keep_batch(batch: Any) -> Any:
     """Collate nothing: the dataset returns whole batches."""
     return batch
+
+
+def say_once(worker: int) -> None:
+    """Let only the first of several workers warn: all of them read the same files."""
+    if worker > 0:
+        warnings.simplefilter("ignore")
 
 
 class KeyedSampler(DistributedSampler[Any]):

@@ -13,7 +13,7 @@ import torch
 from torch.utils.data import Dataset
 
 from cres import schema
-from cres.data.loader import Batch, Chosen, ElectronDataset, KeyedSampler, ResumableLoader
+from cres.data.loader import Batch, Chosen, ElectronDataset, KeyedSampler, ResumableLoader, say_once
 from cres.data.records import Records, Rows, open_records
 from cres.data.splits import Split, split_by_event, split_by_file
 from cres.data.stream import ElectronSource, StreamDataset
@@ -89,6 +89,8 @@ class CresDataModule(lightning.LightningDataModule):
         self.band_hz = band_hz
         self.stream = stream
         self.stream_electrons = stream_electrons
+        self.overfit = False
+        """Whether the training electrons come in one order, and also judge: a trial on a few batches."""
         self._records: Records | None = None
         self._split: Split | None = None
 
@@ -171,14 +173,15 @@ class CresDataModule(lightning.LightningDataModule):
     def train_dataloader(self) -> ResumableLoader:
         """Return the shuffled batches of the training split, or fresh batches of the stream."""
         if self.stream is None:
-            return self._loader(self._dataset(self.split.train, self.random_window), shuffle=True)
+            return self._loader(self._dataset(self.split.train, self.random_window), shuffle=not self.overfit)
         targets, observables = self._names()
         dataset = StreamDataset(self.stream, self.stream_electrons, self.seed, targets, observables)
         return self._loader(dataset, shuffle=False, equal=True)
 
     def val_dataloader(self) -> ResumableLoader:
         """Return the batches of the validation split."""
-        return self._loader(self._dataset(self.split.validation), shuffle=False)
+        rows = self.split.train if self.overfit else self.split.validation
+        return self._loader(self._dataset(rows), shuffle=False)
 
     def test_dataloader(self) -> ResumableLoader:
         """Return the batches of the test split."""
@@ -270,6 +273,7 @@ class CresDataModule(lightning.LightningDataModule):
             sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
+            worker_init_fn=say_once if workers > 1 else None,
             pin_memory=self._device().type == "cuda" and self.cache != "device",
             multiprocessing_context=self.start_method if workers else None,
         )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import glob
 import shutil
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,6 +152,13 @@ def staging_folder(output: Path, alone: bool) -> Iterator[Path]:
             raise UserError(
                 f"another preparation is writing {output}; wait for it, or name another --output"
             ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+            warnings.warn(
+                f"{output.parent} has no file locks: see to it yourself that only one preparation writes {output.name}",
+                stacklevel=2,
+            )
         yield staging
 
 

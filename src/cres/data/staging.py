@@ -46,7 +46,7 @@ class Part:
 
     def piece(self) -> Piece:
         """Return all rows of the part, to be joined with others."""
-        with h5py.File(self.path, "r") as file:
+        with h5py.File(self.path, "r", locking=False) as file:
             source_rows = np.asarray(file.attrs[_SOURCE_ROWS], np.int64)
             layout = {name: ColumnLayout(data.dtype, data.shape[1:]) for name, data in file.items()}
         everything = np.arange(self.rows)
@@ -72,7 +72,7 @@ def _finished(path: Path, source: Path, settings: StagingSettings) -> Part | Non
     if not path.exists():
         return None
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             record = json.loads(file.attrs[_RECORD])
     except (OSError, KeyError, ValueError):
         return None  # a part that cannot be read is made again

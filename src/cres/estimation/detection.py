@@ -43,7 +43,7 @@ class EfficiencyMap:
     def write(self, path: Path, config: SimulationConfig) -> Path:
         """Write axes, values and ancestry to HDF5."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(path, "w") as file:
+        with h5py.File(path, "w", locking=False) as file:
             for name, unit in (("radius_m", "m"), ("pitch_angle_deg", "deg"), ("efficiency", ""), ("statistic", "")):
                 file[name] = getattr(self, name)
                 file[name].attrs["units"] = unit

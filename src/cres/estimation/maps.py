@@ -34,7 +34,7 @@ class BoundMap:
 
     def write(self, path: Path, config: SimulationConfig) -> Path:
         """Write axes, values and ancestry to HDF5."""
-        with h5py.File(path, "w") as file:
+        with h5py.File(path, "w", locking=False) as file:
             for name, axis in zip(self.names, self.axes, strict=True):
                 file[name] = axis
             file["energy_std_ev"] = self.energy_std_ev

@@ -210,7 +210,7 @@ class PredictionTable:
     def write(self, path: Path | str) -> Path:
         """Write HDF5, one dataset a column with its unit; a reader sees the old file or the whole new one."""
         path = Path(path)
-        with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        with atomic_path(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
             for name, values in self.columns.items():
                 options: dict[str, Any] = {"fletcher32": True} if values.size else {}
                 stored = values.astype(_SPLIT_TYPE) if name == schema.SPLIT else values
@@ -231,7 +231,7 @@ class PredictionTable:
         if not path.exists():
             raise UserError(f"{path} does not exist; `python cli.py test` and `scripts/estimate.py` write such tables")
         try:
-            with h5py.File(path, "r") as file:
+            with h5py.File(path, "r", locking=False) as file:
                 columns = {name: item[()] for name, item in file.items() if isinstance(item, h5py.Dataset)}
                 attributes = {name: _as_attribute(value) for name, value in file.attrs.items()}
         except OSError as error:

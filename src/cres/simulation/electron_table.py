@@ -69,7 +69,7 @@ def _csv(path: str) -> dict[str, NDArray[np.generic]]:
 
 def _hdf5(path: str) -> dict[str, NDArray[np.generic]]:
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             names = [name for name in file if isinstance(file[name], h5py.Dataset)]
             return {name.lower(): np.atleast_1d(file[name][()]) for name in names}
     except OSError as error:

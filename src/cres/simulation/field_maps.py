@@ -80,7 +80,7 @@ def _csv(path: str) -> dict[str, Array]:
 
 def _hdf5(path: str) -> dict[str, Array]:
     try:
-        with h5py.File(path, "r") as file:
+        with h5py.File(path, "r", locking=False) as file:
             return {name.lower(): file[name][()] for name in file if isinstance(file[name], h5py.Dataset)}
     except OSError as error:
         raise UserError(f"the field map {path} is not an HDF5 file: {error}") from error

@@ -8,6 +8,7 @@ damaged, and says so.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import time
 import warnings
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO
 import lightning.pytorch as pl
 import torch
 from lightning.fabric.plugins.io.checkpoint_io import CheckpointIO
+from lightning.pytorch import callbacks
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -140,16 +142,6 @@ def read_with_fallback(path: Path) -> tuple[dict[str, Any], Path]:
     return checkpoint, older
 
 
-def set_aside(folder: Path) -> Path | None:
-    """Give the checkpoints of an earlier training in this folder another name; returns where they are now, if any."""
-    if not any(folder.glob("*.ckpt*")):
-        return None
-    number = 1
-    while (kept := folder.with_name(f"{folder.name}.{number}")).exists():
-        number += 1
-    return folder.rename(kept)
-
-
 def resumable(folder: Path) -> Path:
     """Return the newest checkpoint in a folder that can be continued from, falling back from last to best.
 
@@ -237,6 +229,12 @@ class Checkpoints(Checkpoint):
         if trainer.sanity_checking or trainer.state.fn != "fit" or self.monitor not in trainer.callback_metrics:
             return
         score = float(trainer.callback_metrics[self.monitor])
+        if not math.isfinite(score):
+            rank_zero_warn(
+                f"{self.monitor} is {score} after epoch {trainer.current_epoch + 1}: these weights are not kept "
+                f"as {BEST}; look for values that are not finite in the validation data, or lower model.optimiser.lr"
+            )
+            return
         if self.best_score is None or score < self.best_score:
             self.best_score, self.best_epoch = score, trainer.current_epoch
             trainer.save_checkpoint(self.folder(trainer) / BEST)
@@ -251,4 +249,14 @@ class Checkpoints(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue from a checkpoint."""
-        self.best_score, self.best_epoch = state_dict["best_score"], state_dict["best_epoch"]
+        score = state_dict["best_score"]
+        known = score is not None and math.isfinite(score)
+        self.best_score, self.best_epoch = (score, state_dict["best_epoch"]) if known else (None, None)
+
+
+class EarlyStopping(callbacks.EarlyStopping):
+    """Lightning's, which goes on past a score that is not finite, and whose patience a resumed training may change."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a checkpoint, with the patience that was asked for now."""
+        super().load_state_dict(state_dict | {"patience": self.patience})

@@ -7,6 +7,7 @@ and trainer are made here; what a command does with them is elsewhere: `fit_comm
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,31 +22,28 @@ from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from cres.data.module import CresDataModule
-from cres.errors import UserError, nearest, one_line
+from cres.errors import EXIT_USER_ERROR, UserError, nearest, one_line
 from cres.training.arguments import config_files, configs_first, with_expanded_paths, with_run_config
-from cres.training.batch_finder import is_out_of_memory
 from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO
 from cres.training.ensembles import calibrate_as_trained
 from cres.training.explain import explain
+from cres.training.failures import OTHER_PROCESS, sentence
 from cres.training.fit_command import FitCommand
 from cres.training.fitting import FitCalibration, FitScalers
 from cres.training.hardware import require_exact, usable_accelerator
-from cres.training.interruption import Interrupted
+from cres.training.interruption import Interrupted, end_children
 from cres.training.loading import load_ensemble
 from cres.training.loggers import make_loggers
 from cres.training.module import CresModule
 from cres.training.options import COMMANDS, OVERVIEW, TRAINER_DEFAULTS, add_checkpoint_core, add_options
+from cres.training.output import lasting_output
 from cres.training.progress import EpochLines
 from cres.training.quiet import leave_out_library_messages
 from cres.training.reconstruction import Reconstruction, validate
 from cres.training.runs import RunRecord, default_folder, require_writable
 from cres.training.settled import settle
+from cres.training.starts import Trial, refuse_impossible
 from cres.yaml_files import require_yaml
-
-OUT_OF_MEMORY = (
-    "out of memory: lower data.batch_size and raise trainer.accumulate_grad_batches by the same factor (the same "
-    "training in smaller pieces), or set trainer.precision=bf16-mixed, or narrow the encoder"
-)
 
 
 class CresCLI(LightningCLI):
@@ -53,6 +51,7 @@ class CresCLI(LightningCLI):
 
     def __init__(self, command: str, arguments: Sequence[str]) -> None:
         self.command = command
+        self.trial: Trial | None = None
         self.arguments = configs_first(arguments)
         super().__init__(
             CresModule,
@@ -101,12 +100,18 @@ class CresCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Settle the run's folder and what depends on it."""
         files = [Path(str(path)) for path in self.config.get("config") or []]
-        self.run_folder = Path(self.config.run) if self.config.run else default_folder(files)
+        named = any(text == "--run" or text.startswith("--run=") for text in self.arguments)
+        self.run_folder = Path(self.config.run) if named else default_folder(files, self.config.run)
         self.config.run = str(self.run_folder)
         self.config.trainer.default_root_dir = str(self.run_folder)
         require_exact(self.config.trainer.precision)
         if self.command == "fit":
-            require_writable(self.run_folder)
+            refuse_impossible(self.config)
+            self.trial = Trial.of(self.config)
+            if self.trial is None:
+                require_writable(self.run_folder)
+            else:
+                self.config.trainer.default_root_dir = str(self.trial.folder)
         else:
             wanted = self.config.ckpt_path
             self.checkpoints = [self._checkpoint_file(one) for one in ([wanted] if isinstance(wanted, str) else wanted)]
@@ -136,6 +141,8 @@ class CresCLI(LightningCLI):
         else:
             self.model = load_ensemble(self.checkpoints)
             self.datamodule.split_as(self.model.card.get("data", {}))
+        if self.trial is not None:
+            self.datamodule.overfit = self.trial.overfit
         self.trainer = self.instantiate_trainer(**self._trainer_parts())
 
     def _trainer_parts(self) -> dict[str, Any]:
@@ -146,17 +153,20 @@ class CresCLI(LightningCLI):
         accelerator = usable_accelerator(self.config.trainer.accelerator)
         parts: dict[str, Any] = {"plugins": plugins, "logger": False, "accelerator": accelerator}
         if self.command == "fit":
-            plain = yaml.safe_load(self.parser.dump(self.config, format="yaml", skip_unset=False))
-            parts["logger"] = make_loggers(self.run_folder, self.config.wandb_project, plain)
+            stored = yaml.safe_load(self.parser.dump(self.config, format="yaml", skip_unset=False))
+            folder = Path(self.config.trainer.default_root_dir)
+            chosen = self.config_init["trainer"]["logger"]
+            parts["logger"] = make_loggers(folder, self.config.wandb_project, stored, chosen, self.trial is None)
         return parts
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Make the trainer with the callbacks that every run has."""
         if self.command == "fit":
-            self.trainer_defaults["callbacks"] = [FitScalers(), FitCalibration(), RunRecord(), EpochLines()]
+            record: list[pl.Callback] = [RunRecord(), FitCalibration()] if self.trial is None else []
+            self.trainer_defaults["callbacks"] = [FitScalers(), *record, EpochLines()]
         try:
             return super().instantiate_trainer(**kwargs)
-        except (MisconfigurationException, ValueError, TypeError, ModuleNotFoundError) as error:
+        except (MisconfigurationException, ValueError, TypeError, ImportError, RuntimeError, OSError) as error:
             raise UserError(f"the trainer cannot be made: {one_line(error)}") from error
 
     # Commands ----------------------------------------------------------------------------------------------------
@@ -175,7 +185,7 @@ class CresCLI(LightningCLI):
         commands[self.command]()
 
     def _fit(self) -> None:
-        command = FitCommand(self.model, self.datamodule, self.trainer, self.run_folder)
+        command = FitCommand(self.model, self.datamodule, self.trainer, self.run_folder, self.trial is not None)
         if self.config.find_lr:
             command.find_rate()
         elif self.config.find_batch_size:
@@ -220,13 +230,30 @@ def main(arguments: Sequence[str]) -> int:
         raise UserError(f"there is no command {command!r}{nearest(command, COMMANDS)}; choose {', '.join(COMMANDS)}")
     leave_out_library_messages()
     rest = rest if command == "fit" else with_run_config(command, rest)
+    with lasting_output() if command == "fit" else contextlib.nullcontext():
+        return _run(command, rest)
+
+
+def _run(command: str, arguments: Sequence[str]) -> int:
+    cli: CresCLI | None = None
     try:
-        CresCLI(command, rest).execute()
+        cli = CresCLI(command, arguments)
+        cli.execute()
     except Interrupted as stop:
         rank_zero_only(print)(stop, file=sys.stderr)
         return stop.exit_code
-    except (RuntimeError, MemoryError) as error:
-        if is_out_of_memory(error):
-            raise UserError(OUT_OF_MEMORY) from error
-        raise
+    except Exception as error:
+        if cli is not None:
+            end_children(cli.trainer)
+        said = sentence(error)
+        if said is None:
+            raise
+        if said == OTHER_PROCESS and int(getattr(rank_zero_only, "rank", 0) or 0) > 1:
+            return EXIT_USER_ERROR  # not all of many processes need say it
+        if said == str(error) and isinstance(error, UserError):
+            raise
+        raise UserError(said) from error
+    finally:
+        if cli is not None and cli.trial is not None:
+            cli.trial.forget()
     return 0

@@ -33,6 +33,8 @@ SHARES = ("length", "band", "difficulty")
 """What moves as a share of the nominal, beside the noise scale."""
 
 _ROWS_A_READ = 512
+ENDLESS = 2**62
+"""Steps of a training that only time or a signal ends."""
 
 
 def curve(shape: Shape, progress: float, steps: int = 4) -> float:
@@ -158,6 +160,17 @@ class Curriculum(pl.Callback):
 
     # While training ----------------------------------------------------------------------------------------------
 
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse what moves over a share of a training that has no end."""
+        if trainer.max_epochs != -1 or trainer.max_steps != -1:
+            return
+        for name, stage_ in self.stages.items():
+            if self.moves(name) and stage_.shape not in ("none", "competence") and stage_.epochs is None:
+                raise UserError(
+                    f"curriculum.{name} moves over a share of the training, which has no end: give "
+                    f"curriculum.{name}.epochs"
+                )
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Order the electrons by difficulty; a resumed epoch goes on with the electrons that it began with."""
         if self.moves("difficulty"):
@@ -243,8 +256,11 @@ class Curriculum(pl.Callback):
 def _place(trainer: pl.Trainer) -> tuple[int, int, float]:
     """Return the optimiser step, their total number, and how many make an epoch."""
     total = trainer.estimated_stepping_batches
+    per_epoch = max(1.0, int(trainer.num_training_batches) / trainer.accumulate_grad_batches)
     epochs = trainer.max_epochs
-    return trainer.global_step, int(total), total / epochs if epochs and epochs > 0 else total
+    if math.isinf(total):
+        return trainer.global_step, ENDLESS, per_epoch
+    return trainer.global_step, int(total), total / epochs if epochs and epochs > 0 else per_epoch
 
 
 def _loader(trainer: pl.Trainer) -> ResumableLoader:

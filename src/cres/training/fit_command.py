@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,15 @@ from jsonargparse import ArgumentParser, Namespace
 
 from cres.data.module import CresDataModule
 from cres.training.batch_finder import scan_sizes
-from cres.training.checkpoints import read_checkpoint, resumable, set_aside
-from cres.training.fitting import fit_scalers
+from cres.training.checkpoints import read_checkpoint, resumable
+from cres.training.fitting import FEWEST, fit_scalers, is_uncalibrated
 from cres.training.loading import model_card
 from cres.training.module import CARD, CresModule
 from cres.training.rate_finder import scan_rates
+from cres.training.resuming import finished, refuse_changes
+from cres.training.run_lock import training_alone
+from cres.training.runs import RunRecord
+from cres.training.starts import check_electrons
 
 
 @dataclass(frozen=True)
@@ -27,29 +33,54 @@ class FitCommand:
     data: CresDataModule
     trainer: pl.Trainer
     run_folder: Path
+    trial: bool = False
+    """Whether nothing is kept."""
 
     def train(self, parser: ArgumentParser, config: Namespace) -> None:
-        """Train from the start, or with `config.resume` from the last checkpoint; earlier ones are kept aside.
+        """Train from the start, or with `config.resume` from the last checkpoint; an earlier training is kept aside.
 
-        Raises UserError when there is nothing to resume.
+        Raises UserError when there is nothing to resume, when it would go on as another training, and while another
+        process trains in this folder.
         """
-        folder = self.run_folder / "checkpoints"
-        start = resumable(folder) if config.resume else None
-        if start is not None:
-            self.data.split_as(read_checkpoint(start)[CARD].get("data", {}))
-        if self.trainer.is_global_zero:
-            kept = None if start else set_aside(folder)
-            if kept is not None:
-                print(f"{self.run_folder} held an earlier training: its checkpoints are in {kept} now", file=sys.stderr)
-            self._save_config(parser, config)
+        check_electrons(self.data, self.trainer)
+        if self.trial:
+            print("a trial: nothing of it is kept", file=sys.stderr)
+            self._fit(parser, config, None)
+            return
+        start = resumable(self.run_folder / "checkpoints") if config.resume else None
+        alone = training_alone(self.run_folder) if self.trainer.is_global_zero else contextlib.nullcontext()
+        with alone:
+            self._fit(parser, config, start)
+
+    def _fit(self, parser: ArgumentParser, config: Namespace, start: Path | None) -> None:
+        checkpoint = None if start is None else read_checkpoint(start)
+        if checkpoint is not None:
+            self.data.split_as(checkpoint[CARD].get("data", {}))
         self.model.card = model_card(parser, config, self.data, self.run_folder.name)
+        if checkpoint is not None:
+            refuse_changes(checkpoint, self.model.card)
+            over = finished(checkpoint, self.trainer)
+            if over is not None:
+                self._say_finished(over, checkpoint, start)
+                return
+        callbacks: list[pl.Callback] = self.trainer.callbacks  # type: ignore[attr-defined]
+        for record in [one for one in callbacks if isinstance(one, RunRecord)]:
+            record.config, record.resumed = _saved(parser, config), start is not None
+            # the last to begin, when no other callback can refuse any more
+            callbacks.remove(record)
+            callbacks.append(record)
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=start)
 
-    def _save_config(self, parser: ArgumentParser, config: Namespace) -> None:
-        config = config.clone()
-        config.resume = False
-        self.run_folder.mkdir(parents=True, exist_ok=True)
-        (self.run_folder / "config.yaml").write_text(parser.dump(config, format="yaml", skip_unset=False))
+    def _say_finished(self, over: str, checkpoint: Mapping[str, Any], start: Path | None) -> None:
+        """Say that there is nothing left to train, and calibrate where that was cut short."""
+        if len(self.data.split.validation) >= FEWEST and is_uncalibrated(checkpoint, self.model):
+            self.trainer.validate(self.model, datamodule=self.data, ckpt_path=start, verbose=False)
+        if self.trainer.is_global_zero:
+            print(
+                f"the training in {self.run_folder} is finished: it {over}; for more, raise --trainer.max_epochs (or "
+                "--early_stopping.patience)",
+                file=sys.stderr,
+            )
 
     def find_rate(self) -> None:
         """Print the loss at each learning rate, and a suggestion."""
@@ -82,3 +113,10 @@ class FitCommand:
     def _batch_of(self, size: int) -> Any:
         self.data.batch_size = size
         return self.model.placed(next(iter(self.data.train_dataloader())))
+
+
+def _saved(parser: ArgumentParser, config: Namespace) -> str:
+    """Return the text of config.yaml, which belongs to whatever folder it lies in."""
+    config = config.clone()
+    config.resume, config.run, config.trainer.default_root_dir = False, None, None
+    return str(parser.dump(config, format="yaml", skip_unset=False))

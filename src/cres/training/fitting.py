@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,14 @@ class FitCalibration(pl.Callback):
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fit and store the calibration; the weights in memory stay as they are."""
+        self._calibrate_files(trainer, pl_module)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Do so after a validation by itself, for a finished training that was ended before."""
+        if trainer.state.fn == "validate":
+            self._calibrate_files(trainer, pl_module)
+
+    def _calibrate_files(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         module, _ = _ours(trainer, pl_module)
         loader = trainer.val_dataloaders
         if module.calibration == "none" or loader is None or not module.regresses:
@@ -129,6 +137,15 @@ def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: Resu
     trainer.strategy.barrier()
     if trainer.is_global_zero:
         write_atomically(checkpoint, path)
+
+
+def is_uncalibrated(checkpoint: Mapping[str, Any], module: CresModule) -> bool:
+    """Return whether a checkpoint was written before its uncertainties were calibrated, though they are to be."""
+    if module.calibration == "none" or not module.regresses:
+        return False
+    unfitted = Calibration(len(module.targets)).state_dict()
+    stored = checkpoint["state_dict"]
+    return all(torch.equal(stored[f"{CALIBRATION}.{name}"].cpu(), value) for name, value in unfitted.items())
 
 
 @torch.no_grad()

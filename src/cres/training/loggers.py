@@ -270,9 +270,21 @@ def within(action: Callable[[], object], timeout_s: float) -> Any:
     return result[0]
 
 
-def make_loggers(folder: Path, project: str = "cres", config: Mapping[str, Any] | None = None) -> list[Logger]:
-    """Return the CSV logger, and Weights & Biases' when it is wanted."""
+def make_loggers(
+    folder: Path,
+    project: str = "cres",
+    config: Mapping[str, Any] | None = None,
+    chosen: Any = None,
+    keep: bool = True,
+) -> list[Logger]:
+    """Return the CSV logger, Weights & Biases' when it is wanted, and those that trainer.logger asks for.
+
+    `chosen` is a logger, a list of them, or false for metrics.csv alone. A trial, without `keep`, has no others.
+    """
     loggers: list[Logger] = [CsvMetrics(folder)]
+    if not keep or chosen is False:
+        return loggers
     if wandb_wanted():
         loggers.append(WandbMetrics(folder, project, config))
-    return loggers
+    more = chosen if isinstance(chosen, list | tuple) else [chosen]
+    return [*loggers, *(one for one in more if isinstance(one, Logger))]

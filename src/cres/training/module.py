@@ -7,6 +7,7 @@ and nominal, so that a score depends on the weights alone.
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -403,9 +404,16 @@ class CresModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """Return AdamW with groups from the layers' types, and the schedule."""
         optimiser = self.make_optimiser()
-        steps = int(self.trainer.estimated_stepping_batches)
+        self.trainer.fit_loop.setup_data()  # an open end is estimated without looking at the data
+        steps = self.trainer.estimated_stepping_batches
         batches = max(1, int(self.trainer.num_training_batches))
-        return {"optimizer": optimiser, "lr_scheduler": self.schedule.build(optimiser, steps, batches)}
+        if math.isinf(steps) and self.schedule.needs_an_end:
+            raise UserError(
+                f"model.schedule is {type(self.schedule).__name__}, whose shape needs to know the end of the training: "
+                "give trainer.max_epochs or trainer.max_steps, or take Constant, Plateau or Exponential"
+            )
+        total = 0 if math.isinf(steps) else int(steps)
+        return {"optimizer": optimiser, "lr_scheduler": self.schedule.build(optimiser, total, batches)}
 
     def make_optimiser(self) -> torch.optim.AdamW:
         """Return the optimiser with groups from the layers' types, at the peak rates."""

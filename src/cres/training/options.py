@@ -6,11 +6,10 @@ import argparse
 from pathlib import Path
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.cli import LightningArgumentParser
 
 from cres.data.module import CresDataModule
-from cres.training.checkpoints import Checkpoints
+from cres.training.checkpoints import Checkpoints, EarlyStopping
 from cres.training.curriculum import Curriculum
 from cres.training.denoising import FineTune
 from cres.training.figures import Figures
@@ -101,6 +100,7 @@ def _add_callbacks(parser: LightningArgumentParser) -> None:
             "early_stopping.monitor": "val/loss",
             "early_stopping.patience": 15,
             "early_stopping.check_on_train_epoch_end": False,
+            "early_stopping.check_finite": False,
         }
     )
 

@@ -41,7 +41,8 @@ class EpochLines(pl.Callback):
     def line(self, trainer: pl.Trainer, module: CresModule) -> str:
         """Return the line of the epoch that ends."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        parts = [f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"]
+        known = trainer.max_epochs is not None and trainer.max_epochs > 0
+        parts = [f"epoch {trainer.current_epoch + 1}" + (f"/{trainer.max_epochs}" if known else "")]
         for name, label in (("train/loss_epoch", "loss"), ("val/loss", "validation")):
             if name in figures:
                 parts.append(f"{label} {figures[name]:.3f}")

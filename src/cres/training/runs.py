@@ -10,23 +10,77 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import h5py
 import lightning
 import lightning.pytorch as pl
 import torch
 
 from cres.errors import UserError
+from cres.evaluation.runs import CONFIG, WANDB_ID
 from cres.provenance import ancestry
 from cres.training.loggers import CsvMetrics
 
 PREDICTIONS = "predictions.hdf5"
 
 
-def default_folder(config_files: list[Path]) -> Path:
-    """Return runs/<name of the last config file>; a run's own config.yaml names the folder that it is in."""
-    if not config_files:
-        return Path("runs") / "unnamed"
-    last = config_files[-1]
-    return last.parent if last.name == "config.yaml" else Path("runs") / last.stem
+EARLIER = "earlier"
+"""Folders in a run's folder that keep what an earlier training left: earlier.1, earlier.2 …"""
+
+_OF_A_TRAINING = (
+    "checkpoints",
+    "figures",
+    "config.yaml",
+    "environment.json",
+    "metrics.csv",
+    WANDB_ID,
+    "wandb",
+    "windows.json",
+    "model.pt2",
+    "model.md",
+)
+
+
+def default_folder(config_files: list[Path], wanted: str | None = None) -> Path:
+    """Return the folder of a run that the command line does not name: `wanted` by a configuration, or runs/<its name>.
+
+    A run's own config.yaml names the folder that it is in, wherever that was copied to.
+    """
+    last = config_files[-1] if config_files else None
+    if last is not None and last.name == CONFIG and (wanted is None or _is_run(last.parent)):
+        return last.parent
+    if wanted is not None:
+        return Path(wanted)
+    return Path("runs") / ("unnamed" if last is None else last.stem)
+
+
+def _is_run(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("environment.json", "checkpoints", "metrics.csv"))
+
+
+def set_aside(folder: Path) -> Path | None:
+    """Move what an earlier training left in a run's folder, tables of predictions included, into a folder in it.
+
+    Returns where it is now, if there was any. Data, and what submit.sh notes, stay.
+    """
+    there = [folder / name for name in _OF_A_TRAINING if (folder / name).exists()]
+    there += [path for path in folder.glob("*.hdf5") if _is_prediction_table(path)]
+    if not any(path.name in ("checkpoints", "metrics.csv", "environment.json") for path in there):
+        return None
+    number = 1
+    while (kept := folder / f"{EARLIER}.{number}").exists():
+        number += 1
+    kept.mkdir()
+    for path in there:
+        path.rename(kept / path.name)
+    return kept
+
+
+def _is_prediction_table(path: Path) -> bool:
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return "estimator" in file.attrs
+    except OSError:
+        return False
 
 
 def require_writable(folder: Path) -> None:
@@ -58,19 +112,33 @@ def describe_environment() -> dict[str, Any]:
 
 
 class RunRecord(pl.Callback):
-    """Write what ran and on what into the run's folder; a resumed run adds to the files of the one before it."""
+    """Write what runs and on what into the run's folder, when training really starts.
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write the environment at the start of a training."""
-        if stage != "fit" or not trainer.is_global_zero:
-            return
-        file = Path(trainer.default_root_dir) / "environment.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        starts = json.loads(file.read_text()) if file.exists() else []
-        file.write_text(json.dumps([*starts, describe_environment()], indent=2) + "\n")
+    A new training keeps all of an earlier one aside; a resumed one adds to the files of the one before it.
+
+    """
+
+    def __init__(self) -> None:
+        self.config = ""
+        """The text of config.yaml."""
+        self.resumed = False
+        """Whether this training goes on with an earlier one."""
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Let the metrics of a resumed run follow those before its checkpoint."""
-        for logger in trainer.loggers:
-            if isinstance(logger, CsvMetrics) and trainer.is_global_zero and trainer.global_step > 0:
-                logger.continue_from(trainer.global_step)
+        """Write the record: everything that can be refused has been by now."""
+        if trainer.is_global_zero:
+            self._write(Path(trainer.default_root_dir))
+            for logger in trainer.loggers:
+                if isinstance(logger, CsvMetrics) and self.resumed:
+                    logger.continue_from(trainer.global_step)
+        trainer.strategy.barrier()
+
+    def _write(self, folder: Path) -> None:
+        kept = None if self.resumed else set_aside(folder)
+        if kept is not None:
+            print(f"{folder} held an earlier training: all of it is in {kept} now", file=sys.stderr)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / CONFIG).write_text(self.config)
+        file = folder / "environment.json"
+        starts = json.loads(file.read_text()) if file.exists() else []
+        file.write_text(json.dumps([*starts, describe_environment()], indent=2) + "\n")

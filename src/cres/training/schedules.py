@@ -19,9 +19,15 @@ from cres.errors import UserError
 class Schedule(ABC):
     """How the learning rates move; every optimiser group moves by the same factor."""
 
+    needs_an_end = False
+    """Whether its shape depends on how long the training is."""
+
     @abstractmethod
     def build(self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int) -> dict[str, Any]:
-        """Return Lightning's description of the scheduler; `total_steps` counts optimiser steps of the training."""
+        """Return Lightning's description of the scheduler.
+
+        `total_steps` counts optimiser steps of the training, 0 for one without an end.
+        """
 
 
 def _per_step(scheduler: LRScheduler) -> dict[str, Any]:
@@ -108,6 +114,8 @@ class Cosine(Schedule):
 
     """
 
+    needs_an_end = True
+
     def __init__(self, warmup: float = 0.05, floor: float = 0.01) -> None:
         if not (0 <= warmup < 1 and 0 <= floor <= 1):
             raise UserError(f"Cosine: warmup ({warmup}) must lie in [0, 1) and floor ({floor}) in [0, 1]")
@@ -135,6 +143,8 @@ class OneCycle(Schedule):
         end: Last rate as a share of the peak.
 
     """
+
+    needs_an_end = True
 
     def __init__(self, rise: float = 0.3, start: float = 0.04, end: float = 1e-4) -> None:
         if not 0 < rise < 1:

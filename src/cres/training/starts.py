@@ -1,0 +1,78 @@
+"""What is refused before anything is made, and trials, which leave a run's folder alone."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import lightning.pytorch as pl
+from jsonargparse import Namespace
+from lightning.pytorch.utilities import rank_zero_warn
+
+from cres.data.module import CresDataModule
+from cres.errors import UserError
+
+FEW_TO_TRAIN = 32
+"""With fewer training electrons a network learns them by heart."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A training that only shows whether it runs: a few batches (fast_dev_run), or one batch again and again.
+
+    Its files go into a folder of its own, which is forgotten.
+    """
+
+    folder: Path
+    overfit: bool
+
+    @classmethod
+    def of(cls, config: Namespace) -> Trial | None:
+        """Return the trial that a configuration asks for, if it does; overfitting becomes a limit on the batches."""
+        trainer = config.trainer
+        if not (trainer.fast_dev_run or trainer.overfit_batches):
+            return None
+        if config.resume:
+            raise UserError("a trial (trainer.fast_dev_run, trainer.overfit_batches) begins anew: leave --resume out")
+        overfit = bool(trainer.overfit_batches)
+        if overfit:
+            if trainer.overfit_batches < 0:
+                raise UserError(f"trainer.overfit_batches is {trainer.overfit_batches}, but counts batches: 1 or more")
+            # Lightning would make the loader anew, without what it knows
+            trainer.limit_train_batches = trainer.limit_val_batches = trainer.overfit_batches
+            trainer.overfit_batches = 0.0
+        return cls(Path(tempfile.mkdtemp(prefix="cres-trial-")), overfit)
+
+    def forget(self) -> None:
+        """Remove what the trial wrote."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def refuse_impossible(config: Namespace) -> None:
+    """Raise UserError for options of the trainer that would leave nothing of a training."""
+    if config.trainer.enable_checkpointing is False:
+        raise UserError(
+            "trainer.enable_checkpointing=false would lose the training: leave it out; trainer.fast_dev_run=true tries "
+            "a training without keeping anything"
+        )
+
+
+def check_electrons(data: CresDataModule, trainer: pl.Trainer) -> None:
+    """Warn of too few electrons. Raises UserError where there are fewer than processes."""
+    if data.stream is not None:
+        return
+    counts = {"training": len(data.split.train), "validation": len(data.split.validation)}
+    for name, count in counts.items():
+        if 0 < count < trainer.world_size or (count == 0 and name == "training"):
+            raise UserError(
+                f"{trainer.world_size} processes train (trainer.devices, trainer.num_nodes), but the {name} split has "
+                f"{count} electrons: use fewer processes, or more data"
+            )
+    if counts["training"] < FEW_TO_TRAIN:
+        rank_zero_warn(
+            f"this trains on {counts['training']} electrons and validates on {counts['validation']}: a network learns "
+            "so few by heart, and its uncertainties cannot be calibrated; thousands are usual (scripts/simulate.py)",
+            category=UserWarning,
+        )

@@ -1,0 +1,152 @@
+"""What libraries and the system report becomes one sentence, and what a person could do without is said once."""
+
+import errno
+import math
+import os
+import sys
+import warnings
+
+import pytest
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+
+from cres.data.loader import say_once
+from cres.errors import UserError
+from cres.training.checkpoints import Checkpoints
+from cres.training.cli import main
+from cres.training.failures import sentence
+from cres.training.module import CresModule
+from cres.training.output import LastingStream, lasting_output
+
+FROM_WORKER = "Caught UserError in DataLoader worker process 1.\nOriginal Traceback (most recent call last):\n  x\n"
+SIZES = (
+    "Error(s) in loading state_dict for CresModule:\n\tsize mismatch for reconstructor.head.weight: copying a param "
+    "with shape torch.Size([6, 4]) from checkpoint, the shape in current model is torch.Size([8, 4])."
+)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), "ulimit -n"),
+        (RuntimeError("Too many open files. Communication with the workers is no longer possible."), "ulimit -n"),
+        (RuntimeError("received 0 items of ancdata"), "ulimit -n"),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Bus error. It is possible …"), "--shm-size"),
+        (RuntimeError("unable to write to file </torch_7_1>: No space left on device (28)"), "/dev/shm"),
+        (RuntimeError("DataLoader worker (pid(s) 7) exited unexpectedly"), "data.workers"),
+        (OSError(errno.ENOLCK, "No locks available"), "no locks"),
+        (
+            RuntimeError("[/x/gloo/transport/tcp/pair.cc:5] Connection closed by peer"),
+            "another process of this training",
+        ),
+        (RuntimeError(SIZES), "reconstructor.head.weight is [6, 4] in it and [8, 4] now"),
+        (MisconfigurationException("No `gpu`\nhere"), "the trainer does not take its options: No gpu here"),
+        (UserError(FROM_WORKER + "cres.errors.UserError: the file is damaged"), "the file is damaged"),
+        (torch.OutOfMemoryError("CUDA"), "data.batch_size"),
+    ],
+)
+def test_a_failure_is_one_sentence_that_says_what_to_do(error, said):
+    found = sentence(error)
+    assert found is not None
+    assert said in found
+    assert "\n" not in found
+    assert "Traceback" not in found
+
+
+def test_it_is_found_below_what_wraps_it_and_faults_of_the_program_stay_what_they_are():
+    outer = RuntimeError("something")
+    outer.__cause__ = OSError(errno.EMFILE, "Too many open files")
+    assert "ulimit" in str(sentence(outer))
+    assert sentence(KeyError("x")) is None
+    assert sentence(RuntimeError("shapes cannot be multiplied")) is None
+
+
+def test_what_is_printed_into_a_closed_pipe_is_lost_and_nothing_else():
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        stream = LastingStream(pipe)
+        console = Console(file=stream)
+        for _ in range(3):
+            console.print("epoch")
+            print("epoch", file=stream, flush=True)
+        os.write(pipe.fileno(), b"also past the stream")
+
+
+def test_the_streams_are_given_back(capsys):
+    before = sys.stdout
+    with lasting_output():
+        print("said")
+        assert sys.stdout is not before
+    assert sys.stdout is before
+    assert capsys.readouterr().out == "said\n"
+
+
+def test_a_score_that_is_not_a_number_is_never_the_best(fit, tmp_path, monkeypatch):
+    inner = CresModule.objective
+
+    def poisoned(self, noisy, batch):
+        loss, outcome = inner(self, noisy, batch)
+        return (loss if self.training or self.current_epoch else loss * math.nan), outcome
+
+    monkeypatch.setattr(CresModule, "objective", poisoned)
+    with pytest.warns(UserWarning, match="val/loss is nan after epoch 1"):
+        fit(tmp_path, "--trainer.max_epochs=2")
+    assert (tmp_path / "checkpoints/best.ckpt").exists()
+    old = Checkpoints()
+    old.load_state_dict({"best_score": math.nan, "best_epoch": 0})
+    assert old.best_score is None
+
+
+def test_one_of_several_workers_warns():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        say_once(1)
+        warnings.warn("by the second", stacklevel=1)
+        warnings.simplefilter("error")
+        say_once(0)
+        with pytest.raises(UserWarning):
+            warnings.warn("by the first", stacklevel=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ckpt_path=x.ckpt"], "--resume goes on with this run, --fine_tune.checkpoint"),
+        (["--trainer.max_epochs=-1", "--trainer.max_time=00:00:00:05"], "curriculum.noise_scale.epochs"),
+        (
+            [
+                "--trainer.max_epochs=-1",
+                "--trainer.max_time=00:00:00:05",
+                "--curriculum.noise_scale.epochs=1",
+                "--model.schedule=cres.training.schedules.OneCycle",
+            ],
+            "model.schedule is OneCycle, whose shape needs to know the end",
+        ),
+        (["--trainer.strategy=deepspeed"], "the trainer cannot be made"),
+        (["--trainer.accelerator=gpu"], "the trainer cannot be made"),
+        (["--trainer.enable_checkpointing=false"], "would lose the training"),
+        (["--trainer.devices=64", "--trainer.strategy=ddp"], "the validation split has 19 electrons"),
+        (["--trainer.overfit_batches=-1"], "overfit_batches is -1"),
+    ],
+)
+def test_what_cannot_be_trained_is_one_sentence(tiny, records, tmp_path, options, said):
+    with pytest.raises(UserError) as refused:
+        main(["fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path / 'run'}", *options])
+    assert said in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("options", [["--trainer.max_epochs=-1"], ["--trainer.max_epochs=null"]])
+def test_a_training_with_an_end_in_steps_alone(fit, tmp_path, options, capsys):
+    fit(tmp_path, *options, "--trainer.max_steps=7", "--model.schedule=cres.training.schedules.Cosine")
+    assert torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 7
+    assert "epoch 2  loss" in capsys.readouterr().err
+
+
+def test_a_training_on_few_electrons_is_warned_of(tiny, make_records, tmp_path):
+    few = make_records(tmp_path / "few.hdf5", 24)
+    with pytest.warns(UserWarning, match="trains on 19 electrons and validates on 3"):
+        main(["fit", "-c", str(tiny), f"--data.data={few}", f"--run={tmp_path / 'run'}", "--trainer.max_epochs=1"])
