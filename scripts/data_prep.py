@@ -1,4 +1,4 @@
-"""Prepare electrons for training: pickled files (.pkl.gz) to HDF5; join HDF5 files (--merge); verify them (--check).
+"""Prepare electrons for training: pickles and egg files to HDF5; join HDF5 files (--merge); verify them (--check).
 
 Killed at any moment, the same command finishes the work: what was read already waits in a hidden folder beside the
 output. Pickles are read without running anything that is in them.
@@ -12,13 +12,15 @@ On a cluster, read the files in an array job, then join them with the same comma
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import sys
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cres import errors
 from cres.command import Parser, number, task, whole
-from cres.data.settings import COMPRESSIONS, MAX_EXPANSION, Assembly, StagingSettings
+from cres.data.settings import COMPRESSIONS, MAX_EXPANSION, QUADRATURES, Assembly, StagingSettings
 from cres.data.workers import available_cpus, start_early
 from cres.paths import expanded
 from cres.ranges import COUNT, POSITIVE
@@ -35,7 +37,11 @@ def command_line() -> Parser:
     """Return the command line."""
     parser = Parser(description=__doc__, formatter_class=HelpFormatter)
     parser.add_argument(
-        "--input", nargs="+", type=expanded, default=["data/raw/*.pkl.gz"], help="files, folders or globs of pickles"
+        "--input",
+        nargs="+",
+        type=expanded,
+        default=["data/raw/*.pkl.gz"],
+        help="files, folders or globs: pickles (.pkl, .pkl.gz, .xz, .bz2, .zip) and egg files (.egg)",
     )
     parser.add_argument("--output", type=expanded, default="data/cres.hdf5", help="the HDF5 file to write")
     parser.add_argument("--workers", type=whole(), default=available_cpus(), help="processes that read files")
@@ -62,6 +68,24 @@ def command_line() -> Parser:
         default=MAX_EXPANSION,
         help="how many times its size a file may unpack to",
     )
+    series = parser.add_argument_group("what the series are")
+    series.add_argument(
+        "--sampling-rate-hz", type=number(POSITIVE), help="of the records, where the files do not say it"
+    )
+    series.add_argument("--lo-frequency-hz", type=number(POSITIVE), help="of the mixer, where the files do not say it")
+    series.add_argument("--volts-per-count", type=number(POSITIVE), help="of files that hold ADC counts for volts")
+    series.add_argument("--exchange-iq", action="store_true", help="take Q for I and I for Q")
+    series.add_argument(
+        "--window-samples",
+        type=whole(),
+        help="egg files: samples of a window (default: those of a record, 8192 at most)",
+    )
+    series.add_argument(
+        "--quadrature",
+        choices=QUADRATURES,
+        default="analytic",
+        help="egg files of real samples: each channel's analytic signal, or pairs of channels as I and Q",
+    )
     layout = parser.add_argument_group("output")
     layout.add_argument(
         "--shard-rows",
@@ -71,10 +95,6 @@ def command_line() -> Parser:
     )
     layout.add_argument("--plain", action="store_true", help="contiguous columns without attributes, for other readers")
     layout.add_argument("--compression", choices=COMPRESSIONS, default="none", help="smaller files, slower training")
-    layout.add_argument(
-        "--sampling-rate-hz", type=number(POSITIVE), help="of the records, where the files do not say it"
-    )
-    layout.add_argument("--lo-frequency-hz", type=number(POSITIVE), help="of the mixer, where the files do not say it")
     return parser
 
 
@@ -127,7 +147,8 @@ def _read_task(arguments: argparse.Namespace) -> None:
 
 
 def _settings(arguments: argparse.Namespace) -> StagingSettings:
-    return StagingSettings(arguments.skip_bad, arguments.new_event_ids, arguments.max_expansion)
+    names = [field.name for field in dataclasses.fields(StagingSettings)]
+    return StagingSettings(**{name: getattr(arguments, name) for name in names})
 
 
 def _assembly(arguments: argparse.Namespace) -> Assembly:
@@ -144,6 +165,10 @@ def _tell(result: PreparationResult) -> None:
     if result.skipped:
         print(f"left out {len(result.skipped)} files or rows, listed in {result.report}:")
         _tell_some(result.skipped)
+    for sentence in result.notes:
+        print(f"note: {sentence}", file=sys.stderr)
+    for sentence in result.contradictions:
+        print(f"warning: {sentence}", file=sys.stderr)
     print(f"{result.rows} electrons in {result.outputs[-1]}")
 
 

@@ -1,19 +1,27 @@
-"""Makes `frames` importable by the tests of this folder, whatever the import mode; files of electrons to start from."""
+"""Makes `frames` and `eggs` importable by the tests of this folder, in any import mode; files to start from."""
 
 from __future__ import annotations
 
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-_SPEC = importlib.util.spec_from_file_location("frames", Path(__file__).with_name("frames.py"))
-assert _SPEC is not None
-assert _SPEC.loader is not None
-_FRAMES = importlib.util.module_from_spec(_SPEC)
-sys.modules["frames"] = _FRAMES
-_SPEC.loader.exec_module(_FRAMES)
+
+def _importable(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+_FRAMES = _importable("frames")
+_importable("eggs")
 
 
 @pytest.fixture

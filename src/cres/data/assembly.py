@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 import cres
 from cres import schema
+from cres.data.consistency import STATED_COLUMNS, Contradiction, StatedLines, contradiction
 from cres.data.facts import DEFAULTS, stated_facts
 from cres.data.hdf5_writer import Layout
 from cres.data.row_reader import naming_damage
@@ -35,6 +36,8 @@ class Piece:
     source_rows: NDArray[np.int64]
     layout: Layout
     attributes: dict[str, Any]
+    lines: NDArray[np.float64] | None = None
+    """Where the strongest line of each row of the file is, where that is known: see `cres.data.consistency`."""
 
     @property
     def rows(self) -> int:
@@ -99,17 +102,20 @@ def _difference(piece: Piece, reference: Piece) -> str:
 def without_duplicates(pieces: Sequence[Piece], skip_bad: bool) -> tuple[list[Piece], list[str]]:
     """Return the pieces without rows that repeat an earlier electron, by its content or by its event id.
 
+    Records that hold nothing (one value throughout) are alike and still different electrons, by their ids.
     Raises UserError for the first one unless `skip_bad`.
     """
     content = np.concatenate([piece.column(schema.CONTENT_HASH) for piece in pieces])
     events = np.concatenate([piece.column(schema.EVENT_ID) for piece in pieces])
-    repeats = {
-        **_repeats(events, f"has the {schema.EVENT_ID} of"),
-        **_repeats(content, "is the same electron as"),
+    starts = np.cumsum([0, *(piece.rows for piece in pieces)])
+    same = {
+        row: found
+        for row, found in _repeats(content, "is the same electron as").items()
+        if not _holds_nothing(pieces, starts, row)
     }
+    repeats = {**_repeats(events, f"has the {schema.EVENT_ID} of"), **same}
     if not repeats:
         return list(pieces), []
-    starts = np.cumsum([0, *(piece.rows for piece in pieces)])
     told = [_repeat_sentence(pieces, starts, row, *repeats[row]) for row in sorted(repeats)]
     if not skip_bad:
         more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
@@ -121,6 +127,19 @@ def without_duplicates(pieces: Sequence[Piece], skip_bad: bool) -> tuple[list[Pi
         for piece, start in zip(pieces, starts, strict=False)
     ]
     return [piece for piece in kept if piece.rows], told
+
+
+def _holds_nothing(pieces: Sequence[Piece], starts: NDArray[np.int64], row: int) -> bool:
+    """Tell whether the record of a row has one value throughout, in I and in Q."""
+    index = int(np.searchsorted(starts, row, side="right")) - 1
+    piece = pieces[index]
+    place = int(piece.keep[row - int(starts[index])])
+    for name in schema.SERIES_COLUMNS:
+        with naming_damage(piece.path, name, place, place), h5py.File(piece.path, "r") as file:
+            volts = np.asarray(file[name][place])
+        if volts.min() != volts.max():
+            return False
+    return True
 
 
 def _new_ids_hint(sentence: str) -> str:
@@ -170,12 +189,57 @@ def _common_fact(pieces: Sequence[Piece], name: str) -> float:
     return next(iter(said))
 
 
-def root_attributes(pieces: Sequence[Piece], facts: dict[str, float], skipped: Sequence[str]) -> dict[str, Any]:
+def assumed_facts(pieces: Sequence[Piece], assembly: Assembly) -> list[str]:
+    """Return the names of the facts that no file states and nobody asked for: those that are defaults."""
+    return [
+        name
+        for name in DEFAULTS
+        if getattr(assembly, name) is None and not all(name in piece.attributes for piece in pieces)
+    ]
+
+
+def said_of_defaults(assumed: Sequence[str], facts: dict[str, float]) -> list[str]:
+    """Return the sentence that says which facts are defaults, and how to state others; none where none is."""
+    words = {
+        "sampling_rate_hz": f"the sampling rate ({facts['sampling_rate_hz'] / 1e6:g} MHz)",
+        "lo_frequency_hz": f"the oscillator ({facts['lo_frequency_hz'] / 1e9:.10g} GHz)",
+    }
+    if not assumed:
+        return []
+    options = " and ".join("--" + name.replace("_", "-") for name in assumed)
+    verb = "is the default" if len(assumed) == 1 else "are the defaults"
+    named = " and ".join(words[name] for name in assumed)
+    return [f"{named} {verb}: the files do not say; state yours with {options}"]
+
+
+def contradictions(pieces: Sequence[Piece], facts: dict[str, float]) -> list[str]:
+    """Return a sentence for each file whose records show other carriers than it states; one for many alike."""
+    found: dict[str, list[str]] = {}
+    for piece in pieces:
+        against = _contradiction(piece, facts)
+        if against is not None:
+            found.setdefault(against.cause, []).append(f"{piece.source}: {against}")
+    return [said[0] + (f" (and {len(said) - 1} more files)" if len(said) > 1 else "") for said in found.values()]
+
+
+def _contradiction(piece: Piece, facts: dict[str, float]) -> Contradiction | None:
+    if piece.lines is None:
+        return None
+    columns = {name: piece.column(name) for name in STATED_COLUMNS if name in piece.layout}
+    samples = int(piece.layout[schema.SERIES_I].tail[0])
+    stated = StatedLines.of_columns(piece.lines[piece.keep], columns, samples)
+    return stated and contradiction(stated, facts["sampling_rate_hz"], facts["lo_frequency_hz"])
+
+
+def root_attributes(
+    pieces: Sequence[Piece], facts: dict[str, float], assumed: Sequence[str], skipped: Sequence[str]
+) -> dict[str, Any]:
     """Return the root attributes of an output made of these pieces."""
     settings = [piece.attributes for piece in pieces if piece.attributes]
     attributes: dict[str, Any] = {
         "schema_version": schema.SCHEMA_VERSION,
         **facts,
+        "assumed": " ".join(assumed),
         "created_by": f"cres {cres.__version__}",
         "git_commit": git_commit(),
         "config": str(settings[0].get("config", "{}")) if settings else "{}",

@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
+from cres.data.assembly import said_of_defaults
+from cres.data.consistency import STATED_COLUMNS, StatedLines, contradiction, strongest_lines
 from cres.data.facts import plain_attributes
 from cres.data.records import RecordFile, Records, data_files
 from cres.data.row_reader import naming_damage
@@ -66,6 +68,8 @@ class CheckResult:
     sampling_rate_hz: float
     lo_frequency_hz: float
     columns: tuple[ColumnSummary, ...]
+    warnings: tuple[str, ...] = ()
+    """Facts that are defaults, and files that contradict themselves."""
 
     def __str__(self) -> str:
         head = (
@@ -81,7 +85,7 @@ class CheckResult:
         ]
         widths = [max(len(row[position]) for row in rows) for position in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        return "\n".join([head, *lines])
+        return "\n".join([head, *lines, *(f"warning: {sentence}" for sentence in self.warnings)])
 
 
 def check(data: str | Path | Sequence[str | Path]) -> CheckResult:
@@ -92,13 +96,16 @@ def check(data: str | Path | Sequence[str | Path]) -> CheckResult:
     """
     records = Records([RecordFile(path) for path in data_files(data)])
     summaries = {name: _summary(records.files[0], name) for name in records.columns}
+    warnings = _defaults(records)
     with progress_bar() as bar:
         task = bar.add_task("checking", total=len(records), unit="electrons")
         for file in records.files:
             _check_units(file)
+            lines = []
             for start in range(0, file.rows, _BLOCK_ROWS):
-                _check_block(file, start, summaries)
+                lines.append(_check_block(file, start, summaries))
                 bar.advance(task, min(_BLOCK_ROWS, file.rows - start))
+            warnings += _against_itself(file, np.concatenate(lines), records)
     _require_unique(records)
     return CheckResult(
         len(records.files),
@@ -107,7 +114,23 @@ def check(data: str | Path | Sequence[str | Path]) -> CheckResult:
         records.sampling_rate_hz,
         records.lo_frequency_hz,
         tuple(summaries.values()),
+        tuple(warnings),
     )
+
+
+def _defaults(records: Records) -> list[str]:
+    """Return what is to be said of facts that were not stated when the files were prepared."""
+    facts = {"sampling_rate_hz": records.sampling_rate_hz, "lo_frequency_hz": records.lo_frequency_hz}
+    assumed = dict.fromkeys(name for file in records.files for name in str(file.attributes.get("assumed", "")).split())
+    return said_of_defaults([name for name in assumed if name in facts], facts)
+
+
+def _against_itself(file: RecordFile, lines: NDArray[np.float64], records: Records) -> list[str]:
+    """Return the sentence that says how a file contradicts itself, if it does."""
+    columns = {name: file.scalar(name) for name in STATED_COLUMNS if name in file.columns}
+    stated = StatedLines.of_columns(lines, columns, file.samples)
+    found = stated and contradiction(stated, records.sampling_rate_hz, records.lo_frequency_hz)
+    return [f"{file.path}: {found}"] if found else []
 
 
 def _summary(file: RecordFile, name: str) -> ColumnSummary:
@@ -130,7 +153,8 @@ def _check_units(file: RecordFile) -> None:
             raise UserError(f"{file.path}, column {name}: is in {unit!r}, not in {schema.COLUMNS[name].unit!r}")
 
 
-def _check_block(file: RecordFile, start: int, summaries: dict[str, ColumnSummary]) -> None:
+def _check_block(file: RecordFile, start: int, summaries: dict[str, ColumnSummary]) -> NDArray[np.float64]:
+    """Check some rows, and return where their strongest lines are."""
     columns = {name: _read(file, name, start) for name in summaries if name in file.columns}
     for name, block in columns.items():
         summaries[name].add(block)
@@ -140,6 +164,7 @@ def _check_block(file: RecordFile, start: int, summaries: dict[str, ColumnSummar
         content = schema.content_event_ids(columns[schema.SERIES_I], columns[schema.SERIES_Q])
         for row in np.flatnonzero(content != columns[schema.CONTENT_HASH]):
             raise UserError(f"{file.path}, row {start + row}: the series is not the one that was prepared")
+    return strongest_lines(*(columns[name] for name in schema.SERIES_COLUMNS))
 
 
 def _read(file: RecordFile, name: str, start: int) -> NDArray[Any]:
@@ -150,9 +175,11 @@ def _read(file: RecordFile, name: str, start: int) -> NDArray[Any]:
 
 
 def _require_unique(records: Records) -> None:
-    for values, what in ((records.content_hashes(), "the same series"), (records.event_ids, "one event_id")):
-        _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
-        for row in np.flatnonzero(first[inverse] != np.arange(len(values))):
-            raise UserError(
-                f"{records.describe(int(first[inverse[row]]))} and {records.describe(int(row))} have {what}"
-            )
+    """Raise UserError for two records of one content; those that hold nothing are told apart by their ids."""
+    values = records.content_hashes()
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    for row in np.flatnonzero(first[inverse] != np.arange(len(values))):
+        series = records.read_series([int(row)])
+        if schema.EVENT_ID not in records.columns or np.ptp(series, axis=1).any():
+            earlier = records.describe(int(first[inverse[row]]))
+            raise UserError(f"{earlier} and {records.describe(int(row))} have the same series")

@@ -15,6 +15,9 @@ DEFAULTS: Final = {
     "lo_frequency_hz": schema.DEFAULT_LO_FREQUENCY_HZ,
 }
 
+FACTS: Final = frozenset((*DEFAULTS, "seed", "config"))
+"""What a file may say of all its records at once."""
+
 
 def plain_attributes(attributes: Mapping[str, Any]) -> dict[str, Any]:
     """Return attributes of HDF5 with their texts as such: those of fixed length come as bytes."""

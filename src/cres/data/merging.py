@@ -17,10 +17,11 @@ from cres import schema
 from cres.data.assembly import Piece
 from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
 from cres.data.prepare import PreparationResult, join, output_path, staging_folder
+from cres.data.problems import Problem
 from cres.data.records import RecordFile, data_files
 from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
-from cres.data.tables import Problem, checked_table
+from cres.data.tables import checked_table
 from cres.errors import UserError
 from cres.progress import track
 from cres.provenance import sha256_of_file

@@ -39,6 +39,18 @@ class Node(ABC):
         """Take the state of a BUILD opcode; raise RefusedPickleError where it has not the known form."""
 
 
+class Ignored(Node):
+    """A description that the data do not need: a dtype of pandas, a time zone, a frequency."""
+
+    @property
+    def weight(self) -> int:
+        """Nothing."""
+        return 0
+
+    def set_state(self, state: Any) -> None:
+        """Keep nothing."""
+
+
 @dataclass(frozen=True)
 class Name:
     """An allowed (module, name) pair. `make` stands for it when the pickle calls it; None where it is only named."""
@@ -164,6 +176,8 @@ class _Machine:
         """Return the one value that is left on the stack."""
         if len(self._stack) != 1 or self._stack[0] is _MARK:
             raise RefusedPickleError("it does not end with one object")
+        if isinstance(self._stack[0], Name):
+            raise RefusedPickleError(f"it names {_describe(self._stack[0])}, and holds no data")
         self._charge(_weight(self._stack[0]))
         return self._stack[0]
 

@@ -12,44 +12,71 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cres import schema
+from cres.data.facts import FACTS
 from cres.data.pickle_machine import Node, RefusedPickleError, Vocabulary
+from cres.data.pickled_extensions import EXTENSION_VOCABULARY, ExtensionNode, by_code, seconds, without_stand_ins
 from cres.data.pickled_numpy import NUMPY_VOCABULARY, ArrayNode, Cells, objects_array
 from cres.data.pickled_texts import TEXT_VOCABULARY, TextNode
 
 
 @dataclass
 class _Index:
-    """The labels of an axis. Those of the rows are not used."""
+    """The labels of an axis: of the columns, or of the rows, one level or several with their names."""
 
-    labels: list[Any]
+    labels: list[Any] | Cells
+    levels: dict[str, Any] = field(default_factory=dict)
+    """Cells of each level that has a name: what was made row labels with `set_index`."""
 
 
 def _new_index(_kind: Any, state: Any) -> _Index:
+    if "levels" in state:
+        return _Index([], _named_levels(state))
     data = state.get("data")
-    if isinstance(data, (ArrayNode, TextNode)):
-        return _Index(list(data.values.ravel()))
+    name = state.get("name")
+    if isinstance(data, (ArrayNode, TextNode, ExtensionNode)):
+        labels = [] if data.values is None else list(data.values.ravel())
+        return _Index(labels, {name: data} if isinstance(name, str) else {})
+    bounds = [state.get(bound) for bound in ("start", "stop", "step")]
+    if isinstance(name, str) and all(type(bound) is int for bound in bounds):
+        return _Index([], {name: range(*bounds)})
+    return _Index([])
+
+
+def _named_levels(state: Any) -> dict[str, Any]:
+    """Return the cells of each named level of a MultiIndex: codes into the labels of the level, −1 for nothing."""
+    levels = {}
+    for level, codes, name in zip(state["levels"], state["codes"], state["names"], strict=True):
+        if isinstance(name, str) and isinstance(level, _Index) and codes.values.dtype.kind == "i":
+            levels[name] = by_code(list(level.labels), codes.values)
+    return levels
+
+
+def _interval_index(*_: Any) -> _Index:
     return _Index([])
 
 
 @dataclass
 class _Block:
-    """Columns of one type: values (columns, rows) and the positions of these columns."""
+    """Columns of one type: the cells of each, and their positions."""
 
-    values: Cells
+    columns: list[Any]
     places: list[int]
 
 
 def _unpickle_block(values: Any, places: Any, _ndim: Any) -> _Block:
-    if not isinstance(values, (ArrayNode, TextNode)):
+    if not isinstance(values, (ArrayNode, TextNode, ExtensionNode)):
         raise RefusedPickleError("it holds a column in an unknown form")
-    array = values.values if values.values.ndim == 2 else values.values[None]
+    columns: list[Any] = [values]
+    if values.values is not None:
+        columns = list(values.values if values.values.ndim == 2 else values.values[None])
     if isinstance(places, slice):
-        listed = list(range(places.start, places.stop, places.step or 1)) if _small(places, len(array)) else []
+        listed = list(range(places.start, places.stop, places.step or 1)) if _small(places, len(columns)) else []
     else:
         listed = [int(place) for place in places.values]
-    if len(listed) != len(array):
+    if len(listed) != len(columns):
         raise RefusedPickleError("its blocks do not fit their places")
-    return _Block(array, listed)
+    return _Block(columns, listed)
 
 
 def _small(places: slice, size: int) -> bool:
@@ -103,8 +130,13 @@ def _vocabulary() -> Vocabulary:
     pairs: dict[tuple[str, str], Any] = {
         **NUMPY_VOCABULARY,
         **TEXT_VOCABULARY,
+        **EXTENSION_VOCABULARY,
         ("pandas._libs.internals", "_unpickle_block"): _unpickle_block,
         ("pandas.core.indexes.base", "_new_Index"): _new_index,
+        ("pandas.core.indexes.datetimes", "_new_DatetimeIndex"): _new_index,
+        ("pandas.core.indexes.timedeltas", "_new_TimedeltaIndex"): _new_index,
+        ("pandas.core.indexes.period", "_new_PeriodIndex"): _new_index,
+        ("pandas.core.indexes.interval", "_new_IntervalIndex"): _interval_index,
         ("pandas.core.internals.managers", "BlockManager"): _manager,
         ("pandas.core.internals", "BlockManager"): _manager,
     }
@@ -122,6 +154,14 @@ def _vocabulary() -> Vocabulary:
         ("pandas.core.indexes.numeric", "Float64Index"),
     ):
         pairs[module, name] = None
+    for name, folder in (
+        ("DatetimeIndex", "datetimes"),
+        ("TimedeltaIndex", "timedeltas"),
+        ("PeriodIndex", "period"),
+        ("IntervalIndex", "interval"),
+        ("CategoricalIndex", "category"),
+    ):
+        pairs["pandas", name] = pairs[f"pandas.core.indexes.{folder}", name] = None
     return pairs
 
 
@@ -136,21 +176,65 @@ class Columns:
     cells: dict[str, Cells]
     attributes: dict[str, Any]
     is_frame: bool
+    notes: tuple[str, ...] = ()
+    """One sentence for each column that was converted or left out."""
 
 
 def columns_of(value: Any) -> Columns:
-    """Return the columns of an interpreted pickle: of a DataFrame, or of a dict of arrays or lists.
+    """Return the columns of an interpreted pickle: of a DataFrame, or of a dict of arrays, lists and scalars.
+
+    Row labels that have a name are a column; dates become seconds; columns of what HDF5 cannot hold are left out,
+    and named in `notes`. Facts of the record (rate, oscillator, seed) that stand as scalars in a dict are attributes,
+    other scalars are columns of one value.
 
     Raises RefusedPickleError when it is neither, or when columns share a name or have no text for a name.
     """
     try:
         if isinstance(value, _Frame):
-            return Columns(_frame_cells(value.manager), value.attributes, is_frame=True)
+            cells, notes = _usable(_frame_cells(value.manager))
+            return Columns(cells, value.attributes, is_frame=True, notes=notes)
         if isinstance(value, dict):
-            return Columns({_column_name(name): _plain_column(name, cells) for name, cells in value.items()}, {}, False)
+            return _columns_of_dict(value)
     except (TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
         raise RefusedPickleError(f"its DataFrame is put together in an unknown way ({error})") from error
     raise RefusedPickleError("it holds neither a DataFrame nor a dict of arrays")
+
+
+def _columns_of_dict(value: dict[Any, Any]) -> Columns:
+    named = {_column_name(name): cells for name, cells in value.items()}
+    scalars = {name: _scalar(cells) for name, cells in named.items()}
+    arrays, notes = _usable({name: cells for name, cells in named.items() if scalars[name] is None})
+    rows = len(next(iter(arrays.values()))) if arrays else 0
+    attributes = {name: scalar for name, scalar in scalars.items() if scalar is not None and name in FACTS}
+    constant = {
+        name: np.full(rows, scalar, object if isinstance(scalar, str) else None)
+        for name, scalar in scalars.items()
+        if scalar is not None and name not in FACTS and arrays
+    }
+    return Columns({**arrays, **constant}, attributes, False, notes)
+
+
+def _scalar(cells: Any) -> Any:
+    """Return the number or text that stands alone in a dict, or None for anything else."""
+    if isinstance(cells, ArrayNode) and cells.values.ndim == 0 and cells.values.dtype.kind in "biufcU":
+        return cells.values[()]
+    return cells if isinstance(cells, (bool, int, float, complex, str, np.number, np.bool_)) else None
+
+
+def _usable(columns: dict[str, Any]) -> tuple[dict[str, Cells], tuple[str, ...]]:
+    """Return the columns that can be written, and a sentence for each that was converted or left out."""
+    cells: dict[str, Cells] = {}
+    notes = []
+    for name, raw in columns.items():
+        values, what = _plain_column(name, raw)
+        if values is not None and name not in schema.COLUMNS and _is_nothing(values):
+            values, what = None, "nothing"
+        if values is not None:
+            cells[name] = values
+        if what:
+            done = "kept as seconds (dates: since 1970, UTC)" if values is not None else "left out"
+            notes.append(f"column {name} holds {what}: {done}")
+    return cells, tuple(notes)
 
 
 def _column_name(label: Any) -> str:
@@ -164,37 +248,70 @@ def _is_unicode(label: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in label)
 
 
-def _frame_cells(manager: Any) -> dict[str, Cells]:
+def _is_nothing(values: Cells) -> bool:
+    return values.dtype.kind == "O" and len(values) > 0 and all(cell is None for cell in values)
+
+
+def _frame_cells(manager: Any) -> dict[str, Any]:
     if len(manager.axes) != 2 or not all(isinstance(axis, _Index) for axis in manager.axes):
         raise RefusedPickleError("it holds a DataFrame without two axes")
     names = [_column_name(label) for label in manager.axes[0].labels]
     if len(set(names)) != len(names):
         raise RefusedPickleError("two of its columns have one name")
-    places = {place: row for block in manager.blocks for place, row in zip(block.places, block.values, strict=True)}
+    places = {
+        place: cells for block in manager.blocks for place, cells in zip(block.places, block.columns, strict=True)
+    }
     if places and not names:
         raise RefusedPickleError("its columns have no plain names (has it names of several levels?)")
     if sorted(places) != list(range(len(names))):
         raise RefusedPickleError("its blocks do not cover its columns")
-    return {name: _plain_column(name, places[position]) for position, name in enumerate(names)}
+    columns = {name: places[position] for position, name in enumerate(names)}
+    return {**_row_labels(manager.axes[1], columns), **columns}
 
 
-def _plain_column(name: str, cells: Any) -> Cells:
+def _row_labels(axis: _Index, columns: dict[str, Any]) -> dict[str, Any]:
+    """Return the named levels of the row labels as columns; a column of the same name goes before them."""
+    rows = max((len(cells) for cells in columns.values() if isinstance(cells, np.ndarray)), default=0)
+    return {
+        _column_name(name): np.arange(cells.start, cells.stop, cells.step) if isinstance(cells, range) else cells
+        for name, cells in axis.levels.items()
+        if name not in columns and (not isinstance(cells, range) or len(cells) == rows)
+    }
+
+
+def _plain_column(name: str, cells: Any) -> tuple[Cells | None, str]:
     try:
         return plain_array(cells)
     except RefusedPickleError as error:
         raise RefusedPickleError(f"in column {name} {error}") from error
 
 
-def plain_array(cells: Any) -> Cells:
-    """Return cells as a numpy array whose objects are numbers, texts, arrays, lists or tuples; no stand-ins left."""
-    if isinstance(cells, (ArrayNode, TextNode)):
+def plain_array(cells: Any) -> tuple[Cells | None, str]:
+    """Return cells as a numpy array whose objects are numbers, texts, arrays, lists or tuples; no stand-ins left.
+
+    None, and a word for what they are, where no column can hold them; a word beside dates that became seconds.
+    """
+    if isinstance(cells, ExtensionNode) and cells.values is None:
+        return None, cells.what
+    if isinstance(cells, (ArrayNode, TextNode, ExtensionNode)):
         cells = cells.values
     if isinstance(cells, (list, tuple)):
         cells = objects_array(list(cells))
     if not isinstance(cells, np.ndarray) or cells.ndim == 0:
         raise RefusedPickleError("it holds a column that is no array")
+    if cells.dtype.kind in "mM":
+        return seconds(cells), "dates" if cells.dtype.kind == "M" else "spans of time"
     if cells.dtype.kind != "O":
-        return cells
+        return cells, ""
+    if cells.ndim != 1:
+        cells = objects_array(list(cells))
+    kept, what = without_stand_ins(cells)
+    if kept is None or kept.dtype.kind != "O":
+        return kept, what
+    return _plain_objects(kept), what
+
+
+def _plain_objects(cells: Cells) -> Cells:
     plain = np.empty(len(cells), dtype=object)
     for row in range(len(cells)):
         try:

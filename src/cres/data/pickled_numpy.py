@@ -13,6 +13,7 @@ from cres.data.pickle_machine import Name, Node, RefusedPickleError
 
 Cells = NDArray[Any]
 _NUMERIC_KINDS: Final = "biufcSUmM"
+_TIME_UNITS: Final = ("D", "h", "m", "s", "ms", "us", "ns")
 
 
 @dataclass
@@ -21,6 +22,7 @@ class _Dtype(Node):
 
     code: str
     order: str = "="
+    unit: str = ""
 
     @property
     def weight(self) -> int:
@@ -31,14 +33,25 @@ class _Dtype(Node):
         if state[2] is not None or state[3] is not None or state[4] is not None:
             raise RefusedPickleError("it holds an array of records")
         self.order = state[1]
+        if len(state) > 8 and self.code in ("M8", "m8"):
+            self.unit = _time_unit(state[8])
 
     @property
     def value(self) -> np.dtype[Any]:
         """The dtype of plain numbers, texts or objects; anything else is refused."""
-        dtype = np.dtype(self.code)
+        dtype = np.dtype(self.code + self.unit)
         if dtype.kind not in _NUMERIC_KINDS + "O" or dtype.subdtype is not None:
             raise RefusedPickleError(f"it holds an array of type {self.code!r}")
         return dtype.newbyteorder(">") if self.order == ">" else dtype
+
+
+def _time_unit(metadata: Any) -> str:
+    """Return the unit of dates, such as "[ns]": numpy keeps it beside the code as (…, (unit, count, …))."""
+    unit, count = metadata[1][:2]
+    name = unit.decode("ascii") if isinstance(unit, bytes) else str(unit)
+    if name not in _TIME_UNITS or type(count) is not int or not 0 < count < 1000:
+        raise RefusedPickleError("it holds dates of an unknown unit")
+    return f"[{count}{name}]"
 
 
 def _dtype(code: Any, *_: Any) -> _Dtype:

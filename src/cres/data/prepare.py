@@ -9,16 +9,19 @@ import shutil
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from cres.data.assembly import (
     Piece,
+    assumed_facts,
+    contradictions,
     facts_of,
     one_layout,
     root_attributes,
+    said_of_defaults,
     without_duplicates,
 )
 from cres.data.outputs import write_one, write_report, write_shards
@@ -27,7 +30,10 @@ from cres.data.staging import Part, stage
 from cres.data.workers import map_files
 from cres.errors import UserError
 
-SUFFIXES: Final = (".pkl.gz", ".pkl")
+SUFFIXES: Final = (
+    *(kind + packed for kind in (".pkl", ".pickle") for packed in ("", ".gz", ".xz", ".bz2", ".zip")),
+    ".egg",
+)
 _HINT: Final = "make some with `python scripts/simulate.py`, or name yours with --input"
 
 
@@ -40,6 +46,10 @@ class PreparationResult:
     skipped: tuple[str, ...]
     report: Path | None = None
     """Where `skipped` is written down, if there is anything."""
+    notes: tuple[str, ...] = ()
+    """What a reader should know of what was written: columns converted or left out, facts that are defaults."""
+    contradictions: tuple[str, ...] = ()
+    """One sentence for each file that contradicts itself."""
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
@@ -59,7 +69,7 @@ def _files_of(given: str | Path) -> list[Path]:
     if path.is_dir():
         files = [file for file in path.iterdir() if file.name.endswith(SUFFIXES) and not file.name.startswith(".")]
         if not files:
-            raise UserError(f"the folder {path} holds no .pkl.gz or .pkl files; {_HINT}")
+            raise UserError(f"the folder {path} holds no .pkl.gz, .pkl or .egg files; {_HINT}")
         return files
     if path.exists():
         return [path]
@@ -94,6 +104,8 @@ def prepare(
         skipped = [sentence for part in parts for sentence in part.skipped]
         pieces = [part.piece() for part in parts if part.rows]
         result = join(pieces, skipped, output, staging, assembly or Assembly(), settings.skip_bad, workers)
+        told = tuple(note for part in parts for note in part.notes)
+        result = replace(result, notes=(*told, *result.notes))
         shutil.rmtree(staging)
     return result
 
@@ -177,10 +189,18 @@ def join(
     pieces, different = one_layout(pieces, skip_bad)
     pieces, repeated = without_duplicates(pieces, skip_bad)
     skipped = [*skipped, *different, *repeated]
-    attributes = root_attributes(pieces, facts_of(pieces, assembly), skipped)
+    facts, assumed = facts_of(pieces, assembly), assumed_facts(pieces, assembly)
+    attributes = root_attributes(pieces, facts, assumed, skipped)
     if assembly.shard_rows is None:
         outputs = write_one(output, staging, pieces, assembly, attributes)
     else:
         outputs = write_shards(output, staging, pieces, assembly, attributes, workers)
     report = write_report(output, skipped)
-    return PreparationResult(tuple(outputs), sum(piece.rows for piece in pieces), tuple(skipped), report)
+    return PreparationResult(
+        tuple(outputs),
+        sum(piece.rows for piece in pieces),
+        tuple(skipped),
+        report,
+        tuple(said_of_defaults(assumed, facts)),
+        tuple(contradictions(pieces, facts)),
+    )

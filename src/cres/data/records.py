@@ -137,6 +137,24 @@ class Records:
         self.lo_frequency_hz = facts["lo_frequency_hz"]
         self._scalars: dict[str, NDArray[Any]] = {}
         self.starts = np.cumsum([0, *(file.rows for file in self.files)])
+        self._require_unique_ids()
+
+    def _require_unique_ids(self) -> None:
+        """Raise UserError where two electrons have one id: what is joined by it would lose one of them."""
+        if schema.EVENT_ID not in self.columns:
+            return
+        _, first, inverse = np.unique(self.event_ids, return_index=True, return_inverse=True)
+        repeated = np.flatnonzero(first[inverse] != np.arange(len(self)))
+        if len(repeated):
+            row, earlier = int(repeated[0]), int(first[inverse[repeated[0]]])
+            more = f" (and {len(repeated) - 1} more)" if len(repeated) > 1 else ""
+            both = f"{self.describe(earlier)} and {self.describe(row)}"
+            raise UserError(f"{both} have one event_id{more}; {self._remedy(earlier, row)}")
+
+    def _remedy(self, earlier: int, row: int) -> str:
+        if schema.CONTENT_HASH in self.columns and np.ptp(self.scalar(schema.CONTENT_HASH)[[earlier, row]]) == 0:
+            return "they are the same electron (parts beside the file they were merged to?): read one of the two files"
+        return "they are different electrons: prepare their sources together with --new-event-ids"
 
     def __len__(self) -> int:
         return int(self.starts[-1])

@@ -7,6 +7,8 @@ from typing import Final
 
 COMPRESSIONS: Final = ("none", "gzip", "lzf")
 
+QUADRATURES: Final = ("analytic", "pairs")
+
 MAX_EXPANSION: Final = 64.0
 """How many times its size on disk a file may unpack to. Records of noise-like float32 unpack to 1.1 times."""
 
@@ -18,6 +20,14 @@ class StagingSettings:
     skip_bad: bool = False
     new_event_ids: bool = False
     max_expansion: float = MAX_EXPANSION
+    volts_per_count: float | None = None
+    """What one ADC count is, for files whose series are counts."""
+    exchange_iq: bool = False
+    """Take what a file calls Q for I, and I for Q."""
+    window_samples: int | None = None
+    """Samples of a window of a file that is one long record; None: those of its records, 8192 at most."""
+    quadrature: str = "analytic"
+    """How real samples become I and Q: of each channel its analytic signal, or channels in pairs."""
 
 
 @dataclass(frozen=True)

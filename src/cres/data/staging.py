@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.data.assembly import Piece
+from cres.data.consistency import strongest_lines
+from cres.data.egg_header import is_egg
+from cres.data.egg_truth import egg_hash
 from cres.data.facts import stated_facts
 from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
 from cres.data.settings import StagingSettings
@@ -29,6 +32,7 @@ from cres.provenance import sha256_of_file
 
 _RECORD = "part"
 _SOURCE_ROWS = "source_rows"
+_LINES = "strongest_lines"
 
 
 @dataclass(frozen=True)
@@ -43,14 +47,19 @@ class Part:
     """One sentence for each row, or for the file, that was left out."""
     attributes: dict[str, Any]
     """What came with the DataFrame (sampling rate, oscillator, seed, …)."""
+    notes: tuple[str, ...] = ()
+    """One sentence for each column that was converted or left out."""
 
     def piece(self) -> Piece:
         """Return all rows of the part, to be joined with others."""
         with h5py.File(self.path, "r", locking=False) as file:
             source_rows = np.asarray(file.attrs[_SOURCE_ROWS], np.int64)
+            lines = np.asarray(file.attrs[_LINES], np.float64)
             layout = {name: ColumnLayout(data.dtype, data.shape[1:]) for name, data in file.items()}
         everything = np.arange(self.rows)
-        return Piece(self.path, str(self.source), self.source_sha256, everything, source_rows, layout, self.attributes)
+        return Piece(
+            self.path, str(self.source), self.source_sha256, everything, source_rows, layout, self.attributes, lines
+        )
 
 
 def part_path(staging: Path, source: Path) -> Path:
@@ -79,7 +88,13 @@ def _finished(path: Path, source: Path, settings: StagingSettings) -> Part | Non
     if record["settings"] != _decisive(settings) or record["source_sha256"] != _sha256(source):
         return None
     return Part(
-        path, source, record["source_sha256"], record["rows"], tuple(record["skipped"]), dict(record["attributes"])
+        path,
+        source,
+        record["source_sha256"],
+        record["rows"],
+        tuple(record["skipped"]),
+        dict(record["attributes"]),
+        tuple(record["notes"]),
     )
 
 
@@ -91,27 +106,37 @@ def _decisive(settings: StagingSettings) -> dict[str, Any]:
 def _sha256(source: Path) -> str:
     """Return the hash of a file's bytes, or "" for what cannot be read."""
     try:
-        return sha256_of_file(source) if source.is_file() else ""
+        if not source.is_file():
+            return ""
+        return egg_hash(source) if is_egg(source) else sha256_of_file(source)
     except OSError:
         return ""
 
 
 def _make(path_in: Path, path: Path, settings: StagingSettings) -> Part:
     try:
-        source = read_source(path_in, settings.max_expansion)
+        source = _read(path_in, settings)
         _require_sound_facts(source)
     except BadFileError as error:
         if not settings.skip_bad:
             raise
         return _write(Part(path, path_in, "", 0, (str(error),), {}), {}, np.zeros(0, np.int64), settings)
-    table = checked_table(source.columns.cells)
+    table = checked_table(source.columns.cells, None if is_egg(path_in) else settings.volts_per_count)
     if table.problems and not settings.skip_bad:
         raise UserError(_sentence(path_in, table))
-    columns = table.columns
+    columns = exchanged(table.columns) if settings.exchange_iq and table.columns else table.columns
     if settings.new_event_ids and columns:
         columns = {**columns, schema.EVENT_ID: columns[schema.CONTENT_HASH]}
     part = _part(path, source, table)
     return _write(part, columns, table.source_rows, settings)
+
+
+def _read(path: Path, settings: StagingSettings) -> Source:
+    if not is_egg(path):
+        return read_source(path, settings.max_expansion)
+    from cres.data.egg import read_egg  # most preparations meet none
+
+    return read_egg(path, settings)
 
 
 def _require_sound_facts(source: Source) -> None:
@@ -121,9 +146,24 @@ def _require_sound_facts(source: Source) -> None:
         raise BadFileError(str(error)) from error
 
 
+def exchanged(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """Return the columns with I and Q exchanged, in every channel, and the hash of their content made anew."""
+    names = {}
+    for channel in range(len(columns)):
+        in_phase, quadrature = schema.series_columns(channel)
+        if in_phase in columns and quadrature in columns:
+            names |= {in_phase: quadrature, quadrature: in_phase}
+    turned = {name: columns[names.get(name, name)] for name in columns}
+    content = schema.content_event_ids(turned[schema.SERIES_I], turned[schema.SERIES_Q])
+    made = np.array_equal(columns[schema.EVENT_ID], columns[schema.CONTENT_HASH])
+    identity = content if made else columns[schema.EVENT_ID]
+    return {**turned, schema.EVENT_ID: identity, schema.CONTENT_HASH: content}
+
+
 def _part(path: Path, source: Source, table: Table) -> Part:
     skipped = tuple(f"{source.path}, {problem}" for problem in table.problems)
-    return Part(path, source.path, source.sha256, table.rows, skipped, _plain(source.columns.attributes))
+    notes = tuple(f"{source.path}: {note}" for note in source.columns.notes)
+    return Part(path, source.path, source.sha256, table.rows, skipped, _plain(source.columns.attributes), notes)
 
 
 def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -152,7 +192,9 @@ def _write(
         "rows": part.rows,
         "skipped": part.skipped,
         "attributes": part.attributes,
+        "notes": part.notes,
     }
+    lines = strongest_lines(*(columns[name] for name in schema.SERIES_COLUMNS)) if columns else np.zeros(0)
     layout = layout_of(columns)
     require_space(part.path.parent, layout, part.rows)
     temporary = part.path.with_suffix(f".{os.getpid()}.tmp")
@@ -162,5 +204,5 @@ def _write(
         ColumnWriter(temporary, layout, part.rows, plain=True) as writer,
     ):
         writer.write(0, columns)
-        writer.set_attributes({_RECORD: json.dumps(record), _SOURCE_ROWS: source_rows})
+        writer.set_attributes({_RECORD: json.dumps(record), _SOURCE_ROWS: source_rows, _LINES: lines})
     return part

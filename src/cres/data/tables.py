@@ -11,25 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
+from cres.data.counts import counts_for_volts, in_volts
+from cres.data.problems import Problem
 
 Values = NDArray[Any]
 
 # Where nothing else says so: NaN in these is an error, in other columns it is a value like any other.
 _LONGEST_TEXT = 256
 _FINITE_COLUMNS = frozenset((schema.EVENT_ID, *schema.TRUTH_COLUMNS))
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something wrong with one row (counted from 0) of one column; row None means the column as a whole."""
-
-    row: int | None
-    column: str
-    what: str
-
-    def __str__(self) -> str:
-        where = f"column {self.column}" if self.row is None else f"row {self.row}, column {self.column}"
-        return f"{where}: {self.what}"
 
 
 @dataclass(frozen=True)
@@ -47,13 +36,15 @@ class Table:
         return len(self.source_rows)
 
 
-def checked_table(cells: dict[str, Values]) -> Table:
+def checked_table(cells: dict[str, Values], volts_per_count: float | None = None) -> Table:
     """Return the columns of one file in their types on disk, without the rows that have problems.
 
     `event_id` is made from the content where it is absent; `content_hash` is always added. A problem of a whole
-    column (missing, another length, of an unknown type) has row None; then no rows are kept.
+    column (missing, another length, of an unknown type) has row None; then no rows are kept. Whole numbers for volts
+    are ADC counts: a problem, unless `volts_per_count` says what a count is.
     """
-    problems: list[Problem] = list(_column_problems(cells))
+    cells = dict(cells) if volts_per_count is None else in_volts(cells, volts_per_count)
+    problems: list[Problem] = list(_column_problems(cells)) or counts_for_volts(cells)
     if problems:
         return Table({}, tuple(problems), np.zeros(0, np.int64))
     columns: dict[str, Values] = {}
