@@ -228,7 +228,7 @@ def _contradiction(piece: Piece, facts: dict[str, float]) -> Contradiction | Non
     columns = {name: piece.column(name) for name in STATED_COLUMNS if name in piece.layout}
     samples = int(piece.layout[schema.SERIES_I].tail[0])
     stated = StatedLines.of_columns(piece.lines[piece.keep], columns, samples)
-    return stated and contradiction(stated, facts["sampling_rate_hz"], facts["lo_frequency_hz"])
+    return None if stated is None else contradiction(stated, facts["sampling_rate_hz"], facts["lo_frequency_hz"])
 
 
 def root_attributes(

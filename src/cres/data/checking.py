@@ -129,7 +129,9 @@ def _against_itself(file: RecordFile, lines: NDArray[np.float64], records: Recor
     """Return the sentence that says how a file contradicts itself, if it does."""
     columns = {name: file.scalar(name) for name in STATED_COLUMNS if name in file.columns}
     stated = StatedLines.of_columns(lines, columns, file.samples)
-    found = stated and contradiction(stated, records.sampling_rate_hz, records.lo_frequency_hz)
+    if stated is None:
+        return []
+    found = contradiction(stated, records.sampling_rate_hz, records.lo_frequency_hz)
     return [f"{file.path}: {found}"] if found else []
 
 

@@ -152,13 +152,14 @@ def _causes(judged: StatedLines, rate_hz: float, oscillator_hz: float) -> list[t
     for sign, also in ((1, ""), (-1, " --exchange-iq")):
         lines = sign * judged.lines
         found_hz = _oscillator(judged, lines, rate_hz, oscillator_hz)
-        words = f"its oscillator was at {found_hz / 1e9:.7g} GHz and not at {oscillator_hz / 1e9:.7g} GHz"
-        mend = f"; if so, prepare it again with --lo-frequency-hz {found_hz:.7g}{also}"
+        about_ghz = round(found_hz, -5) / 1e9
+        words = f"its oscillator was at about {about_ghz:.7g} GHz and not at {oscillator_hz / 1e9:.7g} GHz"
+        mend = f"; prepare it again with the true one, such as --lo-frequency-hz {about_ghz:.7g}e9{also}"
         both = " and I and Q are exchanged" if also else ""
         causes.append((_distance(judged, lines, rate_hz, found_hz), words + both + mend))
         for other_hz in _rates(judged, lines, oscillator_hz):
-            words = f"its sampling rate was {other_hz / 1e6:.5g} MHz and not {rate_hz / 1e6:.5g} MHz"
-            mend = f"; if so, prepare it again with --sampling-rate-hz {other_hz:.5g}{also}"
+            words = f"its sampling rate was about {other_hz / 1e6:.3g} MHz and not {rate_hz / 1e6:.5g} MHz"
+            mend = f"; prepare it again with the true one, such as --sampling-rate-hz {other_hz / 1e6:.3g}e6{also}"
             causes.append((_distance(judged, lines, other_hz, oscillator_hz), words + both + mend))
     return causes
 

@@ -59,7 +59,7 @@ def decompress(packed: bytes, name: str, limit: int) -> io.BytesIO:
             content = io.BytesIO(packed)
     except _ERRORS as error:
         raise DamagedStreamError(str(error)) from error
-    if content.getbuffer()[_TAR[0] : _TAR[0] + len(_TAR[1])] == _TAR[1]:
+    if bytes(content.getbuffer()[_TAR[0] : _TAR[0] + len(_TAR[1])]) == _TAR[1]:
         raise UnknownStreamError("is a tar archive; unpack it and prepare what is in it")
     return content
 

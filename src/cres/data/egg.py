@@ -121,14 +121,14 @@ def analytic(real_volts: Values) -> NDArray[np.complex64]:
 def _cells(channels: list[list[Values]], windows: Windows) -> dict[str, Values]:
     cells: dict[str, Values] = {}
     for number, acquisitions in enumerate(channels):
-        windows = np.stack(
+        volts = np.stack(
             [
                 acquisitions[acquisition][start : start + windows.samples]
                 for acquisition, start in zip(windows.acquisitions, windows.starts, strict=True)
             ]
         )
         in_phase, quadrature = schema.series_columns(number)
-        cells[in_phase], cells[quadrature] = windows.real.copy(), windows.imag.copy()
+        cells[in_phase], cells[quadrature] = volts.real.copy(), volts.imag.copy()
     return cells
 
 

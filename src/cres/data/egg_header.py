@@ -104,9 +104,9 @@ def _number(name: str) -> int:
 
 
 class _Attributes:
-    """Attributes of one group; what is missing or is no number is one sentence."""
+    """Attributes of one group or dataset; what is missing or is no number is one sentence."""
 
-    def __init__(self, path: Path, group: h5py.Group) -> None:
+    def __init__(self, path: Path, group: h5py.HLObject) -> None:
         self._where = f"{path}, {group.name}"
         self._values = plain_attributes(group.attrs)
 
@@ -126,7 +126,7 @@ class _Attributes:
 
     def count(self, name: str, default: int | None = None) -> int:
         """Return a whole number above zero."""
-        value = self.number(name, default)
+        value = self.number(name, None if default is None else float(default))
         if value < 1 or value != int(value):
             raise BadFileError(f"{self._where} says {name} = {value:g}; a number of 1 or more is expected")
         return int(value)
@@ -150,7 +150,7 @@ def _stream(path: Path, file: h5py.File, name: str) -> Stream:
     components = _components(path, header, first, channels * record_samples)
     word_bits = 8 * first.dtype.itemsize
     depth = header.count("bit_depth", word_bits)
-    left = header.number("bit_alignment", 1) == _LEFT_ALIGNED and depth < word_bits
+    left = header.number("bit_alignment", 1.0) == _LEFT_ALIGNED and depth < word_bits
     _require_type(path, header, first)
     numbers = header.numbers("channels", list(range(channels)))
     if len(numbers) != channels:
@@ -160,7 +160,7 @@ def _stream(path: Path, file: h5py.File, name: str) -> Stream:
         1e6 * header.number("acquisition_rate"),
         record_samples,
         components,
-        header.number("channel_format", 1) == _INTERLEAVED,
+        header.number("channel_format", 1.0) == _INTERLEAVED,
         word_bits - depth if left and first.dtype.kind in "iu" else 0,
         tuple(_channel(path, file, number, first.dtype, depth) for number in numbers),
         tuple(_acquisition(path, group["acquisitions"][key], channels * record_samples * components) for key in kept),
@@ -181,7 +181,7 @@ def _require_type(path: Path, header: _Attributes, first: h5py.Dataset) -> None:
     kind = first.dtype.kind
     if kind not in "iuf":
         raise BadFileError(f"{path}, {first.name} holds {first.dtype}; numbers are expected")
-    stated = int(header.number("data_format", {"u": 0, "i": 1, "f": 2}[kind]))
+    stated = int(header.number("data_format", {"u": 0.0, "i": 1.0, "f": 2.0}[kind]))
     if stated in (0, 1, 2) and "uif"[stated] != kind:
         words = ("unsigned", "signed", "analog")[stated]
         raise BadFileError(f"{path}, {first.name} holds {first.dtype}, its header says {words} samples")
@@ -216,7 +216,7 @@ def _acquisition(path: Path, data: h5py.Dataset, width: int) -> Acquisition:
             "(record_size × n_channels × sample_size)"
         )
     header = _Attributes(path, data)
-    records = int(header.number("n_records", data.shape[0]))
+    records = int(header.number("n_records", float(data.shape[0])))
     if records > data.shape[0]:
         raise BadFileError(f"{path}, {data.name} says {records} records and holds {data.shape[0]}: it was cut")
     return Acquisition(data.name.rsplit("/", 1)[-1], records, 1e-9 * header.number("first_rec_time", 0.0))

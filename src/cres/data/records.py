@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from cres import schema
 from cres.data.facts import DEFAULTS, plain_attributes, stated_facts
 from cres.data.index import INDEX_SUFFIX, content_digest, index_path, read_index, shard_paths
-from cres.data.row_reader import RowReader
+from cres.data.row_reader import RowReader, naming_damage
 from cres.errors import UserError
 
 Rows = NDArray[np.int64]
@@ -66,7 +66,7 @@ class RecordFile:
         self.scalar_columns = tuple(
             name for name, shape in shapes.items() if len(shape) == 1 and file[name].dtype.kind in "biuf"
         )
-        self.attributes = plain_attributes(file.attrs)
+        self.attributes = plain_attributes(dict(file.attrs))
 
     def _require_types(self, file: h5py.File) -> None:
         """Raise UserError where a column that the schema knows holds something else than it says."""
@@ -87,7 +87,10 @@ class RecordFile:
     def scalar(self, name: str) -> NDArray[Any]:
         """Return one whole column, (rows, …), kept in memory: float64 or int64 where it is a number a row."""
         if name not in self._scalars:
-            with h5py.File(self.path, "r", locking=False) as file:
+            with (
+                naming_damage(self.path, name, 0, self.rows - 1),
+                h5py.File(self.path, "r", locking=False) as file,
+            ):
                 values = np.asarray(file[name][...])
             self._scalars[name] = _wide(values) if values.ndim == 1 else values
         return self._scalars[name]

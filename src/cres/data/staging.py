@@ -148,7 +148,7 @@ def _require_sound_facts(source: Source) -> None:
 
 def exchanged(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """Return the columns with I and Q exchanged, in every channel, and the hash of their content made anew."""
-    names = {}
+    names: dict[str, str] = {}
     for channel in range(len(columns)):
         in_phase, quadrature = schema.series_columns(channel)
         if in_phase in columns and quadrature in columns:
