@@ -1,5 +1,40 @@
-"""cres: electrons from Cyclotron Radiation Emission Spectroscopy, from I/Q volts to the tritium endpoint."""
+"""cres: electrons from Cyclotron Radiation Emission Spectroscopy, from I/Q volts to the tritium endpoint.
 
-from importlib.metadata import version
+    import cres
 
-__version__ = version("cres")
+    electrons = cres.simulate(100, "tritium")        # truth and volts
+    model = cres.pretrained()                        # or cres.load("runs/s4d")
+    estimates = model(electrons)                     # or model(volts)
+    fit = cres.fit_endpoint(estimates, calibration)
+
+These verbs are loaded when they are first used: `import cres` alone imports nothing else.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cres.api import Estimates, Model, SimulatedRecords, fit_endpoint, load, pretrained, simulate
+
+try:
+    __version__ = version("cres")
+except PackageNotFoundError:  # a source tree on the path that nobody installed
+    __version__ = "0+unknown"
+
+__all__ = ["Estimates", "Model", "SimulatedRecords", "fit_endpoint", "load", "pretrained", "simulate"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'cres' has no attribute {name!r}")
+    from cres import api
+
+    value = getattr(api, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -6,8 +6,41 @@ width: features of an encoder; target: regressed quantities.
 
 from __future__ import annotations
 
-from jaxtyping import Complex, Float, Int
+from typing import TYPE_CHECKING, Any
+
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Complex, Float, Int, Shaped
+else:
+    try:
+        from jaxtyping import Bool, Complex, Float, Int, Shaped
+    except ImportError:  # networks alone need torch and numpy, and nothing that checks their shapes
+
+        class _Unchecked:
+            """A shape that nobody checks: the bare type."""
+
+            def __class_getitem__(cls, item: tuple[Any, str]) -> Any:
+                return item[0]
+
+        Bool = Complex = Float = Int = Shaped = _Unchecked
+
+__all__ = [
+    "Bool",
+    "Complex",
+    "ComplexSeries",
+    "ComplexSpectrum",
+    "Covariance",
+    "EventIds",
+    "Features",
+    "Float",
+    "Int",
+    "Lengths",
+    "PerElectron",
+    "Series",
+    "Shaped",
+    "Targets",
+]
 
 Series = Float[Tensor, "batch time channel"]
 ComplexSeries = Complex[Tensor, "batch time"]

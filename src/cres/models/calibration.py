@@ -11,13 +11,12 @@ from collections.abc import Sequence as Many
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.distributions import Point, PredictiveDistribution
 from cres.models.quantiles import Quantiles
-from cres.shapes import Targets
+from cres.shapes import Float, Targets
 
 Method = Literal["coverage", "likelihood"]
 Knots = Float[Tensor, "knot target"]

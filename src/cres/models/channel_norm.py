@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.autograd import Function
+
+from cres.shapes import Float
 
 _CACHE_BYTES = 1 << 19
 """Size of one piece on a CPU."""

@@ -8,14 +8,13 @@ Positions are rotary (Su et al. 2021, arXiv:2104.09864): attention depends on di
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.base import Encoder, Sequence
 from cres.models.pooling import PoolingName, make_pooling
 from cres.models.positions import patches, strided_lengths, valid_positions
-from cres.shapes import Lengths, Series
+from cres.shapes import Bool, Float, Lengths, Series
 
 Positions = Float[Tensor, "batch position width"]
 Valid = Bool[Tensor, "batch position"]

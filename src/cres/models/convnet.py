@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence as Many
 
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
@@ -13,7 +12,7 @@ from cres.models.base import Encoder, Sequence
 from cres.models.channel_norm import ChannelNorm
 from cres.models.pooling import PoolingName, make_pooling
 from cres.models.positions import average_neighbours, masked, patches, position_mask, strided_lengths
-from cres.shapes import Lengths, Series
+from cres.shapes import Float, Lengths, Series
 
 
 class ConvNetBlock(nn.Module):

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.autograd import Function
+
+from cres.shapes import Complex, Float
 
 _CACHE_BYTES = 1 << 20
 """Size of one buffer of the convolution on a CPU; a core has one to two megabytes of its own."""

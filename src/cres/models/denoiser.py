@@ -5,13 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.base import Encoder, check_series
 from cres.models.positions import valid_positions
-from cres.shapes import Lengths, PerElectron, Series
+from cres.shapes import Float, Lengths, PerElectron, Series
 
 
 class Denoiser(nn.Module):

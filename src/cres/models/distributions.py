@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from cres.errors import UserError
 from cres.models.gaussian_algebra import LOG_2PI, mean_distance, outer, solve
-from cres.shapes import Covariance, PerElectron, Targets
+from cres.shapes import Covariance, Float, PerElectron, Targets
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +93,14 @@ class PredictiveDistribution(ABC):
                 "(batch, targets); they must be equal"
             )
         return value
+
+
+def joined(parts: Sequence[PredictiveDistribution]) -> PredictiveDistribution:
+    """Return the distributions of several batches, all of one kind, as one: the electrons one after another."""
+    kind = type(parts[0])
+    values = [[getattr(part, field.name) for part in parts] for field in fields(kind)]
+    # what has no axis but its own (the levels of quantiles) is shared by all electrons
+    return kind(*(of_parts[0] if of_parts[0].ndim < 2 else torch.cat(of_parts) for of_parts in values))
 
 
 @dataclass(frozen=True, eq=False)

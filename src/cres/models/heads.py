@@ -8,14 +8,13 @@ from collections.abc import Sequence as Many
 from typing import Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.distributions import Gaussian, Point, PredictiveDistribution
 from cres.models.mixture import GaussianMixture
 from cres.models.quantiles import Quantiles
-from cres.shapes import Features, Targets
+from cres.shapes import Features, Float, Targets
 
 Outputs = Float[Tensor, "batch output"]
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
-from cres.shapes import Features, PerElectron, Series
+from cres.shapes import Features, Float, PerElectron, Series
 
 LogAttention = Float[Tensor, "batch position"]
 

@@ -7,14 +7,13 @@ from collections.abc import Sequence as Many
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from cres.errors import UserError
 from cres.models.distributions import Gaussian, Point, PredictiveDistribution
 from cres.models.gaussian_algebra import CENTRAL, LOG_2PI, mean_distance, outer, solve
 from cres.models.quantiles import Quantiles
-from cres.shapes import Covariance, PerElectron, Targets
+from cres.shapes import Covariance, Float, PerElectron, Targets
 
 # Bisection from ± 6 σ of the outermost components: 48 halvings reach float32 and nearly float64.
 _REACH = 6.0

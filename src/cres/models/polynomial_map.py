@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
+from cres.shapes import Float
 
 Coordinates = Float[Tensor, "batch coordinate"]
 Values = Float[Tensor, "batch target"]

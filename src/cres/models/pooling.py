@@ -7,11 +7,10 @@ from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from cres.models.positions import valid_positions
-from cres.shapes import Lengths
+from cres.shapes import Float, Lengths
 
 PoolingName = Literal["mean", "attention", "last"]
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from cres.shapes import Lengths, Series
+from cres.shapes import Bool, Float, Lengths, Series
 
 
 def valid_positions(lengths: Lengths, positions: int) -> Bool[Tensor, "batch position"]:

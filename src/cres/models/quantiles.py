@@ -5,13 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from cres.errors import UserError
 from cres.models.distributions import PredictiveDistribution
 from cres.models.gaussian_algebra import CENTRAL
-from cres.shapes import Covariance, PerElectron, Targets
+from cres.shapes import Covariance, Float, PerElectron, Targets
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,6 @@ from collections.abc import Sequence as Many
 from typing import Literal
 
 import torch
-from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
@@ -16,7 +15,7 @@ from cres.models.channel_norm import ChannelNorm
 from cres.models.pooling import Pooled, PoolingName, make_pooling, merge
 from cres.models.positions import average_neighbours, masked, patches, position_mask, strided_lengths
 from cres.models.s4d_layer import Initialisation, StateSpace
-from cres.shapes import Features, Lengths, Series
+from cres.shapes import Complex, Features, Float, Lengths, Series
 
 Mixing = Literal["glu", "linear"]
 

@@ -12,11 +12,11 @@ import math
 from typing import Any
 
 import torch
-from jaxtyping import Complex, Float
 from torch import Tensor
 from torch.autograd import Function
 
 from cres.errors import UserError
+from cres.shapes import Complex, Float
 
 
 def s4d_kernel(

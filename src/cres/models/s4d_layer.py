@@ -6,12 +6,12 @@ import math
 from typing import Literal
 
 import torch
-from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.convolution import fft_convolve, good_length, kernel_spectrum
 from cres.models.s4d_kernel import discretise, geometric_projection, geometric_sum, s4d_kernel
+from cres.shapes import Complex, Float
 
 Initialisation = Literal["lin", "inv", "random"]
 

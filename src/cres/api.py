@@ -1,0 +1,251 @@
+"""The verbs of `import cres`: simulate electrons, load a model, let it read volts, fit an endpoint.
+
+Each imports what it needs when it is called, so that `import cres` stays light.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cres import schema
+from cres.errors import UserError
+from cres.models import PredictiveDistribution
+from cres.models.distributions import joined
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from cres.endpoint.analysis import Analysis
+    from cres.evaluation import PredictionTable
+    from cres.training.module import CresModule
+
+Array = NDArray[Any]
+
+_BATCH = 64
+_FROZEN_SEED = 0
+
+
+@dataclass(frozen=True)
+class SimulatedRecords:
+    """Electrons of a simulation: every column by its name on disk, and their volts with or without noise."""
+
+    columns: dict[str, Array]
+    sampling_rate_hz: float
+    lo_frequency_hz: float
+
+    def __len__(self) -> int:
+        return len(self.columns[schema.EVENT_ID])
+
+    def __getitem__(self, name: str) -> Array:
+        """Return a column, (rows, …): `energy_eV`, `pitch_angle_deg`, `output_ts_I` …"""
+        return self.columns[name]
+
+    def __repr__(self) -> str:
+        samples = self.columns[schema.SERIES_I].shape[1]
+        return f"{len(self)} simulated electrons of {samples} samples at {self.sampling_rate_hz / 1e6:g} MHz"
+
+    def volts(self, noise_scale: float | int = 1.0, seed: int = _FROZEN_SEED) -> NDArray[np.float32]:
+        """Return I and Q in volts, (rows, samples, 2), with white noise of this scale (power over the nominal)."""
+        from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
+
+        series = np.stack([self.columns[name] for name in schema.SERIES_COLUMNS], axis=-1)
+        random = KeyedRandom(seed, FROZEN_EPOCH, torch.from_numpy(self.columns[schema.EVENT_ID]))
+        noisy: NDArray[np.float32] = WhiteNoise(self.sampling_rate_hz)(
+            torch.from_numpy(series), random, float(noise_scale)
+        ).numpy()
+        return noisy
+
+
+def simulate(electrons: int, config: str | Path | None = None, seed: int = 0) -> SimulatedRecords:
+    """Return simulated electrons, noiseless, with their truth.
+
+    config: a YAML file, or the name of one in `configs/simulation` (`tritium`, `coils` …); None: the default apparatus.
+    The same seed gives the same electrons. Raises UserError for a configuration that is wrong or not there.
+    """
+    from cres.resources import simulation_config
+    from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+
+    if electrons < 1:
+        raise UserError(f"simulate wants 1 electron or more, not {electrons}")
+    settings = SimulationConfig.from_yaml(simulation_config(config))
+    columns = simulate_columns(settings, sample_electrons(settings, electrons, seed))
+    readout = settings.readout
+    return SimulatedRecords(columns, readout.sampling_rate_hz, readout.lo_frequency_hz)
+
+
+@dataclass(frozen=True)
+class Estimates:
+    """What a model says of electrons: `table` (estimates, error bars, flags) and the whole `posterior` of the targets.
+
+    `posterior` has `mean`, `std`, `quantile(level)`, `sample(count)`, `log_prob(value)`: one row an electron, columns
+    in the order of `table.targets`.
+    """
+
+    table: PredictionTable
+    posterior: PredictiveDistribution
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def __getitem__(self, name: str) -> Array:
+        """Return a column: `energy_ev`, `energy_std_ev`, `pitch_angle_deg`, `outside_range` … Raises UserError."""
+        return self.table.column(name)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Return all columns of one number a row as a DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame({name: values for name, values in self.table.columns.items() if values.ndim == 1})
+
+    def __repr__(self) -> str:
+        shown = [name for target in self.table.targets for name in (target, schema.std_name(target))]
+        frame = self.to_pandas()[[name for name in shown if name in self.table]]
+        return str(frame.to_string(max_rows=10))
+
+
+class Model:
+    """A trained model: call it with volts.
+
+    `sampling_rate_hz`, `lo_frequency_hz`, `samples`: what its records must be like; `targets`: what it estimates.
+    """
+
+    def __init__(self, module: CresModule, made_by: str) -> None:
+        self.module = module.eval()
+        self.card: dict[str, Any] = dict(module.card)
+        self._made_by = made_by
+        data = self.card.get("data", {})
+        self.sampling_rate_hz = float(data.get("sampling_rate_hz", module.sampling_rate_hz))
+        self.lo_frequency_hz = float(data.get("lo_frequency_hz", schema.DEFAULT_LO_FREQUENCY_HZ))
+        self.samples = int(data["samples"]) if "samples" in data else None
+        self.targets = tuple(module.targets)
+
+    def __repr__(self) -> str:
+        name, length = self.card.get("name", "model"), f" of {self.samples} samples" if self.samples else ""
+        return f"{name}: volts{length} at {self.sampling_rate_hz / 1e6:g} MHz → {', '.join(self.targets)}"
+
+    def __call__(
+        self,
+        volts: Array | torch.Tensor | SimulatedRecords,
+        *,
+        event_id: Array | None = None,
+        truth: Mapping[str, Array] | None = None,
+    ) -> Estimates:
+        """Return estimates of records that carry their noise.
+
+        volts: (rows, samples, 2) I and Q, or complex (rows, samples), or one record without the first axis. Simulated
+        records get their noise and lend their truth. truth: true values by column (`energy_eV`), for a table that is to
+        be judged or to calibrate an endpoint. Raises UserError for other shapes and for volts that are not finite.
+        """
+        if isinstance(volts, SimulatedRecords):
+            known = {name: v for name, v in volts.columns.items() if v.ndim == 1 and name != schema.EVENT_ID}
+            ids = volts[schema.EVENT_ID] if event_id is None else event_id
+            return self(volts.volts(), event_id=ids, truth=known)
+        series = self._series(volts)
+        rows = np.arange(len(series)) if event_id is None else np.asarray(event_id, np.int64)
+        if len(rows) != len(series):
+            raise UserError(f"there are {len(series)} records and {len(rows)} event ids")
+        return self._estimates(series, rows, dict(truth or {}))
+
+    def _series(self, volts: Array | torch.Tensor) -> torch.Tensor:
+        values = np.asarray(volts)
+        if np.iscomplexobj(values):
+            values = np.stack([values.real, values.imag], axis=-1)
+        values = values[None] if values.ndim == 2 and values.shape[-1] == 2 else values
+        if values.ndim != 3 or values.shape[-1] != 2 or not values.size:
+            raise UserError(
+                f"volts have the shape {np.shape(volts)}; (records, samples, 2) real, or (records, samples) complex, "
+                "are read"
+            )
+        if not np.isfinite(values).all():
+            raise UserError("volts hold NaN or infinity")
+        if self.samples is not None and values.shape[1] != self.samples:
+            warnings.warn(
+                f"the records have {values.shape[1]} samples, the model was trained on {self.samples}: expect a bias "
+                "and wrong error bars",
+                stacklevel=4,
+            )
+        return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+
+    @torch.no_grad()
+    def _estimates(self, series: torch.Tensor, rows: Array, known: dict[str, Array]) -> Estimates:
+        from cres.training.metrics import Collected, collect
+        from cres.training.predictions import check_volts, prediction_table, rms_volt
+
+        check_volts(self.card, rms_volt(series[:_BATCH]))
+        truth = None
+        if all(name in known for name in self.targets):
+            truth = torch.from_numpy(np.stack([known[name] for name in self.targets], axis=-1).astype(np.float64))
+        others = {name: torch.from_numpy(np.asarray(v)) for name, v in known.items() if name not in self.targets}
+        said, parts = [], []
+        places = torch.arange(len(series))
+        for start in range(0, len(series), _BATCH):
+            part = slice(start, start + _BATCH)
+            posterior = self.module(series[part])
+            batch: dict[str, Any] = {"event_id": places[part]}
+            batch |= {} if truth is None else {"targets": truth[part]}
+            batch["observables"] = {name: values[part] for name, values in others.items()}
+            parts.append(collect(posterior, batch, self.module.calibrations))
+            said.append(posterior)
+        collected = replace(Collected.join(parts), event_id=rows)
+        table = prediction_table(collected, self.card | {"model": self._plain_model()}, self._made_by, {})
+        return Estimates(table, joined(said))
+
+    def _plain_model(self) -> dict[str, Any]:
+        return dict(self.card.get("model", {})) | {"targets": list(self.targets)}
+
+
+def load(run: str | Path, checkpoint: str = "best") -> Model:
+    """Return the model of a run's folder (its best or its last checkpoint), or of a checkpoint file.
+
+    Raises UserError where there is none, and for a damaged file.
+    """
+    from cres.training.loading import load_module
+    from cres.training.predictions import checkpoint_hash
+
+    path = Path(run)
+    if path.is_dir():
+        path = path / "checkpoints" / f"{checkpoint}.ckpt"
+    return Model(load_module(path), checkpoint_hash([path]) if path.exists() else "")
+
+
+def pretrained(name: str = "cavity_26ghz") -> Model:
+    """Return a model that comes with the package. Raises UserError where this installation holds none of that name."""
+    from cres.training.package import read_package
+
+    return Model(*read_package(name))
+
+
+def fit_endpoint(
+    data: PredictionTable | Estimates | str | Path,
+    calibration: PredictionTable | Estimates | str | Path,
+    **options: Any,
+) -> Analysis:
+    """Fit the tritium endpoint of `data` with the response that `calibration` (electrons of known truth) shows.
+
+    Both: estimates of one model, a predictions table, or its file. options: those of
+    `cres.endpoint.analysis.Options`. Returns the analysis: `fit.endpoint_ev`, `fit.endpoint_error_ev`,
+    `systematic_ev`, `limit` … Raises UserError when the tables lack what is needed.
+    """
+    from cres.endpoint.analysis import Options, analyse
+
+    known = Options.__dataclass_fields__
+    for option in options:
+        if option not in known:
+            raise UserError(f"fit_endpoint has no option {option!r}; it has {', '.join(known)}")
+    return analyse(_table(data), _table(calibration), Options(**options))
+
+
+def _table(given: PredictionTable | Estimates | str | Path) -> PredictionTable:
+    from cres.evaluation import PredictionTable
+
+    if isinstance(given, Estimates):
+        return given.table
+    return given if isinstance(given, PredictionTable) else PredictionTable.read(Path(given))
