@@ -166,20 +166,29 @@ class Model:
             )
         if not np.isfinite(values).all():
             raise UserError("volts hold NaN or infinity")
-        if self.samples is not None and values.shape[1] != self.samples:
-            warnings.warn(
-                f"the records have {values.shape[1]} samples, the model was trained on {self.samples}: expect a bias "
-                "and wrong error bars",
-                stacklevel=4,
-            )
         return torch.from_numpy(np.ascontiguousarray(values, np.float32))
+
+    def _warn_of_other_records(self, series: torch.Tensor) -> None:
+        """Warn where the records look otherwise than those of the training: length, noise, lines."""
+        from cres.evaluation.signature import RECORDS, Signature
+        from cres.training.origin import SIGNATURE, compare_apparatus
+
+        if SIGNATURE in self.card:
+            rates = (self.sampling_rate_hz, self.lo_frequency_hz)
+            compare_apparatus(self.card, Signature.measure(series[:RECORDS].numpy(), *rates))
+        elif self.samples is not None and series.shape[1] != self.samples:
+            warnings.warn(
+                f"the records have {series.shape[1]} samples, the model was trained on {self.samples}: expect a bias "
+                "and wrong error bars",
+                stacklevel=5,
+            )
 
     @torch.no_grad()
     def _estimates(self, series: torch.Tensor, rows: Array, known: dict[str, Array]) -> Estimates:
         from cres.training.metrics import Collected, collect
-        from cres.training.predictions import check_volts, prediction_table, rms_volt
+        from cres.training.predictions import prediction_table
 
-        check_volts(self.card, rms_volt(series[:_BATCH]))
+        self._warn_of_other_records(series)
         truth = None
         if all(name in known for name in self.targets):
             truth = torch.from_numpy(np.stack([known[name] for name in self.targets], axis=-1).astype(np.float64))

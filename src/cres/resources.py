@@ -33,6 +33,15 @@ def simulation_config(wanted: str | Path | None = None) -> Path:
     return folder / f"{given}.yaml"
 
 
+def training_config(wanted: str) -> Path:
+    """Return the file of a training's configuration: a path as it is, or the one of ours that is called so."""
+    given, folder = Path(wanted), configs_folder()
+    for ours in (folder / given.name, folder / f"{given.name}.yaml"):
+        if not given.exists() and str(given) in (ours.name, ours.stem) and ours.is_file():
+            return ours
+    return given
+
+
 def pretrained_folder(name: str) -> Path:
     """Return the folder of a trained model that comes with the package. Raises UserError where it is not there."""
     folder = _PACKAGE / "pretrained"

@@ -20,6 +20,7 @@ from cres.errors import UserError
 from cres.evaluation.table import atomic_path
 from cres.resources import pretrained_folder
 from cres.training.checkpoints import read_with_fallback
+from cres.training.electrons import ELECTRONS
 from cres.training.export import card_text
 from cres.training.loading import build_module, load_module
 from cres.training.module import CARD as CARD_KEY
@@ -41,7 +42,9 @@ def write_package(checkpoint: Path, folder: Path, name: str | None = None) -> Pa
     """
     module = load_module(checkpoint)
     made_by = checkpoint_hash([checkpoint])
-    stored = {key: value for key, value in read_with_fallback(checkpoint)[0][CARD_KEY].items() if key != "format"}
+    stored = dict(read_with_fallback(checkpoint)[0][CARD_KEY])
+    for key in ("format", ELECTRONS):  # thousands of hashes, which tell nothing of other people's records
+        stored.pop(key, None)
     card = without_places(stored) | {"name": name or folder.name, "checkpoint_hash": made_by}
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_path(folder / WEIGHTS) as temporary:

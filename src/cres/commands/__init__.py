@@ -1,0 +1,76 @@
+"""The command `cres`: what `cli.py` and the scripts of a checkout do, from anywhere.
+
+    cres simulate --events 4000        cres prep --input data/raw        cres fit -c s4d.yaml
+
+Each command is a module with `command_line()`, its parser, and `main()`, which reads `sys.argv`.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Final
+
+from cres import errors
+from cres.commands.memory import with_malloc_settings
+from cres.resources import training_config
+
+TRAINING: Final = {
+    "fit": "train a model",
+    "validate": "print the metrics of the validation split",
+    "test": "reconstruct the test split",
+    "predict": "reconstruct any records",
+    "export": "write a model that runs without this package",
+}
+OTHERS: Final = {
+    "simulate": ("simulate", "simulate electrons"),
+    "prep": ("data_prep", "pickles and egg files to HDF5; --check, --merge"),
+    "estimate": ("estimate", "estimate electrons without a network; the Cramér–Rao bound"),
+    "evaluate": ("evaluate", "resolution and calibration of prediction tables"),
+    "endpoint": ("endpoint", "fit the tritium endpoint"),
+    "sweep": ("sweep", "points and summaries of sweeps"),
+}
+
+
+def overview() -> str:
+    """Return what `cres --help` prints."""
+    told = {**TRAINING, **{name: text for name, (_, text) in OTHERS.items()}}
+    lines = [f"  {name:<10}{text}" for name, text in told.items()]
+    return "\n".join(["usage: cres COMMAND [options]; cres COMMAND --help lists them", "", *lines])
+
+
+def main() -> int | None:
+    """Run the command that `sys.argv` names. Raises UserError with the nearest one for a name that is none."""
+    if len(sys.argv) < 2 or sys.argv[1] in ("-h", "--help"):
+        print(overview())
+        return 0
+    command = sys.argv[1]
+    if command == "--version":
+        import cres
+
+        print(f"cres {cres.__version__}")
+        return 0
+    if command in TRAINING:
+        from cres.training.cli import main as train
+
+        return train([command, *map(with_shipped_config, sys.argv[2:], sys.argv[1:])])
+    if command not in OTHERS:
+        known = [*TRAINING, *OTHERS]
+        raise errors.UserError(
+            f"there is no command {command!r}{errors.nearest(command, known)}; there are {', '.join(known)}"
+        )
+    sys.argv = [f"cres {command}", *sys.argv[2:]]
+    code: int | None = import_module(f"cres.commands.{OTHERS[command][0]}").main()
+    return code
+
+
+def with_shipped_config(word: str, before: str) -> str:
+    """Return a word of the command line; the name of a configuration of ours behind -c becomes its path."""
+    return str(training_config(word)) if before in ("-c", "--config") else word
+
+
+def run() -> None:
+    """Run the command and exit: what `pip install` makes the program `cres` of."""
+    if len(sys.argv) > 1 and sys.argv[1] in TRAINING:
+        with_malloc_settings()
+    errors.run(main)

@@ -1,0 +1,132 @@
+"""Estimate electrons without a network and write a predictions table.
+
+carrier         energy against the carrier frequency alone, a curve fitted on the training split
+peaks           carrier and sidebands of the periodogram, inverted for the trap
+matched-filter  best template of a bank; detection at a stated false-alarm probability
+likelihood      maximum likelihood on the forward model, started from the bank's best templates
+seeded          the same, started and confined by a network's predictions (--network), its answer where the fit fails
+bound           the Cramér–Rao bound of each electron at its true parameters; --bound says what the radiated power is
+                taken to be: tied to the strength of the signal, known, or free (docs/concepts/bound.md)
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from cres.command import Parser, number, whole
+from cres.estimation.bounds import ALSO_FREE, BOUNDS, TIED
+from cres.estimation.detection import write_efficiency_map
+from cres.estimation.maps import write_maps
+from cres.estimation.methods import METHODS, run
+from cres.estimation.origin import failures
+from cres.estimation.recordings import FRACTIONS, SPLITS
+from cres.estimation.search import FALSE_ALARM_PROBABILITY
+from cres.estimation.task import DEFAULT_BAND_HZ, Task
+from cres.paths import expanded, path_of
+from cres.ranges import COUNT, NOT_NEGATIVE, SEED, SHARE, Allowed
+from cres.simulation.config import SimulationConfig
+
+
+class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
+    """The table of methods as it is written, and defaults."""
+
+
+def command_line() -> Parser:
+    """Return the command line."""
+    parser = Parser(
+        description=__doc__,
+        formatter_class=_Help,
+        epilog="Next step: python scripts/evaluate.py TABLE… --output FOLDER",
+    )
+    parser.add_argument("--method", choices=list(METHODS), default="carrier", help="the estimator, see above")
+    parser.add_argument(
+        "--data", nargs="+", type=expanded, default=["data/cres.hdf5"], help="files, folders or globs of records"
+    )
+    parser.add_argument(
+        "--output", type=path_of, default=Path("predictions.hdf5"), help="the predictions table to write"
+    )
+    parser.add_argument("--split", choices=SPLITS, default="test", help="which electrons, split as the network's data")
+    parser.add_argument("--first", type=whole(COUNT), default=0, help="electrons of the split to skip")
+    parser.add_argument("--limit", type=whole(), default=None, help="at most so many electrons")
+    parser.add_argument(
+        "-c",
+        "--config",
+        type=path_of,
+        default=None,
+        help="apparatus (YAML), needed where the data do not name theirs; default: that of the data",
+    )
+    parser.add_argument(
+        "--noise-scale", type=number(NOT_NEGATIVE), default=1.0, help="noise power over nominal; 0: none is added"
+    )
+    parser.add_argument(
+        "--noise-spectrum",
+        type=expanded,
+        default=None,
+        help="CSV of frequency_hz (after mixing) and relative_power: the noise's spectrum over the nominal white one",
+    )
+    parser.add_argument(
+        "--noise-seed", type=whole(SEED), default=0, help="seed of the frozen noise: that of the network"
+    )
+    parser.add_argument(
+        "--split-seed", type=whole(SEED), default=0, help="seed of the split: that of the network's data"
+    )
+    parser.add_argument(
+        "--fractions",
+        type=number(SHARE),
+        nargs=3,
+        default=FRACTIONS,
+        help="training, validation, test: as the network's data",
+    )
+    parser.add_argument(
+        "--training-electrons", type=whole(), default=4000, help="at most so many fit curves and spreads"
+    )
+    parser.add_argument("--network", type=expanded, default=None, help="predictions table that seeds the method seeded")
+    parser.add_argument("--bound", choices=BOUNDS, default=TIED, help="of the method bound: the radiated loss")
+    parser.add_argument(
+        "--bound-free", choices=list(ALSO_FREE), nargs="+", default=[], help="of the method bound: free as well"
+    )
+    parser.add_argument(
+        "--false-alarm-probability",
+        type=number(Allowed(0, 1, above=True, below=True)),
+        default=FALSE_ALARM_PROBABILITY,
+        help="of a detection, a record",
+    )
+    parser.add_argument(
+        "--maps",
+        type=path_of,
+        default=None,
+        help="write maps of the bound (HDF5, PNG) into this folder and stop; no data",
+    )
+    parser.add_argument(
+        "--efficiency-map",
+        type=path_of,
+        default=None,
+        help="write the detection efficiency over radius and pitch angle (HDF5, PNG) to this folder and stop",
+    )
+    parser.add_argument(
+        "--band-hz", type=number(), nargs=2, default=DEFAULT_BAND_HZ, help="where carriers are sought, after mixing"
+    )
+    return parser
+
+
+def main() -> None:
+    """Estimate and say what was written."""
+    arguments = vars(command_line().parse_args())
+    given, output, maps, efficiency = (arguments.pop(name) for name in ("config", "output", "maps", "efficiency_map"))
+    config = None if given is None else SimulationConfig.from_yaml(given)
+    if maps is not None:
+        print(*write_maps(config or SimulationConfig.default(), maps), sep="\n")
+        return
+    if efficiency is not None:
+        scale, probability = arguments["noise_scale"], arguments["false_alarm_probability"]
+        print(*write_efficiency_map(config or SimulationConfig.default(), efficiency, scale, probability), sep="\n")
+        return
+    for name in ("band_hz", "fractions", "bound_free"):
+        arguments[name] = tuple(arguments[name])
+    task = Task(**{field.name: arguments[field.name] for field in dataclasses.fields(Task)})
+    table = run(task, config)
+    table.write(output)
+    failed = failures(table)
+    print(f"{len(table)} electrons by {table.estimator} in {output}{f': {failed}' if failed else ''}")
