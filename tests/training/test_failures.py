@@ -125,7 +125,6 @@ def test_one_of_several_workers_warns():
             "model.schedule is OneCycle, whose shape needs to know the end",
         ),
         (["--trainer.strategy=deepspeed"], "the trainer cannot be made"),
-        (["--trainer.accelerator=gpu"], "the trainer cannot be made"),
         (["--trainer.enable_checkpointing=false"], "would lose the training"),
         (["--trainer.devices=64", "--trainer.strategy=ddp"], "the validation split has 19 electrons"),
         (["--trainer.overfit_batches=-1"], "overfit_batches is -1"),

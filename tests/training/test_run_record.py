@@ -124,7 +124,8 @@ def test_a_trial_leaves_a_run_alone(run, words, trial, capsys):
 
 
 @pytest.mark.parametrize(
-    "wrong", ["--trainer.enable_checkpointing=false", "--seed_everything=true", "--trainer.accelerator=gpu", "--resume"]
+    "wrong",
+    ["--trainer.enable_checkpointing=false", "--seed_everything=true", "--trainer.strategy=deepspeed", "--resume"],
 )
 def test_a_refused_start_leaves_nothing_behind(words, tmp_path, wrong):
     with pytest.raises(UserError):
