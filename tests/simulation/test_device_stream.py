@@ -30,7 +30,6 @@ APPARATUS: dict[str, dict[str, Any]] = {
     "harmonic": {"trap": {"kind": "harmonic", "gradient_length_m": 0.5}},
     "coils": {"trap": COILS, "cavity": {"length_m": 0.16}, "readout": {"samples": 512}},
     "several pieces": {"readout": {"samples": 20_000}},
-    "leaves the band": {"readout": {"samples": 20_000, "sampling_rate_hz": 131.0e6}},
     "channels and receiver": {
         "more_channels": [{"gain": 0.5, "phase_deg": 30.0, "axial_m": 0.02}],
         "receiver": [{"class_path": "WhiteNoise", "init_args": {"density_w_per_hz": 2e-16}}],
@@ -71,6 +70,18 @@ def test_a_device_makes_the_electrons_that_the_processor_writes(tree: dict[str, 
         atol = 1e-6 * np.abs(values).max() if name.startswith("output") else 0.0
         rtol = 0.0 if atol else 1e-5 if name.endswith("snr") else 1e-12
         np.testing.assert_allclose(tensor.numpy(), values, rtol=rtol, atol=atol, err_msg=name)
+
+
+def test_records_that_leave_the_band_end_on_a_device_too() -> None:
+    """Carriers begin beyond half of the sampling rate: such draws are refused, but electrons may be given."""
+    config = SimulationConfig.from_dict({"readout": {"samples": 20_000, "sampling_rate_hz": 131.0e6}})
+    electrons = sample_electrons(DEFAULT, 20, 7)
+    expected, source = simulate_columns(config, electrons), DeviceElectrons(config)
+    found = source.records(source.sent(electrons))
+    assert (expected["window_track"] < 0).any()
+    for name, values in expected.items():
+        atol = 1e-6 * np.nanmax(np.abs(values)) if name.startswith("output") else 0.0
+        np.testing.assert_allclose(found[name].numpy(), values, rtol=0 if atol else 1e-5, atol=atol, err_msg=name)
 
 
 def test_the_twin_test_can_fail() -> None:

@@ -22,6 +22,8 @@ LINE_STEPS = 2
 GRID = 201
 QUADRATURE = 96
 ROOT_STEPS = 60
+EQUAL = 1e-9
+"""Two fields are the same that differ by this part of the field's range along the line."""
 CHUNK = 256
 """Electrons solved at a time; bounds the memory."""
 
@@ -78,11 +80,12 @@ def solve_bounce(
     radius_m: Array,
     interval_m: tuple[float, float],
     gyroradius: bool,
+    nodes: int = QUADRATURE,
 ) -> Bounce:
-    """Solve flat arrays of electrons; the field minimum is looked for in the inner half of `interval_m`."""
+    """Solve flat arrays of electrons; the field minimum is looked for within `interval_m`."""
     count = len(kinetic_energy_ev)
     parts = [
-        _solve(field, kinetic_energy_ev[s], pitch_angle_deg[s], radius_m[s], interval_m, gyroradius)
+        _solve(field, kinetic_energy_ev[s], pitch_angle_deg[s], radius_m[s], interval_m, gyroradius, nodes)
         for s in (slice(i, i + CHUNK) for i in range(0, count, CHUNK))
     ]
     names = Bounce.__dataclass_fields__
@@ -119,7 +122,13 @@ class _Line:
 
 
 def _solve(
-    field: AxisymmetricField, energy: Array, pitch_deg: Array, radius: Array, interval: tuple[float, float], gyro: bool
+    field: AxisymmetricField,
+    energy: Array,
+    pitch_deg: Array,
+    radius: Array,
+    interval: tuple[float, float],
+    gyro: bool,
+    nodes: int,
 ) -> Bounce:
     # at 90° the bounce has no amplitude; 1e-4 degrees from it the field rises by 3e-12
     pitch = np.deg2rad(np.minimum(np.where(pitch_deg > 90, 180 - pitch_deg, pitch_deg), 90 - 1e-4))
@@ -131,14 +140,14 @@ def _solve(
     turning = turning_excess_t(field, line.bounce(minimum), pitch[:, None], np)
     low = _turning_point(line, turning, grid, -1)
     high = _turning_point(line, turning, grid, +1)
-    u = math.pi * ((np.arange(QUADRATURE) + 0.5) / QUADRATURE - 0.5)
+    u = math.pi * ((np.arange(nodes) + 0.5) / nodes - 0.5)
     axial = (low + high) / 2 + (high - low) / 2 * np.sin(u)
     speed = np.asarray(speed_m_per_s(energy))[:, None]
     with np.errstate(invalid="ignore", divide="ignore"):
         radial = line.radius_at(axial)
         stretch = _path_per_axial(field, radial, axial)
         slowness = np.sqrt((field.background_t + turning) / (turning - line.bounce(axial)))
-        time = (high - low) / 2 * np.cos(u) * stretch * slowness / speed * (math.pi / QUADRATURE)
+        time = (high - low) / 2 * np.cos(u) * stretch * slowness / speed * (math.pi / nodes)
         period = 2 * time.sum(1)
         average = field.background_t + (line.ring(axial) * time).sum(1) / time.sum(1)
         drift = (_drift_rad_per_s(line, energy, turning, axial) * time).sum(1) / time.sum(1) / (2 * math.pi)
@@ -170,9 +179,11 @@ def _drift_rad_per_s(line: _Line, energy: Array, turning: Array, axial: Array) -
 
 
 def _find_minimum(line: _Line, grid: Array) -> None:
-    """Place the minimum at the lowest field of the inner half of the grid, by parabolas through shrinking triples."""
-    inner = grid[len(grid) // 4 : -(len(grid) // 4)]
+    """Place the minimum at the lowest field within the grid, by parabolas through shrinking triples."""
+    inner = grid[1:-1]
     values = line.bounce(inner[None, :])
+    # the two wells of a symmetric trap differ by rounding alone: the upper one is meant
+    values = values + EQUAL * np.ptp(values, axis=1, keepdims=True) * (inner < (grid[0] + grid[-1]) / 2)
     place = inner[np.clip(np.argmin(values, 1), 1, len(inner) - 2)][:, None]
     step = inner[1] - inner[0]
     for _ in range(6):

@@ -9,13 +9,20 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from cres.physics.constants import ELECTRON_MASS_EV
 from cres.physics.cyclotron import Array, Result, Values, as_array, gyroradius_m, lorentz_factor, speed_m_per_s
 from cres.physics.fields import CoilField
-from cres.physics.guiding import AxisymmetricField, Bounce, solve_bounce
+from cres.physics.guiding import EQUAL, QUADRATURE, AxisymmetricField, Bounce, solve_bounce
+
+HUMP_FACTOR = 4
+"""So many times the nodes of a quadrature where a bounce may linger on a hump."""
+
+CENTRE_GRID = 200
+"""Places on either side of the middle at which a hump is looked for."""
 
 
 class Trap(ABC):
@@ -170,8 +177,8 @@ class HarmonicTrap(Trap):
 class NumericalTrap(Trap):
     """A trap in any axisymmetric field on a background, solved by quadrature (see `guiding`).
 
-    interval_m: where electrons may move; the field minimum lies in its inner half. symmetric: both halves are mirror
-    images of each other, z → −z.
+    interval_m: where electrons may move; pitch angles are those at the lowest field within, of two equal wells the
+    upper one. symmetric: both halves are mirror images of each other, z → −z.
     """
 
     def __init__(self, field: AxisymmetricField, interval_m: tuple[float, float], symmetric: bool = False) -> None:
@@ -179,13 +186,44 @@ class NumericalTrap(Trap):
         self.interval_m = interval_m
         self.symmetric = symmetric
 
+    @cached_property
+    def centred(self) -> bool:
+        """Whether the lowest field of all lines is in the middle: a symmetric trap with a hump there has two wells."""
+        rise = self._rises
+        return bool(np.all(rise[:, CENTRE_GRID - 1] <= rise.min(1) + EQUAL * np.ptp(rise, axis=1)))
+
+    @cached_property
+    def humped(self) -> bool:
+        """Whether there is more than one well: electrons that hardly pass the hump between two linger there."""
+        steps = np.diff(self._rises, axis=1)
+        falls = (steps < -EQUAL * np.ptp(self._rises, axis=1, keepdims=True)).cumsum(1)
+        # a fall after a rise, that is, after the first minimum
+        rising = (steps > EQUAL * np.ptp(self._rises, axis=1, keepdims=True)).cumsum(1)
+        return bool(np.any((rising > 0) & (np.diff(falls, axis=1, prepend=0) > 0)))
+
+    @cached_property
+    def _rises(self) -> Array:
+        """|B| less the background along the axis and beside it, (radius, place)."""
+        low, high = self.interval_m
+        axial = np.linspace(low, high, 2 * CENTRE_GRID + 1)[1:-1]
+        radii = np.linspace(0, self._reach_m, 5)[:, None]
+        return np.asarray(self.field.excess_t(radii + 0 * axial, axial + 0 * radii))
+
+    @property
+    def _reach_m(self) -> float:
+        """How far off the axis electrons may be: not beyond a field map, nor half way to a wire."""
+        low, high = self.interval_m
+        wires = [coil[0] / 2 for coil in getattr(self.field, "coils", ())]
+        return float(min((high - low) / 20, getattr(self.field, "largest_radius_m", np.inf), *wires, np.inf))
+
     def bounce(
         self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
     ) -> Bounce:
         """Solve one bounce of each electron, in flat arrays."""
         shape = self._shape(kinetic_energy_ev, pitch_angle_deg, radius_m)
         flat = [np.broadcast_to(as_array(v), shape).ravel() for v in (kinetic_energy_ev, pitch_angle_deg, radius_m)]
-        return solve_bounce(self.field, flat[0], flat[1], flat[2], self.interval_m, gyroradius)
+        nodes = QUADRATURE * (HUMP_FACTOR if self.humped else 1)
+        return solve_bounce(self.field, flat[0], flat[1], flat[2], self.interval_m, gyroradius, nodes)
 
     def _shape(self, *arguments: Values) -> tuple[int, ...]:
         return np.broadcast_shapes(*(as_array(a).shape for a in arguments))
@@ -207,9 +245,10 @@ class NumericalTrap(Trap):
     def turning_point_m(
         self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
     ) -> Result:
-        """Place of the upper turning point."""
+        """Place of the upper turning point; NaN, too, where the lower end does not hold the electron."""
         solved = self.bounce(kinetic_energy_ev, pitch_angle_deg, radius_m, gyroradius)
-        return solved.high_m.reshape(self._shape(kinetic_energy_ev, pitch_angle_deg, radius_m))
+        high_m = np.where(np.isfinite(solved.low_m), solved.high_m, np.nan)
+        return high_m.reshape(self._shape(kinetic_energy_ev, pitch_angle_deg, radius_m))
 
     def drift_frequency_hz(
         self, kinetic_energy_ev: Values, pitch_angle_deg: Values, radius_m: Values = 0.0, gyroradius: bool = True
@@ -223,16 +262,23 @@ class NumericalTrap(Trap):
         return np.asarray(self.field.background_t + self.field.excess_t(as_array(radius_m), as_array(axial_m)))
 
 
+WELL_RADII = 8.0
+"""A coil against the background is a well of its own; so many of its radii away the field is that of the background."""
+
+
 class CoilTrap(NumericalTrap):
     """Circular coils, each (radius_m, axial_m, current_a), around the axis of a uniform field.
 
-    Electrons may move between the outermost coils; gradient_t_per_m adds B_z = g z to the background.
+    Electrons may move between the outermost coils; a coil whose current is against the background (negative) is a well
+    that ends beyond it. gradient_t_per_m adds B_z = g z to the background.
     """
 
     def __init__(self, field_t: float, coils: Sequence[Sequence[float]], gradient_t_per_m: float = 0.0) -> None:
-        if len(coils) < 2:
-            raise ValueError("a coil trap needs at least two coils")
-        places = [float(coil[1]) for coil in coils]
+        if not coils or (len(coils) == 1 and float(coils[0][2]) >= 0):
+            raise ValueError("a coil trap needs two coils, or one against the field, with a negative current")
+        reach = [WELL_RADII * float(radius) * (float(current) < 0) for radius, _, current in coils]
+        low = min(float(coil[1]) - beyond for coil, beyond in zip(coils, reach, strict=True))
+        high = max(float(coil[1]) + beyond for coil, beyond in zip(coils, reach, strict=True))
         mirrored = sorted((float(a), -float(z), float(i)) for a, z, i in coils)
         symmetric = gradient_t_per_m == 0 and mirrored == sorted((float(a), float(z), float(i)) for a, z, i in coils)
-        super().__init__(CoilField(field_t, coils, gradient_t_per_m), (min(places), max(places)), symmetric)
+        super().__init__(CoilField(field_t, coils, gradient_t_per_m), (low, high), symmetric)

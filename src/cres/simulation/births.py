@@ -55,10 +55,10 @@ def uniform_area_radius_m(ensemble: EnsembleConfig, draw: FloatArray) -> FloatAr
 
 
 def line_share(pitch_deg: FloatArray | float, flat_length_m: float, gradient_length_m: float) -> FloatArray:
-    """Return what is born from θ₀ to 90° of a bathtub, up to a factor: L₁ cosθ₀ + πL₀ (1 − sinθ₀)."""
+    """Return what is born from θ₀ to 90° of a bathtub, up to a factor: L₁ cosθ₀ + πL₀ (1 − sinθ₀), negative above."""
     cosine, sine = np.cos(np.deg2rad(pitch_deg)), np.sin(np.deg2rad(pitch_deg))
     # 1 − sin without cancellation near 90°
-    return np.asarray(flat_length_m * cosine + math.pi * gradient_length_m * cosine**2 / (1 + sine))
+    return np.asarray(flat_length_m * cosine + math.pi * gradient_length_m * cosine * np.abs(cosine) / (1 + sine))
 
 
 def line_pitch_deg(
@@ -70,10 +70,11 @@ def line_pitch_deg(
     """
     low, high = line_share(np.array(limits_deg), flat_length_m, gradient_length_m)
     a, b = flat_length_m, math.pi * gradient_length_m
-    u = low + (high - low) * draw
+    share = low + (high - low) * draw
+    u = np.abs(share)
     half = a * (b - u)
     cosine = u * (2 * b - u) / (half + np.sqrt(half**2 + (a**2 + b**2) * u * (2 * b - u)) + 1e-300)
-    return np.rad2deg(np.arccos(np.clip(cosine, 0.0, 1.0)))
+    return np.rad2deg(np.arccos(np.sign(share) * np.clip(cosine, 0.0, 1.0)))
 
 
 def _numerical(
@@ -101,7 +102,8 @@ def _tables(trap: TrapConfig, ensemble: EnsembleConfig) -> tuple[FloatArray, Flo
     """
     low, high = ensemble.pitch_angle_deg
     # denser towards 90°, where the time of a bounce changes fast
-    angles = high - (high - low) * (1 - np.linspace(0, 1, PITCH_GRID)) ** 2
+    even = np.linspace(0, 1, PITCH_GRID)
+    angles = high - (high - low) * (1 - even) ** 2 if high <= 90 else low + (high - low) * even
     radii = np.linspace(*ensemble.radius_m, RADIUS_GRID)
     solved = 90 - np.maximum(np.abs(90 - angles), SMALLEST_ANGLE_DEG)
     energy = sum(ensemble.energy_ev) / 2

@@ -57,8 +57,13 @@ class TrapConfig:
         _choice("trap.kind", self.kind, TRAP_KINDS)
         _positive("trap.field_t", self.field_t)
         _positive("trap.gradient_length_m", self.gradient_length_m)
-        if self.kind == "coils" and len(self.coils) < 2:
-            raise UserError("trap.coils needs at least two coils, each [radius_m, axial_m, current_a]")
+        if self.kind == "coils" and (not self.coils or (len(self.coils) == 1 and self.coils[0][2] >= 0)):
+            raise UserError(
+                "trap.coils needs at least two coils, each [radius_m, axial_m, current_a], or one whose negative "
+                "current lowers the field into a well"
+            )
+        if self.kind == "coils" and any(radius <= 0 or current == 0 for radius, _, current in self.coils):
+            raise UserError("trap.coils needs positive radii and currents that are not zero")
         if self.kind == "bathtub" and self.background_gradient_t_per_m != 0:
             raise UserError(
                 "trap.background_gradient_t_per_m has no closed form in a bathtub: choose trap.kind harmonic, coils or "
@@ -109,6 +114,8 @@ class ReadoutConfig:
 @dataclass(frozen=True)
 class EnsembleConfig:
     """Ranges of the start values: isotropic pitch angles, radius uniform in area, all phases uniform.
+
+    An electron with a pitch angle above 90° crosses the field minimum downwards at axial phase 0.
 
     Energies are uniform (`uniform`), those of tritium beta decay up to the endpoint, with the spectrum's defaults
     (`tritium`), or those of the lines of 83mKr (`krypton`), each cut to energy_ev; a fraction of the last two may be
@@ -161,7 +168,7 @@ class EnsembleConfig:
             raise UserError("ensemble.table names the file of start values of ensemble.kind table: give both or none")
         if not 0 <= self.background_fraction <= 1:
             raise UserError(f"ensemble.background_fraction is {self.background_fraction:g}; it must lie in 0 to 1")
-        _interval("ensemble.pitch_angle_deg", self.pitch_angle_deg, 0.0, 90.0)
+        _interval("ensemble.pitch_angle_deg", self.pitch_angle_deg, 0.0, 180.0)
         _interval("ensemble.radius_m", self.radius_m, 0.0, math.inf)
 
 

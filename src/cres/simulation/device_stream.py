@@ -20,7 +20,7 @@ from cres.simulation.channels import channel_factors
 from cres.simulation.config import SimulationConfig
 from cres.simulation.device_render import real_cubics, render_batch
 from cres.simulation.electrons import Electrons, sample_electrons
-from cres.simulation.motion import Start
+from cres.simulation.motion import Start, upwards
 from cres.simulation.pieces import PIECE_SAMPLES, Piece, State, horner, make_piece
 from cres.simulation.source import stream_seed
 from cres.simulation.track import Track, TrackModel
@@ -139,8 +139,8 @@ class DeviceElectrons:
         """Fill the series (batch, samples, 2) of electrons that are made together; return their truth."""
         if self.samples > PIECE_SAMPLES:
             return self._pieces(model, starts, series)
-        start = Start(starts.energy_ev, torch.deg2rad(starts.pitch_angle_deg), starts.radius_m)
-        track = model.track(start, starts.start_phase_rad, starts.axial_phase_rad)
+        pitch, axial_phase = upwards(torch.deg2rad(starts.pitch_angle_deg), starts.axial_phase_rad)
+        track = model.track(Start(starts.energy_ev, pitch, starts.radius_m), starts.start_phase_rad, axial_phase)
         tone, rest = self._render(model, track, track.phase, track.axial, starts.amplitude, series)
         readout = self.config.readout
         return frequency_columns(readout, track.phase, track.axial) | snr_columns(readout, tone, rest)
@@ -156,14 +156,9 @@ class DeviceElectrons:
 
     def _pieces(self, model: TrackModel, starts: StartValues, series: Tensor) -> Columns:
         """Fill records of several pieces, one after the other: `tracks.RecordStream` without scattering."""
-        state = State(
-            starts.energy_ev,
-            torch.deg2rad(starts.pitch_angle_deg),
-            starts.radius_m,
-            starts.azimuth_rad,
-            starts.start_phase_rad,
-            starts.axial_phase_rad,
-        )
+        pitch, axial_phase = upwards(torch.deg2rad(starts.pitch_angle_deg), starts.axial_phase_rad)
+        slow = starts.energy_ev, pitch, starts.radius_m, starts.azimuth_rad
+        state = State(*slow, starts.start_phase_rad, axial_phase)
         longest = torch.full_like(starts.energy_ev, PIECE_SAMPLES / self.sampling_rate_hz)
         reached = torch.ones_like(starts.energy_ev, dtype=torch.bool)
         sums = torch.zeros(5, len(longest), dtype=torch.float64, device=self.device)

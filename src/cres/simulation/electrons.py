@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any
@@ -13,11 +14,12 @@ from scipy.special import ndtri
 
 from cres.errors import UserError
 from cres.physics.beta import beta_quantile
-from cres.physics.cyclotron import Values, cyclotron_frequency_hz, gyroradius_m, kinetic_energy_ev
+from cres.physics.cyclotron import Values, cyclotron_frequency_hz, kinetic_energy_ev
 from cres.physics.krypton import line_quantile_ev
 from cres.simulation.births import doppler_std_ev, pitch_and_radius
 from cres.simulation.config import SOURCE_MASS_U, EnsembleConfig, SimulationConfig
 from cres.simulation.electron_table import read_electron_table
+from cres.simulation.holding import ADVICE, WORDS, Fate, fates
 from cres.simulation.trapping import make_trap
 
 FloatArray = NDArray[np.float64]
@@ -69,41 +71,53 @@ def sample_electrons(config: SimulationConfig, count: int, seed: int, start: int
 
 
 def draw_electrons(config: SimulationConfig, count: int, seed: int, start: int = 0) -> tuple[Electrons, int]:
-    """Return the electrons of `sample_electrons` and how many draws were refused on the way.
+    """Return the electrons of `sample_electrons` and how many draws were refused on the way."""
+    electrons, refused = draw_counted(config, count, seed, start)
+    return electrons, refused.total()
 
-    An electron that is not trapped or would touch the wall is drawn again from its own next stream, so that it still
-    depends on (seed, i) only. Raises UserError where the trap holds hardly any of the ensemble.
+
+def draw_counted(config: SimulationConfig, count: int, seed: int, start: int = 0) -> tuple[Electrons, Counter[Fate]]:
+    """Return the electrons of `sample_electrons` and how many draws were refused on the way, by reason.
+
+    An electron that is not held (see `holding`) is drawn again from its own next stream, so that it still depends on
+    (seed, i) only. Raises UserError where hardly any of the ensemble is held.
     """
     if count < 0 or start < 0:
         raise UserError(f"the number of electrons must not be negative, not {count} from {start}")
     electrons = _draw(config, count, seed, start, 0)
-    missing = ~is_held(config, electrons)
-    refused = int(missing.sum())
+    fate = fate_of(config, electrons)
+    refused = Counter(Fate(f) for f in fate[fate != Fate.HELD])
     for stream in range(1, MAXIMUM_DRAWS):
+        missing = fate != Fate.HELD
         if not missing.any():
             return electrons, refused
         again = _draw(config, count, seed, start, stream)
         electrons = Electrons(
             **{f.name: np.where(missing, getattr(again, f.name), getattr(electrons, f.name)) for f in fields(Electrons)}
         )
-        missing[missing] = ~is_held(config, electrons[missing])
-        refused += int(missing.sum())
+        fate[missing] = fate_of(config, electrons[missing])
+        refused.update(Fate(f) for f in fate[fate != Fate.HELD])
+    why = refused.most_common(1)[0][0]
     raise UserError(
-        f"{int(missing.sum())} of {count} electrons were refused {MAXIMUM_DRAWS} times by the trap or the wall: "
-        "narrow ensemble.pitch_angle_deg or ensemble.radius_m"
+        f"{int((fate != Fate.HELD).sum())} of {count} electrons were refused {MAXIMUM_DRAWS} times, most draws as "
+        f"{WORDS[why]}: {ADVICE[why]}"
         + (f", or take them out of {config.ensemble.table}" if config.ensemble.table else "")
     )
 
 
-def is_held(config: SimulationConfig, electrons: Electrons) -> NDArray[np.bool_]:
-    """Return which electrons are trapped, stay clear of the cavity's wall with their gyration and enter the band."""
+def fate_of(config: SimulationConfig, electrons: Electrons) -> NDArray[np.int64]:
+    """Return `Fate` of each electron: held by trap, cavity and band, or the first reason why not."""
     start = electrons.energy_ev, electrons.pitch_angle_deg, electrons.radius_m
-    trapped = np.isfinite(make_trap(config.trap).turning_point_m(*start))
-    outermost = electrons.radius_m + gyroradius_m(*start[:2], config.trap.field_t)
-    held = np.asarray(trapped & (outermost < config.cavity.radius_m))
+    fate = fates(config, *start)
     if has_below_window(config):
-        held &= carrier_hz(config, *start) <= band_top_hz(config)
-    return held
+        above = carrier_hz(config, *start) > band_top_hz(config)
+        fate[above & (fate == Fate.HELD)] = Fate.OUT_OF_BAND
+    return fate
+
+
+def is_held(config: SimulationConfig, electrons: Electrons) -> NDArray[np.bool_]:
+    """Return which electrons are trapped within the cavity, clear of its wall, and in the band."""
+    return fate_of(config, electrons) == Fate.HELD
 
 
 def has_below_window(config: SimulationConfig) -> bool:

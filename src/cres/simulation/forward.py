@@ -13,7 +13,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from cres.simulation.config import SimulationConfig
-from cres.simulation.motion import Start
+from cres.simulation.motion import Start, upwards
 from cres.simulation.numerical_motion import NumericalMotion
 from cres.simulation.track import TABLE, TrackModel
 
@@ -164,7 +164,8 @@ class ForwardModel(nn.Module):
         self, energy_ev: Tensor, pitch_angle_deg: Tensor, radius_m: Tensor, axial_phase: Tensor
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Return the track at start phase 0: polynomials of both phases, table of the envelope and of its slope."""
-        start = Start(energy_ev, torch.deg2rad(pitch_angle_deg), radius_m)
+        pitch, axial_phase = upwards(torch.deg2rad(pitch_angle_deg), axial_phase)
+        start = Start(energy_ev, pitch, radius_m)
         track = self._tracks.track(start, torch.zeros_like(energy_ev), axial_phase)
         return track.phase, track.axial, track.envelope, track.slope
 

@@ -13,7 +13,7 @@ from cres import schema
 from cres.simulation.channels import channel_columns, channel_factors
 from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import Electrons
-from cres.simulation.motion import Start
+from cres.simulation.motion import Start, upwards
 from cres.simulation.pieces import PIECE_SAMPLES
 from cres.simulation.receiver import receive
 from cres.simulation.render import Curves, hermite_cubics, render
@@ -61,13 +61,11 @@ class Generator:
 
     @torch.no_grad()
     def _track(self, electrons: Electrons) -> Track:
-        start = Start(
-            torch.from_numpy(electrons.energy_ev),
-            torch.from_numpy(np.deg2rad(electrons.pitch_angle_deg)),
-            torch.from_numpy(electrons.radius_m),
+        pitch, axial_phase = upwards(
+            torch.from_numpy(np.deg2rad(electrons.pitch_angle_deg)), torch.from_numpy(electrons.axial_phase_rad)
         )
-        phases = torch.from_numpy(electrons.start_phase_rad), torch.from_numpy(electrons.axial_phase_rad)
-        return self.model.track(start, *phases)
+        start = Start(torch.from_numpy(electrons.energy_ev), pitch, torch.from_numpy(electrons.radius_m))
+        return self.model.track(start, torch.from_numpy(electrons.start_phase_rad), axial_phase)
 
 
 def start_columns(electrons: Electrons) -> dict[str, NDArray[Any]]:

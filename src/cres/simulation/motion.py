@@ -82,6 +82,16 @@ def cyclotron_rad_per_s(energy_ev: Tensor, field_t: float) -> Tensor:
     return 2 * math.pi * ELECTRON_CYCLOTRON_HZ_PER_T * field_t / lorentz(energy_ev)
 
 
+def upwards(pitch_rad: Tensor, axial_phase: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pitch angles of at most 90° and axial phases of the same motion.
+
+    An electron above 90° crosses the field minimum downwards at axial phase 0: half a bounce later it is one below 90°.
+    """
+    down = pitch_rad > math.pi / 2
+    pitch = torch.where(down, math.pi - pitch_rad, pitch_rad)
+    return pitch, torch.where(down, axial_phase + math.pi, axial_phase)
+
+
 def cotangent(pitch_rad: Tensor) -> Tensor:
     """|cot θ|."""
     return (torch.cos(pitch_rad) / torch.sin(pitch_rad)).abs()

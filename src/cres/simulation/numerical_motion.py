@@ -11,17 +11,21 @@ import math
 import torch
 from torch import Tensor
 
+from cres.physics import guiding
 from cres.physics.constants import ELECTRON_MASS_EV, ELEMENTARY_CHARGE_C, SPEED_OF_LIGHT_M_PER_S
-from cres.physics.guiding import AxisymmetricField, line_radius_m
+from cres.physics.guiding import EQUAL, AxisymmetricField, line_radius_m
 from cres.physics.jets import places
-from cres.physics.traps import NumericalTrap
+from cres.physics.traps import HUMP_FACTOR, NumericalTrap
 from cres.simulation.motion import Motion, Orbit, Period, Rates, Start, cotangent, cyclotron_rad_per_s, lorentz, speed
 
 GRID = 49
+HUMP_GRID = 2 * guiding.GRID - 1
+"""Places at which a hump is looked for: those of `physics.guiding` among them, so that none it knows is passed over."""
 NODES = 48
 SERIES = 32
 INVERSE = 512
-ROOT_STEPS = 5
+ROOT_STEPS, ROOT_LENGTH_M = 5, 0.08
+"""Steps from the grid to a turning point where the trap's end is so far; one more for each factor of two."""
 SMALLEST_COTANGENT = math.radians(1e-3)
 """Nearer to 90° the motion is that at 1e-3 degrees: the carrier is then 4 Hz off."""
 
@@ -31,11 +35,11 @@ class NumericalMotion(Motion):
 
     def __init__(self, trap: NumericalTrap) -> None:
         self.trap = trap
-        self.symmetric = trap.symmetric
+        self.symmetric = trap.symmetric and trap.centred
 
     def solve(self, start: Start) -> Orbit:
         """Return the orbits of a batch."""
-        return _NumericalOrbit(self.trap, start)
+        return _NumericalOrbit(self.trap, start, self.symmetric)
 
 
 class ExpandedField:
@@ -97,19 +101,21 @@ def _split(radius_m: Tensor, axial_m: Tensor) -> tuple[Tensor, Tensor, tuple[Ten
 
 
 class _NumericalOrbit(Orbit):
-    def __init__(self, trap: NumericalTrap, start: Start) -> None:
+    def __init__(self, trap: NumericalTrap, start: Start, centred: bool) -> None:
         self.trap, self.start = trap, start
         self.field: ExpandedField | PlainField = ExpandedField(trap.field)
         self.background = float(trap.field.background_t)
+        factor = HUMP_FACTOR if trap.humped else 1
+        self.nodes, self.series = NODES * factor, SERIES * factor
         kinetic = start.energy_ev * (start.energy_ev + 2 * ELECTRON_MASS_EV)
         momentum = torch.sqrt(kinetic) * ELEMENTARY_CHARGE_C / SPEED_OF_LIGHT_M_PER_S
         self.gyration = (momentum * torch.sin(start.pitch_rad) / (ELEMENTARY_CHARGE_C * self.background))[:, None]
-        self._place_minimum(torch.zeros_like(self.gyration) if trap.symmetric else self._find_minimum())
+        self._place_minimum(torch.zeros_like(self.gyration) if centred else self._find_minimum())
         lowest = self._bounce_excess(self.minimum)
         cotangent2 = cotangent(start.pitch_rad)[:, None].clamp(min=SMALLEST_COTANGENT) ** 2
         self.turning = lowest + (self.background + lowest) * cotangent2
         high = self._turning_point(+1)
-        low = -high if trap.symmetric else self._turning_point(-1)
+        low = -high if centred else self._turning_point(-1)
         self.middle, self.reach = (high + low) / 2, (high - low) / 2
         self._expand()
 
@@ -137,20 +143,22 @@ class _NumericalOrbit(Orbit):
         self.flux = self.field.flux_t_m2(self.start.radius_m[:, None], minimum)
 
     def _find_minimum(self) -> Tensor:
-        """Lowest field of the inner half, by parabolas; without derivatives, of which a minimum needs none."""
+        """Lowest field along the line, by parabolas; without derivatives, of which a minimum needs none."""
         twin = self._detached()
         low, high = self.trap.interval_m
         grid = torch.linspace(low, high, GRID, dtype=torch.float64, device=twin.gyration.device)
-        inner = grid[GRID // 4 : -(GRID // 4)]
+        inner = grid[1:-1]
         values = twin._bounce_excess(inner[None, :].expand(len(twin.gyration), -1))
+        span = values.amax(1, keepdim=True) - values.amin(1, keepdim=True)
+        values = values + EQUAL * span * (inner < (low + high) / 2)  # of two equal wells the upper one
         place = inner[values.argmin(1)][:, None]
         step = (high - low) / (GRID - 1)
         offsets = torch.arange(-1, 2, dtype=torch.float64, device=place.device)
-        for _ in range(6):
+        for _ in range(8):
             left, here, right = twin._bounce_excess(place + step * offsets).unbind(1)
             bend = (right - 2 * here + left).clamp(min=1e-300)
             shift = ((left - right) / (2 * bend)).clamp(-1.0, 1.0)
-            place = (place + step * shift[:, None]).clamp((3 * low + high) / 4, (low + 3 * high) / 4)
+            place = (place + step * shift[:, None]).clamp(low, high)
             step /= 4
         return place
 
@@ -160,16 +168,18 @@ class _NumericalOrbit(Orbit):
         twin._place_minimum(self.minimum.detach())
         turning = self.turning.detach()
         end = self.trap.interval_m[1 if side > 0 else 0]
-        share = torch.linspace(0, 1, GRID, dtype=torch.float64, device=turning.device)
+        grid = HUMP_GRID if self.trap.humped else GRID
+        share = torch.linspace(0, 1, grid, dtype=torch.float64, device=turning.device)
         axial = twin.minimum + (end - twin.minimum) * share
         beyond = twin._bounce_excess(axial) >= turning
         first = (beyond[:, 1:].to(torch.int64).argmax(1) + 1)[:, None]
-        first = torch.where(beyond[:, 1:].any(1, keepdim=True), first, GRID - 1)
+        first = torch.where(beyond[:, 1:].any(1, keepdim=True), first, grid - 1)
         inside, outside = torch.gather(axial, 1, first - 1), torch.gather(axial, 1, first)
         step = 1e-7
         offsets = step * torch.arange(-1, 2, dtype=torch.float64, device=turning.device)
         place = outside
-        for _ in range(ROOT_STEPS):
+        longest = max(abs(value) for value in self.trap.interval_m)
+        for _ in range(ROOT_STEPS + max(0, math.ceil(math.log2(longest / ROOT_LENGTH_M)))):
             left, here, right = (twin._bounce_excess(place + offsets) - turning).unbind(1)
             above = (here >= 0)[:, None]
             outside, inside = torch.where(above, place, outside), torch.where(above, inside, place)
@@ -183,8 +193,8 @@ class _NumericalOrbit(Orbit):
         return place
 
     def _expand(self) -> None:
-        """Cosine series in w of dt/dw, of the ring's field and of the phase, (batch, SERIES)."""
-        w = math.pi * (torch.arange(NODES, dtype=torch.float64, device=self.gyration.device) + 0.5) / NODES
+        """Cosine series in w of dt/dw, of the ring's field and of the phase, (batch, series)."""
+        w = math.pi * (torch.arange(self.nodes, dtype=torch.float64, device=self.gyration.device) + 0.5) / self.nodes
         axial = self.middle - self.reach * torch.cos(w)
         radius = self._radius(axial)
         field_z, field_rho, _ = self.field.beyond_background(radius, axial)
@@ -197,8 +207,8 @@ class _NumericalOrbit(Orbit):
         self.period_s = 2 * math.pi * total[:, 0]
         self.mean_excess = (ring * time).mean(1, keepdim=True) / total
         self.drift = (self._drift(radius, axial) * time).mean(1) / total[:, 0]
-        self.order = torch.arange(1, SERIES + 1, dtype=torch.float64, device=w.device)
-        cosines = torch.cos(self.order[:, None] * w) * (2 / NODES)
+        self.order = torch.arange(1, self.series + 1, dtype=torch.float64, device=w.device)
+        cosines = torch.cos(self.order[:, None] * w) * (2 / self.nodes)
         per_tesla = cyclotron_rad_per_s(self.start.energy_ev, 1.0)[:, None]
         self.time_series = time / total @ cosines.T / self.order
         self.phase_series = per_tesla * ((ring - self.mean_excess) * time) @ cosines.T / self.order

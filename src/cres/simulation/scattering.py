@@ -19,12 +19,11 @@ from cres.physics.gas import (
     inelastic_cross_section_m2,
     mean_track_time_s,
 )
-from cres.physics.traps import NumericalTrap
 from cres.simulation.config import SimulationConfig
+from cres.simulation.holding import Fate, fates
 from cres.simulation.motion import Motion, Start
 from cres.simulation.pieces import State
 from cres.simulation.scattering_config import ScatteringConfig
-from cres.simulation.trapping import make_trap
 
 FloatArray = NDArray[np.float64]
 
@@ -125,16 +124,7 @@ def _axial_phase_at(motion: Motion, start: Start, place_m: Tensor, rising: Tenso
 
 
 def still_held(config: SimulationConfig, state: State) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which electrons the trap holds, and which stay clear of the wall.
-
-    The closed forms have no end: there an electron that would turn outside of the cavity is lost.
-    """
-    trap = make_trap(config.trap)
-    pitch_deg = np.rad2deg(state.pitch_rad.numpy())
-    start = state.energy_ev.numpy(), np.where(pitch_deg > 90, 180 - pitch_deg, pitch_deg), state.radius_m.numpy()
-    turning = np.asarray(trap.turning_point_m(*start))
-    trapped = np.isfinite(turning)
-    if not isinstance(trap, NumericalTrap):
-        trapped &= turning + abs(config.cavity.offset_m) < config.cavity.length_m / 2
-    clear = start[2] + np.asarray(gyroradius_m(*start[:2], config.trap.field_t)) < config.cavity.radius_m
-    return trapped, clear
+    """Return which electrons trap and cavity hold at both ends, and which stay clear of the wall."""
+    start = state.energy_ev.numpy(), np.rad2deg(state.pitch_rad.numpy()), state.radius_m.numpy()
+    fate = fates(config, *start)
+    return (fate != Fate.NOT_TRAPPED) & (fate != Fate.OUTSIDE), fate != Fate.WALL

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from cres import schema
 from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import Electrons
+from cres.simulation.motion import upwards
 from cres.simulation.pieces import PIECE_SAMPLES, Piece, State, make_piece
 from cres.simulation.render import Curves, hermite_cubics, render
 from cres.simulation.scattering import draw_kick, scatter, still_held, track_draws, track_time_s
@@ -133,6 +134,8 @@ class RecordStream:
         start = (electrons.energy_ev, np.deg2rad(electrons.pitch_angle_deg), electrons.radius_m, electrons.azimuth_rad)
         phases = electrons.start_phase_rad, electrons.axial_phase_rad
         states = State(*(torch.from_numpy(np.asarray(value, np.float64).copy()) for value in (*start, *phases)))
+        pitch, axial_phase = upwards(states.pitch_rad, states.axial_phase_rad)
+        states = states._replace(pitch_rad=pitch, axial_phase_rad=axial_phase)
         nothing = Curves(np.zeros(4), np.zeros(4), np.zeros((0, 4), np.complex64))
         self._rows = [
             _Row(birth, birth, birth, nothing, np.zeros(3), np.zeros(3), state, state)

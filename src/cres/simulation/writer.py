@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import pickle
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ from cres.errors import UserError
 from cres.progress import progress_bar
 from cres.provenance import git_commit
 from cres.simulation.config import SimulationConfig
-from cres.simulation.electrons import draw_electrons
+from cres.simulation.electrons import draw_counted
 from cres.simulation.generate import simulate_columns
+from cres.simulation.holding import WORDS, Fate
 
 PICKLE_PROTOCOL = 4
 GZIP_LEVEL = 1
@@ -81,12 +83,13 @@ def simulate_to_files(
     with progress_bar() as bar:
         task = bar.add_task("simulating", total=events, unit="electrons")
         bar.advance(task, events - sum(shard.count for shard in missing))
-        refused = 0
+        refused: Counter[Fate] = Counter()
         for shard_count, shard_refused in _write_all(config, seed, missing, attributes, workers):
             bar.advance(task, shard_count)
-            refused += shard_refused
+            refused.update(shard_refused)
     if refused:
-        print(f"{refused} draws were refused, as not trapped, at the wall or out of the band, and drawn again")
+        reasons = ", ".join(f"{number} {WORDS[fate]}" for fate, number in refused.most_common())
+        print(f"{refused.total()} draws were refused and drawn again: {reasons}")
     return [shard.path for shard in planned]
 
 
@@ -134,7 +137,7 @@ def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 def _write_all(
     config: SimulationConfig, seed: int, missing: list[Shard], attributes: dict[str, Any], workers: int
-) -> Iterator[tuple[int, int]]:
+) -> Iterator[tuple[int, Counter[Fate]]]:
     if workers == 1 or len(missing) < 2:
         for shard in missing:
             yield write_shard(config, seed, shard, attributes)
@@ -148,12 +151,14 @@ def _write_all(
             yield future.result()
 
 
-def write_shard(config: SimulationConfig, seed: int, shard: Shard, attributes: dict[str, Any]) -> tuple[int, int]:
-    """Simulate and write one file; return its number of electrons and of refused draws."""
-    electrons, refused = draw_electrons(config, shard.count, seed, shard.start)
+def write_shard(
+    config: SimulationConfig, seed: int, shard: Shard, attributes: dict[str, Any]
+) -> tuple[int, Counter[Fate]]:
+    """Simulate and write one file; return its number of electrons and of refused draws, by reason."""
+    electrons, refused = draw_counted(config, shard.count, seed, shard.start)
     columns = simulate_columns(config, electrons)
     frame = pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in columns.items()})
-    frame.attrs.update(attributes | {"refused_draws": refused})
+    frame.attrs.update(attributes | {"refused_draws": refused.total()})
     try:
         write_atomic(shard.path, gzip.compress(pickle.dumps(frame, PICKLE_PROTOCOL), GZIP_LEVEL, mtime=0))
     except OSError as error:
