@@ -19,6 +19,7 @@ from cres import schema
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 CLI_OPTIONS = ROOT / "src/cres/training/options.py"
+COMMANDS = ROOT / "src/cres/commands"
 PAGES = sorted(DOCS.rglob("*.md"))
 # an ordinary block, perhaps indented, perhaps with title="file"
 FENCE = re.compile(
@@ -182,7 +183,9 @@ def unknown_options(command: str) -> list[str]:
     script = ROOT / found["script"]
     if not script.is_file():
         return [found["script"]]
-    source = script.read_text() + (CLI_OPTIONS.read_text() if script.name == "cli.py" else "")
+    # a script is a door: its options are in the package
+    work = CLI_OPTIONS if script.name == "cli.py" else COMMANDS / script.name
+    source = script.read_text() + (work.read_text() if work.is_file() else "")
     options = re.findall(r"(?<!\S)--([\w-]+)", found["rest"])
     groups = (
         ("trainer", "data", "model", "curriculum", "early_stopping", "fine_tune") if script.name == "cli.py" else ()
