@@ -67,6 +67,7 @@ def test_what_is_printed_into_a_closed_pipe_is_lost_and_nothing_else():
     os.close(reading)
     with os.fdopen(writing, "w") as pipe:
         stream = LastingStream(pipe)
+        stream.write("more than a buffer holds " * 10_000)
         console = Console(file=stream)
         for _ in range(3):
             console.print("epoch")
