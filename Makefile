@@ -25,11 +25,24 @@ help: ## this list
 # a torch that is there already, built for the machine's GPUs, stays
 TORCH = $$($(RUN) -c 'import torch' 2>/dev/null || echo -c constraints-torch.txt)
 
-.venv/.installed: pyproject.toml constraints.txt constraints-torch.txt
+# pip alone says nothing for a minute: every few seconds, how much is on the disk
+INSTALL = install() { echo "installing $$2 into .venv: about 0.3 GB from the network (CPU), 1.5 GB on the disk"; \
+  $(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH) -e "$$1" & pid=$$!; start=$$SECONDS; \
+  while kill -0 $$pid 2>/dev/null; do sleep 1; seconds=$$((SECONDS - start)); \
+    if ((seconds % 4 == 0)); then echo "  $$seconds s: $$(du -sh .venv | cut -f1) on the disk"; fi; done; wait $$pid; }; install
+
+.venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; say which to use: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt $(TORCH) -e '.[dev]'
+
+.venv/.installed: pyproject.toml constraints.txt constraints-torch.txt | .venv/bin/python
+	@$(INSTALL) '.[dev]' "cres with what its tests need"
+	@touch $@
+
+# what the demo needs; an installation for the tests has it too
+.venv/.demo: pyproject.toml constraints.txt constraints-torch.txt | .venv/bin/python
+	@if [ .venv/.installed -nt pyproject.toml ]; then exit 0; fi; $(INSTALL) . "cres"
 	@touch $@
 
 # The demo ----------------------------------------------------------------------------------------------------------
@@ -46,7 +59,7 @@ demo: $(DEMO)/report.html ## simulate, prepare, train, evaluate, fit the endpoin
 clean-demo: ## forget the demo's files
 	rm -rf $(DEMO)
 
-$(DEMO)/raw/simulation.json: | .venv/.installed
+$(DEMO)/raw/simulation.json: | .venv/.demo
 	@echo "== 1/7 simulate $(EVENTS) electrons to train and test on"
 	$(RUN) scripts/simulate.py --events $(EVENTS) --output $(DEMO)/raw --seed 1
 
@@ -71,7 +84,7 @@ $(DEMO)/bound.hdf5: $(DEMO)/cres.hdf5
 $(DEMO)/seeded.hdf5: $(DEMO)/predictions.hdf5
 	$(RUN) scripts/estimate.py --method seeded --network $< --data $(DEMO)/cres.hdf5 --output $@
 
-$(DEMO)/tritium/simulation.json: configs/simulation/tritium.yaml | .venv/.installed
+$(DEMO)/tritium/simulation.json: configs/simulation/tritium.yaml | .venv/.demo
 	@echo "== 5/7 simulate $(TRITIUM_EVENTS) tritium electrons"
 	$(RUN) scripts/simulate.py -c configs/simulation/tritium.yaml --events $(TRITIUM_EVENTS) --output $(DEMO)/tritium
 
@@ -104,7 +117,7 @@ MODEL_EPOCHS ?= 10
 
 model: $(MODEL)/model.pt2 ## train the default model at length and export it with its card: about 45 minutes, runs/model/model.pt2
 
-$(MODEL)/raw/simulation.json: | .venv/.installed
+$(MODEL)/raw/simulation.json: | .venv/.demo
 	$(RUN) scripts/simulate.py --events $(MODEL_EVENTS) --output $(MODEL)/raw --seed 2
 
 $(MODEL)/cres.hdf5: $(MODEL)/raw/simulation.json

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -131,6 +132,23 @@ def test_a_model_that_is_shipped_reconstructs_electrons(card: Path) -> None:
     assert np.median(np.abs(residual)) < 0.1
     assert 0.5 < np.mean(np.abs(residual) < estimates["energy_std_ev"][resolved]) < 0.85
     assert (card.parent / "weights.pt").stat().st_size < MOST_BYTES
+
+
+@pytest.mark.filterwarnings("ignore:the records ")
+def test_the_lines_of_the_readme_run(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the model that is shipped; in a checkout without one, with one that was trained in a second."""
+    if not shipped():
+        write_package(trained / "checkpoints" / "best.ckpt", tmp_path / "pretrained" / "cavity_26ghz")
+        monkeypatch.setattr(resources, "_PACKAGE", tmp_path)
+        monkeypatch.setattr(resources, "configs_folder", lambda: ROOT / "configs")
+    text = (ROOT / "README.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.S)
+    exec(compile(block, "README.md", "exec"), {})
+    told = capsys.readouterr().out
+    assert "energy_std_ev" in told
+    assert "tensor" in told
 
 
 def test_simulated_records_are_those_of_the_simulator() -> None:

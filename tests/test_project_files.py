@@ -1,0 +1,101 @@
+"""What surrounds the program agrees with it: citation, workflow, container, templates, paper, Makefile."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cres.commands import OTHERS, TRAINING
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def test_the_citation_is_that_of_this_version() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert citation["cff-version"] == "1.2.0"
+    assert {"title", "authors", "message"} <= set(citation)
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+
+
+def test_the_workflow_runs_the_two_commands() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/test.yml").read_text())
+    steps = [step.get("run") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert {"make test", "make demo"} <= set(steps)
+    lowest = PROJECT["requires-python"].removeprefix(">=")
+    assert lowest in workflow["jobs"]["test"]["strategy"]["matrix"]["python"]
+
+
+def dockerfile_faults(text: str) -> list[str]:
+    """Return what a Dockerfile names and the checkout has not."""
+    faults = []
+    for words in (line.split() for line in text.splitlines()):
+        if words[:1] == ["COPY"]:
+            faults += [name for name in words[1:-1] if not (ROOT / name).exists()]
+        if words[:1] == ["ENTRYPOINT"]:
+            program = yaml.safe_load(" ".join(words[1:]))[0]
+            faults += [] if program in PROJECT["scripts"] else [program]
+    for argument in re.findall(r"\$\{(\w+)\}", text):
+        faults += [] if f"ARG {argument}" in text else [argument]
+    for command in re.findall(r"\bcres (\w+) --", text):
+        faults += [] if command in {*OTHERS, *TRAINING} else [command]
+    return faults
+
+
+def test_the_container_names_what_exists() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    assert dockerfile_faults(text) == []
+    assert "never built" in text
+    assert "whl/cpu" in text
+    assert "whl/cu" in text
+
+
+@pytest.mark.parametrize(
+    "line", ["COPY no_such_file ./", 'ENTRYPOINT ["crs"]', "RUN pip ${OTHER}", "# cres perp --input"]
+)
+def test_the_check_of_the_container_can_fail(line: str) -> None:
+    assert dockerfile_faults(line)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github/ISSUE_TEMPLATE").glob("*.md")), ids=lambda path: path.stem)
+def test_issue_templates_have_a_head(path: Path) -> None:
+    _, head, body = path.read_text().split("---\n", 2)
+    assert {"name", "about", "labels"} <= set(yaml.safe_load(head))
+    assert len(body) > 100
+
+
+def test_the_paper_is_a_joss_paper() -> None:
+    _, head, body = (ROOT / "paper/paper.md").read_text().split("---\n", 2)
+    assert {"title", "tags", "authors", "affiliations", "date", "bibliography"} <= set(yaml.safe_load(head))
+    assert {"# Summary", "# Statement of need", "# References"} <= set(body.splitlines())
+    assert 250 < len(body.split()) < 1000
+    cited = set(re.findall(r"@([\w:]+)", body))
+    listed = set(re.findall(r"^@\w+\{([^,]+),", (ROOT / "paper/paper.bib").read_text(), re.M))
+    assert cited == listed
+
+
+@pytest.mark.parametrize("target", ["demo", "test", "model", "help"])
+def test_the_makefile_can_be_read(target: str) -> None:
+    run = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+
+
+def test_the_demo_installs_no_more_than_it_needs() -> None:
+    text = (ROOT / "Makefile").read_text()
+    assert "| .venv/.demo\n" in text
+    assert re.search(r"^\.venv/\.demo:.*\n.*\n?\t@if .*\$\(INSTALL\) \. ", text, re.M)
+    demo = text[text.index("# The demo") : text.index("# Tests")]
+    assert ".venv/.installed" not in demo
+
+
+def test_heavy_packages_of_some_are_extras() -> None:
+    extras = PROJECT["optional-dependencies"]
+    assert {"tensorboard", "mlflow", "notebooks", "docs", "dev"} <= set(extras)
+    needed = " ".join(PROJECT["dependencies"])
+    assert not re.search("tensorboard|mlflow|jupyter|mkdocs|pytest", needed)
