@@ -132,3 +132,14 @@ def test_within_passes_results_and_errors_on():
     with pytest.raises(KeyError):
         within(lambda: {}["x"], 1.0)
     assert loggers.TIMEOUT_S <= 30
+
+
+def test_an_upload_is_announced_before_it_begins(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    make_loggers(tmp_path, "mine")
+    told = capsys.readouterr().err
+    assert "also go to the project 'mine' on api.wandb.ai" in told
+    assert "WANDB_MODE=disabled" in told
+    monkeypatch.setenv("WANDB_MODE", "disabled")
+    make_loggers(tmp_path, "mine")
+    assert capsys.readouterr().err == ""

@@ -9,6 +9,7 @@ import configparser
 import csv
 import netrc
 import os
+import sys
 import threading
 from argparse import Namespace
 from collections.abc import Callable, Mapping
@@ -285,6 +286,11 @@ def make_loggers(
     if not keep or chosen is False:
         return loggers
     if wandb_wanted():
+        rank_zero_only(print)(
+            f"metrics and figures also go to the project {project!r} on {wandb_host()}, where you are logged in; "
+            "WANDB_MODE=disabled keeps them here",
+            file=sys.stderr,
+        )
         loggers.append(WandbMetrics(folder, project, config))
     more = chosen if isinstance(chosen, list | tuple) else [chosen]
     return [*loggers, *(one for one in more if isinstance(one, Logger))]
