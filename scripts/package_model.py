@@ -20,6 +20,7 @@ def command_line() -> argparse.ArgumentParser:
     """Return the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="folder of the run whose best checkpoint is taken")
+    parser.add_argument("--checkpoint", type=Path, help="another checkpoint of the run than its best")
     parser.add_argument("--name", default="cavity_26ghz", help="what cres.pretrained calls it (default: %(default)s)")
     parser.add_argument(
         "--folder", type=Path, default=PRETRAINED, help="where models lie (default: src/cres/pretrained)"
@@ -30,9 +31,9 @@ def command_line() -> argparse.ArgumentParser:
 def main() -> None:
     """Write the files and say where they are."""
     arguments = command_line().parse_args()
-    checkpoint = arguments.run / "checkpoints" / BEST
+    checkpoint = arguments.checkpoint or arguments.run / "checkpoints" / BEST
     if not checkpoint.exists():
-        raise errors.UserError(f"{arguments.run} holds no checkpoints/{BEST}; train with python cli.py fit")
+        raise errors.UserError(f"there is no {checkpoint}; train with python cli.py fit, or name another --checkpoint")
     folder = write_package(checkpoint, arguments.folder / arguments.name)
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e3:.0f} kB; try it: python -c 'import cres; print(cres.pretrained({arguments.name!r}))'")
