@@ -2,6 +2,10 @@
 
     python benchmarks/endpoint.py                 1 000 pseudo-experiments, some minutes on two cores
     python benchmarks/endpoint.py --toys 100      a quick look
+    python benchmarks/endpoint.py --final-states T2 --electrons 709 --window 64 60     molecular tritium, as in a demo
+    python benchmarks/endpoint.py --final-states T2 --electrons 36 --window 70 60      few electrons
+
+Limits on the neutrino mass have a study of their own, scripts/mass_coverage.py.
 
 Targets: endpoint pull mean within 0.1 and width 0.93 to 1.07, 68 % intervals cover 68 ± 5 %, a fit under 2 s, endpoint
 uncertainty of an exposure like the published Phase II within a factor 1.5 of 19 eV, a million energies a second.
@@ -20,9 +24,10 @@ import numpy as np
 
 from cres.endpoint.coverage import Coverage, run_toys, summarise
 from cres.endpoint.fit import fit_endpoint
-from cres.endpoint.likelihood import EndpointLikelihood
+from cres.endpoint.likelihood import EndpointLikelihood, Physics, Window
 from cres.endpoint.pseudo import Experiment
 from cres.physics.beta import T2_ENDPOINT_EV, beta_spectrum_rate
+from cres.physics.final_states import FinalStates
 from cres.provenance import git_commit
 
 PUBLISHED_PHASE_TWO_EV = 19.0  # Phys. Rev. Lett. 131 102502: 18 548 ± 19 eV, frequentist
@@ -33,6 +38,9 @@ def main() -> None:
     line.add_argument("--toys", type=int, default=1000, help="pseudo-experiments (%(default)s)")
     line.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
     line.add_argument("--seed", type=int, default=0)
+    line.add_argument("--final-states", default="none", help="T2, T, none or a table (%(default)s)")
+    line.add_argument("--electrons", type=float, default=5000.0, help="mean number in the window (%(default)s)")
+    line.add_argument("--window", type=float, nargs=2, default=(15.0, 30.0), help="eV below and above the endpoint")
     line.add_argument("--output", type=Path, help="JSON-lines file to keep and resume (a temporary one)")
     arguments = line.parse_args()
     print(f"environment          {platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, ")
@@ -65,8 +73,9 @@ def phase_two() -> None:
 
 
 def coverage(arguments: argparse.Namespace, path: Path) -> None:
-    experiment = Experiment()
-    window = experiment.window
+    window = Window(T2_ENDPOINT_EV - arguments.window[0], T2_ENDPOINT_EV + arguments.window[1])
+    physics = Physics(FinalStates.of(arguments.final_states))
+    experiment = Experiment(electrons=arguments.electrons, window=window, physics=physics)
     print(f"pseudo-experiments   {experiment.electrons:.0f} electrons, resolution {experiment.std_low_ev} to "
           f"{experiment.std_high_ev} eV, {window.low_ev:.1f} to {window.high_ev:.1f} eV")  # fmt: skip
     toys = run_toys(experiment, arguments.toys, path, seed=arguments.seed, workers=arguments.workers, common=True)

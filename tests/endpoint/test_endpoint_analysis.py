@@ -30,15 +30,16 @@ def tables():
 
 @pytest.fixture(scope="module")
 def analysis(tables):
-    return analyse(*tables)
+    return analyse(*tables, Options(mass_toys=3))
 
 
 def test_endpoint_is_found_within_its_uncertainty(analysis):
     assert analysis.fit.valid
     assert analysis.full_fit.valid
     assert abs(analysis.deviation) < 3
-    assert 0.5 < analysis.fit.endpoint_error_ev < 4
-    assert analysis.total_ev >= analysis.fit.endpoint_error_ev
+    assert 0.5 < analysis.statistical_ev < 4
+    assert analysis.total_ev >= analysis.statistical_ev
+    assert analysis.interval.low_ev < analysis.fit.endpoint_ev < analysis.interval.high_ev
     assert analysis.goodness[2] > 1e-3
 
 
@@ -48,8 +49,12 @@ def test_true_energies_are_fitted_beside(analysis):
 
 
 def test_mass_limits(analysis):
-    assert 0 < analysis.limit.feldman_cousins_ev < 40
-    assert 0 < analysis.limit.profile_ev < 40
+    for found in (analysis.limit.neyman, analysis.limit.profile, analysis.limit.bayesian):
+        assert 0 < found.limit_ev < 60
+    text = "\n".join(report.summary_lines(analysis))
+    # both of the unequal errors of m², and the three constructions
+    assert f"+{analysis.limit.upper_ev2:.0f} −{abs(analysis.limit.lower_ev2):.0f}" in text
+    assert all(name in text for name in ("(Feldman–Cousins)", "(profile)", "(Bayesian)"))
 
 
 def test_summary_and_json_say_it(analysis, tmp_path):
@@ -62,7 +67,7 @@ def test_summary_and_json_say_it(analysis, tmp_path):
 
 def test_figures_are_drawn_for_the_report(analysis, tables):
     part = report.section(analysis, tables[1])
-    assert len(part.illustrations) == 6
+    assert len(part.illustrations) == 7
     assert json.loads(part.texts["endpoint-example.json"])["endpoint_ev"] == pytest.approx(analysis.fit.endpoint_ev)
     rows = report.summary_rows(analysis)
     assert set(report.MEANINGS) == set(rows) - {"estimator"}
@@ -101,7 +106,18 @@ def test_window_without_electrons(tables):
 def test_command_line(tables, tmp_path):
     data, calibration = (table.write(tmp_path / f"{name}.hdf5") for name, table in zip("dc", tables, strict=True))
     run = subprocess.run(
-        [sys.executable, SCRIPT, "--data", data, "--calibration", calibration, "--output", tmp_path / "out"],
+        [
+            sys.executable,
+            SCRIPT,
+            "--data",
+            data,
+            "--calibration",
+            calibration,
+            "--output",
+            tmp_path / "out",
+            "--mass-toys",
+            "0",
+        ],
         capture_output=True,
         text=True,
         check=False,

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 
 NOTEBOOK = Path(__file__).parents[2] / "notebooks" / "endpoint.ipynb"
-SMALL = {"ELECTRONS": 1500, "CALIBRATION_ELECTRONS": 800, "TOYS": 2}
+SMALL = {"ELECTRONS": 1500, "CALIBRATION_ELECTRONS": 800, "TOYS": 2, "MASS_TOYS": 3}
 
 
 def test_notebook_runs(monkeypatch):
@@ -25,11 +25,16 @@ def test_notebook_runs(monkeypatch):
         NotebookClient(notebook, timeout=240, kernel_name="python3").execute()
     text = "".join(output.get("text", "") for cell in notebook.cells for output in cell.get("outputs", []))
     assert "endpoint = " in text
-    assert "neutrino mass < " in text
+    assert "neutrino mass: " in text
+    # the three constructions, the table of systematics, the warnings
+    assert all(name in text for name in ("(Feldman–Cousins)", "(profile)", "(Bayesian)"))
+    assert "quadratic sum" in text
+    assert "excited states" in text
+    assert "no endpoint is seen" in text
     images = [
         output for cell in notebook.cells for output in cell.get("outputs", []) if "image/png" in output.get("data", {})
     ]
-    assert len(images) >= 6
+    assert len(images) >= 7
     assert not any(output.output_type == "error" for cell in notebook.cells for output in cell.get("outputs", []))
 
 

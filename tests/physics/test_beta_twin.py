@@ -12,7 +12,7 @@ from cres.physics.final_states import FinalStates
 mp.mp.dps = 40
 ME = mp.mpf("510998.95069")  # CODATA 2022
 ALPHA = mp.mpf("7.2973525643e-3")
-LAMBDA, MU, R, M, V0, Z = (mp.mpf(x) for x in ("1.265", "5.107", "2.884e-3", "5497.885", "76", "2"))
+LAMBDA, MU, R, M, V0, Z = (mp.mpf(x) for x in ("1.2754", "5.107", "2.884e-3", "5497.885", "76", "2"))
 
 
 def slow_rate(kinetic, endpoint, mass_squared, corrections, final_states=None):

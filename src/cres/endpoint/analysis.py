@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -10,37 +11,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres.endpoint.binned import BinnedLikelihood
+from cres.endpoint.endpoint_interval import EndpointInterval, endpoint_interval, massless
 from cres.endpoint.fit import EndpointFit, fit_endpoint
-from cres.endpoint.likelihood import Constraint, EndpointLikelihood, Physics, Window, make_constraints
-from cres.endpoint.limits import MassLimit, mass_limit
+from cres.endpoint.likelihood import Constraint, Correlations, EndpointLikelihood, Physics, make_constraints
+from cres.endpoint.limits import DEFAULT_TOYS, MassLimits, mass_grid_ev2, mass_limits
+from cres.endpoint.quality import (
+    calibration_warnings,
+    data_warnings,
+    fitting_window,
+    goodness_warning,
+    missing_endpoint,
+    usable,
+)
 from cres.endpoint.response import ENERGY, PARAMETERS, Response, energies_and_stds, measure_response
-from cres.endpoint.systematics import Shift, systematic_error_ev, systematic_shifts
+from cres.endpoint.smeared import SmearedSpectra
+from cres.endpoint.systematics import Added, Shift, added_errors, systematic_error_ev, systematic_shifts
 from cres.errors import UserError
 from cres.evaluation.signature import apparatus_notes, signature_of
 from cres.evaluation.splits import refuse_training, split_notes
 from cres.evaluation.table import PredictionTable
+from cres.physics.final_states import FinalStates
 
 Array = NDArray[np.float64]
+
+DISAGREEMENT = 0.25
+"""Part of the 68 % interval by which the minimiser may miss what a search over all endpoints finds."""
+SCANNED_MASSES_EV = (20.0, 100.0)
+"""Least and largest mass that ends the scan."""
 
 
 @dataclass(frozen=True)
 class Options:
-    """Choices of the analysis; None means: from the calibration electrons.
+    """Choices of the analysis; None means: from the calibration electrons, and for `physics` `physics_of` the data.
 
-    The nuisance parameters' standard deviations: `energy_scale_std_ev` in eV at the endpoint, `resolution_scale_std`
-    relative, `efficiency_slope_std` relative per 100 eV.
+    `mass_toys` pseudo-experiments at each point make the belt of the Neyman construction (0: none is made). Standard
+    deviations of nuisance parameters: `energy_scale_std_ev` in eV at the endpoint, `resolution_scale_std` relative, to
+    which `krypton_resolution_std`, that of a factor from krypton, is added, `efficiency_slope_std` per 100 eV;
+    `nuisance_stds` those of any other, by name (`cres.endpoint.likelihood.NUISANCES`), and `correlations` between them.
     """
 
     window_ev: tuple[float, float] | None = None
     max_std_ev: float | None = None
     max_spread_ev: float | None = None
-    physics: Physics = field(default_factory=Physics)
+    physics: Physics | None = None
     energy_scale_std_ev: float = 0.0
     resolution_scale_std: float | None = None
+    krypton_resolution_std: float = 0.0
+    nuisance_stds: Mapping[str, float] = field(default_factory=dict)
+    correlations: Correlations = field(default_factory=dict)
     efficiency_slope_std: float | None = None
     confidence: float = 0.9
     systematics: bool = True
     limit: bool = True
+    mass_toys: int = DEFAULT_TOYS
     allow_training: bool = False
     """Whether the calibration may hold electrons that the estimator was trained on."""
 
@@ -49,9 +72,9 @@ class Options:
 class Analysis:
     """Result of an analysis.
 
-    `fit`: statistical uncertainty only, massless neutrino; `full_fit`: nuisance parameters profiled under their
-    constraints; `mass_fit` also frees the squared mass; `true_fit`: the fit of the same electrons' true energies,
-    where known.
+    `fit`: statistical uncertainty only, massless neutrino, with the 68 % `interval`; `full_fit`: nuisance parameters
+    profiled under their constraints; `limit`: what is said about the mass; `true_fit`: the fit of the same electrons'
+    true energies, where known. `warnings` are sentences that go wherever the result goes.
     """
 
     estimator: str
@@ -59,15 +82,29 @@ class Analysis:
     response: Response
     likelihood: EndpointLikelihood
     fit: EndpointFit
+    interval: EndpointInterval
     full_fit: EndpointFit
-    mass_fit: EndpointFit | None
-    limit: MassLimit | None
+    limit: MassLimits | None
     shifts: list[Shift]
+    added: list[Added]
     true_fit: EndpointFit | None
     true_endpoint_ev: float | None
     goodness: tuple[float, int, float]
+    warnings: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What a reader must know of the two tables, in sentences."""
+
+    @property
+    def valid(self) -> bool:
+        """Whether the endpoint and its uncertainty mean something."""
+        return self.fit.valid
+
+    @property
+    def statistical_ev(self) -> float:
+        """Statistical uncertainty: half of the interval where it was found, the curvature's otherwise."""
+        if self.interval.found:
+            return 0.5 * (self.interval.high_ev - self.interval.low_ev)
+        return self.fit.endpoint_error_ev
 
     @property
     def systematic_ev(self) -> float:
@@ -77,7 +114,7 @@ class Analysis:
     @property
     def total_ev(self) -> float:
         """Statistical and systematic uncertainty together."""
-        return float(np.hypot(self.fit.endpoint_error_ev, self.systematic_ev))
+        return float(np.hypot(self.statistical_ev, self.systematic_ev))
 
     @property
     def deviation(self) -> float | None:
@@ -92,22 +129,26 @@ class Analysis:
         return {
             "estimator": self.estimator,
             "endpoint_ev": self.fit.endpoint_ev,
-            "statistical_ev": self.fit.endpoint_error_ev,
+            "valid": self.valid,
+            "warnings": list(self.warnings),
+            "statistical_ev": self.statistical_ev,
+            "interval": self.interval.to_dict(),
             "systematic_ev": self.systematic_ev,
             "total_ev": self.total_ev,
             "true_endpoint_ev": self.true_endpoint_ev,
             "deviation_in_standard_deviations": self.deviation,
             "true_energies": None if self.true_fit is None else self.true_fit.to_dict(),
             "electrons": self.fit.electrons,
+            "final_states": final_states_name(self.likelihood.physics),
             "window_ev": [self.likelihood.window.low_ev, self.likelihood.window.high_ev],
             "max_std_ev": self.response.max_std_ev,
             "max_spread_ev": self.response.max_spread_ev,
             "goodness": {"chi2": statistic, "degrees_of_freedom": degrees, "p_value": probability},
             "fit": self.fit.to_dict(),
             "fit_with_nuisances": self.full_fit.to_dict(),
-            "fit_with_mass": None if self.mass_fit is None else self.mass_fit.to_dict(),
             "mass_limit": None if self.limit is None else self.limit.to_dict(),
             "shifts": [vars(shift) for shift in self.shifts],
+            "added": [vars(added) for added in self.added],
             "response": response_summary(self.response),
             "notes": list(self.notes),
         }
@@ -123,31 +164,55 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
     if data.is_bound or calibration.is_bound:
         raise UserError("a table of Cramér–Rao bounds holds no estimates: give the predictions of an estimator")
     refuse_training(calibration, "used as calibration", options.allow_training)
+    notes = tuple(_notes(data, calibration))
+    calibration, said = usable(calibration, "calibration table")
     response = measure_response(calibration, options.max_std_ev, options.max_spread_ev)
+    data, more = usable(data, "data table")
+    window, cut = fitting_window(response, options.window_ev)
+    physics = physics_of(data) if options.physics is None else options.physics
     energy, std = energies_and_stds(data, response.max_spread_ev)
-    window = Window(*options.window_ev) if options.window_ev is not None else default_window(response)
-    likelihood = EndpointLikelihood(energy, std, response, window, options.physics)
+    likelihood = EndpointLikelihood(energy, std, response, window, physics)
+    warnings = [
+        *said,
+        *more,
+        *calibration_warnings(calibration, response),
+        *cut,
+        *data_warnings(likelihood, calibration),
+    ]
     fit = fit_endpoint(likelihood, minos=("endpoint_ev",))
+    missing = missing_endpoint(likelihood, fit, window)
+    spectra = massless(response, window, physics)
+    interval = endpoint_interval(spectra, spectra.sample(energy, std))
+    fit = _judged(fit, interval, missing)
     constraints = nuisance_constraints(response, options)
-    constrained = likelihood.with_constraints(constraints)
-    full_fit = fit_endpoint(constrained, minos=("endpoint_ev",), start=fit.values)
-    shifts = systematic_shifts(likelihood, fit, constraints, _from_calibration(options)) if options.systematics else []
-    mass_fit, limit = _mass(constrained, full_fit, options) if options.limit else (None, None)
-    binned = BinnedLikelihood(energy, std, response, window, options.physics)
+    constrained = likelihood.with_constraints(constraints, options.correlations)
+    full_fit = fit_endpoint(constrained, start=fit.values)
+    # an endpoint that is not seen has neither systematic uncertainties nor a mass
+    seen = missing is None
+    shifts = []
+    if options.systematics and seen:
+        shifts = systematic_shifts(likelihood, fit, constraints, _from_calibration(options))
+    limit = _mass(likelihood, fit, options) if options.limit and seen else None
+    goodness = BinnedLikelihood(energy, std, response, window, physics).goodness(fit.values, len(fit.free))
+    warnings += [*fit.problems, *(goodness_warning(goodness[2]) if seen else [])]
+    warnings += [] if limit is None else limit.problems()
     return Analysis(
         data.estimator,
         options,
         response,
         likelihood,
         fit,
+        interval,
         full_fit,
-        mass_fit,
         limit,
         shifts,
-        _true_energies_fit(data, likelihood),
-        true_endpoint_ev(data),
-        binned.goodness(fit.values, len(fit.free)),
-        tuple(_notes(data, calibration)),
+        added_errors(full_fit, constraints) if seen else [],
+        # beside a blinded endpoint the truth would tell the offset
+        None if physics.endpoint_offset_ev else _true_energies_fit(data, likelihood),
+        None if physics.endpoint_offset_ev else true_endpoint_ev(data),
+        goodness,
+        tuple(dict.fromkeys(warnings)),
+        notes,
     )
 
 
@@ -161,9 +226,36 @@ def _notes(data: PredictionTable, calibration: PredictionTable) -> list[str]:
     return notes
 
 
-def default_window(response: Response) -> Window:
-    """Return the calibration's energy range without its edges, from where electrons outside it would leak in."""
-    return Window(response.low_ev + response.edge_ev, response.high_ev - response.edge_ev)
+def _judged(fit: EndpointFit, interval: EndpointInterval, missing: str | None) -> EndpointFit:
+    """Return a fit whose problems are those of its interval: the curvature is not what is quoted."""
+    # these speak of errors that are taken from the interval
+    problems = [] if missing is None else [missing]
+    problems += [problem for problem in fit.problems if "no parabola" not in problem and "no interval" not in problem]
+    if missing is None and not interval.found:
+        problems.append("the likelihood does not fall to both sides of the endpoint: it has no 68 % interval")
+    elif missing is None and abs(interval.best_ev - fit.endpoint_ev) > DISAGREEMENT * (
+        interval.high_ev - interval.low_ev
+    ):
+        problems.append(f"a search over all endpoints finds {interval.best_ev:.2f} eV, not {fit.endpoint_ev:.2f} eV")
+    return replace(fit, problems=tuple(problems))
+
+
+def physics_of(table: PredictionTable) -> Physics:
+    """Return the decay of a table's electrons: the final states its simulation used, those of T₂ where it says nothing.
+
+    Simulations from before there were final states had none.
+    """
+    if "final_states" in table.attributes:
+        return Physics(FinalStates.of(str(table.attributes["final_states"])))
+    if true_endpoint_ev(table) is None:
+        return Physics(FinalStates.t2())
+    named = _found(table, "final_states", str)
+    return Physics(None if named is None else FinalStates.of(str(named)))
+
+
+def final_states_name(physics: Physics) -> str:
+    """Return the source of the final states, or "none"."""
+    return "none" if physics.final_states is None else physics.final_states.source
 
 
 def nuisance_constraints(response: Response, options: Options) -> dict[str, Constraint]:
@@ -172,26 +264,38 @@ def nuisance_constraints(response: Response, options: Options) -> dict[str, Cons
     return make_constraints(
         {
             "energy_shift_ev": options.energy_scale_std_ev,
-            "resolution_scale": response.error("log_scale") if resolution is None else resolution,
+            "resolution_scale": np.hypot(
+                response.error("log_scale") if resolution is None else resolution, options.krypton_resolution_std
+            ),
             "efficiency_slope": response.efficiency.slope_std() if slope is None else slope,
+            **options.nuisance_stds,
         }
     )
 
 
 def _from_calibration(options: Options) -> list[str]:
     """Return the nuisance parameters whose constraints come from the calibration's statistics."""
-    given = {"resolution_scale": options.resolution_scale_std, "efficiency_slope": options.efficiency_slope_std}
-    return [name for name, std in given.items() if std is None]
+    known = {
+        "resolution_scale": options.resolution_scale_std is None and not options.krypton_resolution_std,
+        "efficiency_slope": options.efficiency_slope_std is None,
+    }
+    return [name for name, from_calibration in known.items() if from_calibration]
 
 
 def true_endpoint_ev(table: PredictionTable) -> float | None:
     """Return the endpoint that a table's simulation used, from its attributes or its configuration, or None."""
     if "true_endpoint_ev" in table.attributes:
         return float(table.attributes["true_endpoint_ev"])
+    found = _found(table, "endpoint_ev", int | float)
+    return None if found is None else float(found)
+
+
+def _found(table: PredictionTable, key: str, kind: Any) -> Any:
+    """Return a setting of the simulation that a table's attributes hold as JSON, or None."""
     for value in table.attributes.values():
         if isinstance(value, str) and value.startswith("{"):
             try:
-                found = _search(json.loads(value), "endpoint_ev")
+                found = _search(json.loads(value), key, kind)
             except json.JSONDecodeError:
                 continue
             if found is not None:
@@ -211,26 +315,30 @@ def response_summary(response: Response) -> dict[str, Any]:
     }
 
 
-def _search(tree: Any, key: str) -> float | None:
+def _search(tree: Any, key: str, kind: Any) -> Any:
     if isinstance(tree, dict):
         # a simulation of another kind of electrons carries the setting, but did not use it
-        if isinstance(tree.get(key), int | float) and tree.get("kind", "tritium") == "tritium":
-            return float(tree[key])
+        if isinstance(tree.get(key), kind) and tree.get("kind", "tritium") == "tritium":
+            return tree[key]
         children = list(tree.values())
     elif isinstance(tree, list):
         children = tree
     else:
         return None
     for child in children:
-        found = _search(child, key)
+        found = _search(child, key, kind)
         if found is not None:
             return found
     return None
 
 
-def _mass(likelihood: EndpointLikelihood, start: EndpointFit, options: Options) -> tuple[EndpointFit, MassLimit]:
-    mass_fit = fit_endpoint(likelihood, free_mass=True, minos=("mass_squared_ev2",), start=start.values)
-    return mass_fit, mass_limit(likelihood, mass_fit, options.confidence)
+def _mass(likelihood: EndpointLikelihood, fit: EndpointFit, options: Options) -> MassLimits:
+    """Return what the electrons say about the mass; masses are scanned that leave some of the window above the edge."""
+    depth = fit.endpoint_ev - likelihood.window.low_ev
+    squares = mass_grid_ev2(float(np.clip(depth, *SCANNED_MASSES_EV)))
+    spectra = SmearedSpectra(likelihood.response, likelihood.window, likelihood.physics, squares)
+    sample = spectra.sample(likelihood.energy_ev, likelihood.std_ev)
+    return mass_limits(spectra, sample, options.confidence, options.mass_toys)
 
 
 def _true_energies_fit(data: PredictionTable, likelihood: EndpointLikelihood) -> EndpointFit | None:
@@ -245,4 +353,5 @@ def _true_energies_fit(data: PredictionTable, likelihood: EndpointLikelihood) ->
     response = likelihood.response
     ideal = Response.ideal(exact, response.low_ev, response.high_ev)
     ideal = replace(ideal, centre_ev=response.centre_ev, efficiency=response.efficiency.collapsed())
-    return fit_endpoint(EndpointLikelihood(truth[chosen], exact, ideal, likelihood.window, likelihood.physics))
+    physics = replace(likelihood.physics, missed_fraction=0.0)
+    return fit_endpoint(EndpointLikelihood(truth[chosen], exact, ideal, likelihood.window, physics))

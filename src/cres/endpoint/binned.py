@@ -18,7 +18,9 @@ from cres.endpoint.likelihood import (
     Physics,
     Values,
     Window,
+    efficiency_change,
     lagrange_weights,
+    place_in,
     resolution_nodes,
     spectrum_model,
 )
@@ -52,6 +54,9 @@ class BinnedLikelihood:
         self.counts = np.histogram(self.calibrated_ev, self.edges_ev)[0].astype(np.float64)
         self.model = spectrum_model(self.window, self.physics)
         self._distance = (self.model.grid_ev - self.response.centre_ev) / ENERGY_UNIT_EV
+        self._place = place_in(self.window, self.model.grid_ev)
+        centres = 0.5 * (self.edges_ev[1:] + self.edges_ev[:-1])
+        self._from_middle = 0.5 * self.window.width_ev * place_in(self.window, centres) / ENERGY_UNIT_EV
         self._scales = resolution_nodes(self.constraints)
         self._migration = [self.response.probability_in(self.model.grid_ev, self.edges_ev, s) for s in self._scales]
 
@@ -70,14 +75,13 @@ class BinnedLikelihood:
 
     def expected(self, values: Values) -> Array:
         """Return the expected electrons in each bin, (bin,)."""
-        shape = self.model.shape(values["endpoint_ev"] + values["energy_shift_ev"], values["mass_squared_ev2"])
-        if values["efficiency_slope"]:
-            shape = shape * np.exp(values["efficiency_slope"] * self._distance)
+        shape = self.model.varied(values) * efficiency_change(values, self._distance, self._place)
         weights = lagrange_weights(values["resolution_scale"], self._scales)
         signal = sum((w * (shape @ m) for w, m in zip(weights, self._migration, strict=True)), np.zeros(self.bins))
         signal = np.maximum(signal, 0.0)
         total = max(float(signal.sum()), SMALLEST_DENSITY)
-        return values["signal"] * signal / total + values["background"] / self.bins
+        tilt = np.maximum(1 + values["background_slope"] * self._from_middle, 0.0)
+        return values["signal"] * signal / total + values["background"] / self.bins * tilt
 
     def nll(self, values: Values) -> float:
         """Return −ln L relative to the saturated model (half the Baker–Cousins χ²), with constraints."""

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from cres import schema
 from cres.evaluation.table import PredictionTable
 from cres.physics.beta import T2_ENDPOINT_EV, sample_beta_spectrum
+from cres.physics.final_states import FinalStates
 
 Array = NDArray[np.float64]
 
@@ -17,19 +18,25 @@ MEDIAN_RESOLUTION_EV, RESOLUTION_SPREAD = 1.5, 1.1
 
 
 def example_tables(
-    calibration: int = 3000, electrons: int = 4000, endpoint_ev: float = T2_ENDPOINT_EV, seed: int = 0
+    calibration: int = 3000,
+    electrons: int = 4000,
+    endpoint_ev: float = T2_ENDPOINT_EV,
+    seed: int = 0,
+    final_states: str = "none",
 ) -> tuple[PredictionTable, PredictionTable]:
     """Return (tritium, calibration) tables of an estimator that was trained on a flat window.
 
     It returns mean and standard deviation of the posterior under that window. `electrons` tritium electrons are drawn
-    from 30 eV below the window up to the endpoint.
+    from 30 eV below the window up to the endpoint, with `final_states` (T2, T, none).
     """
     generator = np.random.default_rng(seed)
     low, high = TRAINING_WINDOW_EV
     flat = generator.uniform(low, high, calibration)
-    tritium = sample_beta_spectrum(electrons, low - 30.0, high, endpoint_ev, generator)
+    tritium = sample_beta_spectrum(
+        electrons, low - 30.0, high, endpoint_ev, generator, final_states=FinalStates.of(final_states)
+    )
     return (
-        _table(tritium, generator, calibration, {"true_endpoint_ev": endpoint_ev}),
+        _table(tritium, generator, calibration, {"true_endpoint_ev": endpoint_ev, "final_states": final_states}),
         _table(flat, generator, 0, {}),
     )
 
@@ -44,7 +51,7 @@ def posterior_mean_and_std(measured_ev: Array, resolution_ev: Array) -> tuple[Ar
     return mean, np.sqrt((weight * (energies - mean[:, None]) ** 2).sum(axis=1))
 
 
-def _table(truth: Array, generator: np.random.Generator, first: int, extra: dict[str, float]) -> PredictionTable:
+def _table(truth: Array, generator: np.random.Generator, first: int, extra: dict[str, float | str]) -> PredictionTable:
     resolution = MEDIAN_RESOLUTION_EV * np.exp(RESOLUTION_SPREAD * generator.standard_normal(len(truth)))
     measured = truth + resolution * generator.standard_normal(len(truth))
     mean, std = posterior_mean_and_std(measured, resolution)

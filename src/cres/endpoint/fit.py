@@ -17,6 +17,12 @@ Array = NDArray[np.float64]
 
 SCAN_STEPS = 24
 BACKGROUND_STARTS = (0.003, 0.05)
+NO_BACKGROUND = 1e-2
+"""Fewer background electrons than this are none."""
+FURTHEST_EV = 30.0
+"""An endpoint further above the highest electron is not seen in the data."""
+BENT = 1.5
+"""Where half of the MINOS interval and the HESSE error differ by more than this factor, the latter means nothing."""
 
 
 @runtime_checkable
@@ -42,7 +48,8 @@ class EndpointFit:
     """Result of a fit.
 
     `values`, `errors` (HESSE) and `minos` (lower, upper; errors with sign) by parameter; `correlation` between the
-    `free` parameters; `nll` −ln L at the minimum; `valid` as MINUIT judges.
+    `free` parameters; `nll` −ln L at the minimum. `problems` says in sentences why the errors mean nothing; a fit
+    without any is `valid`.
     """
 
     values: dict[str, float]
@@ -50,9 +57,14 @@ class EndpointFit:
     free: tuple[str, ...]
     correlation: Array
     nll: float
-    valid: bool
     electrons: int
     minos: dict[str, tuple[float, float]] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Whether the errors mean something."""
+        return not self.problems
 
     @property
     def endpoint_ev(self) -> float:
@@ -71,7 +83,8 @@ class EndpointFit:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
-        return asdict(self) | {"correlation": self.correlation.tolist(), "free": list(self.free)}
+        plain = {"correlation": self.correlation.tolist(), "free": list(self.free), "valid": self.valid}
+        return asdict(self) | plain | {"problems": list(self.problems)}
 
 
 def fit_endpoint(
@@ -93,8 +106,10 @@ def fit_endpoint(
     minuit.migrad(ncall=4000)
     if not minuit.valid:
         minuit.simplex(ncall=2000).migrad(ncall=4000)
-    minuit.hesse()
+    _hesse(minuit)
     free = tuple(name for name in PARAMETERS if not minuit.fixed[name])
+    errors = {name: float(minuit.errors[name]) if name in free else 0.0 for name in PARAMETERS}
+    correlation, problems = _correlation(minuit, free), _problems(minuit, likelihood)
     intervals: dict[str, tuple[float, float]] = {}
     for name in minos:
         if name in free and minuit.valid:
@@ -102,16 +117,58 @@ def fit_endpoint(
             merror = minuit.merrors[name]
             if merror.is_valid:
                 intervals[name] = (float(merror.lower), float(merror.upper))
+            else:
+                problems.append(f"the likelihood does not fall to either side of {name}: it has no interval")
     return EndpointFit(
         values={name: float(minuit.values[name]) for name in PARAMETERS},
-        errors={name: float(minuit.errors[name]) if name in free else 0.0 for name in PARAMETERS},
+        errors=errors,
         free=free,
-        correlation=_correlation(minuit, free),
+        correlation=correlation,
         nll=float(minuit.fval),
-        valid=bool(minuit.valid and minuit.covariance is not None),
         electrons=likelihood.electrons,
         minos=intervals,
+        problems=(*problems, *_bent(errors, intervals)),
     )
+
+
+def _hesse(minuit: Minuit) -> None:
+    """Compute errors; a background that ends at zero is held there, where it has none that are symmetric."""
+    if not minuit.fixed["background"] and minuit.values["background"] < NO_BACKGROUND:
+        minuit.values["background"], minuit.fixed["background"] = 0.0, True
+        minuit.migrad(ncall=4000)
+    minuit.hesse()
+
+
+def _problems(minuit: Minuit, likelihood: Likelihood) -> list[str]:
+    """Return in sentences what makes errors meaningless at a minimum."""
+    found = []
+    if not minuit.valid:
+        found.append("the fit did not converge")
+    if minuit.covariance is None or not (minuit.fmin and minuit.fmin.has_posdef_covar):
+        found.append("the covariance of the parameters is not positive definite")
+    for name in PARAMETERS:
+        low, high = minuit.limits[name]
+        value, reach = minuit.values[name], 1e-3 * minuit.errors[name]
+        if not minuit.fixed[name] and (value - low < reach or high - value < reach):
+            found.append(f"{name} ended at its limit {value:g}")
+    lowest, highest = likelihood.calibrated_range_ev
+    endpoint, mass_squared = minuit.values["endpoint_ev"], minuit.values["mass_squared_ev2"]
+    if mass_squared > max(endpoint - lowest, 0.0) ** 2:
+        found.append(f"m² = {mass_squared:.0f} eV² puts the end of the spectrum below the lowest electron")
+    elif not lowest <= endpoint - np.sqrt(max(mass_squared, 0.0)) <= highest + FURTHEST_EV:
+        found.append(
+            f"the fitted endpoint {endpoint:.1f} eV lies outside the electrons, {lowest:.1f} to {highest:.1f} eV"
+        )
+    return found
+
+
+def _bent(errors: Mapping[str, float], intervals: Mapping[str, tuple[float, float]]) -> list[str]:
+    """Return in sentences which profiles are no parabola: HESSE and MINOS disagree."""
+    return [
+        f"the profile of {name} is no parabola: + {upper:.3g} − {-lower:.3g}, its curvature says ± {errors[name]:.3g}"
+        for name, (lower, upper) in intervals.items()
+        if not 1 / BENT < (upper - lower) / (2 * errors[name]) < BENT
+    ]
 
 
 def profile(likelihood: Likelihood, best: EndpointFit, name: str, points: Array) -> Array:

@@ -8,8 +8,10 @@ conditionally, so that their distribution need not be known: only that within a 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +35,20 @@ PARAMETERS = (
     "energy_shift_ev",
     "resolution_scale",
     "efficiency_slope",
+    "efficiency_bend",
+    "efficiency_wiggle",
+    "background_slope",
+    "excited_states",
+    "missed_change",
+    "energy_loss_ev",
+    "cross_section",
 )
 """endpoint; expected signal and background electrons in the window; squared mass; then the nuisance parameters: shift
-of the energy scale, factor on all resolutions, relative change of the efficiency per 100 eV."""
-NUISANCES: dict[str, float] = {"energy_shift_ev": 0.0, "resolution_scale": 1.0, "efficiency_slope": 0.0}
+of the energy scale; factor on all resolutions; relative change of the efficiency, its slope per 100 eV, and its second
+and third Legendre polynomial over the window (with the slope a cubic spline through four knots); slope of the
+background per 100 eV; relative change of the probability of excited final states; change of the fraction of missed
+tracks; shift of the energy loss; relative change of the cross section, with which more tracks are missed."""
+NUISANCES: dict[str, float] = dict.fromkeys(PARAMETERS[4:], 0.0) | {"resolution_scale": 1.0}
 """Central values."""
 
 Values = Mapping[str, float]
@@ -67,10 +79,15 @@ class Window:
 
 @dataclass(frozen=True)
 class Physics:
-    """What the fit assumes of the decay."""
+    """What the fit assumes of the decay, and of tracks that were missed after it (`cres.endpoint.missed`).
+
+    `endpoint_offset_ev` is added to every endpoint that is fitted or stated: a blinding (`cres.endpoint.blinding`).
+    """
 
     final_states: FinalStates | None = None
     corrections: Collection[str] = CORRECTIONS
+    missed_fraction: float = 0.0
+    endpoint_offset_ev: float = field(default=0.0, repr=False)
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,42 @@ class Constraint:
         return 0.5 * ((value - self.centre) / self.std) ** 2
 
 
+Correlations = Mapping[tuple[str, str], float]
+"""Correlation coefficients between nuisance parameters; those of pairs that are not named are 0."""
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """½ (x − c)ᵀ C⁻¹ (x − c), the constraints' part of −ln L, C the covariance of the nuisance parameters."""
+
+    names: tuple[str, ...]
+    centre: Array
+    inverse: Array
+
+    @classmethod
+    def of(cls, constraints: Mapping[str, Constraint], correlations: Correlations) -> Penalty:
+        """Return it; raises UserError for a correlation of what is not constrained, or a covariance that is none."""
+        names = tuple(constraints)
+        correlation = np.eye(len(names))
+        for (first, second), value in correlations.items():
+            for name in (first, second):
+                if name not in constraints:
+                    raise UserError(f"a correlation names {name!r}{nearest(name, names)}, which is not constrained")
+            row, column = names.index(first), names.index(second)
+            correlation[row, column] = correlation[column, row] = value
+        if len(names) and np.linalg.eigvalsh(correlation).min() <= 0:
+            raise UserError("the correlations of the nuisance parameters are not positive definite")
+        std = np.array([constraint.std for constraint in constraints.values()])
+        centre = np.array([constraint.centre for constraint in constraints.values()])
+        covariance = np.asarray(correlation * np.outer(std, std), np.float64)
+        return cls(names, centre, np.asarray(np.linalg.inv(covariance), np.float64))
+
+    def __call__(self, values: Values) -> float:
+        """Return the penalty at values of all parameters."""
+        away = np.array([values[name] for name in self.names]) - self.centre
+        return float(0.5 * away @ self.inverse @ away)
+
+
 def make_constraints(stds: Mapping[str, float]) -> dict[str, Constraint]:
     """Return constraints from standard deviations; those of 0 are left out, and the parameter stays fixed."""
     for name in stds:
@@ -93,6 +146,23 @@ def make_constraints(stds: Mapping[str, float]) -> dict[str, Constraint]:
                 f"{name!r} is no nuisance parameter{nearest(name, NUISANCES)}; known: {', '.join(NUISANCES)}"
             )
     return {name: Constraint(NUISANCES[name], std) for name, std in stds.items() if std > 0}
+
+
+def read_nuisances(path: Path) -> tuple[dict[str, float], dict[tuple[str, str], float]]:
+    """Read standard deviations and correlations of nuisance parameters from JSON; raises UserError for what is amiss.
+
+    {"std": {"background_slope": 0.1, "excited_states": 0.02}, "correlations": [["background_slope", …, 0.3]]}
+    """
+    try:
+        content = json.loads(path.read_text())
+        stds = {str(name): float(value) for name, value in content["std"].items()}
+        correlations = {(str(a), str(b)): float(value) for a, b, value in content.get("correlations", [])}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UserError(f"cannot read systematics from {path} (std by name, correlations): {error!r}") from error
+    make_constraints(stds)
+    if wrong := [name for name, value in stds.items() if not value > 0]:
+        raise UserError(f"{path}: the standard deviation of {wrong[0]} is {stds[wrong[0]]:g}; it must be positive")
+    return stds, correlations
 
 
 @dataclass
@@ -109,6 +179,7 @@ class EndpointLikelihood:
     window: Window
     physics: Physics = field(default_factory=Physics)
     constraints: Mapping[str, Constraint] = field(default_factory=dict)
+    correlations: Correlations = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Select, calibrate, and build the smearing matrices once."""
@@ -124,6 +195,9 @@ class EndpointLikelihood:
             )
         self.model = spectrum_model(self.window, self.physics)
         self._distance = (self.model.grid_ev - self.response.centre_ev) / ENERGY_UNIT_EV
+        self._place = place_in(self.window, self.model.grid_ev)
+        self._from_middle = 0.5 * self.window.width_ev * place_in(self.window, self.calibrated_ev) / ENERGY_UNIT_EV
+        self._penalty = Penalty.of(self.constraints, self.correlations)
         self._efficiency = self.response.efficiency.of(self.model.grid_ev)
         self._scales = resolution_nodes(self.constraints)
         self._matrices = [self._matrix(scale) for scale in self._scales]
@@ -143,28 +217,31 @@ class EndpointLikelihood:
     def nll(self, values: Values) -> float:
         """Return −ln L for all PARAMETERS."""
         signal, total = self.signal_density(values)
-        density = values["signal"] * signal / total + values["background"] * self._background
+        background = self._background
+        if values["background_slope"]:
+            background = background * np.maximum(1 + values["background_slope"] * self._from_middle, 0.0)
+        density = values["signal"] * signal / total + values["background"] * background
         extended = values["signal"] + values["background"]
         return float(extended - np.log(np.maximum(density, SMALLEST_DENSITY)).sum() + self.penalty(values))
 
     def penalty(self, values: Values) -> float:
         """Return the constraints' part of −ln L."""
-        return float(sum(constraint.penalty(values[name]) for name, constraint in self.constraints.items()))
+        return self._penalty(values)
 
     def signal_density(self, values: Values) -> tuple[Array, float]:
         """Return (electron,) signal densities and their integral over the window, in the same arbitrary units."""
-        shape = self.model.shape(values["endpoint_ev"] + values["energy_shift_ev"], values["mass_squared_ev2"])
-        if values["efficiency_slope"]:
-            shape = shape * np.exp(values["efficiency_slope"] * self._distance)
+        shape = self.model.varied(values) * efficiency_change(values, self._distance, self._place)
         weights = lagrange_weights(values["resolution_scale"], self._scales)
         density = sum((w * (m @ shape) for w, m in zip(weights, self._matrices, strict=True)), np.zeros(self.electrons))
         total = sum(w * float(a @ shape) for w, a in zip(weights, self._accepted, strict=True))
         return np.maximum(density, 0.0), max(total, SMALLEST_DENSITY)
 
-    def with_constraints(self, constraints: Mapping[str, Constraint]) -> EndpointLikelihood:
+    def with_constraints(
+        self, constraints: Mapping[str, Constraint], correlations: Correlations | None = None
+    ) -> EndpointLikelihood:
         """Return the likelihood of the same electrons under other constraints."""
         return EndpointLikelihood(
-            self.energy_ev, self.std_ev, self.response, self.window, self.physics, dict(constraints)
+            self.energy_ev, self.std_ev, self.response, self.window, self.physics, dict(constraints), correlations or {}
         )
 
     def _matrix(self, scale: float) -> csr_array:
@@ -186,8 +263,29 @@ class EndpointLikelihood:
 def spectrum_model(window: Window, physics: Physics) -> SpectrumModel:
     """Return the spectrum on a grid that reaches beyond the window, from where electrons leak in."""
     return SpectrumModel.spanning(
-        window.low_ev - MARGIN_EV, window.high_ev + MARGIN_EV, physics.final_states, physics.corrections
+        window.low_ev - MARGIN_EV,
+        window.high_ev + MARGIN_EV,
+        physics.final_states,
+        physics.corrections,
+        physics.missed_fraction,
+        physics.endpoint_offset_ev,
     )
+
+
+def place_in(window: Window, energy_ev: Array) -> Array:
+    """Return energies as −1 at the window's lower end to 1 at its upper one."""
+    return np.asarray((2 * energy_ev - window.low_ev - window.high_ev) / window.width_ev)
+
+
+def efficiency_change(values: Values, distance: Array, place: Array) -> Array | float:
+    """Return the factor on the efficiency: exp of a straight line and of the second and third Legendre polynomial."""
+    slope, bend, wiggle = (values[name] for name in ("efficiency_slope", "efficiency_bend", "efficiency_wiggle"))
+    if not (slope or bend or wiggle):
+        return 1.0
+    # beyond the window, from where electrons leak in, the polynomials stay at their ends
+    x = np.clip(place, -1.0, 1.0)
+    curved = bend * (3 * x**2 - 1) / 2 + wiggle * (5 * x**3 - 3 * x) / 2
+    return np.asarray(np.exp(slope * distance + curved))
 
 
 def background_density(response: Response, window: Window) -> Array:

@@ -9,12 +9,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullLocator, PercentFormatter
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 from cres.endpoint.analysis import Analysis
 from cres.endpoint.binned import BinnedLikelihood
-from cres.endpoint.coverage import Toy
+from cres.endpoint.coverage import Toy, pulls
 from cres.endpoint.fit import EndpointFit, profile
 from cres.endpoint.likelihood import EndpointLikelihood
+from cres.endpoint.limits import MassLimits
 from cres.endpoint.response import ENERGY, Response, energies_and_stds
 from cres.endpoint.sensitivity import Sensitivity
 from cres.endpoint.systematics import Shift
@@ -77,7 +79,7 @@ def kurie_figure(analysis: Analysis) -> Figure:
     edges = histogram.edges_ev
     centres = 0.5 * (edges[1:] + edges[:-1])
     efficiency = analysis.response.efficiency.total(centres)
-    electron = electron_factor(centres, analysis.fit.endpoint_ev, analysis.options.physics.corrections)
+    electron = electron_factor(centres, analysis.fit.endpoint_ev, analysis.likelihood.physics.corrections)
     factor = electron / electron.mean() * efficiency / efficiency.mean()
     background = analysis.fit.values["background"] / histogram.bins
 
@@ -184,6 +186,33 @@ def profile_figure(
 
 
 @styled
+def mass_figure(limit: MassLimits) -> Figure:
+    """Left: the likelihood along the mass with what each construction accepts; right: the Bayesian posterior of m²."""
+    figure = Figure(figsize=(8.4, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    physical = limit.scanned.physical()
+    masses = np.sqrt(physical.mass_squared_ev2)
+    left.plot(masses, physical.rise(), color="#222222", label="profile likelihood")
+    left.axhline(chi2.ppf(limit.confidence, 1), color=ORANGE, ls="--", lw=1.2, label="profile: χ² with one degree")
+    if limit.belt is not None:
+        at = np.sqrt(limit.belt.mass_squared_ev2)
+        label = f"Feldman–Cousins: {limit.belt.toys} toys a point"
+        left.plot(at, limit.belt.critical, "o-", ms=4, lw=1.2, color=BLUE, label=label)
+    left.set_ylim(0, 3 * chi2.ppf(limit.confidence, 1))
+    left.set_xlabel("neutrino mass (eV)")
+    left.set_ylabel("2 Δ(−ln L), best m² ≥ 0")
+    left.set_title("Accepted: below the line")
+    left.legend(loc="upper left", fontsize=8)
+    right.plot(physical.mass_squared_ev2, limit.posterior, color=GREEN, label="posterior, flat in m² ≥ 0")
+    right.axvline(limit.bayesian.high_ev2, color=GREEN, ls=":", label=f"{limit.confidence:.0%} below")
+    right.set_xlabel("squared mass (eV²)")
+    right.set_ylabel("posterior density (peak = 1)")
+    right.set_ylim(bottom=0)
+    right.legend(loc="upper right", fontsize=8)
+    return figure
+
+
+@styled
 def shifts_figure(shifts: list[Shift]) -> Figure:
     """The shift of the endpoint when one assumption at a time moves."""
     figure = Figure(figsize=(6.4, 0.9 + 0.42 * max(len(shifts), 1)), layout="constrained")
@@ -203,7 +232,7 @@ def shifts_figure(shifts: list[Shift]) -> Figure:
 def coverage_figure(toys: Sequence[Toy], endpoint_ev: float) -> Figure:
     """Pulls of the fitted endpoints with the standard normal density, and the first intervals beside the truth."""
     good = [toy for toy in toys if toy["valid"]]
-    pull = np.array([(toy["endpoint_ev"] - endpoint_ev) / toy["error_ev"] for toy in good])
+    pull = pulls(good, endpoint_ev)
     figure = Figure(figsize=(8.4, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     edges = np.linspace(-4, 4, 25)
@@ -254,7 +283,7 @@ def sensitivity_figure(points: Sequence[Sensitivity]) -> Figure:
 
 def endpoint_text(analysis: Analysis) -> str:
     """Return 'E₀ ± stat ± syst eV'."""
-    return f"{analysis.fit.endpoint_ev:.2f} ± {analysis.fit.endpoint_error_ev:.2f} ± {analysis.systematic_ev:.2f} eV"
+    return f"{analysis.fit.endpoint_ev:.2f} ± {analysis.statistical_ev:.2f} ± {analysis.systematic_ev:.2f} eV"
 
 
 def _varied(points: Sequence[Sensitivity], name: str) -> list[Sensitivity]:
@@ -270,8 +299,9 @@ def _distinct(points: Sequence[Sensitivity], name: str, others: list[str], setti
 
 
 def _mark_endpoints(axes, analysis: Analysis) -> None:  # type: ignore[no-untyped-def]
-    low, high = analysis.fit.interval_ev()
-    axes.axvspan(low, high, color=ORANGE, alpha=0.25, lw=0, label="fitted endpoint, 68 %")
+    low, high = analysis.interval.low_ev, analysis.interval.high_ev
+    if analysis.interval.found:
+        axes.axvspan(low, high, color=ORANGE, alpha=0.25, lw=0, label="fitted endpoint, 68 %")
     if analysis.true_endpoint_ev is not None:
         axes.axvline(analysis.true_endpoint_ev, color=GREEN, lw=1.4, ls=":", label="true endpoint")
 

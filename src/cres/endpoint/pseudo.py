@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres.endpoint.likelihood import MARGIN_EV, Physics, Window
+from cres.endpoint.missed import draw_losses
 from cres.endpoint.response import Response
 from cres.errors import UserError
 from cres.physics.beta import T2_ENDPOINT_EV, sample_beta_spectrum
@@ -97,6 +98,8 @@ class Experiment:
                 corrections=self.physics.corrections,
                 final_states=self.physics.final_states,
             )
+            if self.physics.missed_fraction:
+                truth = truth - draw_losses(batch, self.physics.missed_fraction, generator)
             std = self.draw_stds(batch, generator)
             energy = truth + std * generator.standard_normal(batch)
             inside = self.window.contains(energy)

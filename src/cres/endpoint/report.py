@@ -12,13 +12,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from cres.endpoint import plots
-from cres.endpoint.analysis import Analysis
+from cres.endpoint.analysis import Analysis, final_states_name
+from cres.endpoint.limits import MassLimits
 from cres.endpoint.sensitivity import Sensitivity
 from cres.evaluation.illustrations import Illustration, Panel, Section, file_name
 from cres.evaluation.numbers import minus, signed
 from cres.evaluation.table import PredictionTable, atomic_path
 
-NOT_CONVERGED = "WARNING: the fit did not converge; do not use it"
+NOT_VALID = "the fit is not valid: do not use its endpoint or its uncertainty"
 MEANINGS = {
     "electrons in the fit": "those within the window whose stated uncertainty passes the cut",
     "goodness of fit": "of the binned spectrum; good: p not far below 0.05",
@@ -26,22 +27,25 @@ MEANINGS = {
     "nuisances profiled": "the same with the systematic uncertainties as free parameters; good: the same value",
     "from true energies": "the same electrons, measured perfectly; good: nearly the same error",
     "true endpoint": "what was simulated; the fit was not told",
-    "neutrino mass": "upper limit when the squared mass is free too",
+    "final states": "of the daughter: they move the endpoint by electronvolts where they are wrong",
+    "squared mass": "endpoint free; may be negative",
+    "neutrino mass": "three constructions; good: near one another",
 }
 
 
 def summary_rows(analysis: Analysis) -> dict[str, str]:
     """Return the result in plain words: what → figure with its uncertainty and unit."""
-    fit, window = analysis.fit, analysis.likelihood.window
-    low, high = fit.interval_ev()
+    fit, window, interval = analysis.fit, analysis.likelihood.window, analysis.interval
+    made = f" ({interval.toys} pseudo-experiments)" if interval.toys else ""
     statistic, degrees, probability = analysis.goodness
     rows = {
         "estimator": analysis.estimator,
         "electrons in the fit": f"{fit.electrons} between {window.low_ev:.1f} and {window.high_ev:.1f} eV, "
         f"σ ≤ {analysis.response.max_std_ev:.2f} eV",
         "goodness of fit": f"χ²/ndf = {statistic:.1f}/{degrees}, p = {probability:.2f}",
-        "fitted endpoint": f"{fit.endpoint_ev:.3f} ± {fit.endpoint_error_ev:.3f} (stat) "
-        f"± {analysis.systematic_ev:.3f} (syst) eV,  68 %: {low:.3f} to {high:.3f} eV",
+        "final states": final_states_name(analysis.likelihood.physics),
+        "fitted endpoint": f"{fit.endpoint_ev:.3f} ± {analysis.statistical_ev:.3f} (stat) "
+        f"± {analysis.systematic_ev:.3f} (syst) eV,  68 %: {interval.low_ev:.3f} to {interval.high_ev:.3f} eV{made}",
         "nuisances profiled": f"{analysis.full_fit.endpoint_ev:.3f} ± {analysis.full_fit.endpoint_error_ev:.3f} eV",
     }
     if (true := analysis.true_fit) is not None:
@@ -54,28 +58,58 @@ def summary_rows(analysis: Analysis) -> dict[str, str]:
             "of its standard deviations away"
         )
     if (limit := analysis.limit) is not None:
-        rows["neutrino mass"] = (
-            f"m² = {_mass_squared(analysis)} eV², "
-            f"m < {limit.feldman_cousins_ev:.1f} eV (Feldman–Cousins), {limit.profile_ev:.1f} eV (profile) "
-            f"at {100 * limit.confidence:.0f} %"
-        )
+        rows["squared mass"] = squared_mass_text(limit)
+        rows["neutrino mass"] = mass_text(limit)
     return rows
 
 
-def _mass_squared(analysis: Analysis) -> str:
-    """Return the squared mass with both of its errors: its likelihood is no parabola."""
-    assert analysis.limit is not None
-    value, error = analysis.limit.mass_squared_ev2, analysis.limit.mass_squared_error_ev2
-    found = {} if analysis.mass_fit is None else analysis.mass_fit.minos
-    lower, upper = found.get("mass_squared_ev2", (-error, error))
-    return minus(f"{value:.0f} {upper:+.0f} {lower:+.0f}")
+def systematics_lines(analysis: Analysis) -> list[str]:
+    """Return the table of systematic uncertainties: shifts one by one, then what each adds in the common fit."""
+    lines = ["moved by its uncertainty       endpoint (eV)", "-" * 44]
+    for shift in analysis.shifts:
+        note = "" if shift.counted else "   (not counted)"
+        lines.append(f"{shift.label:<30} {signed(shift.endpoint_ev, 3):>9}{note}")
+    lines += [f"{'quadratic sum':<30} {analysis.systematic_ev:>9.3f}", ""]
+    if analysis.added:
+        lines += ["free in the common fit         known to  after the fit  adds (eV)", "-" * 66]
+        for row in analysis.added:
+            label = row.name.removesuffix("_ev").replace("_", " ")
+            lines.append(f"{label:<30} {row.std:>8.3g} {row.after:>14.3g} {row.adds_ev:>10.3f}")
+        lines.append(f"{'all, and the electrons':<30} {'':>8} {'':>14} {analysis.full_fit.endpoint_error_ev:>10.3f}")
+    return lines
+
+
+def squared_mass_text(limit: MassLimits) -> str:
+    """Return the best m² with both of its errors."""
+    upper, lower = (
+        f"{sign}{abs(error):.0f}" if np.isfinite(error) else f"{sign}∞"
+        for sign, error in (("+", limit.upper_ev2), ("−", limit.lower_ev2))
+    )
+    return f"m² = {minus(f'{limit.best_ev2:.0f}')} ({upper} {lower}) eV², 68 % of the profile likelihood"
+
+
+def mass_text(limit: MassLimits) -> str:
+    """Return the three upper limits on the mass."""
+    made = {"Feldman–Cousins": limit.neyman, "profile": limit.profile, "Bayesian": limit.bayesian}
+    said = [
+        f"m < {found.limit_ev:.1f} eV ({name})" if np.isfinite(found.high_ev2) else f"no limit ({name})"
+        for name, found in made.items()
+        if found is not None
+    ]
+    without = "; Feldman–Cousins: not made (--mass-toys)" if limit.neyman is None else ""
+    return f"{', '.join(said)} at {100 * limit.confidence:.0f} %{without}"
+
+
+def warning_lines(analysis: Analysis) -> list[str]:
+    """Return all warnings, and first that the fit is of no use where it is."""
+    said = list(analysis.warnings) if analysis.valid else [NOT_VALID, *analysis.warnings]
+    return [f"WARNING: {sentence}" for sentence in said]
 
 
 def summary_lines(analysis: Analysis) -> list[str]:
     """Return the result in plain words, a line each."""
     lines = [f"{name:<20} {text}" for name, text in summary_rows(analysis).items()]
-    lines += [f"{'note':<20} {note}" for note in analysis.notes]
-    return lines if analysis.fit.valid else [*lines, NOT_CONVERGED]
+    return [*lines, *(f"{'note':<20} {note}" for note in analysis.notes), *warning_lines(analysis)]
 
 
 def sensitivity_lines(points: Sequence[Sensitivity]) -> list[str]:
@@ -103,6 +137,8 @@ def figures(analysis: Analysis, calibration: PredictionTable) -> dict[str, Figur
     }
     if analysis.shifts:
         drawn["systematic_shifts"] = plots.shifts_figure(analysis.shifts)
+    if analysis.limit is not None:
+        drawn["neutrino_mass"] = plots.mass_figure(analysis.limit)
     return drawn
 
 
@@ -126,6 +162,12 @@ CAPTIONS = {
         "Good: pulls follow the unit Gaussian, and an efficiency that does not depend on the energy.",
     ),
     "profile": ("Profile likelihood", "Its width at 1 is the 68 % interval of the endpoint. Good: one smooth valley."),
+    "neutrino_mass": (
+        "Neutrino mass",
+        "Three constructions of a limit. Left: masses are accepted where the likelihood lies below the critical value; "
+        "Feldman–Cousins measures it on pseudo-experiments, the profile construction takes it from χ². Right: the "
+        "posterior that is flat in m² ≥ 0. Good: three limits near one another; where not, Feldman–Cousins covers.",
+    ),
     "systematic_shifts": (
         "Systematic shifts",
         "The fitted endpoint's change when one assumption at a time moves by its uncertainty. Blue counts as "
@@ -141,8 +183,7 @@ def section(analysis: Analysis, calibration: PredictionTable) -> Section:
         f'<tr><th scope="row">{escape(name)}</th><td>{escape(text)}</td><td>{escape(MEANINGS.get(name, ""))}</td></tr>'
         for name, text in summary_rows(analysis).items()
     )
-    said = [*([] if analysis.fit.valid else [NOT_CONVERGED]), *analysis.notes]
-    warning = "".join(f'<p class="note">{escape(note)}</p>' for note in said)
+    warning = "".join(f'<p class="note">{escape(line)}</p>' for line in [*warning_lines(analysis), *analysis.notes])
     table = f'{warning}<div class="scroll"><table class="wrap">{rows}</table></div>'
     pictures = tuple(
         Illustration(*CAPTIONS[name], (Panel(f"endpoint-{analysis.estimator}-{name}", figure, CAPTIONS[name][0]),))

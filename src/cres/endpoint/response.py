@@ -39,6 +39,7 @@ PARAMETERS = (
     "tail_fraction",
     "tail_scale",
 )
+LIMITS = {"shrinkage": (-20.0, 20.0), "log_scale": (-3.0, 4.0), "tail_fraction": (0.0, 0.5), "tail_scale": (1.5, 30.0)}
 IDEAL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0)
 CLASSES = 4
 MINIMUM_ELECTRONS = 30
@@ -118,7 +119,7 @@ class Response:
 
     def passes(self, std_ev: Array) -> NDArray[np.bool_]:
         """Return which electrons pass the quality cut."""
-        return np.isfinite(std_ev) & (std_ev <= self.max_std_ev)
+        return np.isfinite(std_ev) & (std_ev > 0) & (std_ev <= self.max_std_ev)
 
     def labels(self, std_ev: Array) -> NDArray[np.int64]:
         """Return the class of each electron by its stated uncertainty."""
@@ -297,8 +298,8 @@ def _minimise(start: Response, energy: Array, std: Array, truth: Array, fixed: d
 
     minuit = Minuit(cost, np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.05, 3.0]), name=PARAMETERS)
     minuit.errordef = Minuit.LIKELIHOOD
-    minuit.limits["shrinkage"], minuit.limits["log_scale"] = (-20, 20), (-3, 4)
-    minuit.limits["tail_fraction"], minuit.limits["tail_scale"] = (0.0, 0.5), (1.5, 30.0)
+    for name, limits in LIMITS.items():
+        minuit.limits[name] = limits
     for name, value in fixed.items():
         minuit.values[name], minuit.fixed[name] = value, True
     minuit.migrad(ncall=5000)

@@ -13,7 +13,7 @@ from cres.endpoint.binned import BinnedLikelihood
 from cres.endpoint.fit import fit_endpoint
 from cres.endpoint.information import fisher_errors
 from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, Window
-from cres.endpoint.limits import feldman_cousins_upper, upper_error
+from cres.endpoint.limits import feldman_cousins_upper
 from cres.endpoint.pseudo import Experiment
 from cres.progress import track
 
@@ -112,4 +112,5 @@ def _mass_error(experiment: Experiment) -> float:
         "background": experiment.electrons * experiment.background_fraction,
     }
     fit = fit_endpoint(binned.asimov(truth), free_mass=True, minos=("mass_squared_ev2",), start=truth)
-    return upper_error(fit)
+    hesse = fit.errors["mass_squared_ev2"]
+    return fit.minos.get("mass_squared_ev2", (-hesse, hesse))[1]

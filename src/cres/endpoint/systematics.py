@@ -16,6 +16,36 @@ NEGLIGIBLE = 0.02
 
 
 @dataclass(frozen=True)
+class Added:
+    """What a nuisance parameter adds to the endpoint's error in the common fit of all of them.
+
+    `std` is what was known of it, `after` what the data leave; `correlation` that with the endpoint; `adds_ev` in
+    quadrature: the error is that much smaller, √(σ² − adds²), where the parameter is held.
+    """
+
+    name: str
+    std: float
+    after: float
+    correlation: float
+    adds_ev: float
+
+
+def added_errors(full_fit: EndpointFit, constraints: Mapping[str, Constraint]) -> list[Added]:
+    """Return the table of what each nuisance parameter adds, from the covariance of the fit that frees them all."""
+    if "endpoint_ev" not in full_fit.free:
+        return []
+    row = full_fit.free.index("endpoint_ev")
+    found = []
+    for name, constraint in constraints.items():
+        if name not in full_fit.free:
+            continue
+        correlation = float(full_fit.correlation[row, full_fit.free.index(name)])
+        adds = abs(correlation) * full_fit.endpoint_error_ev
+        found.append(Added(name, constraint.std, full_fit.errors[name], correlation, adds))
+    return found
+
+
+@dataclass(frozen=True)
 class Shift:
     """The change of endpoint and squared mass when something is moved by one standard deviation.
 

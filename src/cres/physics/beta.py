@@ -1,6 +1,6 @@
 """The differential spectrum of tritium beta decay, with its small corrections and molecular final states.
 
-dΓ/dK = G_F² |V_ud|² (g_V² + 3 g_A²)/(2π³ħ) · F(2,K) · p E · Σ_f P_f ε_f √(ε_f² − m²) Θ(ε_f − m) · corrections,
+dΓ/dK = G_F² |V_ud|² (g_V² + g_A² M_GT²)/(2π³ħ) · F(2,K) · p E · Σ_f P_f ε_f √(ε_f² − m²) Θ(ε_f − m) · corrections,
 ε_f = E₀ − V_f − K.   Kleesiek et al. 2018 (arXiv:1806.00369), after Wilkinson, Nucl. Phys. A 526 (1991) 131.
 
 `endpoint_ev` is the largest electron energy for a massless neutrino and the lowest final state (V = 0). A negative
@@ -11,6 +11,7 @@ squared mass has no meaning but is wanted by fits: there ε√(ε² − m²) is 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,17 +23,29 @@ from cres.physics.final_states import FinalStates
 Array = NDArray[np.float64]
 Numbers = NDArray[Any] | np.number | Sequence[Any] | float | int
 
-T2_ENDPOINT_EV = 18_573.24
-"""Molecular tritium; Bodine, Parno and Robertson, Phys. Rev. C 91 (2015) 035505."""
-T_ENDPOINT_EV = 18_563.25
-"""Atomic tritium; the same."""
+Q_VALUE_EV = 18_592.071
+"""Mass difference of the atoms T and ³He: Medina Restrepo and Myers, Phys. Rev. Lett. 131 (2023) 243002, ± 0.022 eV;
+before it Myers et al., Phys. Rev. Lett. 114 (2015) 013003, 18 592.01 ± 0.07 eV."""
+T2_ENDPOINT_EV = Q_VALUE_EV - 18.01
+"""Molecular tritium, 18 574.06 eV: Q less 16.29 eV (binding energies of the molecules and the ion) and 1.72 eV
+(recoil), as KATRIN relates the two (Aker et al., Phys. Rev. D 104 (2021) 012005). Bodine, Parno and Robertson, Phys.
+Rev. C 91 (2015) 035505 have 18 573.24 eV, of an older Q of 18 591.3 ± 1.0 eV."""
+T_ENDPOINT_EV = Q_VALUE_EV - 28.05
+"""Atomic tritium, 18 564.02 eV: Q less what Bodine et al. subtract (18 591.3 to 18 563.25 eV)."""
 
 HBAR_EV_S = 6.582119569e-16  # CODATA 2022
 FERMI_CONSTANT_PER_EV2 = 1.1663787e-23  # G_F/(ħc)³, PDG
-CKM_UD = 0.97425  # Hardy and Towner 2010, as in Kleesiek et al.
+CKM_UD = 0.97373  # PDG 2022 (superallowed decays, Hardy and Towner 2020)
+GAMOW_TELLER = 1.6474  # |M_GT| of tritium from its half-life: Baroni et al., Phys. Rev. C 94 (2016) 024003
+INNER_RADIATIVE = 0.02467  # Δ_R of the vector coupling: Seng et al., Phys. Rev. Lett. 121 (2018) 241804
 RATE_PER_SECOND = (
-    FERMI_CONSTANT_PER_EV2**2 * CKM_UD**2 * (1 + 3 * factors.AXIAL_TO_VECTOR**2) / (2 * np.pi**3 * HBAR_EV_S)
+    FERMI_CONSTANT_PER_EV2**2
+    * CKM_UD**2
+    * (1 + INNER_RADIATIVE)
+    * (1 + factors.AXIAL_TO_VECTOR**2 * GAMOW_TELLER**2)
+    / (2 * np.pi**3 * HBAR_EV_S)
 )
+"""Scale of the rate, good to 3 %: the outer radiative correction is taken for its shape. No fit depends on it."""
 
 CORRECTIONS = ("radiative", "screening", "recoil", "coulomb_recoil", "finite_nucleus", "exchange")
 """All the small corrections; phase space and Fermi function are always on."""
@@ -184,19 +197,32 @@ def beta_quantile(
     top = min(high_ev, endpoint_ev)
     if not low_ev < top:
         raise ValueError(f"no electron between {low_ev:g} and {high_ev:g} eV for an endpoint of {endpoint_ev:g} eV")
-    grid = top - (top - low_ev) * np.linspace(1.0, 0.0, points) ** 2
-    rate = beta_spectrum_rate(
-        grid,
-        endpoint_ev,
-        neutrino_mass_ev,
-        neutrino_mass_squared_ev2=neutrino_mass_squared_ev2,
-        corrections=corrections,
-        final_states=final_states,
-    )
+    mass_squared = float(_mass_squared(neutrino_mass_ev, neutrino_mass_squared_ev2))
+    check_corrections(corrections)
+    grid, rate = _rate_on_grid(low_ev, top, endpoint_ev, mass_squared, tuple(corrections), final_states, points)
     energy = _piecewise_linear_quantile(np.asarray(probability, np.float64), grid, rate)
     if background is None:
         return energy
     return np.where(background, low_ev + (high_ev - low_ev) * probability, energy)
+
+
+@lru_cache(maxsize=64)
+def _rate_on_grid(
+    low_ev: float,
+    top_ev: float,
+    endpoint_ev: float,
+    mass_squared_ev2: float,
+    corrections: tuple[str, ...],
+    final_states: FinalStates | None,
+    points: int,
+) -> tuple[Array, Array]:
+    """Return energies, denser towards the top, and the rate there; remembered, for sums over final states are slow."""
+    grid = top_ev - (top_ev - low_ev) * np.linspace(1.0, 0.0, points) ** 2
+    rate = beta_spectrum_rate(
+        grid, endpoint_ev, neutrino_mass_squared_ev2=mass_squared_ev2, corrections=corrections,
+        final_states=final_states,
+    )  # fmt: skip
+    return grid, rate
 
 
 def _piecewise_linear_quantile(probability: Array, grid: Array, density: Array) -> Array:

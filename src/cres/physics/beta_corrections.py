@@ -19,7 +19,7 @@ from cres.physics.constants import ELECTRON_MASS_EV, FINE_STRUCTURE
 Array = NDArray[np.float64]
 
 DAUGHTER_CHARGE = 2
-AXIAL_TO_VECTOR = 1.265  # |g_A/g_V|, Kleesiek et al. 2018
+AXIAL_TO_VECTOR = 1.2754  # |g_A/g_V| of the free neutron, PDG 2022: 1.2754 ± 0.0013 (Kleesiek et al. 2018: 1.265)
 MAGNETIC_MOMENT_DIFFERENCE = 5.107  # μ(³He) − μ(³H) in nuclear magnetons, the same
 HELION_RADIUS = 2.884e-3  # nuclear radius in ħ/mc, the same
 HELION_MASS = 5497.885  # in electron masses, the same
@@ -157,6 +157,10 @@ class Radiative:
     def part(self, count: int) -> Radiative:
         """Return it for the first electrons."""
         return Radiative(self.exponent[:count], self.constant[:count], self.linear[:count], self.quadratic[:count])
+
+    def part_from(self, first: int) -> Radiative:
+        """Return it for the electrons from `first` on."""
+        return Radiative(self.exponent[first:], self.constant[first:], self.linear[first:], self.quadratic[first:])
 
     def __call__(self, neutrino_energy_ev: Array) -> Array:
         """Return G at these neutrino energies; 0 at ε ≤ 0, where the phase space ends."""

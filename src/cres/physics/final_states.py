@@ -7,6 +7,7 @@ probabilities a bin with probabilities per eV; a wrong sum or a wrong mean tells
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,7 @@ GROUND_GROUP_LIMIT_EV = 8.0
 MEAN_RANGE_EV = (10.0, 25.0)
 """The mean excitation follows from the initial state alone: 13.6 eV for T, 20 eV for T₂, HT and DT."""
 SUM_RANGE = (0.98, 1.02)
+JSON_NAMES = ("excitation_ev", "probability", "width_ev")
 
 HARTREE_EV = 27.211386245981  # CODATA 2022
 BOUND_STATES = 12
@@ -80,9 +82,16 @@ class FinalStates:
         return cls(excitation[order] - excitation.min(), weight[order] / total, source, total)
 
     @classmethod
-    def of(cls, name: str) -> FinalStates:
-        """Return the states of "T2" or "T", or read the table in the file of this name."""
+    def of(cls, name: str) -> FinalStates | None:
+        """Return the states of "T2" or "T", None for "none", or read the table in the file of this name.
+
+        Raises UserError for what is neither.
+        """
         known = {"T2": cls.t2, "T": cls.atomic}
+        if name == "none":
+            return None
+        if name not in known and not Path(name).is_file():
+            raise UserError(f"final states {name!r} are none of T2, T, none, and there is no file of this name")
         return known[name]() if name in known else cls.read(Path(name))
 
     @classmethod
@@ -92,18 +101,18 @@ class FinalStates:
         mean_range_ev: tuple[float, float] = MEAN_RANGE_EV,
         sum_range: tuple[float, float] = SUM_RANGE,
     ) -> FinalStates:
-        """Read a text table: excitation energy in eV, probability; an optional third column is the bin's width in eV.
+        """Read a table: excitation energy in eV, probability; an optional third column is the bin's width in eV.
 
-        With a third column the second one is a probability per eV. Lines that begin with # are comments. A binding
-        energy (negative for excited states) goes in with its sign turned. Raises UserError when the sum is outside
-        `sum_range`, or the mean excitation above the lowest state outside `mean_range_ev`.
+        Text (numbers between blanks, or commas in `.csv`; lines that begin with # and one line of column names are
+        skipped) or `.json`: an object of equally long lists `excitation_ev`, `probability`[, `width_ev`], or a list of
+        rows. With a width the probability is one per eV. A binding energy (negative for excited states) goes in with
+        its sign turned. Raises UserError when the sum is outside `sum_range`, or the mean excitation above the lowest
+        state outside `mean_range_ev`.
         """
-        try:
-            rows = np.loadtxt(path, comments="#", delimiter="," if path.suffix == ".csv" else None, ndmin=2)
-        except (OSError, ValueError) as error:
-            raise UserError(f"cannot read final states from {path}: {error}") from error
-        if rows.shape[1] not in (2, 3) or not len(rows):
-            raise UserError(f"{path} has {rows.shape[1]} columns; final states need energy, probability (and width)")
+        rows = _json_rows(path) if path.suffix == ".json" else _text_rows(path)
+        if rows.ndim != 2 or rows.shape[1] not in (2, 3) or not len(rows):
+            found = rows.shape[1] if rows.ndim == 2 and len(rows) else 0
+            raise UserError(f"{path} has {found} columns; final states need energy, probability (and width)")
         weight = rows[:, 1] * (rows[:, 2] if rows.shape[1] == 3 else 1.0)
         try:
             states = cls.from_arrays(rows[:, 0], weight, str(path.name))
@@ -158,6 +167,53 @@ class FinalStates:
                 f"{mean_range_ev[0]:g} and {mean_range_ev[1]:g} eV: are some entries per bin and others per eV, or is "
                 "the sign of the energies that of binding?"
             )
+
+
+def _text_rows(path: Path) -> Array:
+    try:
+        lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot read final states from {path}: {error}") from error
+    numbered = [(number, line) for number, line in enumerate(lines, start=1) if line]
+    if numbered and _is_header(numbered[0][1]):
+        numbered = numbered[1:]
+    rows = []
+    for number, line in numbered:
+        fields = line.replace(";", ",").split(",") if path.suffix == ".csv" or "," in line else line.split()
+        try:
+            rows.append([float(entry) for entry in fields])
+        except ValueError as error:
+            raise UserError(f"cannot read final states from {path}, line {number}: {error}") from error
+    if len({len(row) for row in rows}) > 1:
+        raise UserError(f"cannot read final states from {path}: its rows have different numbers of columns")
+    return np.array(rows, np.float64)
+
+
+def _is_header(line: str) -> bool:
+    """Return whether a line holds names: no entry of it is a number."""
+    entries = line.replace(",", " ").replace(";", " ").split()
+    return not any(_is_number(entry) for entry in entries)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _json_rows(path: Path) -> Array:
+    try:
+        content = json.loads(path.read_text())
+        if isinstance(content, dict):
+            names = [name for name in JSON_NAMES if name in content]
+            if names[:2] != list(JSON_NAMES[:2]):
+                raise UserError(f"{path} needs the lists {', '.join(JSON_NAMES[:2])} (and perhaps {JSON_NAMES[2]})")
+            content = list(zip(*(content[name] for name in names), strict=True))
+        return np.array(content, np.float64)
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"cannot read final states from {path}: {error}") from error
 
 
 def _overlap(inverse_length: NDArray[Any], parameter: NDArray[Any]) -> Array:

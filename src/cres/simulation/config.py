@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from cres.errors import UserError, nearest
+from cres.physics.beta import T2_ENDPOINT_EV
 from cres.physics.cyclotron import gyroradius_m
 from cres.physics.field_map import MapField
+from cres.physics.final_states import FinalStates
 from cres.physics.krypton import LINES, lines_between
 from cres.schema import DEFAULT_LO_FREQUENCY_HZ, DEFAULT_SAMPLING_RATE_HZ
 from cres.simulation.cavity_config import CavityConfig
@@ -117,12 +119,12 @@ class EnsembleConfig:
 
     An electron with a pitch angle above 90° crosses the field minimum downwards at axial phase 0.
 
-    Energies are uniform (`uniform`), those of tritium beta decay up to the endpoint, with the spectrum's defaults
-    (`tritium`), or those of the lines of 83mKr (`krypton`), each cut to energy_ev; a fraction of the last two may be
-    flat background over the whole range. below_window: tritium electrons below energy_ev are there, too, where their
-    carrier lies in the band, i.e. is not above the highest carrier of the window. `table` takes start values from the
-    columns of a file (`electron_table`), electron i from row i modulo its rows, and draws what has no column; who only
-    needs the apparatus needs no such file.
+    Energies are uniform (`uniform`), those of tritium beta decay up to the endpoint with `final_states` of the daughter
+    (`tritium`: T2, T, none, or the file of a table), or those of the lines of 83mKr (`krypton`), each cut to energy_ev;
+    a fraction of the last two may be flat background over the whole range. below_window: tritium electrons below
+    energy_ev are there, too, where their carrier lies in the band, i.e. is not above the highest carrier of the window.
+    `table` takes start values from the columns of a file (`electron_table`), electron i from row i modulo its rows, and
+    draws what has no column; who only needs the apparatus needs no such file.
 
     births: where electrons start isotropic, at the field minimum of their line (`minimum`) or anywhere along the line,
     in gas of one density (`field_line`, see `births`); pitch angles are always those at the minimum.
@@ -131,8 +133,9 @@ class EnsembleConfig:
     """
 
     kind: str = "uniform"
-    endpoint_ev: float = 18_573.24
+    endpoint_ev: float = T2_ENDPOINT_EV
     neutrino_mass_ev: float = 0.0
+    final_states: str = "T2"
     background_fraction: float = 0.0
     below_window: bool = False
     table: str = ""
@@ -159,6 +162,8 @@ class EnsembleConfig:
                 f"ensemble.endpoint_ev {self.endpoint_ev:g} lies below the energies {self.energy_ev[0]:g} to "
                 f"{self.energy_ev[1]:g} eV: no electron of the spectrum would be among them"
             )
+        if self.kind == "tritium":
+            FinalStates.of(self.final_states)  # refuses what is no table
         if self.kind == "krypton" and not lines_between(*self.energy_ev):
             known = ", ".join(f"{line.name} {line.energy_ev:.1f}" for line in LINES)
             raise UserError(

@@ -15,6 +15,7 @@ from scipy.special import ndtri
 from cres.errors import UserError
 from cres.physics.beta import beta_quantile
 from cres.physics.cyclotron import Values, cyclotron_frequency_hz, kinetic_energy_ev
+from cres.physics.final_states import FinalStates
 from cres.physics.krypton import line_quantile_ev
 from cres.simulation.births import doppler_std_ev, pitch_and_radius
 from cres.simulation.config import SOURCE_MASS_U, EnsembleConfig, SimulationConfig
@@ -183,7 +184,15 @@ def energies_ev(config: SimulationConfig, draw: FloatArray, choice: FloatArray) 
         of_line = (choice - ensemble.background_fraction) / max(1 - ensemble.background_fraction, 1e-300)
         return np.where(background, _between(ensemble.energy_ev, draw), line_quantile_ev(of_line, draw, low, high))
     low = band_floor_ev(config) if has_below_window(config) else low
-    return beta_quantile(draw, low, high, ensemble.endpoint_ev, ensemble.neutrino_mass_ev, background=background)
+    return beta_quantile(
+        draw,
+        low,
+        high,
+        ensemble.endpoint_ev,
+        ensemble.neutrino_mass_ev,
+        final_states=FinalStates.of(ensemble.final_states),
+        background=background,
+    )
 
 
 def _between(interval: tuple[float, float], draw: FloatArray) -> FloatArray:
