@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from cres.errors import UserError
-from cres.models import ConformerEncoder, ConvNetEncoder, Encoder, LSTMEncoder, S4DEncoder, set_trainable
+from cres.models import ConformerEncoder, ConvNetEncoder, Encoder, LinOSSEncoder, LSTMEncoder, S4DEncoder, set_trainable
 from cres.models.base import check_series
 from cres.models.pooling import PoolingName
 
@@ -25,6 +25,10 @@ ENCODERS: dict[str, Maker] = {
     ),
     "s4d_strided": lambda channels, pooling: S4DEncoder(
         channels, 8, 4, 2, stride=3, downsample=(2, 1), initialisation="random", pooling=pooling
+    ),
+    "linoss": lambda channels, pooling: LinOSSEncoder(channels, 8, 6, 2, pooling=pooling),
+    "linoss_imex": lambda channels, pooling: LinOSSEncoder(
+        channels, 8, 6, 1, discretisation="imex", bidirectional=False, stride=3, pooling=pooling
     ),
     "lstm": lambda channels, pooling: LSTMEncoder(channels, 8, 2, stride=4, pooling=pooling),
     "lstm_causal": lambda channels, pooling: LSTMEncoder(

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from cres.errors import UserError
+from cres.models import channel_norm
 from cres.models.channel_norm import ChannelNorm
-from cres.models.s4d_layer import StateSpace, initial_spectrum
+from cres.models.convolution import kernel_spectrum
+from cres.models.s4d_layer import StateSpace, initial_spectrum, joint_spectra
 
 
 def recurrence(layer: StateSpace, values: Tensor) -> Tensor:
@@ -75,6 +77,22 @@ def test_steps_and_chunks_equal_the_convolution() -> None:
         assert (together - whole).abs().max() < 1e-5 * scale
 
 
+@pytest.mark.parametrize("bidirectional", [False, True])
+def test_spectra_of_several_layers_at_once_are_theirs(bidirectional: bool) -> None:
+    layers = [StateSpace(3, 8, bidirectional=bidirectional).double() for _ in range(3)]
+    for layer, together in zip(layers, joint_spectra(layers, 21), strict=True):
+        alone = layer.spectrum(21)
+        torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(alone, kernel_spectrum(layer.kernel(21), 48), rtol=1e-12, atol=1e-12)
+        weights = torch.randn_like(alone)
+        gradients = [
+            torch.autograd.grad((one * weights).real.sum(), list(layer.parameters()), retain_graph=True)
+            for one in (together, alone)
+        ]
+        for ours, theirs in zip(*gradients, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
 def test_bidirectional_cannot_stream() -> None:
     layer = StateSpace(3, 4)
     with pytest.raises(UserError, match="causal"):
@@ -131,7 +149,8 @@ def test_bad_settings_are_refused() -> None:
         StateSpace(3, 4, dt_min=0.2, dt_max=0.1)
 
 
-def test_channel_norm_is_layer_norm() -> None:
+@pytest.mark.parametrize("few", [0, 1024])
+def test_channel_norm_is_layer_norm(few: int, monkeypatch: pytest.MonkeyPatch) -> None:
     norm = ChannelNorm(5).double()
     twin = nn.LayerNorm(5).double()
     with torch.no_grad():
@@ -139,6 +158,7 @@ def test_channel_norm_is_layer_norm() -> None:
             ours.normal_()
             theirs.copy_(ours)
     values = torch.randn(2, 5, 300, dtype=torch.float64)
+    monkeypatch.setattr(channel_norm, "_FEW_POSITIONS", few)
     torch.testing.assert_close(norm(values), twin(values.mT).mT)
     small = values[..., :3].clone().requires_grad_()
     assert torch.autograd.gradcheck(lambda v, *_: norm(v), (small, *norm.parameters()))

@@ -48,13 +48,18 @@ class Chosen:
 
     def numbers(self, rows: Rows) -> Batch:
         """Return the observables, and the targets where there are any, of these rows of the records."""
-        numbers: Batch = {"observables": {name: self._column(name, rows) for name in self.observables}}
+        observables = self._columns(self.observables, rows)
+        numbers: Batch = {"observables": dict(zip(self.observables, observables.unbind(), strict=True))}
         if self.targets:
-            numbers["targets"] = torch.stack([self._column(name, rows) for name in self.targets], dim=1)
+            numbers["targets"] = self._columns(self.targets, rows).T.contiguous()
         return numbers
 
-    def _column(self, name: str, rows: Rows) -> Tensor:
-        return torch.from_numpy(self.records.scalar(name)[rows].astype(np.float64))
+    def _columns(self, names: tuple[str, ...], rows: Rows) -> Tensor:
+        """Return columns (name, row), float64."""
+        values = np.empty((len(names), len(rows)))
+        for column, name in zip(values, names, strict=True):
+            column[:] = self.records.scalar(name)[rows]
+        return torch.from_numpy(values)
 
 
 class ElectronDataset(Dataset[Batch]):

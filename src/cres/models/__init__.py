@@ -9,6 +9,7 @@ from cres.models.distributions import Gaussian, Point, PredictiveDistribution
 from cres.models.fusion import Fusion
 from cres.models.groups import optimizer_groups, set_trainable
 from cres.models.heads import GaussianHead, Head, MixtureHead, PointHead, QuantileHead
+from cres.models.linoss import LinOSSEncoder
 from cres.models.locator import Locator, Reading, location_loss
 from cres.models.losses import CRPS, MSE, GaussianNLL, Huber, Loss, Pinball
 from cres.models.lstm import LSTMEncoder
@@ -35,6 +36,7 @@ __all__ = [
     "Head",
     "Huber",
     "LSTMEncoder",
+    "LinOSSEncoder",
     "Locator",
     "Loss",
     "MixtureHead",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.distributions import Point, PredictiveDistribution
+from cres.models.gaussian_algebra import CENTRAL_95, TAILS
 from cres.models.quantiles import Quantiles
 from cres.shapes import Float, Targets
 
@@ -23,8 +24,6 @@ Knots = Float[Tensor, "knot target"]
 
 CENTRAL_68 = 0.682689492137086
 """Probability of ±1 standard deviation of a Gaussian."""
-CENTRAL_95 = 0.954499736103642
-"""Probability of ±2 standard deviations of a Gaussian."""
 KNOTS = 8
 RECORDS_PER_KNOT = 250
 """Fewer, and the quantiles that the factors are would be noise: so many independent ones tell a coverage to 3 %."""
@@ -33,7 +32,6 @@ _SETTLED = 2e-3
 _NARROWEST_RANGE = 0.01
 """Of log(width): below, all electrons are stated alike, and there is nothing to tell them apart by."""
 _SMALLEST_FACTOR = 1e-6
-_TAILS_95 = ((1 - CENTRAL_95) / 2, (1 + CENTRAL_95) / 2)
 
 
 class WidthFactor(nn.Module):
@@ -141,7 +139,7 @@ class Calibration(nn.Module):
     def _stretch_tails(self, distribution: PredictiveDistribution, targets: Tensor) -> None:
         centres, parts = _parts_of_equal_count(distribution.error_bar)
         estimate = distribution.estimate
-        low, high = (distribution.quantile(level) for level in _TAILS_95)
+        low, high = (distribution.quantile(level) for level in TAILS)
         error = targets - estimate
         reach = torch.where(error < 0, estimate - low, high - estimate).clamp(min=1e-30)
         self.tail.set(centres, _quantiles(error.abs() / reach, parts, CENTRAL_95))
@@ -153,7 +151,7 @@ def interval95(distribution: PredictiveDistribution, calibrations: Many[Calibrat
     `distribution` is calibrated and in physical units; the calibrations are those of its members, if only of one.
     """
     estimate = distribution.estimate
-    low, high = (distribution.quantile(level) for level in _TAILS_95)
+    low, high = (distribution.quantile(level) for level in TAILS)
     width = distribution.error_bar
     stretch = torch.stack([calibration.tail(width) for calibration in calibrations]).mean(dim=0)
     return estimate - stretch * (estimate - low), estimate + stretch * (high - estimate)

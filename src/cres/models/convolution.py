@@ -12,6 +12,8 @@ from cres.shapes import Complex, Float
 
 _CACHE_BYTES = 1 << 20
 """Size of one buffer of the convolution on a CPU; a core has one to two megabytes of its own."""
+_SHARED_BYTES = 1 << 24
+"""Buffers up to this size are worked on as one: they stay in the cache that the cores share."""
 
 
 def good_length(minimum: int) -> int:
@@ -35,11 +37,11 @@ def kernel_spectrum(kernel: Float[Tensor, "direction channel length"], size: int
 
     The second direction acts on the future: weight l belongs to the sample l + 1 ahead.
     """
-    length = kernel.shape[-1]
-    padded = torch.nn.functional.pad(kernel[0], (0, size - length))
-    if kernel.shape[0] == 2:
-        padded = padded + torch.nn.functional.pad(kernel[1].flip(-1), (size - length, 0))
-    return _RealFFT.apply(padded, size)
+    if kernel.shape[0] == 1:
+        return _RealFFT.apply(kernel.squeeze(0), size)
+    past, future = kernel.unbind()
+    between = past.new_zeros(past.shape[0], size - 2 * past.shape[1])
+    return _RealFFT.apply(torch.cat((past, between, future.flip(-1)), dim=-1), size)
 
 
 def fft_convolve(
@@ -56,21 +58,19 @@ class _RealFFT(Function):
 
     @staticmethod
     def forward(values: Tensor, size: int) -> Tensor:
-        """(…, size) real to (…, size/2 + 1) complex."""
+        """(…, size or shorter) real to (…, size/2 + 1) complex."""
         return torch.fft.rfft(values, n=size)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
-        """Keep the size."""
-        ctx.size = inputs[1]
+        """Keep the sizes."""
+        ctx.length, ctx.size = inputs[0].shape[-1], inputs[1]
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         """Adjoint of rfft: size · irfft of the gradient with its inner bins halved (size is even)."""
-        halved = gradient * 0.5
-        halved[..., 0] = gradient[..., 0].real
-        halved[..., -1] = gradient[..., -1].real
-        return torch.fft.irfft(halved, n=ctx.size, norm="forward"), None
+        adjoint = torch.fft.irfft(_inner_bins(gradient, 0.5), n=ctx.size, norm="forward")
+        return adjoint[..., : ctx.length], None
 
 
 class _Convolution(Function):
@@ -81,7 +81,7 @@ class _Convolution(Function):
     @staticmethod
     def forward(values: Tensor, spectrum: Tensor, size: int) -> Tensor:
         """Values (batch, channel, length), spectrum (channel, size/2 + 1)."""
-        if values.device.type != "cpu" or torch.compiler.is_compiling():
+        if _as_one(values, size):
             return torch.fft.irfft(torch.fft.rfft(values, n=size) * spectrum, n=size)[..., : values.shape[-1]]
         result = torch.empty_like(values)
         work = _Work(values, size)
@@ -101,15 +101,21 @@ class _Convolution(Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Correlate the gradient with the kernel and with the values."""
         values, spectrum = ctx.saved_tensors
-        if values.device.type == "cpu" and not torch.compiler.is_compiling():
+        if not _as_one(values, ctx.size):
             return *_chunked_gradients(values, spectrum, gradient, ctx.size, ctx.needs_input_grad[1]), None
         transformed = torch.fft.rfft(gradient, n=ctx.size)
         spectrum_gradient = None
         if ctx.needs_input_grad[1]:
-            correlation = (transformed * torch.fft.rfft(values, n=ctx.size).conj()).sum(dim=0)
-            spectrum_gradient = _double_inner(correlation) / ctx.size
-        values_gradient = torch.fft.irfft(transformed * spectrum.conj(), n=ctx.size)[..., : values.shape[-1]]
+            of_values = torch.fft.rfft(values, n=ctx.size, norm="forward").conj_physical()
+            spectrum_gradient = _inner_bins((transformed * of_values).sum(dim=0), 2.0)
+        values_gradient = torch.fft.irfft(transformed * spectrum.conj_physical(), n=ctx.size)[..., : values.shape[-1]]
         return values_gradient, spectrum_gradient, None
+
+
+def _as_one(values: Tensor, size: int) -> bool:
+    """Whether all channels are transformed together, not some at a time."""
+    small = values.shape[0] * values.shape[1] * size * values.element_size() <= _SHARED_BYTES
+    return small or values.device.type != "cpu" or torch.compiler.is_compiling()
 
 
 class _Work:
@@ -143,16 +149,15 @@ def _chunked_gradients(
     for channels in work.chunks:
         transformed = work.transform(gradient[:, channels])
         if spectrum_gradient is not None:
-            correlation = work.transform(values[:, channels]).conj() * transformed
-            spectrum_gradient[channels] = _double_inner(correlation.sum(dim=0)) / size
+            correlation = (work.transform(values[:, channels]).conj() * transformed).sum(dim=0)
+            spectrum_gradient[channels] = _inner_bins(correlation * (1 / size), 2.0)
         transformed *= spectrum[channels].conj()
         work.inverse(transformed, values_gradient[:, channels])
     return values_gradient, spectrum_gradient
 
 
-def _double_inner(spectrum: Tensor) -> Tensor:
-    """A one-sided bin stands for two bins of the full spectrum, except the first and the last (even size)."""
-    doubled = 2 * spectrum
-    doubled[..., 0] = spectrum[..., 0]
-    doubled[..., -1] = spectrum[..., -1]
-    return doubled
+def _inner_bins(spectrum: Tensor, factor: float) -> Tensor:
+    """Multiply the bins of a one-sided spectrum of even size that stand for two of the full one: all but both ends."""
+    scaled = spectrum * factor
+    scaled[..., :: spectrum.shape[-1] - 1].mul_(1 / factor)
+    return scaled

@@ -24,6 +24,17 @@ class PredictiveDistribution(ABC):
 
     @property
     @abstractmethod
+    def shape(self) -> torch.Size:
+        """(batch, target)."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of what it states."""
+        stated: Tensor = getattr(self, fields(self)[-1].name)
+        return stated.dtype
+
+    @property
+    @abstractmethod
     def mean(self) -> Targets:
         """Mean of each target."""
 
@@ -87,9 +98,9 @@ class PredictiveDistribution(ABC):
 
     def check(self, value: Tensor) -> Tensor:
         """Return `value`; ValueError unless it has exactly the shape of the mean (broadcasting hides mistakes)."""
-        if value.shape != self.mean.shape:
+        if value.shape != self.shape:
             raise ValueError(
-                f"targets have shape {tuple(value.shape)}, the prediction has shape {tuple(self.mean.shape)} "
+                f"targets have shape {tuple(value.shape)}, the prediction has shape {tuple(self.shape)} "
                 "(batch, targets); they must be equal"
             )
         return value
@@ -108,6 +119,11 @@ class Point(PredictiveDistribution):
     """A point estimate: mean only, uncertainty unknown (NaN)."""
 
     location: Targets
+
+    @property
+    def shape(self) -> torch.Size:
+        """(batch, target)."""
+        return self.location.shape
 
     @property
     def mean(self) -> Targets:
@@ -165,6 +181,11 @@ class Gaussian(PredictiveDistribution):
 
     location: Targets
     cholesky: Covariance
+
+    @property
+    def shape(self) -> torch.Size:
+        """(batch, target)."""
+        return self.location.shape
 
     @property
     def mean(self) -> Targets:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.base import Encoder
+from cres.models.joining import columns
 from cres.shapes import Features
 
 
@@ -57,7 +58,7 @@ class Fusion(nn.Module):
 
     def fuse(self, branches: list[Tensor]) -> Features:
         """Fuse the features of all branches, in the order of the encoders."""
-        together = torch.cat(branches, dim=-1)
+        together = columns(branches)
         if self.mode == "concatenate":
             return together
         gates = self.gate(together).unflatten(-1, (len(branches), self.output_width)).softmax(dim=1)

@@ -8,6 +8,7 @@ from torch import nn
 
 from cres.errors import UserError
 from cres.models.base import Encoder
+from cres.models.linoss import Oscillators
 from cres.models.s4d_layer import Dynamics
 
 
@@ -17,7 +18,10 @@ def optimizer_groups(module: nn.Module, lr: float, weight_decay: float, ssm_lr: 
     Every parameter that requires a gradient is in exactly one group; empty groups are left out.
     """
     dynamics = {
-        id(parameter) for part in module.modules() if isinstance(part, Dynamics) for parameter in part.parameters()
+        id(parameter)
+        for part in module.modules()
+        if isinstance(part, Dynamics | Oscillators)
+        for parameter in part.parameters()
     }
     groups: dict[str, dict[str, Any]] = {
         "decayed": {"lr": lr, "weight_decay": weight_decay, "params": []},

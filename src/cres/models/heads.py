@@ -151,7 +151,8 @@ class MixtureHead(Head):
         log_weights = torch.log_softmax(weights.squeeze(-1), dim=-1)
         choleskys = _cholesky(entries, self.targets, self.full)
         if anchor is not None:
-            means = torch.cat((_near(anchor, means[:, :1], choleskys[:, :1]), means[:, 1:]), dim=1)
+            first, others = means.split([1, self.components - 1], dim=1)
+            means = torch.cat((_near(anchor, first, choleskys[:, :1]), others), dim=1)
         return GaussianMixture(log_weights, means, choleskys)
 
 
@@ -197,7 +198,8 @@ class QuantileHead(Head):
 
 def _near(anchor: Tensor, steps: Tensor, choleskys: Tensor) -> Tensor:
     """Means (b, 1, t) that lie `steps` standard deviations from the anchor; the width is not trained through them."""
-    return anchor.unsqueeze(1) + steps * torch.diagonal(choleskys, dim1=-2, dim2=-1).detach()
+    std = torch.diagonal(choleskys.detach(), dim1=-2, dim2=-1)
+    return torch.addcmul(anchor.unsqueeze(1), steps, std)
 
 
 def _cholesky_outputs(targets: int, full: bool) -> int:
@@ -206,11 +208,15 @@ def _cholesky_outputs(targets: int, full: bool) -> int:
 
 def _cholesky(entries: Tensor, targets: int, full: bool) -> Tensor:
     """Lower triangular factors (…, t, t): positive diagonal first, then, when full, the entries below it."""
-    factor = torch.diag_embed(nn.functional.softplus(entries[..., :targets] + _UNIT) + _SMALLEST_STD)
+    scales, lower = entries.split([targets, entries.shape[-1] - targets], dim=-1)
+    scales = nn.functional.softplus(scales + _UNIT) + _SMALLEST_STD
     if not full or targets == 1:
-        return factor
-    rows, columns = torch.tril_indices(targets, targets, offset=-1, device=entries.device)
-    lower = torch.zeros_like(factor)
-    lower[..., rows, columns] = entries[..., targets:]
+        return torch.diag_embed(scales)
     # Correlations are the network's, the scale is the diagonal's: L = diag(s) (1 + strictly lower).
-    return factor + torch.diagonal(factor, dim1=-2, dim2=-1).unsqueeze(-1) * lower
+    below = iter(lower.unbind(dim=-1))
+    zero = torch.zeros_like(lower[..., 0])
+    rows = [
+        [scale * next(below) for _ in range(row)] + [scale] + [zero] * (targets - 1 - row)
+        for row, scale in enumerate(scales.unbind(dim=-1))
+    ]
+    return torch.stack([entry for row in rows for entry in row], dim=-1).unflatten(-1, (targets, targets))

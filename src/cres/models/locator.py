@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from cres.models.joining import columns
 from cres.shapes import Features, Float, PerElectron, Series
+
+_LEAST_SURE = math.log(1e-12)
 
 LogAttention = Float[Tensor, "batch position"]
 
@@ -17,8 +21,8 @@ class Reading(NamedTuple):
 
     position: PerElectron
     """(batch,) in positions of the series, counted from 0, with its fraction."""
-    features: Features
-    """(batch, feature_width): how sure it is, and what the neighbourhood looks like."""
+    features: tuple[Features, ...]
+    """Columns, together (batch, feature_width): how sure it is, and what the neighbourhood looks like."""
 
 
 class Locator(nn.Module):
@@ -57,26 +61,25 @@ class Locator(nn.Module):
 
     def forward(self, series: Series, log_attention: LogAttention, features: Features) -> Reading:
         """Return the position and what the head should know of it."""
-        last = series.shape[1] - 1
-        weights = log_attention.exp()
-        peak = weights.argmax(dim=1)
-        place = torch.arange(series.shape[1], device=series.device, dtype=weights.dtype)
-        mean_position = weights @ place
-        outputs = self.perceptron(torch.cat((self._around(series, peak), features, _unit(peak, last)), dim=1))
-        position = peak.to(outputs.dtype) + self.window * outputs[:, 0]
-        surety = torch.cat(
-            (weights.amax(dim=1, keepdim=True).clamp(min=1e-12).log(), _unit(mean_position, last)), dim=1
-        )
-        return Reading(position, torch.cat((outputs[:, 1:], surety, _unit(position, last)), dim=1))
+        # positions 0 … last, as the features have them, go from −1 to 1
+        unit = 2 / max(series.shape[1] - 1, 1)
+        highest, peak = log_attention.max(dim=1, keepdim=True)
+        place = torch.arange(series.shape[1], device=series.device, dtype=log_attention.dtype) * unit - 1
+        mean_place = torch.mv(log_attention.exp(), place).unsqueeze(1)
+        peak_place = peak * unit - 1
+        outputs = self.perceptron(columns((self._around(series, peak), features, peak_place)))
+        fraction, others = outputs.split([1, outputs.shape[1] - 1], dim=1)
+        position = peak + self.window * fraction
+        surety = highest.clamp(min=_LEAST_SURE)
+        return Reading(position.squeeze(1), (others, surety, mean_place, position * unit - 1))
 
     def _around(self, series: Series, peak: Tensor) -> Features:
-        steps = torch.arange(-self.window, self.window + 1, device=series.device)
-        index = peak.unsqueeze(1) + steps
-        inside = ((index >= 0) & (index < series.shape[1])).unsqueeze(2)
-        values = series.gather(1, index.clamp(0, series.shape[1] - 1).unsqueeze(2).expand(-1, -1, series.shape[2]))
-        pairs = torch.view_as_complex((values * inside).unflatten(2, (-1, 2)).contiguous())
-        middle = pairs[:, self.window, :1].unsqueeze(2)
-        turned = pairs * middle.conj() / middle.abs().clamp(min=1e-6)
+        steps = torch.arange(2 * self.window + 1, device=series.device)
+        beside = nn.functional.pad(series, (0, 0, self.window, self.window))
+        values = beside.gather(1, (peak + steps).unsqueeze(2).expand(-1, -1, series.shape[2]))
+        pairs = torch.view_as_complex(values.unflatten(2, (-1, 2)))
+        middle = pairs[:, self.window : self.window + 1, :1]
+        turned = pairs * (middle.conj_physical() / middle.abs().clamp(min=1e-6))
         return torch.view_as_real(turned).flatten(1)
 
 
@@ -87,17 +90,10 @@ def location_loss(log_attention: LogAttention, position: PerElectron, wanted: Pe
     series teaches nothing.
     """
     last = log_attention.shape[1] - 1
-    inside = (wanted >= 0) & (wanted <= last)
     held = wanted.clamp(0, last)
-    lower = held.floor().clamp(max=max(last - 1, 0)).long()
-    share = held - lower
-    upper = (lower + 1).clamp(max=last)
-    pick = torch.stack((lower, upper), dim=1)
-    entropy = -(log_attention.gather(1, pick) * torch.stack((1 - share, share), dim=1)).sum(dim=1)
+    lower = held.floor().clamp(max=max(last - 1, 0))
+    pick = torch.stack((lower, (lower + 1).clamp(max=last)), dim=1).long()
+    below, above = log_attention.gather(1, pick).unbind(dim=1)
+    entropy = torch.lerp(below, above, held - lower)
     huber = nn.functional.huber_loss(position, held, delta=0.3, reduction="none")
-    return torch.where(inside, entropy + 3 * huber, torch.zeros_like(entropy))
-
-
-def _unit(position: Tensor, last: int) -> Features:
-    """Positions 0 … last as a column from −1 to 1."""
-    return (2 * position.float() / max(last, 1) - 1).unsqueeze(1)
+    return (3 * huber - entropy).masked_fill(held != wanted, 0)

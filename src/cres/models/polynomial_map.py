@@ -7,6 +7,7 @@ polynomial finds that function in a second to the precision of the coordinates; 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
@@ -99,9 +100,10 @@ class PolynomialMap(nn.Module):
 
     def _basis(self, coordinates: Tensor) -> Tensor:
         scaled = (2 * (coordinates - self.low) / (self.high - self.low) - 1).clamp(-1, 1)
-        product = torch.ones_like(scaled[:, :1])  # len() would fix the batch of an exported program
-        for column, degree in zip(scaled.unbind(dim=1), self.degrees, strict=True):
-            product = (product.unsqueeze(2) * _chebyshev(column, degree).unsqueeze(1)).flatten(1)
+        first, *others = _chebyshev(scaled, max(self.degrees)).unbind(dim=1)
+        product = first[:, : self.degrees[0] + 1]
+        for terms, degree in zip(others, self.degrees[1:], strict=True):
+            product = (product.unsqueeze(2) * terms[:, None, : degree + 1]).flatten(1)
         return product
 
     def get_extra_state(self) -> dict[str, bool]:
@@ -114,8 +116,22 @@ class PolynomialMap(nn.Module):
 
 
 def _chebyshev(x: Tensor, degree: int) -> Tensor:
-    """T_0 … T_degree of x, (rows, degree + 1)."""
-    terms = [torch.ones_like(x), x]
+    """T_0 … T_degree of x in −1 … 1 (rows, coordinate), (rows, coordinate, degree + 1), from the powers of x.
+
+    At the orders that a map of a few coordinates has, the monomials' coefficients (up to 2^(degree − 1)) cost float64 a
+    few of its sixteen digits; the recurrence would be a step for each order.
+    """
+    orders = torch.arange(degree + 1, dtype=x.dtype, device=x.device)
+    return torch.pow(x.unsqueeze(-1), orders) @ x.new_tensor(_monomials(degree))
+
+
+@cache
+def _monomials(degree: int) -> list[list[float]]:
+    """Coefficient of x^i in T_k at [i][k], from T_k = 2x T_(k−1) − T_(k−2)."""
+    columns = [[1.0], [0.0, 1.0]]
     for _ in range(degree - 1):
-        terms.append(2 * x * terms[-1] - terms[-2])
-    return torch.stack(terms[: degree + 1], dim=1)
+        doubled = [0.0, *(2 * value for value in columns[-1])]
+        before = columns[-2] + [0.0] * (len(doubled) - len(columns[-2]))
+        columns.append([a - b for a, b in zip(doubled, before, strict=True)])
+    padded = [column + [0.0] * (degree + 1 - len(column)) for column in columns[: degree + 1]]
+    return [list(row) for row in zip(*padded, strict=True)]

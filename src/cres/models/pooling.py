@@ -96,11 +96,11 @@ class AttentionPooling(Pooling):
         if lengths is not None:
             # A record without samples still needs one finite score.
             scores = scores.masked_fill(~valid_positions(lengths.clamp(min=1), values.shape[1]), -torch.inf)
-        log_weight = torch.logsumexp(scores, dim=1)
-        log_attention = scores - log_weight.unsqueeze(1)
+        log_attention = torch.log_softmax(scores, dim=1)
         attention = log_attention.exp()
-        features = torch.einsum("bp,bpw->bw", attention.to(values.dtype), values)
-        return Pooled(features, log_weight, attention, log_attention)
+        features = torch.bmm(attention.to(values.dtype).unsqueeze(1), values).squeeze(1)
+        # the first position belongs to every record
+        return Pooled(features, scores[:, 0] - log_attention[:, 0], attention, log_attention)
 
 
 def merge(first: Pooled, second: Pooled) -> Pooled:

@@ -24,6 +24,11 @@ class Quantiles(PredictiveDistribution):
     values: Float[Tensor, "batch target level"]
 
     @property
+    def shape(self) -> torch.Size:
+        """(batch, target)."""
+        return self.values.shape[:-1]
+
+    @property
     def mean(self) -> Targets:
         """Integral of the quantile function."""
         return (self.values * self._level_weights).sum(dim=-1)

@@ -14,7 +14,7 @@ from cres.models.base import Encoder, Sequence
 from cres.models.channel_norm import ChannelNorm
 from cres.models.pooling import Pooled, PoolingName, make_pooling, merge
 from cres.models.positions import average_neighbours, masked, patches, position_mask, strided_lengths
-from cres.models.s4d_layer import Initialisation, StateSpace
+from cres.models.s4d_layer import Initialisation, StateSpace, joint_spectra
 from cres.shapes import Complex, Features, Float, Lengths, Series
 
 Mixing = Literal["glu", "linear"]
@@ -23,7 +23,7 @@ Mixing = Literal["glu", "linear"]
 class S4DBlock(nn.Module):
     """Norm, state space, activation, channel mixing, dropout, residual (pre-norm, or post-norm after the sum)."""
 
-    def __init__(self, state_space: StateSpace, width: int, *, prenorm: bool, mixing: Mixing, dropout: float) -> None:
+    def __init__(self, state_space: nn.Module, width: int, *, prenorm: bool, mixing: Mixing, dropout: float) -> None:
         super().__init__()
         self.norm = ChannelNorm(width)
         self.state_space = state_space
@@ -33,16 +33,24 @@ class S4DBlock(nn.Module):
         self.dropout = nn.Dropout1d(dropout)
 
     def forward(
-        self, values: Float[Tensor, "batch width position"], mask: Float[Tensor, "batch 1 position"] | None
+        self,
+        values: Float[Tensor, "batch width position"],
+        mask: Float[Tensor, "batch 1 position"] | None,
+        spectrum: Complex[Tensor, "width bin"] | None = None,
     ) -> Float[Tensor, "batch width position"]:
-        """Values beyond the record are zeroed before the convolution, so that padding cannot reach the record."""
-        convolved = self.state_space(masked(self._before(values), mask))
+        """Values beyond the record are zeroed before the convolution, so that padding cannot reach the record.
+
+        `spectrum` is that of the state space, where it has been made already.
+        """
+        read = masked(self._before(values), mask)
+        convolved = self.state_space(read) if spectrum is None else self.state_space(read, spectrum)
         return self._after(values, convolved)
 
     def chunk(
         self, values: Float[Tensor, "batch width position"], state: Complex[Tensor, "batch width state"]
     ) -> tuple[Float[Tensor, "batch width position"], Complex[Tensor, "batch width state"]]:
         """The same for one piece of a longer series; returns the state to be handed to the next piece."""
+        assert isinstance(self.state_space, StateSpace)
         convolved, state = self.state_space.chunk(self._before(values), state)
         return self._after(values, convolved), state
 
@@ -132,7 +140,7 @@ class S4DEncoder(Encoder):
     @property
     def causal(self) -> bool:
         """Whether no position looks into its future, so that `stream` works."""
-        return all(block.state_space.directions == 1 for block in self._typed_blocks())
+        return all(layer.directions == 1 for layer in self._state_spaces())
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
@@ -143,14 +151,29 @@ class S4DEncoder(Encoder):
         """Return (batch, position, width) features, zero beyond each record."""
         values = self.project(patches(series, self.patch, lengths))
         lengths = strided_lengths(lengths, self.patch)
-        for block, factor in zip(self.blocks, self.factors, strict=True):
+        spectra = self._spectra(values.shape[-1])
+        for block, factor, spectrum in zip(self.blocks, self.factors, spectra, strict=True):
             mask = position_mask(values, lengths)
-            values = block(values, mask)
+            values = block(values, mask, spectrum)
             if factor > 1:
                 values = average_neighbours(masked(values, mask), factor)
                 lengths = strided_lengths(lengths, factor)
         values = masked(self.norm(values), position_mask(values, lengths))
         return Sequence(values.transpose(1, 2), lengths)
+
+    def _spectra(self, positions: int) -> list[Tensor | None]:
+        """Spectra of the blocks' kernels, those of equal lengths made together; None where a block keeps its own."""
+        by_length: dict[int, list[int]] = {}
+        for place, factor in enumerate(self.factors):
+            by_length.setdefault(positions, []).append(place)
+            positions = -(-positions // factor)
+        spectra: list[Tensor | None] = [None] * len(self.factors)
+        for length, places in by_length.items():
+            layers = [layer for place, layer in enumerate(self._state_spaces()) if place in places]
+            if len(layers) == len(places) and layers[0].learns:
+                for place, spectrum in zip(places, joint_spectra(layers, length), strict=True):
+                    spectra[place] = spectrum
+        return spectra
 
     @torch.no_grad()
     def stream(self, pieces: Iterable[Tensor]) -> Features:
@@ -166,7 +189,7 @@ class S4DEncoder(Encoder):
             if not aligned:
                 raise UserError(f"pieces of a record must be multiples of {self.stride} samples, but for the last one")
             aligned = piece.shape[1] % self.stride == 0
-            states = states or [block.state_space.initial_state(piece.shape[0]) for block in self._typed_blocks()]
+            states = states or [layer.initial_state(piece.shape[0]) for layer in self._state_spaces()]
             newest = self.pooling(self._advance(piece, states).transpose(1, 2), None)
             pooled = newest if pooled is None else merge(pooled, newest)
         if pooled is None:
@@ -180,6 +203,11 @@ class S4DEncoder(Encoder):
             values, states[i] = block.chunk(values, states[i])
             values = average_neighbours(values, factor) if factor > 1 else values
         return self.norm(values)
+
+    def _state_spaces(self) -> list[StateSpace]:
+        """Return those of all blocks; fewer where another layer has been put in the place of one."""
+        spaces = (block.state_space for block in self._typed_blocks())
+        return [space for space in spaces if isinstance(space, StateSpace)]
 
     def _typed_blocks(self) -> list[S4DBlock]:
         return [block for block in self.blocks if isinstance(block, S4DBlock)]

@@ -35,17 +35,24 @@ def s4d_kernel(
     if length < 1:
         raise UserError(f"a kernel needs at least one sample, not {length}")
     with torch.autocast(c.device.type, enabled=False):
-        exponent, input_weight = discretise(a, dt)
-        return geometric_sum((c * input_weight).to(c.dtype), exponent, length)
+        flat = c.reshape(-1, *c.shape[-2:])
+        kernel: Tensor = _S4DKernel.apply(flat, a.to(torch.complex128), dt.double(), length)[0]
+        return kernel.reshape(*c.shape[:-1], length)
 
 
 def discretise(
     a: Complex[Tensor, "channel state"], dt: Float[Tensor, "channel"]
 ) -> tuple[Complex[Tensor, "channel state"], Complex[Tensor, "channel state"]]:
     """Return Δ A and the zero-order-hold input weight (exp(Δ A) − 1)/A, both complex128."""
-    a = a.to(torch.complex128)
-    exponent = a * dt.double().unsqueeze(-1)
-    return exponent, (torch.exp(exponent) - 1) / a
+    exponent, _, input_weight = _discretised(a.to(torch.complex128), dt.double())
+    return exponent, input_weight
+
+
+def _discretised(a: Tensor, dt: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Δ A, exp(Δ A) and (exp(Δ A) − 1)/A."""
+    exponent = a * dt.unsqueeze(-1)
+    decay = torch.exp(exponent)
+    return exponent, decay, (decay - 1) / a
 
 
 def geometric_sum(
@@ -53,7 +60,7 @@ def geometric_sum(
 ) -> Float[Tensor, "*direction channel length"]:
     """Return 2 Re Σ_n w_n exp(l z_n), l = 0 … length − 1, in the precision of the weights."""
     flat = weight.reshape(-1, *weight.shape[-2:])
-    result: Tensor = _GeometricSum.apply(flat, exponent, length)
+    result: Tensor = _GeometricSum.apply(flat, exponent, length)[0]
     return result.reshape(*weight.shape[:-1], length)
 
 
@@ -62,87 +69,144 @@ def geometric_projection(
 ) -> Complex[Tensor, "*direction channel state"]:
     """Return Σ_l v_l exp(l z_n): the transpose of `geometric_sum` (no gradient of its own)."""
     flat = values.reshape(-1, *values.shape[-2:])
-    moments, _ = _moments(flat, exponent.detach(), first=False)
+    moments, _ = _moments(flat, *_tables(exponent.detach(), flat.shape[-1], flat.dtype), first=False)
     return moments.reshape(*values.shape[:-1], exponent.shape[-1])
 
 
-def block_length(length: int) -> int:
-    """Length of a block: near √length, so that both tables are short."""
-    return max(1, math.isqrt(length - 1) + 1)
+def _split(length: int) -> tuple[int, int]:
+    """Length of a block, near √length so that both tables are short, and the number of blocks."""
+    block = max(1, math.isqrt(length - 1) + 1)
+    return block, -(-length // block)
 
 
-def _table(exponent: Tensor, count: int, stride: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Real and imaginary part of exp(i · stride · z), i < count, each (channel, state, count) in `dtype`."""
-    steps = torch.arange(count, device=exponent.device, dtype=torch.float64) * stride
-    turns = (exponent.imag / (2 * math.pi)).unsqueeze(-1) * steps
-    phase = ((turns - turns.round()) * (2 * math.pi)).to(dtype)
-    size = torch.exp((exponent.real.unsqueeze(-1) * steps).to(dtype))
-    return size * torch.cos(phase), size * torch.sin(phase)
+def _tables(exponent: Tensor, length: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """exp(j z), j < block, and exp(iB z), i < blocks, each complex (channel, state, count) in the precision `dtype`."""
+    block, blocks = _split(length)
+    fine = torch.arange(block, device=exponent.device, dtype=torch.float64)
+    coarse = torch.arange(0, blocks * block, block, device=exponent.device, dtype=torch.float64)
+    steps = torch.cat((fine, coarse))
+    rate, turns = torch.view_as_real(exponent).unsqueeze(-1).unbind(dim=-2)
+    turns = torch.frac(turns * (steps / (2 * math.pi)))
+    table = torch.polar(torch.exp((rate * steps).to(dtype)), turns.mul_(2 * math.pi).to(dtype))
+    fine, coarse = table.split([block, blocks], dim=-1)
+    return fine, coarse
+
+
+def _summed(weight: Tensor, fine: Tensor, coarse: Tensor, length: int) -> Tensor:
+    """2 Re Σ_n w_n exp(l z_n) of weights (direction, channel, state) from the tables: (direction, channel, length)."""
+    directions, channels, states = weight.shape
+    block, blocks = _split(length)
+    # Re(w f) = Re w Re f − Im w Im f: the conjugate of w beside f, real and imaginary part as two states
+    weighted = torch.view_as_real((2 * weight.unsqueeze(-1) * coarse).conj_physical())
+    rows = weighted.permute(1, 0, 3, 2, 4).reshape(channels, directions * blocks, 2 * states)
+    columns = torch.view_as_real(fine).permute(0, 1, 3, 2).reshape(channels, 2 * states, block)
+    result = torch.bmm(rows, columns).view(channels, directions, blocks * block)
+    return result[..., :length].transpose(0, 1)
 
 
 class _GeometricSum(Function):
-    """2 Re Σ_n w_n exp(l z_n) with a backward pass of one matrix product; keeps nothing of the length in memory."""
+    """2 Re Σ_n w_n exp(l z_n) with a backward pass of one matrix product; keeps nothing longer than √length."""
 
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(weight: Tensor, exponent: Tensor, length: int) -> Tensor:
-        """weight: (direction, channel, state), exponent: (channel, state); returns (direction, channel, length)."""
-        directions, channels, states = weight.shape
-        block = block_length(length)
-        blocks = -(-length // block)
-        real_dtype = weight.real.dtype
-        fine = torch.cat(_table(exponent, block, 1, real_dtype), dim=1)
-        coarse = torch.complex(*_table(exponent, blocks, block, real_dtype))
-        weighted = 2 * weight.unsqueeze(-1) * coarse
-        rows = torch.cat((weighted.real, -weighted.imag), dim=2)
-        rows = rows.permute(1, 0, 3, 2).reshape(channels, directions * blocks, 2 * states)
-        result = torch.bmm(rows, fine).reshape(channels, directions, blocks * block)
-        return result[..., :length].transpose(0, 1)
+    def forward(weight: Tensor, exponent: Tensor, length: int) -> tuple[Tensor, Tensor, Tensor]:
+        """weight: (direction, channel, state), exponent: (channel, state); returns (direction, channel, length).
+
+        The two tables are returned beside it, for the backward pass.
+        """
+        fine, coarse = _tables(exponent, length, weight.dtype.to_real())
+        return _summed(weight, fine, coarse, length), fine, coarse
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
-        """Keep the two small inputs."""
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Keep what is small."""
         weight, exponent, _ = inputs
-        ctx.save_for_backward(weight, exponent)
+        _, fine, coarse = output
+        ctx.mark_non_differentiable(fine, coarse)
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(weight, fine, coarse)
+        ctx.exact = exponent.dtype
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor | None, *tables: None) -> tuple[Tensor | None, Tensor | None, None]:
         """dK/dw_n = 2 exp(l z_n), dK/dz_n = 2 w_n l exp(l z_n)."""
-        weight, exponent = ctx.saved_tensors
+        if gradient is None:
+            return None, None, None
+        weight, fine, coarse = ctx.saved_tensors
         with torch.autocast(gradient.device.type, enabled=False):
-            moments, first_moments = _moments(gradient, exponent, first=ctx.needs_input_grad[1])
-        weight_gradient = 2 * moments.conj()
+            moments, first_moments = _moments(2 * gradient, fine, coarse, first=ctx.needs_input_grad[1])
+        weight_gradient = moments.conj_physical()
         if first_moments is None:
             return weight_gradient, None, None
-        exponent_gradient = 2 * (weight * first_moments).conj().sum(dim=0)
-        return weight_gradient, exponent_gradient.to(exponent.dtype), None
+        exponent_gradient = (weight * first_moments).sum(dim=0).conj_physical()
+        return weight_gradient, exponent_gradient.to(ctx.exact), None
 
 
-def _moments(values: Tensor, exponent: Tensor, *, first: bool) -> tuple[Tensor, Tensor | None]:
+class _S4DKernel(Function):
+    """The whole kernel from C, A and Δ: what is small stays in float64, and its gradient is written out.
+
+    Autograd would take twice the steps, nearly all of them for conjugates of tables of a few thousand numbers.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(c: Tensor, a: Tensor, dt: Tensor, length: int) -> tuple[Tensor, ...]:
+        """c: (direction, channel, state), a: (channel, state), dt: (channel,); returns (direction, channel, length).
+
+        Beside it what the backward pass needs: the weights, exp(Δ A), (exp(Δ A) − 1)/A and the two tables.
+        """
+        exponent, decay, input_weight = _discretised(a, dt)
+        weight = (c * input_weight).to(c.dtype)
+        fine, coarse = _tables(exponent, length, c.dtype.to_real())
+        return _summed(weight, fine, coarse, length), weight, decay, input_weight, fine, coarse
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], output: tuple[Tensor, ...]) -> None:
+        """Keep what is small."""
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*inputs[:3], *output[1:])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None, *tables: None) -> tuple[Tensor | None, ...]:
+        """With w = C B, B = (E − 1)/A, E = exp(z), z = Δ A: ∂B/∂z = E/A, ∂B/∂A = −B/A; all conjugated at the end."""
+        if gradient is None:
+            return None, None, None, None
+        c, a, dt, weight, decay, input_weight, fine, coarse = ctx.saved_tensors
+        with torch.autocast(gradient.device.type, enabled=False):
+            moments, first_moments = _moments(2 * gradient, fine, coarse, first=True)
+        of_c = (moments * input_weight).to(c.dtype)
+        of_input = (moments * c).sum(dim=0) / a
+        of_exponent = torch.addcmul((weight * first_moments).sum(dim=0), of_input, decay)
+        of_a = of_exponent * dt.unsqueeze(-1) - of_input * input_weight
+        of_dt, _ = torch.view_as_real((of_exponent * a).sum(dim=-1)).unbind(dim=-1)
+        return of_c.conj_physical_(), of_a.conj_physical_(), of_dt, None
+
+
+def _moments(values: Tensor, fine: Tensor, coarse: Tensor, *, first: bool) -> tuple[Tensor, Tensor | None]:
     """Σ_l v_l exp(l z) and, when asked, Σ_l l v_l exp(l z), both (direction, channel, state) complex.
 
     With l = iB + j: P_i = Σ_j v_ij exp(j z) and Q_i = Σ_j v_ij j exp(j z) are one real matrix product; then
     Σ_i exp(iB z) P_i and Σ_i exp(iB z)(iB P_i + Q_i).
     """
     directions, channels, length = values.shape
-    states = exponent.shape[-1]
-    block = block_length(length)
-    blocks = -(-length // block)
-    real, imaginary = _table(exponent, block, 1, values.dtype)
-    parts = [real, imaginary]
-    steps = torch.arange(block, device=values.device, dtype=values.dtype)
+    states = fine.shape[-2]
+    block, blocks = _split(length)
+    parts = fine.unsqueeze(1)
     if first:
-        parts += [real * steps, imaginary * steps]
-    fine = torch.cat(parts, dim=1).transpose(1, 2)
+        parts = torch.stack((fine, fine * torch.arange(block, device=values.device, dtype=values.dtype)), dim=1)
+    count = parts.shape[1]
+    columns = torch.view_as_real(parts).permute(0, 3, 1, 2, 4).reshape(channels, block, count * states * 2)
     rows = torch.nn.functional.pad(values, (0, blocks * block - length)).transpose(0, 1)
     rows = rows.reshape(channels, directions * blocks, block)
-    sums = torch.bmm(rows, fine).reshape(channels, directions, blocks, len(parts), states)
-    coarse = torch.complex(*_table(exponent, blocks, block, values.dtype)).transpose(1, 2).unsqueeze(1)
-    moments = (coarse * torch.complex(sums[..., 0, :], sums[..., 1, :])).sum(dim=2).transpose(0, 1)
+    sums = torch.view_as_complex(torch.bmm(rows, columns).view(channels, directions, blocks, count, states, 2))
+    # (channel, direction, block, part, state) and (channel, 1, block, 1, state)
+    sums = sums * coarse.transpose(1, 2)[:, None, :, None]
     if not first:
-        return moments, None
-    starts = (torch.arange(blocks, device=values.device, dtype=values.dtype) * block).unsqueeze(-1)
-    first_sums = starts * torch.complex(sums[..., 0, :], sums[..., 1, :])
-    first_sums = first_sums + torch.complex(sums[..., 2, :], sums[..., 3, :])
-    return moments, (coarse * first_sums).sum(dim=2).transpose(0, 1)
+        return sums.sum(dim=(2, 3)).transpose(0, 1), None
+    zeroth, within = sums.unbind(dim=3)
+    starts = torch.arange(0, blocks * block, block, device=values.device, dtype=values.dtype).unsqueeze(-1)
+    first_moments = torch.addcmul(within, zeroth, starts).sum(dim=2)
+    return zeroth.sum(dim=2).transpose(0, 1), first_moments.transpose(0, 1)

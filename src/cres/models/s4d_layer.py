@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence as Many
 from typing import Literal
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models.convolution import fft_convolve, good_length, kernel_spectrum
+from cres.models.joining import stacked
 from cres.models.s4d_kernel import discretise, geometric_projection, geometric_sum, s4d_kernel
 from cres.shapes import Complex, Float
 
@@ -61,8 +63,13 @@ class Dynamics(nn.Module):
 
     def forward(self) -> tuple[Complex[Tensor, "channel state"], Float[Tensor, "channel"]]:
         """Return A (complex128, negative real part) and Δ (float64)."""
-        a = torch.complex(-torch.exp(self.log_a_real.double()), self.a_imaginary.double())
-        return a, torch.exp(self.log_dt.double())
+        return _dynamics(self.log_a_real, self.a_imaginary, self.log_dt)
+
+
+def _dynamics(log_a_real: Tensor, a_imaginary: Tensor, log_dt: Tensor) -> tuple[Tensor, Tensor]:
+    """Return A (complex128, negative real part) and Δ (float64) of parameters of any precision."""
+    a = torch.complex(-torch.exp(log_a_real.double()), a_imaginary.double())
+    return a, torch.exp(log_dt.double())
 
 
 class StateSpace(nn.Module):
@@ -97,23 +104,34 @@ class StateSpace(nn.Module):
         kernel = s4d_kernel(torch.view_as_complex(self.c), a, dt, length)
         return kernel + nn.functional.pad(self.skip.reshape(1, -1, 1), (0, length - 1, 0, 0, 0, self.directions - 1))
 
-    def forward(self, values: Float[Tensor, "batch channel length"]) -> Float[Tensor, "batch channel length"]:
-        """Convolve in float32 or better, whatever autocast says; zeros behind a record's end change nothing."""
+    def forward(
+        self, values: Float[Tensor, "batch channel length"], spectrum: Complex[Tensor, "channel bin"] | None = None
+    ) -> Float[Tensor, "batch channel length"]:
+        """Convolve in float32 or better, whatever autocast says; zeros behind a record's end change nothing.
+
+        `spectrum` is this layer's own, where `joint_spectra` has made it with those of others.
+        """
         with torch.autocast(values.device.type, enabled=False):
             values = values.to(self.c.dtype)
             length = values.shape[-1]
-            size = good_length(2 * length)
-            return fft_convolve(values, self._spectrum(length, size), size)
+            return fft_convolve(
+                values, self.spectrum(length) if spectrum is None else spectrum, good_length(2 * length)
+            )
 
-    def _spectrum(self, length: int, size: int) -> Tensor:
-        """Spectrum of the kernel; kept while nothing trains and no parameter changes."""
-        if self.training or torch.is_grad_enabled() or torch.compiler.is_compiling():
+    def spectrum(self, length: int) -> Complex[Tensor, "channel bin"]:
+        """Return the kernel's spectrum for series of `length`; kept while nothing trains and no parameter changes."""
+        if self.learns:
             self._cache = None
-            return kernel_spectrum(self.kernel(length), size)
+            return joint_spectra([self], length)[0]
         if self._cache is None or self._cache[1] != length or not _equal(self._cache[0], self._kernel_parameters()):
             parameters = tuple(parameter.detach().clone() for parameter in self._kernel_parameters())
-            self._cache = (parameters, length, kernel_spectrum(self.kernel(length), size))
+            self._cache = (parameters, length, joint_spectra([self], length)[0])
         return self._cache[2]
+
+    @property
+    def learns(self) -> bool:
+        """Whether a spectrum serves one pass only, because the parameters are about to change."""
+        return self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
 
     def _kernel_parameters(self) -> tuple[Tensor, ...]:
         return (self.c, self.skip, self.dynamics.log_dt, self.dynamics.log_a_real, self.dynamics.a_imaginary)
@@ -149,6 +167,22 @@ class StateSpace(nn.Module):
     def _check_causal(self) -> None:
         if self.directions != 1:
             raise UserError("only a causal S4D model can work in steps or chunks: set bidirectional to false")
+
+
+def joint_spectra(layers: Many[StateSpace], length: int) -> tuple[Complex[Tensor, "channel bin"], ...]:
+    """Return the spectrum of each layer's kernel for series of `length`, made together: as many steps as for one.
+
+    The layers have equal widths, state sizes and directions; side by side they are one layer of many channels.
+    """
+    parameters = zip(*(layer._kernel_parameters() for layer in layers), strict=True)
+    c, skip, log_dt, log_a_real, a_imaginary = (stacked(parts) for parts in parameters)
+    with torch.autocast(c.device.type, enabled=False):
+        side_by_side = torch.view_as_complex(c).transpose(0, 1).flatten(1, 2)
+        dynamics = _dynamics(log_a_real.flatten(0, 1), a_imaginary.flatten(0, 1), log_dt.flatten())
+        kernel = s4d_kernel(side_by_side, *dynamics, length)
+        # D is the weight of the sample itself: the same at every frequency
+        spectrum = kernel_spectrum(kernel, good_length(2 * length)).unflatten(0, skip.shape) + skip.unsqueeze(-1)
+    return spectrum.unbind()
 
 
 def _equal(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:

@@ -37,7 +37,7 @@ from cres.training.loggers import make_loggers
 from cres.training.module import CresModule
 from cres.training.options import COMMANDS, OVERVIEW, TRAINER_DEFAULTS, add_checkpoint_core, add_options
 from cres.training.output import lasting_output
-from cres.training.progress import EpochLines
+from cres.training.progress import EpochLines, TrainingBar
 from cres.training.quiet import leave_out_library_messages
 from cres.training.reconstruction import Reconstruction, validate
 from cres.training.runs import RunRecord, default_folder, require_writable
@@ -163,7 +163,8 @@ class CresCLI(LightningCLI):
         """Make the trainer with the callbacks that every run has."""
         if self.command == "fit":
             record: list[pl.Callback] = [RunRecord(), FitCalibration()] if self.trial is None else []
-            self.trainer_defaults["callbacks"] = [FitScalers(), *record, EpochLines()]
+            bar = [] if self.config.trainer.enable_progress_bar is False else [TrainingBar()]
+            self.trainer_defaults["callbacks"] = [FitScalers(), *record, EpochLines(), *bar]
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError, TypeError, ImportError, RuntimeError, OSError) as error:

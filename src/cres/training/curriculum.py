@@ -194,6 +194,8 @@ class Curriculum(pl.Callback):
         pl_module.noise_scale = now["noise_scale"]
         pl_module.length_share = now["length"]
         pl_module.band_hz = self._band_hz(now["band"], pl_module.sampling_rate_hz)
+        if not pl_module.logs_this_step:
+            return
         for name, value in now.items():
             if name == "noise_scale" or self.moves(name):
                 pl_module.log(f"train/{name}", value)

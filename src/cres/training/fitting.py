@@ -189,7 +189,7 @@ def _noisy_predictions(
         for batch in loader:
             there = module.placed(batch)
             distribution = predict(module.inject(there, FROZEN_EPOCH - again)).map(Tensor.cpu)
-            parts.append((distribution, there["targets"].to(distribution.mean.dtype).cpu()))
+            parts.append((distribution, there["targets"].to(distribution.dtype).cpu()))
     if world_size > 1:
         everyone: list[Any] = [None] * world_size
         torch.distributed.all_gather_object(everyone, parts)

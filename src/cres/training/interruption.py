@@ -220,6 +220,8 @@ class StopOnSignal(pl.Callback):
 
     def _asked(self, trainer: pl.Trainer) -> bool:
         """Agree over all processes, which a signal reaches at different moments: their exit codes must not differ."""
+        if trainer.world_size == 1:
+            return self.received is not None
         mine = torch.tensor(self.received or 0, device=trainer.strategy.root_device)
         agreed = int(trainer.strategy.reduce(mine, reduce_op="max"))
         if agreed:

@@ -55,12 +55,14 @@ class Measured(NamedTuple):
     """(batch,) in positions of the view."""
     log_attention: Tensor
     """(batch, position)"""
-    features: Features
-    """For the head."""
+    features: tuple[Features, ...]
+    """Columns for the head."""
     anchor: Targets
     """First guess of the standardised targets."""
-    axis_hz: Tensor
-    """(2,) frequency of the view's first position, and the step between positions."""
+    first_hz: Tensor
+    """() frequency of the view's first position, float64."""
+    step_hz: Tensor
+    """() frequency between positions, float64."""
 
 
 class Landmark(nn.Module):
@@ -85,11 +87,12 @@ class Landmark(nn.Module):
                 f"the encoder of view {self.options.view!r} needs attention pooling and stride 1 for a landmark"
             )
         reading = self.locator(view.series, encoded.log_attention, encoded.features)
-        axis_hz = _axis_hz(view, self.options.view)
-        place_mhz = (axis_hz[0] + axis_hz[1] * reading.position.double()) / _HZ_PER_MHZ
-        anchor = self.map(torch.cat((place_mhz.unsqueeze(1), scalars.double()), dim=1)).to(reading.features.dtype)
-        features = torch.cat((reading.features, anchor.detach()), dim=1)
-        return Measured(reading.position, encoded.log_attention, features, anchor, axis_hz)
+        first_hz, step_hz = _axis_hz(view, self.options.view)
+        place_mhz = torch.addcmul(first_hz, reading.position.double(), step_hz) / _HZ_PER_MHZ
+        coordinates = torch.cat((place_mhz.unsqueeze(1), scalars.double()), dim=1)
+        anchor = self.map(coordinates).to(encoded.features.dtype)
+        features = (*reading.features, anchor.detach())
+        return Measured(reading.position, encoded.log_attention, features, anchor, first_hz, step_hz)
 
     def fit(self, frequency_hz: Tensor, scalars: Tensor, targets: Tensor) -> None:
         """Fit the map on training electrons: the column (rows,), standardised scalars and targets (rows, …)."""
@@ -98,12 +101,13 @@ class Landmark(nn.Module):
 
     def loss(self, measured: Measured, frequency_hz: PerElectron) -> Tensor:
         """Return the weighted mean loss of the place; `frequency_hz` is the column (batch,)."""
-        wanted = (self.options.multiple * frequency_hz.double() - measured.axis_hz[0]) / measured.axis_hz[1]
+        wanted = (self.options.multiple * frequency_hz.double() - measured.first_hz) / measured.step_hz
         wanted = wanted.to(measured.position.dtype)
         return self.options.weight * location_loss(measured.log_attention, measured.position, wanted).mean()
 
 
-def _axis_hz(view: View, name: str) -> Tensor:
+def _axis_hz(view: View, name: str) -> tuple[Tensor, Tensor]:
     if view.axis_hz is None or len(view.axis_hz) < 2:
         raise UserError(f"view {name!r} has no frequency axis that a landmark could be read off: use AlignedSpectrum")
-    return torch.stack((view.axis_hz[0], view.axis_hz[1] - view.axis_hz[0]))
+    first_hz, second_hz = view.axis_hz[:2].unbind()
+    return first_hz, second_hz - first_hz

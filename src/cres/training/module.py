@@ -18,7 +18,6 @@ from typing import Any, Literal, Protocol, runtime_checkable
 import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
-from torchmetrics import MeanMetric
 
 from cres.clock import wall_seconds
 from cres.data.loader import ResumableLoader
@@ -30,7 +29,8 @@ from cres.training.checkpoints import LAST, Checkpoints
 from cres.training.cuts import keep_band, shortened, within_length
 from cres.training.denoising import Denoising, DenoisingOptions
 from cres.training.landmark import LandmarkOptions
-from cres.training.metrics import Collected, collect, validation_metrics
+from cres.training.loss_watch import LossWatch, NonFiniteStep, first_of_all
+from cres.training.metrics import Collected, EpochLoss, collect, validation_metrics
 from cres.training.reconstructor import (
     EncoderFactory,
     HeadFactory,
@@ -165,8 +165,11 @@ class CresModule(pl.LightningModule):
         self.card: dict[str, Any] = {}
         """What the checkpoint says about itself: the model's configuration, the data it was trained on, its ranges."""
         self.average = Average()
+        self.watch = LossWatch()
+        self.newest_loss: float | None = None
+        """Loss of the last step that was logged, for who shows it."""
         self._resume_at: dict[str, Any] = {}
-        self.epoch_loss = MeanMetric(nan_strategy="disable")
+        self.epoch_loss = EpochLoss()
         """Mean loss of the epoch so far, over all processes; part of a checkpoint, so that a resume does not cut it."""
         self.last_validation: Collected | None = None
         """Predictions of the validation split after the last epoch, of all processes."""
@@ -253,7 +256,7 @@ class CresModule(pl.LightningModule):
 
     def regression_loss(self, outcome: Outcome, batch: Batch) -> Tensor:
         """Return the mean loss of the targets, with that of the landmark."""
-        truth = self.standardised_targets(batch, outcome.distribution.mean.dtype)
+        truth = self.standardised_targets(batch, outcome.distribution.dtype)
         loss = self.loss(outcome.distribution, truth).mean()
         if outcome.measured is None or self.reconstructor.landmark is None:
             return loss
@@ -281,30 +284,48 @@ class CresModule(pl.LightningModule):
             band = partial(keep_band, sampling_rate_hz=self.sampling_rate_hz, band_hz=self.band_hz)
             noisy, batch = band(noisy), batch | {"series": band(batch["series"])}
         loss = self.objective(noisy, batch)[0]
-        self._refuse_non_finite(loss, batch, batch_idx)
+        self.watch.note(loss, batch, self.current_epoch, batch_idx)
         size = len(batch["event_id"])
-        self.epoch_loss.update(loss.detach(), size)
-        self.log("train/loss_step", loss, prog_bar=True, batch_size=size, sync_dist=True)
+        self.epoch_loss.update(loss, size)
         self.log("train/loss_epoch", self.epoch_loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        if self.logs_this_step:
+            self.refuse_non_finite()
+            self.log("train/loss_step", loss, batch_size=size, sync_dist=True)
         return loss
 
-    def _refuse_non_finite(self, loss: Tensor, batch: Batch, batch_idx: int) -> None:
-        if bool(torch.isfinite(loss)):
-            return
-        events = batch["event_id"].tolist()
-        bad = [event for event, row in zip(events, batch["series"], strict=True) if not bool(torch.isfinite(row).all())]
+    @property
+    def logs_this_step(self) -> bool:
+        """Whether the step that is taken is one of those whose numbers are written, one of log_every_n_steps.
+
+        What waits for the device (a number that is shown, a loss that is looked at) waits for these steps.
+        """
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(every) and (self.trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % every == 0
+
+    def refuse_non_finite(self) -> None:
+        """Look at the losses since the last look. Raises NonFiniteLoss on every process, with the place of the first.
+
+        Called by all processes at the same step.
+        """
+        newest, mine = self.watch.look()
+        self.newest_loss = self.newest_loss if newest is None else newest
+        found = first_of_all(mine, self.trainer.world_size)
+        if found is not None:
+            raise NonFiniteLoss(self._where_it_broke(found))
+
+    def _where_it_broke(self, step: NonFiniteStep) -> str:
         cause = (
-            f"the records of event_id {bad[:10]} hold values that are not finite: prepare the data again"
-            if bad
+            f"the records of event_id {step.broken[:10]} hold values that are not finite: prepare the data again"
+            if step.broken
             else "the records are finite, so the training diverged: lower model.optimiser.lr, or set "
             "trainer.gradient_clip_val"
         )
         saved = Checkpoints.folder(self.trainer) / LAST
         kept = f"; the last good state is {saved}" if saved.exists() else ""
         # counted from 1, as the lines of the epochs are
-        where = f"epoch {self.current_epoch + 1}, batch {batch_idx + 1} (event_id {', '.join(map(str, events[:8]))}"
-        where += f" and {len(events) - 8} more)" if len(events) > 8 else ")"
-        raise NonFiniteLoss(f"the loss is {loss.item()} in {where}: {cause}{kept}")
+        where = f"epoch {step.epoch + 1}, batch {step.batch_idx + 1} (event_id {', '.join(map(str, step.events[:8]))}"
+        where += f" and {len(step.events) - 8} more)" if len(step.events) > 8 else ")"
+        return f"the loss is {step.loss} in {where}: {cause}{kept}"
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed dropout from (seed, epoch, batch, rank), so that a resumed training draws the same."""
@@ -349,7 +370,8 @@ class CresModule(pl.LightningModule):
             self.average.update(self.reconstructor, self.ema_decay)
 
     def on_validation_start(self) -> None:
-        """Validate the average; `best.ckpt` is written while it is in place."""
+        """Validate the average, if the training is sound; `best.ckpt` is written while it is in place."""
+        self.refuse_non_finite()
         self.average.swap(self.reconstructor)
 
     def on_validation_end(self) -> None:
@@ -359,7 +381,8 @@ class CresModule(pl.LightningModule):
     # Checkpoints -------------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what makes a checkpoint stand alone, and the other one of weights and average."""
+        """Add what makes a checkpoint stand alone, and the other one of weights and average; refuse unsound steps."""
+        self.refuse_non_finite()
         checkpoint[CARD] = {"format": 1, **self.card}
         checkpoint[PLACE] = self._place_in_epoch()
         self.average.store(checkpoint)
@@ -419,4 +442,13 @@ class CresModule(pl.LightningModule):
         """Return the optimiser with groups from the layers' types, at the peak rates."""
         settings = self.optimiser
         groups = optimizer_groups(self, settings.lr, settings.weight_decay, settings.ssm_lr)
-        return torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas)
+        optimiser = torch.optim.AdamW(groups, lr=settings.lr, betas=settings.betas, **_one_kernel(groups))
+        # or Lightning would refuse to clip gradients in mixed precision: a scaler, where there is one, unscales before
+        optimiser._step_supports_amp_scaling = False
+        return optimiser
+
+
+def _one_kernel(groups: list[dict[str, Any]]) -> dict[str, bool]:
+    """Return the options that step a whole group of parameters at once, where the device knows how."""
+    devices = {parameter.device.type for group in groups for parameter in group["params"]}
+    return {"fused": True} if devices <= {"cpu", "cuda"} else {"foreach": True}

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import RichProgressBar
 from rich.console import Console
 
 from cres import schema
 from cres.training.metrics import metric_name
 from cres.training.module import CresModule
+
+
+class TrainingBar(RichProgressBar):
+    """The bar, with the loss of the last step that was logged: to show that of every step would wait for each."""
+
+    def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
+        """Return what stands beside the bar."""
+        assert isinstance(pl_module, CresModule)
+        newest = {} if pl_module.newest_loss is None else {"train/loss_step": pl_module.newest_loss}
+        return {**newest, **super().get_metrics(trainer, pl_module)}
 
 
 class EpochLines(pl.Callback):

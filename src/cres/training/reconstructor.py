@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from cres.errors import UserError, nearest
 from cres.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution, S4DEncoder
+from cres.models.joining import columns
 from cres.shapes import Features, Series, Targets
 from cres.training.landmark import Landmark, LandmarkOptions, Measured
 from cres.transforms import RecordView, Standardise
@@ -93,7 +94,7 @@ class Reconstructor(nn.Module):
             return Outcome(self.head(_joined(features)), encoded, None)
         name = self.landmark.options.view
         measured = self.landmark(views[name], encoded[name], scalars)
-        return Outcome(self.head(_joined([*features, measured.features]), measured.anchor), encoded, measured)
+        return Outcome(self.head(_joined([*features, *measured.features]), measured.anchor), encoded, measured)
 
     def physical(self, distribution: PredictiveDistribution) -> PredictiveDistribution:
         """Return a distribution of standardised targets, calibrated, in physical units (float64)."""
@@ -153,7 +154,7 @@ def build_reconstructor(
 
 def _joined(parts: list[Tensor]) -> Tensor:
     """Concatenate features in the dtype of the first, leaving out those without columns."""
-    return torch.cat([part.to(parts[0].dtype) for part in parts if part.shape[-1]], dim=-1)
+    return columns([part.to(parts[0].dtype) for part in parts if part.shape[-1]])
 
 
 def _landmark(

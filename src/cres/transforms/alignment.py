@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cres.errors import UserError
 from cres.shapes import Series
-from cres.transforms.spectrum import at_least_float32, band_bins, to_complex
+from cres.transforms.spectrum import at_least_float32, band_bins, crop_bins, to_complex
 from cres.transforms.views import SIGNAL_BAND_HZ, RecordView, View, nominal_scale_volt
 
 Records = Complex[Tensor, "batch time channel"]
@@ -35,24 +35,24 @@ def find_carrier(records: Records, sampling_rate_hz: float, band_hz: tuple[float
     samples = records.shape[1]
     spectrum = torch.fft.fft(records, dim=1)
     first, count = band_bins(samples, sampling_rate_hz, band_hz)
-    bins = torch.arange(first, first + count, device=records.device)
-    power = spectrum[:, bins % samples].abs().square().sum(dim=2)
-    peak = bins[power.argmax(dim=1)]
-    left, centre, right = (_bin(spectrum, peak + step) for step in (-1, 0, 1))
-    curvature = 2 * centre - left - right
-    slope = ((left - right) * curvature.conj()).real.sum(dim=1)
-    offset = slope / curvature.abs().square().sum(dim=1).clamp(min=torch.finfo(slope.dtype).tiny)
-    frequency_hz = (peak.double() + offset.clamp(-0.5, 0.5).double()) * (sampling_rate_hz / samples)
-    amplitude = centre.abs().square().sum(dim=1).sqrt() / math.sqrt(samples)
-    return Carrier(frequency_hz, amplitude / torch.sinc(offset.clamp(-0.5, 0.5)))
+    power = torch.view_as_real(crop_bins(spectrum, first, count)).square().sum(dim=(2, 3))
+    peak = power.argmax(dim=1, keepdim=True) + first
+    left, centre, right = _bins_around(spectrum, peak).unbind(dim=1)
+    curvature = torch.view_as_real(2 * centre - left - right)
+    slope = (torch.view_as_real(left - right) * curvature).sum(dim=(1, 2))
+    steepest = curvature.square().sum(dim=(1, 2)).clamp(min=torch.finfo(slope.dtype).tiny)
+    offset = (slope / steepest).clamp(-0.5, 0.5)
+    frequency_hz = (peak.squeeze(1) + offset.double()) * (sampling_rate_hz / samples)
+    amplitude = torch.linalg.vector_norm(torch.view_as_real(centre), dim=(1, 2)) / math.sqrt(samples)
+    return Carrier(frequency_hz, amplitude / torch.sinc(offset))
 
 
 def demodulate(records: Records, frequency_hz: Float[Tensor, "batch"], sampling_rate_hz: float) -> Records:
     """Return the records times e^{−2πift}; the turns are counted in float64 and only then rounded."""
-    time_s = torch.arange(records.shape[1], device=records.device, dtype=torch.float64) / sampling_rate_hz
-    turns = torch.remainder(frequency_hz.double().unsqueeze(1) * time_s, 1.0)
-    angle = (-2 * math.pi * turns).to(records.real.dtype)
-    return records * torch.polar(torch.ones_like(angle), angle).unsqueeze(2)
+    samples = torch.arange(records.shape[1], device=records.device, dtype=torch.float64)
+    turns = torch.frac(torch.outer(frequency_hz.double() / -sampling_rate_hz, samples))
+    angle = turns.mul_(2 * math.pi).to(records.dtype.to_real())
+    return records * torch.polar(angle.new_ones(()), angle).unsqueeze(2)
 
 
 def fold_on_carrier(records: Records, bins: int) -> Float[Tensor, "batch bin fold"]:
@@ -65,9 +65,10 @@ def fold_on_carrier(records: Records, bins: int) -> Float[Tensor, "batch bin fol
     spectrum = torch.fft.fft(records, dim=1, norm="ortho")
     reference = spectrum[:, :1]
     # the phase of a record without signal is arbitrary, but finite
-    spectrum = spectrum * (reference.conj() / reference.abs().clamp(min=torch.finfo(records.real.dtype).tiny))
-    upper, lower = spectrum[:, 1 : bins + 1], spectrum[:, -bins:].flip(1).conj()
-    folded = torch.stack((upper + lower, upper - lower), dim=3) / math.sqrt(2)
+    turn = reference / (math.sqrt(2) * reference.abs().clamp(min=torch.finfo(records.dtype).tiny))
+    upper = spectrum[:, 1 : bins + 1] * turn.conj_physical()
+    lower = spectrum[:, -bins:].flip(1).conj_physical_() * turn
+    folded = torch.stack((upper + lower, upper - lower), dim=3)
     return torch.view_as_real(folded).flatten(2)
 
 
@@ -135,7 +136,7 @@ class AlignedSpectrum(RecordView):
         return max(1, min(round(self.half_width_hz * samples / self.sampling_rate_hz), (samples - 1) // 2))
 
 
-def _bin(spectrum: Tensor, index: Tensor) -> Tensor:
-    """Pick one bin a record: (batch, bin, channel), (batch,) → (batch, channel)."""
-    wrapped = (index % spectrum.shape[1]).reshape(-1, 1, 1).expand(-1, 1, spectrum.shape[2])
-    return spectrum.gather(1, wrapped).squeeze(1)
+def _bins_around(spectrum: Tensor, index: Tensor) -> Tensor:
+    """Pick a bin and its neighbours: (batch, bin, channel), (batch, 1) → (batch, 3, channel)."""
+    three = (index + torch.arange(-1, 2, device=index.device)) % spectrum.shape[1]
+    return spectrum.gather(1, three.unsqueeze(2).expand(-1, -1, spectrum.shape[2]))

@@ -68,9 +68,9 @@ def per_event(value: float | Tensor, series: Tensor) -> Tensor:
 def rotate(series: Series, phase_rad: Tensor, gain: float | Tensor = 1.0) -> Series:
     """Return gain · e^{iφ} (I + iQ), φ and gain (batch or 1, time or 1, port or 1), in the dtype of the series."""
     values = to_complex(series)
-    phase = phase_rad.to(values.real.dtype)
-    factor = torch.polar(gain * torch.ones_like(phase), phase)
-    return from_complex(values * factor).to(series.dtype)
+    phase = phase_rad.to(values.dtype.to_real())
+    modulus = gain.to(phase) if isinstance(gain, Tensor) else phase.new_full((), gain)
+    return from_complex(values * torch.polar(modulus, phase)).to(series.dtype)
 
 
 class WhiteNoise(PiecewiseTransform):
@@ -94,7 +94,7 @@ class WhiteNoise(PiecewiseTransform):
 
     def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
         """Return series + noise in the dtype of the series."""
-        std = self.std_volt * per_event(scale, series).sqrt()
+        std = self.std_volt * (per_event(scale, series).sqrt() if isinstance(scale, Tensor) else math.sqrt(scale))
         count, channels = series.shape[1:]
         noise = random.normal_part(place.start, count, place.total, channels, stream="white noise").mul_(std)
         return noise.to(series.dtype).add_(series)

@@ -43,6 +43,13 @@ def fill(keys: Words, convert: Convert, out: Numbers) -> None:
         convert(part.view(np.int32), spare.view(np.float32), numbers)
 
 
+def mix(words: Words) -> Words:
+    """Return words hashed one by one: SplitMix64's finaliser."""
+    mixed = words.copy()
+    _mix(mixed, np.empty_like(mixed))
+    return mixed
+
+
 def _mix(words: Words, scratch: Words) -> None:
     """Hash words one by one, in place: SplitMix64's finaliser."""
     for shift, factor in MIX:

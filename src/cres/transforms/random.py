@@ -100,7 +100,7 @@ class KeyedRandom:
         first, last = start * row, (start + count) * row
         # the first half of the numbers are cosines, the second half the sines of the same pairs
         runs = [(first, min(last, pairs), True), (max(first, pairs) - pairs, last - pairs, False)]
-        keys = self._keys(stream)
+        keys = self._processor_keys(stream) if self.device.type == "cpu" else self._keys(stream)
         parts = [self._half_of_pairs(keys, begin, end, pairs, cosine) for begin, end, cosine in runs if begin < end]
         return torch.cat(parts, dim=1).reshape(len(self), count, *shape_per_event[1:])
 
@@ -113,23 +113,29 @@ class KeyedRandom:
     ) -> Tensor:
         count = math.prod(shape)
         numbers = torch.empty(len(self), count + count % 2, dtype=torch.float32, device=self.device)
-        keys = self._keys(stream)
         if self.device.type == "cpu":
-            processor_random.fill(keys.numpy().view(np.uint64), on_processor, numbers.numpy())
+            processor_random.fill(self._processor_keys(stream), on_processor, numbers.numpy())
         else:
-            fill(keys, elsewhere, numbers)
+            fill(self._keys(stream), elsewhere, numbers)
         return numbers[:, :count].reshape(len(self), *shape)
 
-    def _half_of_pairs(self, keys: Tensor, begin: int, end: int, pairs: int, cosine: bool) -> Tensor:
+    @staticmethod
+    def _half_of_pairs(keys: Tensor | processor_random.Words, begin: int, end: int, pairs: int, cosine: bool) -> Tensor:
         """Return the cosines, or the sines, of pairs `begin` to `end` of `pairs`."""
-        if self.device.type == "cpu":
-            words = keys.numpy().view(np.uint64)
-            return torch.from_numpy(processor_random.half_of_pairs(words, begin, end, pairs, cosine))
-        return half_of_pairs(keys, begin, end, pairs, cosine)
+        if isinstance(keys, Tensor):
+            return half_of_pairs(keys, begin, end, pairs, cosine)
+        return torch.from_numpy(processor_random.half_of_pairs(keys, begin, end, pairs, cosine))
 
     def _keys(self, stream: str) -> Tensor:
-        base = _digest(f"{self.seed}/{self.epoch}/{self.scope}/{stream}")
-        return mix64(mix64(self.event_id) + base)
+        return mix64(mix64(self.event_id) + self._base(stream))
+
+    def _processor_keys(self, stream: str) -> processor_random.Words:
+        """Return the same keys, made by NumPy."""
+        events = processor_random.mix(self.event_id.numpy().view(np.uint64))
+        return processor_random.mix(events + np.uint64(self._base(stream) % _WORD))
+
+    def _base(self, stream: str) -> int:
+        return _digest(f"{self.seed}/{self.epoch}/{self.scope}/{stream}")
 
 
 def fill(keys: Tensor, convert: Convert, out: Tensor) -> None:
