@@ -5,12 +5,17 @@
     python benchmarks/accuracy.py --endless --models           the default alone, also straight from the simulator
     python benchmarks/accuracy.py --ablations --small-minutes 4 --parallel 2        short trainings, 3 seeds
     python benchmarks/accuracy.py --simulation configs/simulation/coils.yaml --folder runs/standard_coils --models
+    python benchmarks/accuracy.py --budget gpu             every model alike, in both apparatuses, on endless electrons
 
 The standard set: 40 000 electrons to train on, 4 000 to validate, 4 000 to test, default apparatus, nominal noise,
 fixed seeds. Every model is trained with its own configuration for the small budget, the default also for two minutes
 and for the full budget; how many epochs fit is measured before each training. Interrupted runs go on where they
 stopped; a training that is done is not done again. Results are appended to FOLDER/accuracy.jsonl; FOLDER/accuracy.md
 and FOLDER/report.html show all of them.
+
+`--budget gpu` is fair to all: each model trains on electrons that never come twice until its validation has stopped
+improving or its time is over, ten minutes of a GPU where there is one, else an hour of one core; the rows say which.
+The default apparatus comes first, in FOLDER/cavity_26ghz, then the coils, in FOLDER/coils.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from cres import errors
@@ -44,8 +50,9 @@ ROOT = Path(__file__).parents[1]
 SEED = 20261
 """Of the simulated electrons; their split is decided by the data module's own default."""
 DEFAULT = "s4d"
-MODELS = ("s4d", "s4d_time", "fusion", "lstm", "conformer", "convnet")
+MODELS = ("s4d", "s4d_time", "linoss", "fusion", "lstm", "conformer", "convnet")
 QUICK_MINUTES = 2.0
+SMALL_MINUTES = 10.0
 FEWEST_EPOCHS = 10
 WATCHED_BATCHES = 32
 """Validation batches that are looked at each epoch; uncertainties are calibrated on all of them at the end."""
@@ -53,6 +60,12 @@ PROBES = (20, 120)
 """Steps of the two short trainings that tell what a step and the start cost."""
 VALIDATION_COST = 0.4
 """A validation step in units of a training step."""
+
+APPARATUSES = ("cavity_26ghz", "coils")
+GPU_MINUTES, CORE_MINUTES = 10.0, 60.0
+"""Of each model with --budget gpu: on a GPU, and on one core."""
+STOPPED = 10
+"""Validations without improvement after which a training with that budget ends."""
 
 SPECTRUM = {"spectrum": {"class_path": "cres.transforms.SpectrumView", "init_args": {"band_hz": [-80e6, -45e6]}}}
 POOLING = "--model.encoders.spectrum.init_args.pooling"
@@ -80,6 +93,8 @@ class Job:
     options: tuple[str, ...] = ()
     seed: int = 0
     group: str = "models"
+    patience: int = 1_000_000
+    """Validations without improvement that end it."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +110,7 @@ class Result:
     threads: int
     commit: str
     figures: dict[str, dict[str, list[float]]]
+    hardware: str = ""
 
 
 class Bench:
@@ -104,7 +120,8 @@ class Bench:
         self.folder: Path = arguments.folder
         self.simulation: Path = arguments.simulation
         self.electrons: tuple[int, int, int] = tuple(arguments.electrons)
-        self.threads = max(1, available_cpus() // arguments.parallel)
+        self.threads = 1 if arguments.budget == "gpu" else max(1, available_cpus() // arguments.parallel)
+        self.hardware = hardware() if arguments.budget == "gpu" else f"{self.threads} cores"
         self.data = self.folder / "cres.hdf5"
         self.results = self.folder / "accuracy.jsonl"
 
@@ -147,6 +164,7 @@ class Bench:
             threads=self.threads,
             commit=git_commit() or "",
             figures=figures(summarise(compare([PredictionTable.read(predictions)], self.bound()))),
+            hardware=self.hardware,
         )
 
     def known(self) -> list[Result]:
@@ -198,7 +216,7 @@ class Bench:
 
     def _fit(self, job: Job, run: Path, options: Sequence[str]) -> None:
         shared = [f"--data.data={self.data}", f"--data.fractions=[{','.join(self._fractions())}]"]
-        watched = [f"--trainer.limit_val_batches={WATCHED_BATCHES}", "--early_stopping.patience=1000000"]
+        watched = [f"--trainer.limit_val_batches={WATCHED_BATCHES}", f"--early_stopping.patience={job.patience}"]
         command = ["cli.py", "fit", "-c", f"configs/{job.config}.yaml", f"--run={run}", f"--seed_everything={job.seed}"]
         self._run([*command, *shared, *watched, *job.options, *options], run.parent / f"{run.name}.log")
 
@@ -262,14 +280,22 @@ def models_table(results: Sequence[Result], rows: Sequence[Row]) -> str:
     """Return Markdown: one table for the resolved electrons, one for all; a line a training."""
     parts = []
     for group in dict.fromkeys(row.group for row in rows):
-        heads = [f"model, {group}", *(text for text, *_ in COLUMNS), "parameters", "ms a step", "steps", "minutes"]
+        heads = [
+            f"model, {group}",
+            *(text for text, *_ in COLUMNS),
+            "parameters",
+            "ms a step",
+            "steps",
+            "minutes",
+            "on",
+        ]
         lines = [heads, ["---", *["---:"] * (len(heads) - 1)]]
         mine = {(row.estimator, row.target): row for row in rows if row.group == group}
         for result in results:
             model = result.job["name"]
             cells = [_cell(mine.get((model, target)), name) for _, target, name in COLUMNS]
             cost = [f"{result.parameters:,}", f"{1e3 * result.step_seconds:.0f}", f"{result.steps:,}"]
-            lines.append([model, *cells, *cost, f"{result.minutes:.1f}"])
+            lines.append([model, *cells, *cost, f"{result.minutes:.1f}", result.hardware])
         parts.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
     return "\n\n".join(parts)
 
@@ -321,6 +347,8 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
             for seed in range(arguments.seeds)
             for name, options in ABLATIONS.items()
         ]
+    if arguments.budget == "gpu":
+        return [fair_job(name, arguments) for name in arguments.models]
     small = [
         Job(f"{name}, {arguments.small_minutes:g} min", name, arguments.small_minutes) for name in arguments.models
     ]
@@ -330,6 +358,23 @@ def jobs_of(arguments: argparse.Namespace) -> list[Job]:
         options = endless(arguments.simulation, arguments.electrons[0])
         full.append(Job(f"{DEFAULT} endless, {arguments.minutes:g} min", DEFAULT, arguments.minutes, options))
     return [*small, *full]
+
+
+def fair_job(name: str, arguments: argparse.Namespace) -> Job:
+    """Return the training of a model with the budget that is the same for all."""
+    options = endless(arguments.simulation, arguments.electrons[0])
+    minutes = CORE_MINUTES
+    if torch.cuda.is_available():
+        minutes = GPU_MINUTES
+        source = "--data.stream.class_path=cres.simulation.DeviceElectrons"
+        options = (source, *options[1:], "--data.stream.init_args.device=cuda", "--data.batch_size=256")
+    minutes = arguments.small_minutes if arguments.small_minutes != SMALL_MINUTES else minutes
+    return Job(f"{name}, at most {minutes:g} min", name, minutes, options, patience=STOPPED)
+
+
+def hardware() -> str:
+    """Return what a training with that budget runs on."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "one core"
 
 
 def endless(simulation: Path, electrons: int) -> tuple[str, ...]:
@@ -361,7 +406,10 @@ def parse_arguments() -> argparse.Namespace:
     electrons = {"metavar": ("TRAIN", "VALIDATION", "TEST"), "help": "electrons of the set"}
     parser.add_argument("--electrons", type=int, nargs=3, default=(40_000, 4_000, 4_000), **electrons)
     parser.add_argument("--minutes", type=float, default=60.0, help="budget of the default model")
-    parser.add_argument("--small-minutes", type=float, default=10.0, help="budget of each model, and of each ablation")
+    parser.add_argument("--budget", choices=["minutes", "gpu"], default="minutes", help="gpu: the same for every model")
+    parser.add_argument(
+        "--small-minutes", type=float, default=SMALL_MINUTES, help="budget of each model, and of each ablation"
+    )
     parser.add_argument("--models", nargs="*", choices=MODELS, default=MODELS, help="trained for the small budget")
     parser.add_argument("--endless", action="store_true", help="also the default on electrons that never come twice")
     parser.add_argument("--ablations", action="store_true", help="train the variants of the default model instead")
@@ -373,6 +421,19 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     arguments.folder = arguments.folder.resolve()
+    if arguments.budget != "gpu":
+        work(arguments)
+        return
+    whole = arguments.folder
+    for apparatus in APPARATUSES:
+        arguments.folder = whole / apparatus
+        arguments.simulation = ROOT / "configs" / "simulation" / f"{apparatus}.yaml"
+        work(arguments)
+
+
+def work(arguments: argparse.Namespace) -> None:
+    """Make the set, train what is not trained yet, write the tables."""
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     bench = Bench(arguments)
     bench.make_set()
     known = {json.dumps(result.job): result for result in bench.known()}
@@ -382,6 +443,8 @@ def main() -> None:
     with ThreadPoolExecutor(arguments.parallel) as pool:
         for future in [pool.submit(bench.train, job) for job in jobs]:
             bench.append(future.result())
+            if arguments.budget == "gpu":  # what is known so far, should the rest be interrupted
+                write_tables(bench, bench.known())
     write_tables(bench, bench.known())
 
 

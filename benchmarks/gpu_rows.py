@@ -171,6 +171,7 @@ class Step:
         self.weights = [weight for weight in self.module.parameters() if weight.requires_grad]
 
     def __call__(self, batch: dict[str, Any]) -> Tensor:
+        """Take it; return the loss."""
         self.optimiser.zero_grad()
         loss = self.module.objective(self.module.inject(batch, 0), batch)[0]
         loss.backward()
@@ -406,27 +407,16 @@ def several(bench: Bench) -> dict[str, float]:
         "--data.cache=device",
     ]
 
+    def command(name: str) -> list[str]:
+        run = f"--run={bench.folder / name}"
+        return [sys.executable, "cli.py", "fit", "-c", str(CONFIG), f"--data.data={bench.data}", run, *options]
+
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
+    quiet["env"] = {**os.environ, "WANDB_MODE": "disabled"}
+
     def rate(many: int) -> float:
         started = time.perf_counter()
-        running = [
-            subprocess.Popen(
-                [
-                    sys.executable,
-                    "cli.py",
-                    "fit",
-                    "-c",
-                    str(CONFIG),
-                    f"--data.data={bench.data}",
-                    f"--run={bench.folder / f'many{many}_{one}'}",
-                    *options,
-                ],
-                cwd=ROOT,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                env={**os.environ, "WANDB_MODE": "disabled"},
-            )
-            for one in range(many)
-        ]
+        running = [subprocess.Popen(command(f"many{many}_{one}"), **quiet) for one in range(many)]
         ended = [one.wait() for one in running]
         if any(ended):
             raise UserError(f"trainings side by side ended with {ended}")
@@ -459,19 +449,9 @@ def _trained(bench: Bench) -> Iterator[tuple[str, float]]:
     )
     accelerator = "gpu" if bench.device.type == "cuda" else "cpu"
     started = time.perf_counter()
-    printed = program(
-        [
-            "cli.py",
-            "fit",
-            "-c",
-            str(GPU_CONFIG),
-            f"--data.data={bench.data}",
-            f"--run={run}",
-            f"--trainer.accelerator={accelerator}",
-            "--trainer.enable_progress_bar=false",
-            *limit,
-        ]
-    )
+    where = [f"--data.data={bench.data}", f"--run={run}", f"--trainer.accelerator={accelerator}"]
+    quiet = "--trainer.enable_progress_bar=false"
+    printed = program(["cli.py", "fit", "-c", str(GPU_CONFIG), *where, quiet, *limit])
     yield "minutes of training with its start and calibration", (time.perf_counter() - started) / 60
     yield "minutes asked", minutes
     lines = re.findall(r"epoch (\d+)/", printed)

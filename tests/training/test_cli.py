@@ -226,3 +226,13 @@ def test_records_in_another_unit_are_noticed(trained, make_records, tmp_path):
 def test_a_run_folder_that_cannot_be_written_is_one_sentence(tiny, records):
     with pytest.raises(UserError, match=r"the run's folder /proc/run cannot be written .*--run"):
         main(["fit", "-c", str(tiny), f"--data.data={records}", "--run=/proc/run"])
+
+
+def test_what_went_wrong_between_two_looks_is_never_saved(tiny, records, tmp_path):
+    """Losses are looked at on logged steps; a checkpoint that falls between two of them looks first."""
+    options = ["-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}", "--trainer.gradient_clip_val=0"]
+    rarely = ["--trainer.log_every_n_steps=1000", "--checkpoint.every_steps=4", "--model.optimiser.lr=1e30"]
+    message = refused("fit", *options, *rarely)
+    assert "the training diverged" in message
+    assert "epoch 1, batch " in message
+    assert not list((tmp_path / "checkpoints").glob("*.ckpt"))

@@ -16,7 +16,7 @@ from cres import schema
 from cres.data.loader import Batch, Chosen, ElectronDataset, KeyedSampler, ResumableLoader, say_once
 from cres.data.records import Records, Rows, open_records
 from cres.data.splits import Split, split_by_event, split_by_file
-from cres.data.stream import ElectronSource, StreamDataset
+from cres.data.stream import ElectronSource, StreamDataset, makes_on_device
 from cres.data.tables import range_problems
 from cres.data.tracks import TrackPieces, TrackWindows
 from cres.data.windows import Band, Window, make_band, make_window
@@ -47,6 +47,7 @@ class CresDataModule(lightning.LightningDataModule):
         band_hz: Keep this band only, before batching, or a little more where its FFT would be slow; sampling rate and
             oscillator change with it.
         stream: A source of electrons for an endless training set; the data then serve for scaling and judging.
+            SimulatedElectrons makes them on processors, DeviceElectrons where its `device` is.
         stream_electrons: Electrons of the source that make an epoch.
 
     """
@@ -176,7 +177,7 @@ class CresDataModule(lightning.LightningDataModule):
             return self._loader(self._dataset(self.split.train, self.random_window), shuffle=not self.overfit)
         targets, observables = self._names()
         dataset = StreamDataset(self.stream, self.stream_electrons, self.seed, targets, observables)
-        return self._loader(dataset, shuffle=False, equal=True)
+        return self._loader(dataset, shuffle=False, equal=True, from_host=not makes_on_device(self.stream))
 
     def val_dataloader(self) -> ResumableLoader:
         """Return the batches of the validation split."""
@@ -208,7 +209,7 @@ class CresDataModule(lightning.LightningDataModule):
         if self.band_hz is not None:
             raise UserError("data.band_hz cuts a band from the whole record, so it cannot be read in pieces: set null")
         dataset = TrackPieces(self._chosen(rows), self._window(False), samples)
-        return self._loader(dataset, shuffle=False, read_ahead=False)
+        return self._loader(dataset, shuffle=False, from_host=False)
 
     def _require_columns(self, records: Records) -> None:
         for name in self.observables or ():
@@ -261,12 +262,13 @@ class CresDataModule(lightning.LightningDataModule):
         return torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
 
     def _loader(
-        self, dataset: Dataset[Batch], shuffle: bool, equal: bool | None = None, read_ahead: bool = True
+        self, dataset: Dataset[Batch], shuffle: bool, equal: bool | None = None, from_host: bool = True
     ) -> ResumableLoader:
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
         sampler = KeyedSampler(len(dataset), self.seed, shuffle, rank, world, equal)  # type: ignore[arg-type]
-        workers = self.workers if read_ahead and self.cache != "device" else 0
+        from_host = from_host and self.cache != "device"
+        workers = self.workers if from_host else 0
         return ResumableLoader(
             dataset,
             self.batch_size,
@@ -274,7 +276,7 @@ class CresDataModule(lightning.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             worker_init_fn=say_once if workers > 1 else None,
-            pin_memory=self._device().type == "cuda" and self.cache != "device",
+            pin_memory=self._device().type == "cuda" and from_host,
             multiprocessing_context=self.start_method if workers else None,
         )
 

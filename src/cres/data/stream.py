@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import Dataset
 
 from cres import schema
@@ -18,14 +20,15 @@ from cres.errors import UserError
 class ElectronSource(Protocol):
     """An endless sequence of electrons for each seed; number i of it does not depend on how it is asked for.
 
-    It must pickle where workers are used. Calling it returns the columns of electrons `start` to `start + count`.
+    It must pickle where workers are used. Calling it returns the columns of electrons `start` to `start + count`, as
+    arrays, or as tensors on the source's `device`, which stay there.
     """
 
     sampling_rate_hz: float
     lo_frequency_hz: float
     samples: int
 
-    def __call__(self, seed: int, start: int, count: int) -> dict[str, NDArray[Any]]:
+    def __call__(self, seed: int, start: int, count: int) -> Mapping[str, NDArray[Any] | Tensor]:
         """Return columns (count, …) in the names of the schema."""
         ...
 
@@ -58,19 +61,23 @@ class StreamDataset(Dataset[Batch]):
         numbers = np.array([draw.epoch * self._size + draw.row for draw in draws], np.int64)
         runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
         made = [self._source(self._seed, int(run[0]), len(run)) for run in runs]
-        columns = {name: np.concatenate([part[name] for part in made]) for name in made[0]}
+        columns = {name: torch.cat([torch.as_tensor(part[name]) for part in made]) for name in made[0]}
         for name in (*schema.SERIES_COLUMNS, schema.EVENT_ID, *self._targets, *self._observables):
             if name not in columns:
                 raise UserError(f"the source of electrons makes no column {name}")
-        pair = [np.asarray(columns[name], np.float32) for name in schema.SERIES_COLUMNS]
-        series = torch.from_numpy(np.stack(pair, axis=-1))
-        numbers_of = lambda name: torch.from_numpy(np.asarray(columns[name], np.float64))  # noqa: E731
+        series = torch.stack([columns[name].float() for name in schema.SERIES_COLUMNS], dim=-1)
         batch: Batch = {
             "series": series,
-            "lengths": torch.full((len(numbers),), series.shape[1], dtype=torch.int64),
-            "event_id": torch.from_numpy(np.asarray(columns[schema.EVENT_ID], np.int64)),
-            "observables": {name: numbers_of(name) for name in self._observables},
+            "lengths": torch.full((len(numbers),), series.shape[1], dtype=torch.int64, device=series.device),
+            "event_id": columns[schema.EVENT_ID].to(torch.int64),
+            "observables": {name: columns[name].double() for name in self._observables},
         }
         if self._targets:
-            batch["targets"] = torch.stack([numbers_of(name) for name in self._targets], dim=1)
+            batch["targets"] = torch.stack([columns[name].double() for name in self._targets], dim=1)
         return batch
+
+
+def makes_on_device(source: ElectronSource | None) -> bool:
+    """Return whether a source makes its electrons on an accelerator: they neither leave it nor come from workers."""
+    device = getattr(source, "device", None)
+    return device is not None and torch.device(device).type != "cpu"

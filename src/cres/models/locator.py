@@ -21,8 +21,8 @@ class Reading(NamedTuple):
 
     position: PerElectron
     """(batch,) in positions of the series, counted from 0, with its fraction."""
-    features: tuple[Features, ...]
-    """Columns, together (batch, feature_width): how sure it is, and what the neighbourhood looks like."""
+    features: Features
+    """(batch, feature_width): how sure it is, and what the neighbourhood looks like."""
 
 
 class Locator(nn.Module):
@@ -71,7 +71,7 @@ class Locator(nn.Module):
         fraction, others = outputs.split([1, outputs.shape[1] - 1], dim=1)
         position = peak + self.window * fraction
         surety = highest.clamp(min=_LEAST_SURE)
-        return Reading(position.squeeze(1), (others, surety, mean_place, position * unit - 1))
+        return Reading(position.squeeze(1), columns((others, surety, mean_place, position * unit - 1)))
 
     def _around(self, series: Series, peak: Tensor) -> Features:
         steps = torch.arange(2 * self.window + 1, device=series.device)

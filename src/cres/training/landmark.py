@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from cres.errors import UserError
 from cres.models import Encoded, Locator, PolynomialMap, location_loss
+from cres.models.joining import columns
 from cres.shapes import Features, PerElectron, Targets
 from cres.transforms import View
 
@@ -55,8 +56,8 @@ class Measured(NamedTuple):
     """(batch,) in positions of the view."""
     log_attention: Tensor
     """(batch, position)"""
-    features: tuple[Features, ...]
-    """Columns for the head."""
+    features: Features
+    """For the head."""
     anchor: Targets
     """First guess of the standardised targets."""
     first_hz: Tensor
@@ -91,7 +92,7 @@ class Landmark(nn.Module):
         place_mhz = torch.addcmul(first_hz, reading.position.double(), step_hz) / _HZ_PER_MHZ
         coordinates = torch.cat((place_mhz.unsqueeze(1), scalars.double()), dim=1)
         anchor = self.map(coordinates).to(encoded.features.dtype)
-        features = (*reading.features, anchor.detach())
+        features = columns((reading.features, anchor.detach()))
         return Measured(reading.position, encoded.log_attention, features, anchor, first_hz, step_hz)
 
     def fit(self, frequency_hz: Tensor, scalars: Tensor, targets: Tensor) -> None:

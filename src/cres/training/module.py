@@ -104,6 +104,7 @@ class CresModule(pl.LightningModule):
         schedule: Shape of the learning rate over the training.
         compile_encoders: Compile the layers of the encoders with torch.compile when training; the first step then takes
             a minute or two, and on a CPU it needs a C++ compiler.
+        compile_mode: How: default, or reduce-overhead, which captures what a layer launches on a GPU and replays it.
         ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
         calibration: How the stated uncertainties are scaled after training, on the validation split: coverage (at every
             stated width 68.27 % of the truths within one error bar), likelihood (one factor a target), or none.
@@ -130,6 +131,7 @@ class CresModule(pl.LightningModule):
         optimiser: Optimiser = Optimiser(),
         schedule: Schedule | None = None,
         compile_encoders: bool = False,
+        compile_mode: Literal["default", "reduce-overhead"] = "default",
         ema_decay: float = 0.0,
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
@@ -153,7 +155,7 @@ class CresModule(pl.LightningModule):
         self.receiver = RandomChain(receiver or [])
         self.augmentations = RandomChain(augmentations or [])
         self.optimiser, self.schedule = optimiser, schedule or Cosine()
-        self.compile_encoders = compile_encoders
+        self.compile_encoders, self.compile_mode = compile_encoders, compile_mode
         self.ema_decay, self.calibration = ema_decay, calibration
         self.seed, self.noise_seed = seed, noise_seed
         self.targets = targets
@@ -411,7 +413,7 @@ class CresModule(pl.LightningModule):
         for encoder in self.reconstructor.fusion.encoders.values():
             assert isinstance(encoder, Encoder)
             for layer in encoder.layers:
-                layer.compile()
+                layer.compile(mode=self.compile_mode)
 
     def on_train_start(self) -> None:
         """Go on behind the last batch; Lightning has made the loader before it read the state, and forgets it."""

@@ -94,7 +94,7 @@ class Reconstructor(nn.Module):
             return Outcome(self.head(_joined(features)), encoded, None)
         name = self.landmark.options.view
         measured = self.landmark(views[name], encoded[name], scalars)
-        return Outcome(self.head(_joined([*features, *measured.features]), measured.anchor), encoded, measured)
+        return Outcome(self.head(_joined([*features, measured.features]), measured.anchor), encoded, measured)
 
     def physical(self, distribution: PredictiveDistribution) -> PredictiveDistribution:
         """Return a distribution of standardised targets, calibrated, in physical units (float64)."""
