@@ -54,6 +54,34 @@ class Counting:
         return {schema.EVENT_ID: number + 10**6 * seed, schema.SERIES_I: series, schema.SERIES_Q: -series, **scalars}
 
 
+class CountingTensors(Counting):
+    """The same electrons as tensors of their own device, as a source on an accelerator makes them."""
+
+    device = torch.device("meta")
+
+    def __call__(self, seed: int, start: int, count: int) -> dict[str, torch.Tensor]:
+        columns = super().__call__(seed, start, count)
+        return {name: torch.from_numpy(values).to(self.device) for name, values in columns.items()}
+
+
+def test_electrons_made_on_a_device_stay_there(prepared, monkeypatch):
+    """They come from no worker, for they cannot leave; and the host looks at none of their numbers."""
+    options = {"stream_electrons": 10, "batch_size": 4, "workers": 2, "seed": 3}
+    data = [
+        CresDataModule(str(prepared / "cres.hdf5"), stream=made, **options) for made in (CountingTensors(), Counting())
+    ]
+    for module in data:
+        module.setup("fit")
+    there = data[0].train_dataloader()
+    assert there.num_workers == 0 < data[1].train_dataloader().num_workers
+    shapes = [(batch["series"].shape, batch["targets"].dtype, batch["series"].device.type) for batch in there]
+    assert shapes == [((size, 256, 2), torch.float64, "meta") for size in (4, 4, 2)]
+    monkeypatch.setattr(CountingTensors, "device", torch.device("cpu"))
+    data[1].workers = 0
+    for ours, theirs in zip(data[0].train_dataloader(), data[1].train_dataloader(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("workers", [0, 2])
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_stream_never_repeats_and_resumes(prepared, workers):

@@ -42,7 +42,7 @@ def counted(records: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     command = CresCLI("fit", ["-c", config, f"--data.data={records}", f"--run={folder}", *options, *quiet])
     count = OperationCount()
     steps = Steps(count)
-    command.trainer.callbacks.append(steps)  # type: ignore[attr-defined]
+    command.trainer.callbacks.insert(0, steps)  # type: ignore[attr-defined]
     with count:
         command.execute()
     pairs = zip(steps.seen, steps.seen[1:], strict=False)

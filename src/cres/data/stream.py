@@ -61,10 +61,11 @@ class StreamDataset(Dataset[Batch]):
         numbers = np.array([draw.epoch * self._size + draw.row for draw in draws], np.int64)
         runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
         made = [self._source(self._seed, int(run[0]), len(run)) for run in runs]
-        columns = {name: torch.cat([torch.as_tensor(part[name]) for part in made]) for name in made[0]}
-        for name in (*schema.SERIES_COLUMNS, schema.EVENT_ID, *self._targets, *self._observables):
-            if name not in columns:
+        names = (*schema.SERIES_COLUMNS, schema.EVENT_ID, *self._targets, *self._observables)
+        for name in names:
+            if name not in made[0]:
                 raise UserError(f"the source of electrons makes no column {name}")
+        columns = {name: torch.cat([torch.as_tensor(part[name]) for part in made]) for name in names}
         series = torch.stack([columns[name].float() for name in schema.SERIES_COLUMNS], dim=-1)
         batch: Batch = {
             "series": series,
