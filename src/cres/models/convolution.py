@@ -114,8 +114,9 @@ class _Convolution(Function):
 
 def _as_one(values: Tensor, size: int) -> bool:
     """Whether all channels are transformed together, not some at a time."""
-    small = values.shape[0] * values.shape[1] * size * values.element_size() <= _SHARED_BYTES
-    return small or values.device.type != "cpu" or torch.compiler.is_compiling()
+    if values.device.type != "cpu" or torch.compiler.is_compiling():
+        return True
+    return values.shape[0] * values.shape[1] * size * values.element_size() <= _SHARED_BYTES
 
 
 class _Work:
