@@ -15,7 +15,6 @@ import math
 from typing import Literal
 
 import torch
-from jaxtyping import Complex, Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
@@ -26,7 +25,7 @@ from cres.models.pooling import PoolingName, make_pooling
 from cres.models.positions import masked, patches, position_mask, strided_lengths
 from cres.models.s4d import Mixing, S4DBlock
 from cres.models.s4d_kernel import geometric_sum
-from cres.shapes import Lengths, Series
+from cres.shapes import Complex, Float, Lengths, Series
 
 Discretisation = Literal["im", "imex"]
 
