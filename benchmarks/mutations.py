@@ -1,0 +1,167 @@
+"""Break the program on purpose, place by place, and see which tests notice: none may survive.
+
+    python benchmarks/mutations.py                    all, one after the other; minutes
+    python benchmarks/mutations.py --only tied_loss class_shares
+    python benchmarks/mutations.py --list             what is broken and by what it is caught, as Markdown
+
+Each mutation replaces one text of one file in a copy of the program and runs the tests that are to fail there; it is
+found when they do. A text that is no longer there is told, so that the list stays true. Exit code 1 when one survives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("src", "tests", "configs", "scripts", "pyproject.toml", "cli.py")
+PASSED, FAILED = 0, 1
+"""Exit codes of pytest."""
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """`old` in `file` becomes `new`; `tests`, a path and a part of names, must fail."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: str
+    words: str = ""
+
+
+MUTATIONS = (
+    # what an independent review found to survive
+    Mutation("class_shares", "endpoint/likelihood.py", "return shares / shares.sum() / window.width_ev",
+             "return np.full_like(shares, 1 / len(shares)) / window.width_ev", "endpoint/test_background_classes.py"),
+    Mutation("free_space_drift", "simulation/track.py", "share = 1 / gamma**2 if", "share = torch.ones_like(gamma) if",
+             "simulation/test_pitch_drift.py"),
+    Mutation("fallback_covariance", "estimation/seeded.py", "    covariance[use] = diagonal[use]\n", "",
+             "estimation/test_fallback.py"),
+    Mutation("averaged_weights", "training/fitting.py", "evaluation_weights(checkpoint))", 'checkpoint["state_dict"])',
+             "training/test_average_calibration.py"),
+    # the bound
+    Mutation("tied_loss", "estimation/information.py", "2 / parameters[:, amplitude, None] * by_loss",
+             "1 / parameters[:, amplitude, None] * by_loss", "estimation/test_bounds.py", "finite_differences"),
+    Mutation("tied_strength", "estimation/information.py", "2 / parameters[:, amplitude, None] * by_loss",
+             "2 * by_loss", "estimation/test_bounds.py", "another_strength"),
+    Mutation("loss_derivative", "simulation/forward.py", "return (more - less) / (2 * LOSS_STEP)",
+             "return (more - less) / LOSS_STEP", "estimation/test_bounds.py", "finite_differences"),
+    Mutation("start_edge", "estimation/information.py", "- sampling_rate_hz * series[:, 0]", "",
+             "estimation/test_bounds.py", "start_time"),
+    Mutation("default_bound", "estimation/bounds.py", 'bound: str = TIED, also', 'bound: str = LOSS_KNOWN, also',
+             "estimation/test_bounds.py", "tied or says_which"),
+    Mutation("area_prior", "estimation/information.py", "return 18 / largest_radius_m**2",
+             "return 12 / largest_radius_m**2", "estimation/test_information.py", "silent"),
+    # near 90°
+    Mutation("template_norm", "estimation/matched_filter.py", "    power /= bank.norms[node, template]\n", "",
+             "estimation/test_near_ninety.py"),
+    Mutation("templates_end", "estimation/search.py", "LARGEST_PITCH_DEG = 89.9995", "LARGEST_PITCH_DEG = 89.97",
+             "estimation/test_near_ninety.py"),
+    Mutation("lines_between", "estimation/matched_filter.py",
+             "    values[slow] = spectrum.between(slow[0], frequency[slow]).to(values.dtype)\n", "",
+             "estimation/test_near_ninety.py"),
+    Mutation("negative_variance", "estimation/model_methods.py", "& (variance > 0).all(axis=1)", "",
+             "estimation/test_near_ninety.py", "without_curvature"),
+    Mutation("near_ninety_width", "estimation/model_methods.py", "NEAR_NINETY_SIGMAS = 3.0",
+             "NEAR_NINETY_SIGMAS = -3.0", "estimation/test_near_ninety.py", "without_curvature"),
+    # the likelihood
+    Mutation("ambiguous_width", "estimation/model_methods.py", "wide = (ambiguous | ~curved,", "wide = (~curved,",
+             "estimation/test_likelihood.py", "ambiguous"),
+    Mutation("goodness_flag", "estimation/likelihood.py", " | (self.goodness < SMALLEST_GOODNESS)", "",
+             "estimation/test_flags.py"),
+    Mutation("best_start", "estimation/likelihood.py", "chi_square.argsort(descending=True)", "chi_square.argsort()",
+             "estimation/test_likelihood.py", "best_start"),
+    Mutation("prior_pull", "estimation/least_squares.py", "gradient = gradient + precision * pull",
+             "gradient = gradient - precision * pull", "estimation/test_likelihood.py", "prior"),
+    Mutation("isotropic_prior", "estimation/modes.py", " + density.log()[searched.template]", "",
+             "estimation/test_flags.py"),
+    Mutation("seed_modes", "estimation/seeded.py", "np.maximum(SEARCH_SIGMAS * std, SEARCH_SPREADS * spread)",
+             "SEARCH_SIGMAS * std", "estimation/test_flags.py"),
+    # quantile heads
+    Mutation("quantile_place", "models/quantiles.py", "self.affine(factor, self.estimate * (1 - factor))",
+             "self.affine(factor, self.mean * (1 - factor))", "models/test_heads.py", "temper"),
+    # the simulation's options
+    Mutation("loss_factor", "simulation/track.py", "loss.factor / ELEMENTARY_CHARGE_C", "1.0 / ELEMENTARY_CHARGE_C",
+             "simulation/test_pitch_drift.py", "free_space_loses"),
+    Mutation("free_space_power", "simulation/track.py", "* torch.sin(start.pitch_rad) ** 2\n", "\n",
+             "simulation/test_pitch_drift.py", "free_space_loses"),
+    # the endpoint
+    Mutation("background_window", "endpoint/likelihood.py", "response.efficiency.of(energies).mean(axis=0)",
+             "response.efficiency.of(energies)[0]", "endpoint/test_background_classes.py", "averaged"),
+    Mutation("energy_shift_sign", "endpoint/likelihood.py", 'values["endpoint_ev"] + values["energy_shift_ev"]',
+             'values["endpoint_ev"] - values["energy_shift_ev"]', "endpoint/test_endpoint_likelihood.py",
+             "energy_shift"),
+    Mutation("penalty", "endpoint/likelihood.py", "return 0.5 * ((value - self.centre) / self.std) ** 2",
+             "return ((value - self.centre) / self.std) ** 2", "endpoint/test_endpoint_likelihood.py", "interpolated"),
+    Mutation("efficiency_slope", "endpoint/likelihood.py", 'np.exp(values["efficiency_slope"] * self._distance)',
+             'np.exp(-values["efficiency_slope"] * self._distance)', "endpoint/test_background_classes.py", "slope"),
+)  # fmt: skip
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", nargs="+", default=None, help="names of mutations")
+    parser.add_argument("--list", action="store_true", help="print the list and stop")
+    return parser.parse_args()
+
+
+def markdown() -> str:
+    """Return the list."""
+    lines = ["| mutation | file | breaks | found by |", "|---|---|---|---|"]
+    for one in MUTATIONS:
+        lines.append(
+            f"| `{one.name}` | `{one.file}` | `{one.old.strip().replace('|', 'or')}` | `{one.tests}` {one.words} |"
+        )
+    return "\n".join(lines)
+
+
+def survived(one: Mutation, folder: Path) -> str:
+    """Return an empty text where the mutation is found, else what happened."""
+    path = folder / "src" / "cres" / one.file
+    sound = path.read_text()
+    if sound.count(one.old) != 1:
+        return f"its text is there {sound.count(one.old)} times: bring the list up to date"
+    path.write_text(sound.replace(one.old, one.new))
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", f"tests/{one.tests}"]
+    command += ["-k", one.words] if one.words else []
+    environment = os.environ | {"PYTHONPATH": str(folder / "src")}
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    finally:
+        path.write_text(sound)
+    if done.returncode == FAILED:
+        return ""
+    return "survived" if done.returncode == PASSED else f"the tests did not run: {done.stdout[-300:]}"
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    if arguments.list:
+        print(markdown())
+        return 0
+    left = 0
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for part in COPIED:
+            source = ROOT / part
+            copy = shutil.copytree if source.is_dir() else shutil.copy
+            copy(source, folder / part)
+        for one in MUTATIONS:
+            if arguments.only is None or one.name in arguments.only:
+                verdict = survived(one, folder)
+                left += bool(verdict)
+                print(f"{one.name}: {verdict or 'found'}", flush=True)
+    print(f"{left} survived" if left else "all were found")
+    return int(bool(left))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
