@@ -22,8 +22,8 @@ def test_the_average_of_the_weights_is_what_is_calibrated(fit, tmp_path, monkeyp
     fit(tmp_path, "--data.fractions=[0.6,0.2,0.2]", "--trainer.max_epochs=2", "--model.ema_decay=0.98")
     checkpoints = [read_checkpoint(tmp_path / "checkpoints" / f"{name}.ckpt") for name in ("best", "last")]
     calibrated = [name for name in seen[0] if name.startswith("reconstructor.") and "calibration" not in name]
-    for checkpoint in checkpoints:
-        wanted = evaluation_weights(checkpoint)
-        assert any(all(torch.equal(weights[name], wanted[name]) for name in calibrated) for weights in seen)
+    wanted = [evaluation_weights(checkpoint) for checkpoint in checkpoints]
+    for weights in seen:
+        assert any(all(torch.equal(weights[name], one[name]) for name in calibrated) for one in wanted)
     name, other = next(iter(checkpoints[1][AVERAGE]["other"].items()))
     assert not torch.equal(checkpoints[1]["state_dict"][f"reconstructor.{name}"], other)
