@@ -60,4 +60,4 @@ def test_free_space_loses_its_power_everywhere_alike() -> None:
     charge, mass = constants.elementary_charge, constants.electron_mass
     unit = charge**4 / (6 * math.pi * constants.epsilon_0 * mass**2 * constants.speed_of_light) / charge
     expected = 2 * unit * (across / ELECTRON_MASS_EV) ** 2
-    assert bounce.power[0].tolist() == pytest.approx([expected] * bounce.power.shape[1], rel=1e-3)
+    assert bounce.power[0].tolist() == pytest.approx([expected] * bounce.power.shape[1], rel=1e-6)
