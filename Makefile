@@ -45,6 +45,10 @@ INSTALL = install() { echo "installing $$2 into .venv: about 0.3 GB from the net
 	@if [ .venv/.installed -nt pyproject.toml ]; then exit 0; fi; $(INSTALL) . "cres"
 	@touch $@
 
+# A training that was ended early goes on where it stopped; `trained` says that it came to its end. The checkpoints are
+# no targets: make removes those when it is interrupted.
+GO_ON = $(if $(shell test $(1)/checkpoints/last.ckpt -nt $(1)/cres.hdf5 && echo yes),--resume)
+
 # The demo ----------------------------------------------------------------------------------------------------------
 
 DEMO := runs/demo
@@ -67,11 +71,13 @@ $(DEMO)/cres.hdf5: $(DEMO)/raw/simulation.json
 	@echo "== 2/7 prepare the pickles for training"
 	$(RUN) scripts/data_prep.py --input $(DEMO)/raw --output $@
 
-$(DEMO)/checkpoints/best.ckpt: $(DEMO)/cres.hdf5 configs/s4d.yaml
+$(DEMO)/trained: $(DEMO)/cres.hdf5 configs/s4d.yaml
 	@echo "== 3/7 train the S4D network"
-	$(RUN) cli.py fit -c configs/s4d.yaml --run=$(DEMO) --data.data=$(DEMO)/cres.hdf5 --trainer.max_epochs=$(EPOCHS)
+	$(RUN) cli.py fit -c configs/s4d.yaml --run=$(DEMO) --data.data=$(DEMO)/cres.hdf5 --trainer.max_epochs=$(EPOCHS) \
+	  $(call GO_ON,$(DEMO))
+	@touch $@
 
-$(DEMO)/predictions.hdf5: $(DEMO)/checkpoints/best.ckpt
+$(DEMO)/predictions.hdf5: $(DEMO)/trained
 	@echo "== 4/7 reconstruct the test electrons: network, the likelihood that it seeds, carrier alone, Cramér–Rao bound"
 	$(RUN) cli.py test --run=$(DEMO) --predictions=$@
 
@@ -91,7 +97,7 @@ $(DEMO)/tritium/simulation.json: configs/simulation/tritium.yaml | .venv/.demo
 $(DEMO)/tritium.hdf5: $(DEMO)/tritium/simulation.json
 	$(RUN) scripts/data_prep.py --input $(DEMO)/tritium --output $@
 
-$(DEMO)/tritium_predictions.hdf5: $(DEMO)/checkpoints/best.ckpt $(DEMO)/tritium.hdf5
+$(DEMO)/tritium_predictions.hdf5: $(DEMO)/trained $(DEMO)/tritium.hdf5
 	@echo "== 6/7 reconstruct the tritium electrons"
 	$(RUN) cli.py predict --run=$(DEMO) --data.data=$(DEMO)/tritium.hdf5 --predictions=$@
 
@@ -123,12 +129,13 @@ $(MODEL)/raw/simulation.json: | .venv/.demo
 $(MODEL)/cres.hdf5: $(MODEL)/raw/simulation.json
 	$(RUN) scripts/data_prep.py --input $(MODEL)/raw --output $@
 
-$(MODEL)/checkpoints/best.ckpt: $(MODEL)/cres.hdf5 configs/s4d.yaml
+$(MODEL)/trained: $(MODEL)/cres.hdf5 configs/s4d.yaml
 	$(RUN) cli.py fit -c configs/s4d.yaml --run=$(MODEL) --data.data=$(MODEL)/cres.hdf5 \
 	  --data.fractions='[0.6,0.2,0.2]' --data.stream=cres.simulation.SimulatedElectrons \
-	  --data.stream_electrons=$(MODEL_ELECTRONS) --trainer.max_epochs=$(MODEL_EPOCHS)
+	  --data.stream_electrons=$(MODEL_ELECTRONS) --trainer.max_epochs=$(MODEL_EPOCHS) $(call GO_ON,$(MODEL))
+	@touch $@
 
-$(MODEL)/predictions.hdf5: $(MODEL)/checkpoints/best.ckpt
+$(MODEL)/predictions.hdf5: $(MODEL)/trained
 	$(RUN) cli.py test --run=$(MODEL) --predictions=$@
 
 $(MODEL)/model.pt2: $(MODEL)/predictions.hdf5

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import time
 import tomllib
 from pathlib import Path
 
@@ -99,3 +101,31 @@ def test_heavy_packages_of_some_are_extras() -> None:
     assert {"tensorboard", "mlflow", "notebooks", "docs", "dev"} <= set(extras)
     needed = " ".join(PROJECT["dependencies"])
     assert not re.search("tensorboard|mlflow|jupyter|mkdocs|pytest", needed)
+
+
+def test_an_interrupted_demo_keeps_its_training_and_goes_on(tmp_path: Path) -> None:
+    """Make removes the targets of a recipe that was ended: checkpoints must not be among them."""
+    run = tmp_path / "demo"
+    (run / "checkpoints").mkdir(parents=True)
+    (run / "raw").mkdir()
+    for name in ("raw/simulation.json", "cres.hdf5", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        (run / name).touch()
+        os.utime(run / name, (time.time() + 100 + len(name),) * 2)
+    installed = tmp_path / "python"
+    installed.write_text('#!/bin/bash\nif [[ $1 == cli.py ]]; then echo "$@"; kill -INT $PPID; sleep 5; fi\n')
+    installed.chmod(0o755)
+    command = [
+        "make",
+        f"DEMO={run}",
+        f"RUN={installed}",
+        "-o",
+        ".venv/.demo",
+        "-o",
+        f"{run}/cres.hdf5",
+        f"{run}/trained",
+    ]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode != 0
+    assert "--resume" in ended.stdout
+    assert {file.name for file in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+    assert not (run / "trained").exists()
