@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import shipped
 
 from cres import commands
 from cres.errors import UserError
@@ -57,7 +58,7 @@ def test_all_files_are_in_it(wheel: Path) -> None:
     for path in (ROOT / "src" / "cres").rglob("*"):
         if path.is_file() and "__pycache__" not in path.parts:
             assert path.relative_to(ROOT / "src").as_posix() in names
-    for path in (ROOT / "configs").rglob("*.yaml"):
+    for path in (*shipped.configurations(), *shipped.simulations(), *shipped.sweep_files()):
         assert f"cres/{path.relative_to(ROOT).as_posix()}" in names
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import shipped
 from frames import make_frame, run_script
 
 from cres import schema
@@ -20,7 +21,7 @@ from cres.data.settings import Assembly, StagingSettings
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
 RATE_HZ, OSCILLATOR_HZ = 403e6, 25.9702e9
-CONFIGS = sorted((Path(__file__).parents[2] / "configs" / "simulation").glob("*.yaml"))
+CONFIGS = shipped.simulations()
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-TRAINING = ("conformer", "convnet", "denoise", "fusion", "lstm", "s4d", "s4d_time")
+TRAINING = ("conformer", "convnet", "denoise", "fusion", "linoss", "lstm", "s4d", "s4d_gpu", "s4d_time")
 SIMULATION = (
     "cavity_26ghz",
+    "cavity_26ghz_modes",
     "coils",
     "krypton",
     "long_track",

@@ -75,7 +75,7 @@ def test_untrapped_electrons_are_drawn_again_and_counted() -> None:
 
 def test_an_ensemble_that_the_trap_never_holds_is_refused() -> None:
     ensemble = dataclasses.replace(CONFIG.ensemble, radius_m=(6.9e-3, 7e-3))
-    with pytest.raises(UserError, match="narrow ensemble"):
+    with pytest.raises(UserError, match=r"touching the wall: lower ensemble\.radius_m"):
         sample_electrons(dataclasses.replace(CONFIG, ensemble=ensemble), 3, 0)
 
 

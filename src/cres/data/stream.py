@@ -28,8 +28,9 @@ class ElectronSource(Protocol):
     lo_frequency_hz: float
     samples: int
 
-    def __call__(self, seed: int, start: int, count: int) -> Mapping[str, NDArray[Any] | Tensor]:
-        """Return columns (count, …) in the names of the schema."""
+    # any mapping: the parser compares what a class says that it returns with this to the letter
+    def __call__(self, seed: int, start: int, count: int) -> Any:
+        """Return columns (count, …) in the names of the schema: a mapping of arrays or tensors."""
         ...
 
 
@@ -60,7 +61,9 @@ class StreamDataset(Dataset[Batch]):
         """Return one batch; neighbours in the sequence are made together."""
         numbers = np.array([draw.epoch * self._size + draw.row for draw in draws], np.int64)
         runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
-        made = [self._source(self._seed, int(run[0]), len(run)) for run in runs]
+        made: list[Mapping[str, NDArray[Any] | Tensor]] = [
+            self._source(self._seed, int(run[0]), len(run)) for run in runs
+        ]
         names = (*schema.SERIES_COLUMNS, schema.EVENT_ID, *self._targets, *self._observables)
         for name in names:
             if name not in made[0]:
