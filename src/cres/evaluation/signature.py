@@ -90,13 +90,14 @@ class Signature:
         }
         return cls(**values)
 
-    def differences(self, known: Signature, was: str = "in training") -> list[str]:
+    def differences(self, known: Signature, was: str = "in training", any_length: bool = False) -> list[str]:
         """Say how these records differ from others, a phrase each with both values.
 
-        A part of what is known (fewer carriers, a narrower range) is no difference.
+        A part of what is known (fewer carriers, a narrower range) is no difference, nor, with `any_length`, is the
+        number of samples.
         """
         found = [
-            "" if self.samples == known.samples else f"{self.samples} samples ({known.samples} {was})",
+            "" if any_length or self.samples == known.samples else f"{self.samples} samples ({known.samples} {was})",
             _unequal("sampling rate", self.sampling_rate_hz, known.sampling_rate_hz, was, 1e-9, "MHz", 1e-6),
             _unequal("oscillator", self.lo_frequency_hz, known.lo_frequency_hz, was, 1e-9, "GHz", 1e-9),
             self._noise(known, was),

@@ -102,8 +102,10 @@ def require_same_readout(card: Mapping[str, Any], facts: Mapping[str, Any]) -> N
             )
 
 
-def compare_apparatus(card: Mapping[str, Any], found: Signature) -> str | None:
+def compare_apparatus(card: Mapping[str, Any], found: Signature, any_length: bool = False) -> str | None:
     """Warn, once, where records look otherwise than those of the training; returns the sentence, "" for none.
+
+    With `any_length`, for records that are read in pieces, their length is no difference.
 
     None for a checkpoint of an earlier version, which does not say what its records looked like: that is said too.
     """
@@ -114,10 +116,10 @@ def compare_apparatus(card: Mapping[str, Any], found: Signature) -> str | None:
         )
         return None
     known = Signature.from_dict(card[SIGNATURE])
-    differences = found.differences(known)
+    differences = found.differences(known, any_length=any_length)
     if not differences:
         return ""
-    longer = "" if found.samples == known.samples else ", or cut them with data.window_samples"
+    longer = "" if any_length or found.samples == known.samples else ", or cut them with data.window_samples"
     sentence = (
         f"the records are not like those that the model was trained on: {'; '.join(differences)}; expect a bias and "
         f"wrong error bars: use a model of this apparatus{longer}, and check the unit (volts) and --noise_scale (0 for "

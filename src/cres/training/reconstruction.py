@@ -134,11 +134,12 @@ class Reconstruction:
         if self.model.noise_scale:
             require_piecewise_noise(self.model.noise, self.model.receiver)
         self.data.trainer = self.trainer
+        loader = self.data.piece_dataloader(rows, samples)  # refuses a band, which would look like another read-out
         require_same_readout(self.model.card, self.data.file_facts())
         first = self._first_pieces(sample(rows, PIECEWISE_RECORDS), samples)
         found = replace(measured(first, self.data, rows), samples=self.data.file_facts()["samples"])
-        origin = replace(origin, signature=found, warning=compare_apparatus(self.model.card, found))
-        loader = self.data.piece_dataloader(rows, samples)
+        warning = compare_apparatus(self.model.card, found, any_length=True)
+        origin = replace(origin, signature=found, warning=warning)
         self._run(PredictionWriter(table, self.checkpoints, origin), {"dataloaders": loader})
 
     def _whole(self, table: Path, origin: Origin, rows: Rows, records: dict[str, Any]) -> None:

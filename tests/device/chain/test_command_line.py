@@ -95,7 +95,7 @@ def test_a_landmark_a_mixture_and_an_ensemble(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("few_passes")
-@pytest.mark.filterwarnings("ignore:the records have 512 samples")
+@pytest.mark.filterwarnings("ignore:.*512 samples")
 def test_long_records_in_windows_and_in_pieces(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "causal"
     run("fit", folder, "-c", overrides(CAUSAL, tmp_path), "--data.window_samples=128")
