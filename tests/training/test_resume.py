@@ -57,6 +57,14 @@ SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT, signal.SIGHUP)
 CHECKPOINT_STEPS = 3
 
 
+@pytest.fixture(autouse=True)
+def heeds_sighup():
+    """Tests that nohup started ignore SIGHUP, and so would the trainings in them."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.mark.parametrize(
     ("step", "number", "workers"),
     [(2, signal.SIGTERM, 0), (5, signal.SIGUSR1, 0), (8, signal.SIGHUP, 0), (8, signal.SIGUSR1, 2)],

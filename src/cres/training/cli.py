@@ -34,7 +34,7 @@ from cres.training.hardware import require_exact, usable_accelerator
 from cres.training.interruption import Interrupted, end_children
 from cres.training.loading import load_ensemble
 from cres.training.loggers import make_loggers
-from cres.training.module import CresModule
+from cres.training.module import CresModule, NonFiniteLoss
 from cres.training.options import COMMANDS, OVERVIEW, TRAINER_DEFAULTS, add_checkpoint_core, add_options
 from cres.training.output import lasting_output
 from cres.training.progress import EpochLines, TrainingBar
@@ -142,7 +142,7 @@ class CresCLI(LightningCLI):
             self.model = load_ensemble(self.checkpoints)
             self.datamodule.split_as(self.model.card.get("data", {}))
         if self.trial is not None:
-            self.datamodule.overfit = self.trial.overfit
+            self.datamodule.overfit = bool(self.trial.overfit)
         self.trainer = self.instantiate_trainer(**self._trainer_parts())
 
     def _trainer_parts(self) -> dict[str, Any]:
@@ -157,6 +157,7 @@ class CresCLI(LightningCLI):
             folder = Path(self.config.trainer.default_root_dir)
             chosen = self.config_init["trainer"]["logger"]
             parts["logger"] = make_loggers(folder, self.config.wandb_project, stored, chosen, self.trial is None)
+            parts |= self.trial.limits() if self.trial is not None else {}
         return parts
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
@@ -249,8 +250,9 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         said = sentence(error)
         if said is None:
             raise
-        if said == OTHER_PROCESS and int(getattr(rank_zero_only, "rank", 0) or 0) > 1:
-            return EXIT_USER_ERROR  # not all of many processes need say it
+        rank = int(getattr(rank_zero_only, "rank", 0) or 0)
+        if (said == OTHER_PROCESS and rank > 1) or (isinstance(error, NonFiniteLoss) and rank > 0):
+            return EXIT_USER_ERROR  # not all processes need say it; of a loss all of them know
         if said == str(error) and isinstance(error, UserError):
             raise
         raise UserError(said) from error

@@ -26,24 +26,27 @@ class Trial:
     """
 
     folder: Path
-    overfit: bool
+    overfit: int | float
+    """Batches that are learned by heart, or which share of them; 0 where it is not about that."""
 
     @classmethod
     def of(cls, config: Namespace) -> Trial | None:
-        """Return the trial that a configuration asks for, if it does; overfitting becomes a limit on the batches."""
+        """Return the trial that a configuration asks for, if it does; `limits` hands on what it asks for."""
         trainer = config.trainer
         if not (trainer.fast_dev_run or trainer.overfit_batches):
             return None
         if config.resume:
             raise UserError("a trial (trainer.fast_dev_run, trainer.overfit_batches) begins anew: leave --resume out")
-        overfit = bool(trainer.overfit_batches)
-        if overfit:
-            if trainer.overfit_batches < 0:
-                raise UserError(f"trainer.overfit_batches is {trainer.overfit_batches}, but counts batches: 1 or more")
-            # Lightning would make the loader anew, without what it knows
-            trainer.limit_train_batches = trainer.limit_val_batches = trainer.overfit_batches
-            trainer.overfit_batches = 0.0
-        return cls(Path(tempfile.mkdtemp(prefix="cres-trial-")), overfit)
+        overfit = trainer.overfit_batches
+        if overfit < 0:
+            raise UserError(f"trainer.overfit_batches is {overfit}, but counts batches: 1 or more")
+        trainer.overfit_batches = 0.0
+        # a parser of int or float may make 1.0 of 1, which Lightning takes for all batches
+        return cls(Path(tempfile.mkdtemp(prefix="cres-trial-")), int(overfit) if overfit >= 1 else overfit)
+
+    def limits(self) -> dict[str, int | float]:
+        """Return the trainer's limits that overfitting means: Lightning would make the loader anew, less knowing."""
+        return dict.fromkeys(("limit_train_batches", "limit_val_batches"), self.overfit) if self.overfit else {}
 
     def forget(self) -> None:
         """Remove what the trial wrote."""
