@@ -82,7 +82,7 @@ RANGES: dict[str, Allowed] = {
          "phase_drift_std_rad", "noise_scale", "gain"),
         NOT_NEGATIVE,
     ),
-    **dict.fromkeys(("band_hz", "shift_hz", "frequency_hz", "phase_rad", "band_centre_hz"), FINITE),
+    **dict.fromkeys(("band_hz", "shift_hz", "frequency_hz", "phase_rad", "band_centre_hz", "modes"), FINITE),
     **dict.fromkeys(("order", "frequencies", "times", "length", "hop"), SIZE),
     "bits": Allowed(1, 32),
     # training
@@ -123,7 +123,7 @@ def numbers(config: Mapping[str, Any], above: str = "", ours: bool = True) -> It
             yield from numbers(value, f"{place}.", known)
         elif isinstance(value, list | tuple):
             for item in value:
-                if isinstance(item, Mapping):
+                if isinstance(item, Mapping | list | tuple):  # a part, or the row of a table
                     yield from numbers({key: item}, above, ours)
                 elif ours and _is_number(item):
                     yield place, item

@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 import math
 import os
+import shutil
 import subprocess
 import sys
 import typing
@@ -189,12 +190,15 @@ def test_what_is_called_otherwise_here_is_pointed_to(lines):
     assert "--trainer.max_epochs" in unknown("--epochs=3")
 
 
-def test_runs_that_do_not_exist_are_named_with_those_that_do(trained, tmp_path, monkeypatch):
+def test_runs_that_do_not_exist_are_named_with_those_that_do(trained, tmp_path):
+    runs = tmp_path / "runs"  # a folder of its own: beside `trained` lie the runs of other tests, and five are named
+    (runs / "mine").mkdir(parents=True)
+    shutil.copy(trained / "config.yaml", runs / "mine")
     for command in COMMANDS[1:]:
         assert f"--run=runs/s4d" in said(lambda command=command: main([command]))  # noqa: F541
-        message = said(lambda command=command: main([command, f"--run={trained.parent / 'nothing'}"]))
+        message = said(lambda command=command: main([command, f"--run={runs / 'nothing'}"]))
         assert "there is no such folder" in message
-        assert str(trained) in message
+        assert str(runs / "mine") in message
 
 
 def test_a_refused_start_leaves_nothing_behind(tiny, records, tmp_path):
