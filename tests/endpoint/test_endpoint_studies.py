@@ -277,9 +277,14 @@ def test_line_density_is_normalised_and_right():
 
 def test_krypton_calibration_of_a_table_is_undone_by_itself():
     table = krypton_table(field=4e-6)
-    again = calibrate(calibrate(table).apply(table))
-    assert abs(again.field_scale) < 1e-2 * again.field_scale_error
+    once = calibrate(table).apply(table)
+    again = calibrate(once)
+    # the electrons move by 2 eV, and some into the windows around the lines: not the same ones are fitted
+    assert abs(again.field_scale) < 0.1 * again.field_scale_error
     assert again.resolution_scale == pytest.approx(1.0, abs=0.01)
+    settled = calibrate(again.apply(once))
+    assert settled.electrons == again.electrons
+    assert abs(settled.field_scale) < 1e-2 * settled.field_scale_error
 
 
 def test_krypton_lines_are_lorentzian_and_read_from_a_file(tmp_path):

@@ -34,6 +34,7 @@ from cres.endpoint.pseudo import Experiment
 from cres.endpoint.report import systematics_lines
 from cres.endpoint.systematics import added_errors
 from cres.errors import UserError
+from cres.evaluation.splits import refuse_training
 from cres.evaluation.table import PredictionTable
 from cres.evaluation.table_csv import read_table
 from cres.physics.beta import T2_ENDPOINT_EV
@@ -319,6 +320,16 @@ def test_tables_as_csv_are_those_that_were_written(tmp_path):
     assert read_table(table.write(tmp_path / "t.hdf5")).estimator == "example"
 
 
+@pytest.mark.parametrize("train", ["train", "Train ", "0"])
+def test_training_electrons_are_known_in_a_csv_too(tmp_path, train):
+    path = tmp_path / "t.csv"
+    path.write_text(f"event_id,energy_ev,energy_std_ev,split\n1,18500,1,{train}\n2,18501,1,test\n")
+    table = read_table(path)
+    assert table.columns["split"].tolist() == [0, 2]
+    with pytest.raises(UserError, match="1 of its 2 electrons are training electrons"):
+        refuse_training(table, "used as calibration", False)
+
+
 @pytest.mark.parametrize(
     ("text", "word"),
     [
@@ -326,6 +337,9 @@ def test_tables_as_csv_are_those_that_were_written(tmp_path):
         ("energy_ev,energy_std_ev\n1,2\n", "no column 'event_id'"),
         ("event_id,energy_ev,energy_std_ev\n1.5,2,1\n", "row 2: event_id 1.5"),
         ("event_id,energy_ev,energy_std_ev\n1,2,1\n1,3,1\n", "occurs twice"),
+        ("event_id,energy_ev,energy_std_ev,split\n1,2,1,test\n2,3,1,trian\n", "row 3: .*'trian' .did you mean 'train'"),
+        ("event_id,energy_ev,energy_std_ev,split\n1,2,1,\n2,3,1,test\n", "row 2: there is no split"),
+        ("event_id,energy_ev,energy_std_ev,split\n1,2,1,7\n2,3,1,0\n", "row 2: there is no split '7'"),
         ("", "cannot be read as CSV"),
     ],
 )

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cres.errors import UserError
+from cres import schema
+from cres.errors import UserError, nearest
 from cres.evaluation.table import COVARIANCE, EVENT_ID, PredictionTable
 
 SHOWN = 3
@@ -22,7 +23,8 @@ def read_table(path: Path | str) -> PredictionTable:
 def _read_csv(path: Path) -> PredictionTable:
     """Read a CSV with a header: one row an electron, an `event_id`, numbers. Its estimator has the file's name.
 
-    Covariances between targets are left out. Text, and an event_id that is no whole number, are named with their row.
+    Splits may be names or codes. Covariances between targets are left out. Other text, and an event_id that is no whole
+    number, are named with their row.
     """
     try:
         frame = pd.read_csv(path, skipinitialspace=True)
@@ -32,7 +34,7 @@ def _read_csv(path: Path) -> PredictionTable:
     frame = frame.drop(columns=[name for name in frame.columns if name.startswith(f"{COVARIANCE}_")])
     if EVENT_ID not in frame:
         raise UserError(f"{path} has no column {EVENT_ID!r}; it has {', '.join(frame.columns[:8])}")
-    columns = {str(name): _numbers(frame[name], path) for name in frame.columns}
+    columns = {str(name): _values(frame[name], path) for name in frame.columns}
     identity = columns[EVENT_ID]
     wrong = np.flatnonzero(identity != np.round(identity)) if identity.dtype.kind == "f" else np.empty(0, np.int64)
     if len(wrong):
@@ -42,6 +44,23 @@ def _read_csv(path: Path) -> PredictionTable:
         return PredictionTable(columns, {"estimator": path.stem})
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
+
+
+def _values(column: pd.Series, path: Path) -> np.ndarray:
+    return _splits(column, path) if column.name == schema.SPLIT else _numbers(column, path)
+
+
+def _splits(column: pd.Series, path: Path) -> np.ndarray:
+    """Return the codes of splits, given by name, as tables write them, or by code; raises UserError for another."""
+    text = column.map(lambda value: str(value).strip().lower())
+    codes = text.map(schema.SPLITS).fillna(pd.to_numeric(text, errors="coerce"))
+    wrong = np.flatnonzero(~codes.isin(list(schema.SPLITS.values())))
+    if len(wrong):
+        raise UserError(
+            f"{path}, row {int(wrong[0]) + 2}: there is no split {text.iloc[wrong[0]]!r}"
+            f"{nearest(text.iloc[wrong[0]], schema.SPLITS)}; the splits are {', '.join(schema.SPLITS)}"
+        )
+    return codes.to_numpy(np.int64)
 
 
 def _numbers(column: pd.Series, path: Path) -> np.ndarray:
