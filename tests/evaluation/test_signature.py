@@ -58,6 +58,11 @@ def test_each_difference_is_named_with_both_values(change, word):
     assert "in training" in said
 
 
+def test_records_read_in_pieces_may_be_of_any_length():
+    assert draw(5, samples=256).differences(draw(0), any_length=True) == []
+    assert "noise" in "; ".join(draw(5, samples=256, noise=0.08).differences(draw(0), any_length=True))
+
+
 def test_a_part_of_what_was_trained_on_is_no_difference():
     random = np.random.default_rng(3)
     turns = random.uniform(-62e6, -58e6, 100)[:, None] * np.arange(SAMPLES) / RATE

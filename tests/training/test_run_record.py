@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from jsonargparse import Namespace
 
 from cres.errors import UserError
 from cres.training import run_lock
@@ -20,6 +21,7 @@ from cres.training.fitting import FitCalibration
 from cres.training.loggers import make_loggers, wandb_wanted
 from cres.training.run_lock import LOCK, training_alone
 from cres.training.runs import default_folder, set_aside
+from cres.training.starts import Trial
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -121,6 +123,14 @@ def test_a_trial_leaves_a_run_alone(run, words, trial, capsys):
     assert contents(run) == before
     if "overfit" in trial:
         assert "1 batches an epoch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("asked", "batches"), [(1, 1), (1.0, 1), (3.0, 3), (0.25, 0.25)])
+def test_batches_to_learn_by_heart_are_counted_whatever_the_parser_makes_of_them(asked, batches):
+    trial = Trial.of(Namespace(trainer=Namespace(fast_dev_run=False, overfit_batches=asked), resume=False))
+    trial.forget()
+    assert trial.limits() == {"limit_train_batches": batches, "limit_val_batches": batches}
+    assert type(trial.overfit) is type(batches)
 
 
 @pytest.mark.parametrize(
