@@ -115,7 +115,7 @@ def test_pseudo_experiments_are_those_of_the_model(spectra):
 def test_neyman_limits_of_many_electrons_are_those_of_a_normal_measurement():
     # a thousand sharp electrons: m² is measured with a nearly normal error, of more than two steps of the tables
     experiment = Experiment(electrons=1000.0, background_fraction=1e-4, std_low_ev=1.0, std_high_ev=1.0, window=WINDOW)
-    squares = np.arange(-80.0, 281.0, 20.0)
+    squares = np.arange(-80.0, 401.0, 20.0)
     spectra = SmearedSpectra(experiment.response(), WINDOW, Physics(), squares)
     sample = spectra.sample(*experiment.generate(np.random.default_rng(3))[:2])
     limits = mass_limits(spectra, sample, toys=30, seed=1)
