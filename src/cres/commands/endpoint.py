@@ -193,7 +193,8 @@ def options(arguments: argparse.Namespace, data: PredictionTable | None = None) 
     """Turn arguments into the options of the analysis of `data`, which may say what decay it is of."""
     corrections = () if arguments.no_corrections else CORRECTIONS
     physics = Physics(None, corrections)
-    stds, correlations = {}, {}
+    stds: dict[str, float] = {}
+    correlations: dict[tuple[str, str], float] = {}
     if arguments.systematics is not None:
         stds, correlations = read_nuisances(arguments.systematics)
     if arguments.final_states is not None:
