@@ -179,8 +179,11 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
         *cut,
         *data_warnings(likelihood, calibration),
     ]
-    fit = fit_endpoint(likelihood, minos=("endpoint_ev",))
+    fit = fit_endpoint(likelihood)
     missing = missing_endpoint(likelihood, fit, window)
+    if missing is None:
+        # a profile without an endpoint is flat: MINOS would follow it for minutes, far out of the window
+        fit = fit_endpoint(likelihood, minos=("endpoint_ev",), start=fit.values)
     spectra = massless(response, window, physics)
     interval = endpoint_interval(spectra, spectra.sample(energy, std))
     fit = _judged(fit, interval, missing)
