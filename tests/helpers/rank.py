@@ -63,8 +63,8 @@ def work(rank: int, config: dict, folder: Path) -> None:
     found = gradients(module, wrapped(mine))
     noise = module.inject(mine, 0) - module.inject(mine, 0, 0.0)
     torch.save({"gradients": found, "noise": noise.detach()}, folder / f"{rank}.pt")
-    # Without destructors: that of the reducer holds the interpreter's lock (torch 2.13) while it waits for gloo's thread,
-    # and where cores are busy that thread may still want the lock to let go of its last work: both wait for ever.
+    # Without destructors: that of the reducer holds the interpreter's lock (torch 2.13) while it waits for gloo's
+    # thread, and where cores are busy that thread may still want the lock to let go of its last work: a deadlock.
     os._exit(0)
 
 
