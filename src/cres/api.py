@@ -155,7 +155,7 @@ class Model:
         return self._estimates(series, rows, dict(truth or {}))
 
     def _series(self, volts: Array | torch.Tensor) -> torch.Tensor:
-        values = np.asarray(volts)
+        values = volts.detach().cpu().numpy() if isinstance(volts, torch.Tensor) else np.asarray(volts)
         if np.iscomplexobj(values):
             values = np.stack([values.real, values.imag], axis=-1)
         values = values[None] if values.ndim == 2 and values.shape[-1] == 2 else values
