@@ -60,6 +60,9 @@ class Pretended(Tensor):
     def __format__(self, how: str) -> str:
         return format(self.held, how)
 
+    def tolist(self) -> Any:
+        return self.held.tolist()
+
     def __reduce_ex__(self, protocol: int) -> Any:
         """A file holds plain tensors, as that of a checkpoint that is read to the processor."""
         return self.held.__reduce_ex__(protocol)
@@ -121,7 +124,7 @@ def _run(operation: Any, args: Any, kwargs: Any) -> Any:
     if name not in _COPIES:
         _refuse_a_mixture(operation, name, args, kwargs)
     wanted = kwargs.get("device")
-    if wanted is not None:
+    if _is_ours(wanted):
         kwargs = kwargs | {"device": torch.device("cpu")}
     held_args, held_kwargs = tree_map(_held, (args, kwargs))
     result = _INSTEAD.get(name, operation)(*held_args, **held_kwargs)
@@ -189,7 +192,8 @@ def _lstm_cell_backward(
 
 
 _INSTEAD: dict[str, Callable[..., Any]] = {
-    # behind the mode torch forgets that a tensor is to be read conjugated or negated
+    # behind the mode torch forgets that a tensor is to be read conjugated or negated, or holds nothing and means zero
+    "aten::_efficientzerotensor": torch.zeros,
     "aten::_conj": torch.ops.aten._conj_physical.default,
     "aten::_neg_view": torch.ops.aten.neg.default,
     # torch has these on cards alone

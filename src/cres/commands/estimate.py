@@ -21,6 +21,7 @@ from cres.estimation.detection import write_efficiency_map
 from cres.estimation.maps import write_maps
 from cres.estimation.methods import METHODS, run
 from cres.estimation.origin import failures
+from cres.estimation.placement import AUTO
 from cres.estimation.recordings import FRACTIONS, SPLITS
 from cres.estimation.search import FALSE_ALARM_PROBABILITY
 from cres.estimation.task import DEFAULT_BAND_HZ, Task
@@ -78,6 +79,11 @@ def command_line() -> Parser:
         nargs=3,
         default=FRACTIONS,
         help="training, validation, test: as the network's data",
+    )
+    parser.add_argument(
+        "--device",
+        default=AUTO,
+        help="cpu, cuda, cuda:NUMBER; auto: the GPU where torch can use one, else the processor",
     )
     parser.add_argument(
         "--training-electrons", type=whole(), default=4000, help="at most so many fit curves and spreads"

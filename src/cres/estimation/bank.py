@@ -69,6 +69,11 @@ class TemplateBank:
     reception: Reception
 
     @property
+    def device(self) -> torch.device:
+        """Where the templates lie."""
+        return self.axial_hz.device
+
+    @property
     def reach_hz(self) -> float:
         """Distance of the outermost line from the carrier."""
         return float(self.harmonics.abs().max() * self.axial_hz[-1])
@@ -108,7 +113,7 @@ class TemplateBank:
 def axial_turns(count: int, harmonics: Tensor) -> Tensor:
     """Return e^{−imψ} (line, phase) for ψ over one period of the pattern: π when all harmonics are even."""
     period = math.pi if bool((harmonics % 2 == 0).all()) else 2 * math.pi
-    psi = torch.arange(count, dtype=torch.float64) * period / count
+    psi = torch.arange(count, dtype=torch.float64, device=harmonics.device) * period / count
     return torch.exp(-1j * harmonics[:, None] * psi)
 
 
@@ -122,25 +127,25 @@ def build_banks(
     radii_m: Sequence[float],
     energy_nodes: int = 5,
     axial_nodes: int = 48,
+    device: torch.device | str = "cpu",
 ) -> list[list[TemplateBank]]:
     """Take the lines of the forward model's records: any trap, any mode, no formula twice.
 
     For each radius one bank a branch: in traps that end, the axial frequency has a highest value, and below its pitch
-    angle falls.
+    angle falls. `device` is that of the model.
     """
     energy = np.linspace(*energies_ev, energy_nodes)
     measured = []
     for radius_m in radii_m:
         branches = _branches(trap, energy, pitch_angles_deg, radius_m, axial_nodes)
-        measured.append([_measured(model, reception, energy, radius_m, *branch) for branch in branches])
+        measured.append([_measured(model, reception, energy, radius_m, *branch, device) for branch in branches])
     power = torch.cat([lines.abs().square() for branches in measured for *_, lines in branches], 1)
     kept = (power / power.sum(-1, keepdim=True)).amax((0, 1)) > NEGLIGIBLE_POWER
-    harmonics = torch.arange(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1)[kept]
+    harmonics = torch.arange(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1, device=device)[kept]
+    energies = torch.from_numpy(energy).to(device)
     return [
         [
-            TemplateBank(
-                harmonics, axial, pitch, carrier, _normalised(lines[..., kept]), torch.from_numpy(energy), reception
-            )
+            TemplateBank(harmonics, axial, pitch, carrier, _normalised(lines[..., kept]), energies, reception)
             for axial, pitch, carrier, lines in branches
         ]
         for branches in measured
@@ -148,7 +153,13 @@ def build_banks(
 
 
 def _measured(
-    model: LineModel, reception: Reception, energies_ev: Array, radius_m: float, axial: Array, pitch: Array
+    model: LineModel,
+    reception: Reception,
+    energies_ev: Array,
+    radius_m: float,
+    axial: Array,
+    pitch: Array,
+    device: torch.device | str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return axial frequencies, pitch angles, carriers and lines of one branch: (axial,), (energy, axial[, line]).
 
@@ -159,15 +170,16 @@ def _measured(
     lines, carriers = [], []
     for value, angles in zip(energies_ev, pitch, strict=True):
         rows = _template_rows(float(value), np.minimum(angles, SLOWEST_MEASURED_DEG), radius_m)
-        found = model.lines(torch.from_numpy(rows))
+        found = model.lines(torch.from_numpy(rows).to(device))
         _, linear, square = found.phase.unbind(1)
         carriers.append((linear + 2 * square * reception.middle_s) / (2 * math.pi))
-        amplitudes = torch.zeros(len(angles), 2 * LARGEST_HARMONIC + 1, dtype=torch.complex128)
+        amplitudes = found.amplitudes.new_zeros(len(angles), 2 * LARGEST_HARMONIC + 1)
         kept = found.harmonics.abs() <= LARGEST_HARMONIC
         amplitudes[:, found.harmonics[kept] + LARGEST_HARMONIC] = found.amplitudes[:, kept]
         carrier = amplitudes[:, LARGEST_HARMONIC]
         lines.append(amplitudes * (carrier.conj() / carrier.abs())[:, None])
-    return torch.from_numpy(axial), torch.from_numpy(pitch), torch.stack(carriers), torch.stack(lines)
+    axial_hz, angles_deg = (torch.from_numpy(values).to(device) for values in (axial, pitch))
+    return axial_hz, angles_deg, torch.stack(carriers), torch.stack(lines)
 
 
 def joined_banks(banks: list[TemplateBank]) -> TemplateBank:

@@ -27,6 +27,7 @@ from cres.estimation.information import (
     fisher_information,
 )
 from cres.estimation.noise import NoiseModel, White
+from cres.estimation.placement import on_host
 from cres.estimation.tables import Estimates
 from cres.simulation.config import SimulationConfig
 
@@ -105,20 +106,20 @@ def electron_bounds(
     """Return the bound as a table's columns: estimates are the truth, uncertainties the bound, tied unless told."""
     free = free or freedom(config)
     found = bound_of(apparatus, free, parameters, noise)
-    std = found.std.numpy()
+    std = on_host(found.std)
     others = {f"bound_{name}": std[:, i] for i, name in enumerate(free.free) if i >= len(schema.DEFAULT_TARGETS)}
     extra = {
-        "information_singular": found.singular.numpy(),
-        "smallest_eigenvalue": found.smallest_eigenvalue.numpy(),
-        **{f"weakest_direction_{name}": found.weakest_direction[:, i].numpy() for i, name in enumerate(free.free)},
+        "information_singular": on_host(found.singular),
+        "smallest_eigenvalue": on_host(found.smallest_eigenvalue),
+        **{f"weakest_direction_{name}": on_host(found.weakest_direction[:, i]) for i, name in enumerate(free.free)},
         **others,
     }
     targets = range(len(schema.DEFAULT_TARGETS))
     return Estimates(
-        {name: parameters[:, i].numpy() for i, name in zip(targets, schema.DEFAULT_TARGETS, strict=True)},
+        {name: on_host(parameters[:, i]) for i, name in zip(targets, schema.DEFAULT_TARGETS, strict=True)},
         {name: std[:, i] for i, name in zip(targets, schema.DEFAULT_TARGETS, strict=True)},
         extra,
-        found.covariance[:, :2, :2].numpy(),
+        on_host(found.covariance[:, :2, :2]),
         "bound",
         {"bound": free.bound, "bound_free": list(free.free)},
     )

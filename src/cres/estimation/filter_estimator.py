@@ -12,6 +12,7 @@ from cres import schema
 from cres.estimation.calibration import LocalOffset, LocalSpread
 from cres.estimation.inversion import energy_and_pitch
 from cres.estimation.periodogram import parabolic_peak
+from cres.estimation.placement import on_host
 from cres.estimation.search import TYPICAL_RADIUS_M, Found, MatchedFilter
 from cres.estimation.tables import Estimates
 
@@ -40,7 +41,7 @@ class FilterEstimator:
         parts = [best_template(search, block) for block in found]
         observed = np.concatenate([contrast(block) for block in found])
         residuals = {name: truth[name] - np.concatenate([part[name] for part in parts]) for name in truth}
-        strength = np.concatenate([block.statistic.numpy() for block in found])
+        strength = np.concatenate([on_host(block.statistic) for block in found])
         offset = {name: LocalOffset.fit(strength, values) for name, values in residuals.items()}
         left = {name: values - offset[name](strength) for name, values in residuals.items()}
         spread = {name: LocalSpread.fit(observed, values) for name, values in left.items()}
@@ -49,7 +50,7 @@ class FilterEstimator:
     def estimate(self, found: Found) -> Estimates:
         """Return the estimates; `detected` says whether noise alone would hardly look like this."""
         observed = contrast(found)
-        statistic = found.statistic.numpy()
+        statistic = on_host(found.statistic)
         best = best_template(self.search, found)
         values = {name: direct + self.offset[name](statistic) for name, direct in best.items()}
         std = {name: self.spread[name](observed) for name in values}
@@ -60,7 +61,7 @@ class FilterEstimator:
 def contrast(found: Found) -> Array:
     """Return how much the best template is above the median of all: what the sidebands say."""
     statistic = found.templates.statistic
-    return (statistic.amax(1) - statistic.median(1).values).numpy()
+    return on_host(statistic.amax(1) - statistic.median(1).values)
 
 
 def best_template(search: MatchedFilter, found: Found) -> dict[str, Array]:
@@ -69,5 +70,5 @@ def best_template(search: MatchedFilter, found: Found) -> dict[str, Array]:
     axial = search.fine.axial_hz
     axial_hz = axial[found.templates.template.gather(1, best[:, None])[:, 0]] + offset * (axial[1] - axial[0])
     carrier_hz = found.carrier_hz + search.apparatus.reception.lo_frequency_hz
-    energy, pitch = energy_and_pitch(search.apparatus.trap, carrier_hz.numpy(), axial_hz.numpy(), TYPICAL_RADIUS_M)
+    energy, pitch = energy_and_pitch(search.apparatus.trap, on_host(carrier_hz), on_host(axial_hz), TYPICAL_RADIUS_M)
     return {schema.ENERGY: energy, schema.PITCH_ANGLE: pitch}

@@ -9,6 +9,7 @@ from scipy import stats
 from torch import Tensor
 
 from cres.estimation.periodogram import Spectrum, band_indices
+from cres.estimation.placement import on_host
 
 
 def goodness_p(
@@ -23,6 +24,6 @@ def goodness_p(
     picked = band_indices(Spectrum(residual, sampling_rate_hz, residual.shape[1]), band_hz)
     power = residual[:, picked].abs().square().double()
     bins = power.shape[1]
-    whole = stats.chi2.sf(power.sum(1).numpy(), 2 * bins)
-    highest = -np.expm1(bins * np.log1p(-np.exp(-power.amax(1).numpy() / 2)))
-    return torch.from_numpy(np.minimum(1.0, 2 * np.minimum(whole, highest)))
+    whole = stats.chi2.sf(on_host(power.sum(1)), 2 * bins)
+    highest = -np.expm1(bins * np.log1p(-np.exp(-on_host(power.amax(1)) / 2)))
+    return torch.from_numpy(np.minimum(1.0, 2 * np.minimum(whole, highest))).to(residual.device)

@@ -121,8 +121,8 @@ def fit(
     """
     state = _evaluate(products(rows, start), start, options, prior, tie)
     damping = torch.full_like(state.chi_square, 1e-3)
-    steps = torch.zeros(len(start), dtype=torch.int64)
-    converged = torch.zeros(len(start), dtype=torch.bool)
+    steps = torch.zeros(len(start), dtype=torch.int64, device=start.device)
+    converged = torch.zeros(len(start), dtype=torch.bool, device=start.device)
     for _ in range(options.steps):
         active = torch.nonzero(~converged)[:, 0]
         step, decrement, promised = _step(state.gradient[active], state.information[active], damping[active])
@@ -198,7 +198,7 @@ def _tied(found: Products, directions: Float[Tensor, "batch 2"], options: Option
     """Turn products of (free, radius) into those of the free parameters, the amplitude's column along the tie."""
     count = len(options.free)
     strength = options.free.index("amplitude")
-    turn = torch.eye(count, count + 1, dtype=torch.float64).repeat(len(directions), 1, 1)
+    turn = torch.eye(count, count + 1, dtype=torch.float64, device=directions.device).repeat(len(directions), 1, 1)
     turn[:, strength, count], turn[:, strength, strength] = directions.unbind(1)
     return found._replace(
         with_data=(turn.to(torch.complex128) @ found.with_data[:, :, None])[:, :, 0],
@@ -220,7 +220,7 @@ def _step(gradient: Tensor, information: Tensor, damping: Tensor) -> tuple[Tenso
     scale = information.diagonal(dim1=1, dim2=2).clamp_min(1e-300).rsqrt()
     scaled = information * scale[:, :, None] * scale[:, None, :]
     target = gradient * scale
-    identity = torch.eye(scaled.shape[1], dtype=scaled.dtype)
+    identity = torch.eye(scaled.shape[1], dtype=scaled.dtype, device=scaled.device)
     damped = torch.linalg.solve(scaled + damping[:, None, None] * identity, target)
     full = torch.linalg.solve(scaled + 1e-12 * identity, target)
     return damped * scale, (full * target).sum(1), (damped * target).sum(1)
@@ -233,5 +233,7 @@ def _moved(parameters: Tensor, step: Tensor, options: Options, tie: Tie | None) 
         moved[:, AMPLITUDE] = parameters[:, AMPLITUDE]
         change = step[:, options.free.index("amplitude")].clamp(-LARGEST_STRENGTH_STEP, LARGEST_STRENGTH_STEP)
         moved = tie.moved(moved, change)
-    lower, upper = (torch.tensor(limit, dtype=moved.dtype) for limit in (options.lower, options.upper))
+    lower, upper = (
+        torch.tensor(limit, dtype=moved.dtype, device=moved.device) for limit in (options.lower, options.upper)
+    )
     return moved.clamp(lower, upper)

@@ -96,7 +96,9 @@ class LikelihoodEstimator:
         products = make_products(self.apparatus.model, data, self.noise, (*self.options.free, "radius_m"))
         fits = fit(products, rows, candidates.parameters, replace(self.options, steps=steps), tie=self.strength)
         best = best_start(fits.chi_square, rows, len(data))
-        spent = torch.zeros(len(data), dtype=torch.float64).index_add_(0, rows, 1.0 + fits.steps.double())
+        spent = torch.zeros(len(data), dtype=torch.float64, device=data.device).index_add_(
+            0, rows, 1.0 + fits.steps.double()
+        )
         return summarised(self.search, products, searched, fits.rows(best), spent, carrier_hz)
 
 
@@ -143,10 +145,11 @@ def best_start(
     chi_square: Float[Tensor, "start"], electron: Int[Tensor, "start"], electrons: int
 ) -> Int[Tensor, "batch"]:
     """Return, for each electron, the row of its lowest χ²."""
-    best = torch.full((electrons,), -1, dtype=torch.int64)
-    for row in chi_square.argsort(descending=True).tolist():
-        best[electron[row]] = row
-    return best
+    # sorted by χ², then by electron: the first of each electron is its best
+    order = chi_square.argsort(stable=True)
+    order = order[electron[order].argsort(stable=True)]
+    first = torch.searchsorted(electron[order], torch.arange(electrons, device=electron.device))
+    return order[first.clamp(max=len(order) - 1)]
 
 
 def fit_options(apparatus: Apparatus) -> Options:

@@ -53,20 +53,20 @@ def coarse_bank(bank: TemplateBank, templates: int = COARSE_TEMPLATES) -> Templa
     if bool((sidebands > STRONG_SIDEBAND).any()):
         step_hz = bank.reception.bin_hz / float(bank.harmonics.abs().max())
         templates = max(templates, math.ceil((high - low) / step_hz) + 1)
-    return bank.resampled(torch.linspace(low, high, templates, dtype=torch.float64))
+    return bank.resampled(torch.linspace(low, high, templates, dtype=torch.float64, device=bank.device))
 
 
 def carrier_grid(bank: TemplateBank) -> Float[Tensor, "carrier"]:
     """Return the carriers to try in detection: every half natural bin of the bank's band."""
     low, high = bank.carrier_band_hz
-    return torch.arange(low, high, bank.reception.bin_hz / 2, dtype=torch.float64)
+    return torch.arange(low, high, bank.reception.bin_hz / 2, dtype=torch.float64, device=bank.device)
 
 
 def fine_bank(bank: TemplateBank) -> TemplateBank:
     """Return a bank so dense that the sidebands stay within a small part of a natural bin."""
     low, high = float(bank.axial_hz[0]), float(bank.axial_hz[-1])
     step = bank.reception.bin_hz / FINE_STEPS_PER_BIN
-    return bank.resampled(torch.arange(low, high, step, dtype=torch.float64))
+    return bank.resampled(torch.arange(low, high, step, dtype=torch.float64, device=bank.device))
 
 
 def detect(
@@ -75,10 +75,10 @@ def detect(
     """Search every record over all templates, carriers (the same for all records) and axial phases."""
     batch = len(spectrum.values)
     phases = axial_turns(COARSE_PHASES, bank.harmonics)
-    nothing = torch.zeros(batch, dtype=torch.float64)
-    best = Search(nothing, nothing, torch.zeros(batch, dtype=torch.int64), nothing)
+    nothing = torch.zeros(batch, dtype=torch.float64, device=bank.device)
+    best = Search(nothing, nothing, nothing.long(), nothing)
     for template in range(len(bank.axial_hz)):
-        column = torch.full((len(carriers_hz),), template)
+        column = torch.full((len(carriers_hz),), template, device=bank.device)
         lines = bank.amplitudes[bank.energy_index(carriers_hz, column), template]
         frequency = carriers_hz[:, None] + bank.harmonics * bank.axial_hz[template]
         values = spectrum.values[:, spectrum.index(frequency).flatten()].reshape(batch, *frequency.shape)
@@ -120,13 +120,13 @@ def profile(
 ) -> Profile:
     """Search templates of a fine bank (default: all) at one carrier an electron, the refined strongest line."""
     if template is None:
-        template = torch.arange(len(bank.axial_hz)).expand(len(carrier_hz), -1)
+        template = torch.arange(len(bank.axial_hz), device=bank.device).expand(len(carrier_hz), -1)
     node = bank.energy_index(carrier_hz[:, None].expand(template.shape), template)
     lines = bank.amplitudes[node, template]
     frequency = carrier_hz[:, None, None] + bank.axial_hz[template][:, :, None] * bank.harmonics
     values = spectrum.at(frequency)
     # the carrier, most of the power and the same for all templates, and slow bounces, whose lines overlap, exactly
-    carrier = spectrum.between(torch.arange(len(carrier_hz)), carrier_hz)
+    carrier = spectrum.between(torch.arange(len(carrier_hz), device=carrier_hz.device), carrier_hz)
     values[:, :, bank.harmonics == 0] = carrier[:, None, None].to(values.dtype)
     slow = torch.nonzero(bank.axial_hz[template] < SLOW_BINS * bank.reception.bin_hz, as_tuple=True)
     values[slow] = spectrum.between(slow[0], frequency[slow]).to(values.dtype)
@@ -150,7 +150,7 @@ def _top(left: Tensor, middle: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
 def best_templates(found: Profile, count: int, apart: int) -> Int[Tensor, "batch count"]:
     """Return the `count` highest positions of each row that lie at least `apart` positions from each other."""
     remaining = found.statistic.clone()
-    index = torch.arange(remaining.shape[1])
+    index = torch.arange(remaining.shape[1], device=remaining.device)
     chosen = []
     for _ in range(count):
         best = remaining.argmax(1)
@@ -171,6 +171,6 @@ def false_alarm_threshold(maxima: Float[Tensor, "record"], probability: float, d
         return q ** (dimensions / 2) * torch.exp(-q)
 
     effective = len(maxima) / peaks(maxima).sum()
-    tried = torch.linspace(dimensions / 2, 100.0, 200_001, dtype=torch.float64)
+    tried = torch.linspace(dimensions / 2, 100.0, 200_001, dtype=torch.float64, device=maxima.device)
     passed = effective * peaks(tried) < -math.log1p(-probability)
     return float(tried[int(passed.to(torch.int8).argmax())])

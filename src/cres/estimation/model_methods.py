@@ -10,6 +10,7 @@ from cres.errors import UserError
 from cres.estimation.bounds import RADIUS_BLIND_TRAPS, electron_bounds, freedom
 from cres.estimation.filter_estimator import FilterEstimator
 from cres.estimation.likelihood import Likelihood, LikelihoodEstimator
+from cres.estimation.placement import on_host
 from cres.estimation.radial_posterior import RadialEstimator, RadialPosterior
 from cres.estimation.recordings import Recordings, Rows
 from cres.estimation.search import MatchedFilter
@@ -31,10 +32,11 @@ def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings,
     """Energy and pitch angle of the best template; which electrons pass the threshold."""
     search = MatchedFilter(apparatus_of(task, config), recordings.noise_model)
     training = training_rows(task, recordings)[:FILTER_TRAINING_ELECTRONS]
-    found = [search(series) for _, series in recordings.blocks(training, BLOCK, "matched filter, training")]
+    blocks = recordings.blocks(training, BLOCK, "matched filter, training")
+    found = [search(series.to(search.apparatus.device)) for _, series in blocks]
     truth = {name: recordings.truth(name, training) for name in schema.DEFAULT_TARGETS}
     estimator = FilterEstimator.fit(search, found, truth, search.threshold(task.false_alarm_probability))
-    return timed_blocks(recordings, rows, lambda series, _: estimator.estimate(search(series)), "matched filter")
+    return timed_blocks(task, recordings, rows, lambda series, _: estimator.estimate(search(series)), "matched filter")
 
 
 def likelihood(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
@@ -42,6 +44,7 @@ def likelihood(task: Task, config: SimulationConfig, recordings: Recordings, row
     if config.trap.kind in RADIUS_BLIND_TRAPS:
         estimator = likelihood_estimator(task, config, recordings)
         return timed_blocks(
+            task,
             recordings,
             rows,
             lambda series, _: likelihood_estimates(estimator.estimate(series)),
@@ -50,6 +53,7 @@ def likelihood(task: Task, config: SimulationConfig, recordings: Recordings, row
         )
     radial = RadialEstimator(MatchedFilter(apparatus_of(task, config), recordings.noise_model))
     return timed_blocks(
+        task,
         recordings,
         rows,
         lambda series, _: radial_estimates(radial.estimate(series)),
@@ -70,17 +74,19 @@ def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: R
         found, fell_back = estimator.estimate(series, seed)
         return with_network(likelihood_estimates(found), seed, fell_back)
 
-    return timed_blocks(recordings, rows, estimate, "network-seeded likelihood", FIT_BLOCK)
+    return timed_blocks(task, recordings, rows, estimate, "network-seeded likelihood", FIT_BLOCK)
 
 
 def bound(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
     """The Cramér–Rao bound at the true parameters; estimates are the truth itself."""
     apparatus, free = apparatus_of(task, config), freedom(config, task.bound, task.bound_free)
+    noise = recordings.noise_model.to(apparatus.device)
 
     def bounds(_: torch.Tensor, part: Rows) -> Estimates:
-        return electron_bounds(apparatus, config, true_parameters(recordings, part), recordings.noise_model, free)
+        parameters = true_parameters(recordings, part).to(apparatus.device)
+        return electron_bounds(apparatus, config, parameters, noise, free)
 
-    return timed_blocks(recordings, rows, bounds, "Cramér–Rao bound")
+    return timed_blocks(task, recordings, rows, bounds, "Cramér–Rao bound")
 
 
 def likelihood_estimator(task: Task, config: SimulationConfig, recordings: Recordings) -> LikelihoodEstimator:
@@ -100,29 +106,29 @@ def radial_estimates(found: RadialPosterior) -> Estimates:
     """Return the middles of the shortest intervals with half their widths, and both solutions with their weights."""
     intervals = dict(zip(schema.DEFAULT_TARGETS, (found.energy_ev, found.pitch_angle_deg), strict=True))
     ends = {
-        name: values.numpy()
+        name: on_host(values)
         for target, (_, wide) in intervals.items()
         for name, values in zip(schema.interval95_names(target), (wide.low, wide.high), strict=True)
     }
     solutions = {
-        f"{side}_{name}": getattr(solution, name).numpy()
+        f"{side}_{name}": on_host(getattr(solution, name))
         for side, solution in (("inner", found.inner), ("outer", found.outer))
         for name in ("weight", "energy_ev", "radius_m")
     }
     extra = {
-        "fit_failed": found.failed.numpy(),
-        "ambiguous": found.ambiguous.numpy(),
-        "two_solutions": found.two_solutions.numpy(),
-        "goodness_p": found.goodness.numpy(),
-        "optimum_weight": found.weight.numpy(),
-        "noise_probability": found.elsewhere.numpy(),
-        "detection_statistic": found.statistic.numpy(),
-        "derivative_evaluations": found.evaluations.numpy(),
+        "fit_failed": on_host(found.failed),
+        "ambiguous": on_host(found.ambiguous),
+        "two_solutions": on_host(found.two_solutions),
+        "goodness_p": on_host(found.goodness),
+        "optimum_weight": on_host(found.weight),
+        "noise_probability": on_host(found.elsewhere),
+        "detection_statistic": on_host(found.statistic),
+        "derivative_evaluations": on_host(found.evaluations),
         **ends,
         **solutions,
     }
-    values = {name: narrow.centre.numpy() for name, (narrow, _) in intervals.items()}
-    return Estimates(values, {name: narrow.half_width.numpy() for name, (narrow, _) in intervals.items()}, extra)
+    values = {name: on_host(narrow.centre) for name, (narrow, _) in intervals.items()}
+    return Estimates(values, {name: on_host(narrow.half_width) for name, (narrow, _) in intervals.items()}, extra)
 
 
 def true_parameters(recordings: Recordings, rows: Rows) -> torch.Tensor:
@@ -143,26 +149,26 @@ def likelihood_estimates(found: Likelihood) -> Estimates:
     The curvature says little within a few error bars of 90°, where an electron hardly moves within the record: there
     the templates have a say, too. Where it gives no uncertainty at all, only they have, and the fit counts as failed.
     """
-    values = dict(zip(schema.DEFAULT_TARGETS, (found.parameters[:, i].numpy() for i in range(2)), strict=True))
-    covariance = found.covariance[:, :2, :2].numpy()
+    values = dict(zip(schema.DEFAULT_TARGETS, (on_host(found.parameters[:, i]) for i in range(2)), strict=True))
+    covariance = on_host(found.covariance[:, :2, :2])
     variance = np.diagonal(covariance, axis1=1, axis2=2)
     curved = np.isfinite(covariance).all(axis=(1, 2)) & (variance > 0).all(axis=1)
     spread = np.sqrt(np.where(curved[:, None], variance, 0.0))
     correlated = np.where(curved[:, None, None], covariance, np.eye(2))
-    credible = (found.credible_ev.numpy(), found.credible_deg.numpy())
-    ambiguous = found.ambiguous.numpy()
-    slow = found.parameters[:, 1].numpy() + NEAR_NINETY_SIGMAS * spread[:, 1] > 90
+    credible = (on_host(found.credible_ev), on_host(found.credible_deg))
+    ambiguous = on_host(found.ambiguous)
+    slow = on_host(found.parameters[:, 1]) + NEAR_NINETY_SIGMAS * spread[:, 1] > 90
     wide = (ambiguous | ~curved, ambiguous | ~curved | slow)
     widths = [np.where(wide[i], np.maximum(spread[:, i], credible[i]), spread[:, i]) for i in range(2)]
     std = dict(zip(schema.DEFAULT_TARGETS, widths, strict=True))
     scale = np.stack(widths, 1) / np.where(curved[:, None], spread, 1.0)
     extra = {
-        "fit_failed": found.failed.numpy() | ~curved,
+        "fit_failed": on_host(found.failed) | ~curved,
         "ambiguous": ambiguous,
-        "goodness_p": found.goodness.numpy(),
-        "optimum_weight": found.weight.numpy(),
-        "detection_statistic": found.statistic.numpy(),
-        "derivative_evaluations": found.evaluations.numpy(),
-        "fitted_radius_m": found.parameters[:, PARAMETERS.index("radius_m")].numpy(),
+        "goodness_p": on_host(found.goodness),
+        "optimum_weight": on_host(found.weight),
+        "detection_statistic": on_host(found.statistic),
+        "derivative_evaluations": on_host(found.evaluations),
+        "fitted_radius_m": on_host(found.parameters[:, PARAMETERS.index("radius_m")]),
     }
     return Estimates(values, std, extra, correlated * scale[:, :, None] * scale[:, None, :])

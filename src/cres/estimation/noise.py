@@ -42,6 +42,10 @@ class NoiseModel(ABC):
     """Stationary Gaussian noise. Whitened real and imaginary parts are independent and of variance 1."""
 
     @abstractmethod
+    def to(self, device: torch.device) -> NoiseModel:
+        """Return the noise for values on a device."""
+
+    @abstractmethod
     def whiten(self, values: Tensor) -> Tensor:
         """Return complex values (…, time) as unit-noise values (…, time), in time or in frequency."""
 
@@ -60,6 +64,10 @@ class White(NoiseModel):
         if not self.std_volt > 0:
             raise UserError(f"the likelihood needs noise: its standard deviation is {self.std_volt} V")
 
+    def to(self, device: torch.device) -> White:
+        """Nothing lies anywhere."""
+        return self
+
     def whiten(self, values: Tensor) -> Tensor:
         """Return values / σ."""
         return values / self.std_volt
@@ -77,6 +85,10 @@ class Coloured(NoiseModel):
     """
 
     std_volt: Float[Tensor, "time"]
+
+    def to(self, device: torch.device) -> Coloured:
+        """Return the noise for values on a device."""
+        return Coloured(self.std_volt.to(device))
 
     def whiten(self, values: Tensor) -> Tensor:
         """Return FFT(values) / (√n σ_k)."""

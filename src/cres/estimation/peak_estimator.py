@@ -18,6 +18,7 @@ from cres.estimation.calibration import FEWEST_PER_BIN, LocalSpread
 from cres.estimation.carrier import CarrierCurve
 from cres.estimation.inversion import energy_and_pitch
 from cres.estimation.peaks import CombSearch, Peaks, comb_threshold, find_peaks
+from cres.estimation.placement import on_host
 from cres.estimation.tables import Estimates
 
 Array = NDArray[np.float64]
@@ -43,39 +44,39 @@ class PeakEstimator:
     def fit(cls, apparatus: Apparatus, search: CombSearch, found: Peaks, truth: Mapping[str, Array]) -> PeakEstimator:
         """Fit on the peaks and the truth (by column) of training electrons."""
         threshold = comb_threshold(search, apparatus.reception.bin_hz, COMB_FALSE_ALARM)
-        significant = (found.comb_snr > threshold).numpy()
+        significant = on_host(found.comb_snr > threshold)
         if significant.sum() < FEWEST_PER_BIN:
             raise UserError(f"only {significant.sum()} training electrons show sidebands: name more training electrons")
         residuals = {
             name: truth[name][significant] - values[significant] for name, values in inverted(apparatus, found).items()
         }
         offset = {name: float(np.median(values)) for name, values in residuals.items()}
-        power = found.comb_snr.numpy()[significant]
+        power = on_host(found.comb_snr)[significant]
         spread = {name: LocalSpread.fit(power, values - offset[name]) for name, values in residuals.items()}
-        curves = {name: CarrierCurve.fit(found.carrier_hz.numpy(), values) for name, values in truth.items()}
+        curves = {name: CarrierCurve.fit(on_host(found.carrier_hz), values) for name, values in truth.items()}
         return cls(apparatus, threshold, offset, spread, curves)
 
     def estimate(self, found: Peaks) -> Estimates:
         """Return energy and pitch angle of each electron; the column `sidebands_found` says which way."""
-        significant = (found.comb_snr > self.threshold).numpy()
+        significant = on_host(found.comb_snr > self.threshold)
         values, std = {}, {}
         for name, direct in inverted(self.apparatus, found).items():
-            fallback, fallback_std = self.curves[name](found.carrier_hz.numpy())
+            fallback, fallback_std = self.curves[name](on_host(found.carrier_hz))
             values[name] = np.where(significant, direct + self.offset[name], fallback)
-            std[name] = np.where(significant, self.spread[name](found.comb_snr.numpy()), fallback_std)
+            std[name] = np.where(significant, self.spread[name](on_host(found.comb_snr)), fallback_std)
         extra = {
             "sidebands_found": significant,
-            "comb_snr": found.comb_snr.numpy(),
-            "peak_carrier_hz": found.carrier_hz.numpy(),
-            "peak_axial_frequency_hz": found.axial_frequency_hz.numpy(),
+            "comb_snr": on_host(found.comb_snr),
+            "peak_carrier_hz": on_host(found.carrier_hz),
+            "peak_axial_frequency_hz": on_host(found.axial_frequency_hz),
         }
         return Estimates(values, std, extra)
 
 
 def inverted(apparatus: Apparatus, found: Peaks) -> dict[str, Array]:
     """Return energy and pitch angle that have this carrier and this axial frequency in the trap."""
-    carrier_hz = found.carrier_hz.numpy() + apparatus.reception.lo_frequency_hz
-    energy, pitch = energy_and_pitch(apparatus.trap, carrier_hz, found.axial_frequency_hz.numpy(), TYPICAL_RADIUS_M)
+    carrier_hz = on_host(found.carrier_hz) + apparatus.reception.lo_frequency_hz
+    energy, pitch = energy_and_pitch(apparatus.trap, carrier_hz, on_host(found.axial_frequency_hz), TYPICAL_RADIUS_M)
     return {schema.ENERGY: energy, schema.PITCH_ANGLE: pitch}
 
 

@@ -60,7 +60,8 @@ def find_peaks(series: ComplexSeries, sampling_rate_hz: float, noise_std_volt: f
 def comb_spacings(spectrum: Spectrum, search: CombSearch) -> Float[Tensor, "spacing"]:
     """Return the line spacings to try, one a value of the zero-padded spectrum."""
     low = NEAREST_SIDEBAND_BINS * spectrum.sampling_rate_hz / spectrum.samples
-    return torch.arange(low, search.harmonic * search.highest_axial_hz, spectrum.bin_hz, dtype=torch.float64)
+    high = search.harmonic * search.highest_axial_hz
+    return torch.arange(low, high, spectrum.bin_hz, dtype=torch.float64, device=spectrum.values.device)
 
 
 def comb_threshold(search: CombSearch, bin_hz: float, false_alarm_probability: float) -> float:

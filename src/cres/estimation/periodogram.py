@@ -51,7 +51,7 @@ class Spectrum:
         """
         place = frequency_hz / self.bin_hz
         first = torch.floor(place) - (TAPS // 2 - 1)
-        tap = first[..., None] + torch.arange(TAPS, dtype=torch.float64)
+        tap = first[..., None] + torch.arange(TAPS, dtype=torch.float64, device=first.device)
         distance = place[..., None] - tap
         weight = torch.sinc(distance) * torch.exp(-0.5 * (distance / TAP_WIDTH).square())
         index = tap.long() % self.values.shape[1]

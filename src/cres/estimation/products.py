@@ -143,7 +143,7 @@ class LineProducts(ProductMaker):
         self.powers = torch.stack([unit**k for k in range(2 * MOMENTS - 1)], 1).float()
         self.power_sums = torch.stack([(unit**k).sum() for k in range(2 * MOMENTS - 1)]).to(torch.complex128)
         self.step_s = float(model.time_s[1] - model.time_s[0])
-        self.scale = self.length_s ** torch.arange(MOMENTS, dtype=torch.float64)
+        self.scale = self.length_s ** torch.arange(MOMENTS, dtype=torch.float64, device=data.device)
 
     def __call__(self, rows: Int[Tensor, "fit"], parameters: Float[Tensor, "fit 6"]) -> Products:
         """Return the products. Electrons of as many lines go together, without the lines that none of them has."""
@@ -206,7 +206,7 @@ class LineProducts(ProductMaker):
     def _polynomials(self, lines: Lines, amplitude: PerElectron) -> _Polynomials:
         """d/dp of e^{iΦ} Σ c_m e^{imΨ}: the factor of line m is i (Φ_p + mΨ_p) c_m + c_m,p."""
         batch, count = lines.amplitudes.shape
-        record = torch.zeros(batch, count, MOMENTS, dtype=torch.complex128)
+        record = torch.zeros(batch, count, MOMENTS, dtype=torch.complex128, device=amplitude.device)
         record[:, :, 0] = lines.amplitudes
         slow = self.scale * (lines.phase_by[:, :, None] + lines.harmonics[:, None] * lines.axial_by[:, :, None])
         moving = 1j * slow * lines.amplitudes[:, :, None]
@@ -287,9 +287,9 @@ def _outermost(lines: Lines, index: Int[Tensor, "line"]) -> Int[Tensor, "batch"]
 
 def _gram(tones: Tensor, reach: int) -> Tensor:
     """Return ⟨u^j e^{imΨ}, u^k e^{inΨ}⟩ = Σ u^{j+k} e^{−i(m−n)Ψ} as (fit, line, moment, line, moment)."""
-    index = torch.arange(2 * reach + 1)
+    index = torch.arange(2 * reach + 1, device=tones.device)
     difference = index[:, None] - index
-    power = torch.arange(MOMENTS)[:, None] + torch.arange(MOMENTS)
+    power = index.new_tensor([[j + k for k in range(MOMENTS)] for j in range(MOMENTS)])
     picked = tones[:, difference.abs()][..., power]
     picked = torch.where((difference < 0)[:, :, None, None], picked.conj(), picked)
     return picked.permute(0, 1, 3, 2, 4)

@@ -21,6 +21,7 @@ from torch import Tensor
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bank import FINE_PHASES
 from cres.estimation.least_squares import AMPLITUDE, ENERGY, PITCH, RADIUS
+from cres.estimation.placement import on_host
 from cres.estimation.search import ENERGY_ROOM_EV, INNERMOST, MatchedFilter
 from cres.shapes import ComplexSeries, PerElectron
 
@@ -63,21 +64,24 @@ class RadialGrid:
         self.search, self.apparatus, self.radii = search, search.apparatus, RADII
         apparatus = self.apparatus
         low_deg = apparatus.pitch_angles_deg[0]
-        self.radius_m = torch.linspace(INNERMOST, 1.0, RADII, dtype=torch.float64) * apparatus.largest_radius_m
+        even = torch.linspace(INNERMOST, 1.0, RADII, dtype=torch.float64, device=apparatus.device)
+        self.radius_m = even * apparatus.largest_radius_m
         low, high = apparatus.energies_ev
         energies = np.linspace(low - ENERGY_ROOM_EV, high + ENERGY_ROOM_EV, ENERGY_NODES)
         radii = np.linspace(INNERMOST, 1.0, RADIUS_NODES) * apparatus.largest_radius_m
         angles = np.linspace(low_deg, min(apparatus.pitch_angles_deg[1], LARGEST_PITCH_DEG), PITCH_NODES)
         carrier, axial, lines, self.harmonics = _measured(apparatus, energies, radii, angles)
-        self.pitch_deg = _dense(angles, axial, AXIAL_STEP_BINS * apparatus.reception.bin_hz)
+        pitch_deg = _dense(angles, axial, AXIAL_STEP_BINS * apparatus.reception.bin_hz)
+        self.pitch_deg = torch.from_numpy(pitch_deg).to(apparatus.device)
 
         def fine(values: NDArray[Any]) -> Tensor:
             """(energy, radius, pitch, …) at the nodes → (template, energy, …), the radius running fastest."""
-            finer = CubicSpline(radii, values, axis=1)(self.radius_m.numpy())
-            finer = CubicSpline(angles, finer, axis=2)(self.pitch_deg.numpy())
-            return torch.from_numpy(finer).transpose(1, 2).flatten(1, 2).transpose(0, 1).contiguous()
+            finer = CubicSpline(radii, values, axis=1)(on_host(self.radius_m))
+            finer = CubicSpline(angles, finer, axis=2)(pitch_deg)
+            ordered = torch.from_numpy(finer).transpose(1, 2).flatten(1, 2).transpose(0, 1).contiguous()
+            return ordered.to(apparatus.device)
 
-        self.energies_ev = torch.from_numpy(energies)
+        self.energies_ev = torch.from_numpy(energies).to(apparatus.device)
         self.carrier_hz, self.axial_hz, self.lines = fine(carrier), fine(axial), fine(lines)
         self.template_pitch_deg = self.pitch_deg.repeat_interleave(RADII)
         self.template_radius_m = self.radius_m.repeat(len(self.pitch_deg))
@@ -86,7 +90,8 @@ class RadialGrid:
 
     def __call__(self, data: ComplexSeries, carrier_hz: PerElectron) -> GridPosterior:
         """Return the posterior of records whose carrier is known, after mixing at the middle of the record."""
-        parts = [self._part(data[rows], carrier_hz[rows]) for rows in torch.arange(len(data)).split(ELECTRONS_AT_ONCE)]
+        blocks = zip(data.split(ELECTRONS_AT_ONCE), carrier_hz.split(ELECTRONS_AT_ONCE), strict=True)
+        parts = [self._part(*block) for block in blocks]
         return GridPosterior(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def cell_widths(self, values: Float[Tensor, "batch template"]) -> Float[Tensor, "batch template"]:
@@ -149,7 +154,7 @@ class RadialGrid:
 
     def _turns(self, orders: Int[Tensor, "order"]) -> Complex[Tensor, "order phase"]:
         """Return e^{imψ} at the axial phases tried."""
-        psi = torch.arange(FINE_PHASES) * self._period_rad / FINE_PHASES
+        psi = torch.arange(FINE_PHASES, device=orders.device) * self._period_rad / FINE_PHASES
         return torch.exp(1j * orders[:, None] * psi).to(torch.complex64)
 
     def _frequency_hz(self, carrier_hz: PerElectron, axial_hz: Tensor) -> Float[Tensor, "batch template line"]:
@@ -169,7 +174,7 @@ class RadialGrid:
         carrier_std = self._carrier_std_hz(overlap)
         share = ratio + self.prior.log() + self._carrier_share(carrier_std).log()[:, None]
         # noise alone has a mean likelihood ratio of 1 wherever the carrier is
-        total = torch.logaddexp(torch.logsumexp(share, 1), torch.zeros(len(data), dtype=torch.float64))
+        total = torch.logaddexp(torch.logsumexp(share, 1), torch.zeros_like(overlap))
         phase_rad = phase * self._period_rad / FINE_PHASES
         return torch.exp(share - total[:, None]), torch.exp(-total), energy, axial, phase_rad, carrier_std
 
@@ -196,26 +201,26 @@ def _measured(
     rows = np.zeros((*shape, 6))
     rows[..., AMPLITUDE] = 1.0
     rows[..., ENERGY], rows[..., RADIUS], rows[..., PITCH] = np.meshgrid(energies_ev, radii_m, pitch_deg, indexing="ij")
-    found = apparatus.model.lines(torch.from_numpy(rows.reshape(-1, 6)))
+    found = apparatus.model.lines(torch.from_numpy(rows.reshape(-1, 6)).to(apparatus.device))
     kept = found.harmonics.abs() <= LARGEST_HARMONIC
     middle_s = apparatus.reception.middle_s
     carrier, axial = (
-        ((phase[:, 1] + 2 * phase[:, 2] * middle_s) / (2 * math.pi)).reshape(shape).numpy()
+        on_host((phase[:, 1] + 2 * phase[:, 2] * middle_s) / (2 * math.pi)).reshape(shape)
         for phase in (found.phase, found.axial)
     )
     # the common phase turns with the energy, which a linear interpolation would pay for with strength
     first = found.amplitudes[:, found.harmonics == 0]
     lines = found.amplitudes[:, kept] * (first.conj() / first.abs())
-    return carrier, axial, lines.reshape(*shape, -1).numpy(), found.harmonics[kept]
+    return carrier, axial, on_host(lines).reshape(*shape, -1), found.harmonics[kept]
 
 
-def _dense(angles_deg: Array, axial_hz: Array, step_hz: float) -> Float[Tensor, "pitch"]:
+def _dense(angles_deg: Array, axial_hz: Array, step_hz: float) -> Array:
     """Return pitch angles between which no axial frequency (energy, radius, angle) moves by more than a step."""
     slope = np.abs(CubicSpline(angles_deg, axial_hz, axis=2)(angles_deg, 1)).max((0, 1))
     density = np.maximum(slope / step_hz, 1 / LARGEST_PITCH_STEP_DEG)
     count = np.concatenate([[0.0], np.cumsum((density[1:] + density[:-1]) / 2 * np.diff(angles_deg))])
     even = np.linspace(0, count[-1], math.ceil(count[-1]) + 1)
-    return torch.from_numpy(np.interp(even, count, angles_deg))
+    return np.interp(even, count, angles_deg)
 
 
 def _energies(
@@ -226,7 +231,7 @@ def _energies(
     Linear between the nodes: off by some 10 meV.
     """
     upper = (carrier_hz.T[:, None, :] > wanted_hz[:, None]).sum(0).clamp(1, len(energies_ev) - 1)
-    template = torch.arange(len(carrier_hz))
+    template = torch.arange(len(carrier_hz), device=carrier_hz.device)
     left, right = carrier_hz[template, upper - 1], carrier_hz[template, upper]
     position = upper - 1 + (wanted_hz[:, None] - left) / (right - left)
     energy = energies_ev[0] + position * (energies_ev[1] - energies_ev[0])
@@ -236,7 +241,7 @@ def _energies(
 def _at(values: Shaped[Tensor, "template energy ..."], position: Float[Tensor, "batch template"]) -> Tensor:
     """Return values between the energies, linear: the cavity answers two energies with strengths that differ by 2 %."""
     lower = position.floor().long().clamp(max=values.shape[1] - 2)
-    template = torch.arange(len(values))
+    template = torch.arange(len(values), device=values.device)
     part = (position - lower).reshape(*position.shape, *[1] * (values.ndim - 2))
     left, right = values[template, lower], values[template, lower + 1]
     return left + part * (right - left)

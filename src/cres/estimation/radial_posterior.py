@@ -20,6 +20,7 @@ from torch import Tensor
 from cres.estimation.apparatus import RadialStrength
 from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS, Options, fit
 from cres.estimation.likelihood import FREE, SMALLEST_GOODNESS, SMALLEST_WEIGHT, fit_options, goodness_of
+from cres.estimation.placement import on_host
 from cres.estimation.products import make_products
 from cres.estimation.radial_grid import GridPosterior, RadialGrid
 from cres.estimation.search import MatchedFilter
@@ -128,7 +129,7 @@ class RadialEstimator:
         width_hz = OPTIMUM_WIDTH_BINS * self.apparatus.reception.bin_hz
         near = (templates.axial_hz - templates.axial_hz.gather(1, best)).abs() < width_hz
         products = make_products(self.apparatus.model, data, self.search.noise, FREE)
-        fitted = fit(products, torch.arange(len(data)), self._starts(templates, best), self.options)
+        fitted = fit(products, torch.arange(len(data), device=data.device), self._starts(templates, best), self.options)
         energy, pitch = self._intervals(templates)
         inner, outer = self._solutions(templates)
         return RadialPosterior(
@@ -145,13 +146,13 @@ class RadialEstimator:
 
     def _starts(self, templates: GridPosterior, best: Int[Tensor, "batch 1"]) -> Float[Tensor, "batch 6"]:
         """Return the best template of each electron as parameters; the fit solves common phase and strength."""
-        rows = torch.zeros(len(best), 6, dtype=torch.float64)
+        rows = torch.zeros(len(best), 6, dtype=torch.float64, device=best.device)
         rows[:, ENERGY] = templates.energy_ev.gather(1, best)[:, 0]
         rows[:, PITCH] = self.grid.template_pitch_deg[best[:, 0]]
         rows[:, RADIUS], rows[:, AMPLITUDE] = self.grid.template_radius_m[best[:, 0]], 1.0
         turned = 2 * math.pi * templates.axial_hz.gather(1, best) * self.apparatus.reception.middle_s
         rows[:, AXIAL_PHASE] = (templates.axial_phase_rad.gather(1, best) - turned)[:, 0]
-        lower, upper = (torch.tensor(limit, dtype=torch.float64) for limit in (self.options.lower, self.options.upper))
+        lower, upper = (rows.new_tensor(limit) for limit in (self.options.lower, self.options.upper))
         return rows.clamp(lower, upper)
 
     def _intervals(self, templates: GridPosterior) -> tuple[Intervals, Intervals]:
@@ -167,7 +168,7 @@ class RadialEstimator:
             )
             for weight, energy, angle, error, elsewhere in rows
         ]
-        ends = torch.tensor(found, dtype=torch.float64)  # (electron, quantity, probability, end)
+        ends = templates.weight.new_tensor(found)  # (electron, quantity, probability, end)
         energies_ev, pitches_deg = ((Interval(*ends[:, q, 0].T), Interval(*ends[:, q, 1].T)) for q in range(2))
         return energies_ev, pitches_deg
 
@@ -182,7 +183,7 @@ class RadialEstimator:
         """Return the ends of one electron's intervals of a quantity that the templates have to within `error`."""
         cell = self.grid.cell_widths(values[None])[0]
         spread = torch.sqrt(cell.square() / 12 + error**2)
-        shaped = [part.reshape(-1, self.grid.radii).numpy() for part in (weight, values, spread)]
+        shaped = [on_host(part).reshape(-1, self.grid.radii) for part in (weight, values, spread)]
         points, shares = between_radii(*shaped)
         anywhere = np.full(ANYWHERE, elsewhere / ANYWHERE)
         shares *= (1 - elsewhere) / max(shares.sum(), 1e-300)

@@ -61,7 +61,7 @@ class MatchedFilter:
 
     def __init__(self, apparatus: Apparatus, noise: NoiseModel | None = None) -> None:
         self.apparatus = apparatus
-        self.noise = noise or White(apparatus.noise_std_volt)
+        self.noise = (noise or White(apparatus.noise_std_volt)).to(apparatus.device)
         (low_ev, high_ev), (low_deg, high_deg) = apparatus.energies_ev, apparatus.pitch_angles_deg
         by_radius = build_banks(
             apparatus.model,
@@ -70,6 +70,7 @@ class MatchedFilter:
             energies_ev=(low_ev - ENERGY_ROOM_EV, high_ev + ENERGY_ROOM_EV),
             pitch_angles_deg=(low_deg - PITCH_ROOM_DEG, min(high_deg, LARGEST_PITCH_DEG)),
             radii_m=template_radii_m(apparatus),
+            device=apparatus.device,
         )
         self.fine = self._weighted(joined_banks([fine_bank(bank) for banks in by_radius for bank in banks]))
         # the outermost radius reaches the highest axial frequency; at one frequency the lines hardly depend on it
@@ -96,10 +97,11 @@ class MatchedFilter:
         plain = centred_spectrum(data, self.apparatus.reception.sampling_rate_hz, padding)
         if isinstance(self.noise, White):
             return plain
-        weight = self.noise_over_white(
-            torch.fft.fftfreq(plain.values.shape[1], 1 / plain.sampling_rate_hz, dtype=torch.float64)
+        values = plain.values
+        frequency_hz = torch.fft.fftfreq(
+            values.shape[1], 1 / plain.sampling_rate_hz, dtype=torch.float64, device=values.device
         )
-        return Spectrum(plain.values / weight, plain.sampling_rate_hz, plain.samples)
+        return Spectrum(values / self.noise_over_white(frequency_hz), plain.sampling_rate_hz, plain.samples)
 
     def noise_over_white(self, frequency_hz: Tensor) -> Tensor:
         """Return the noise's standard deviation at frequencies over that of the apparatus's white noise."""
@@ -125,7 +127,8 @@ class MatchedFilter:
             shape = (min(NOISE_BLOCK, records - begin), self.apparatus.reception.samples, 2)
             noise = torch.randn(shape, dtype=torch.float64, generator=generator) * self.apparatus.noise_std_volt
             # over its own spectrum noise of any colour is white
-            white = centred_spectrum(torch.view_as_complex(noise), self.apparatus.reception.sampling_rate_hz)
+            drawn = torch.view_as_complex(noise).to(self.apparatus.device)
+            white = centred_spectrum(drawn, self.apparatus.reception.sampling_rate_hz)
             maxima.append(self._detected(white).statistic)
         return torch.cat(maxima)
 

@@ -20,6 +20,7 @@ from cres.estimation.bank import TemplateBank
 from cres.estimation.likelihood import Likelihood, LikelihoodEstimator
 from cres.estimation.matched_filter import Profile, profile
 from cres.estimation.periodogram import Spectrum, parabolic_peak
+from cres.estimation.placement import on_host
 from cres.estimation.tables import Estimates
 from cres.evaluation.table import PredictionTable
 from cres.physics.cyclotron import cyclotron_frequency_hz
@@ -104,11 +105,13 @@ class SeededEstimator:
                 (seed.energy_ev, pitch - seed.pitch_angle_reach_deg),
             )
         )
-        reach = torch.from_numpy(np.abs(other_energy - middle) + np.abs(other_pitch - middle)) + spectrum.bin_hz
+        device = self.apparatus.device
+        apart = torch.from_numpy(np.abs(other_energy - middle) + np.abs(other_pitch - middle))
+        reach = apart.to(device) + spectrum.bin_hz
         low, high = self.likelihood.fine.carrier_band_hz
-        centre = torch.from_numpy(middle - reception.lo_frequency_hz).clamp(low, high)
+        centre = torch.from_numpy(middle - reception.lo_frequency_hz).to(device).clamp(low, high)
         steps = min(math.ceil(float(reach.max()) / spectrum.bin_hz), math.ceil((high - low) / spectrum.bin_hz))
-        offsets = torch.arange(-steps, steps + 1, dtype=torch.float64) * spectrum.bin_hz
+        offsets = torch.arange(-steps, steps + 1, dtype=torch.float64, device=device) * spectrum.bin_hz
         first = torch.round(centre / spectrum.bin_hz) * spectrum.bin_hz
         power = spectrum.at(first[:, None] + offsets).abs() * (offsets.abs() <= reach[:, None])
         best, between = parabolic_peak(power)
@@ -120,8 +123,8 @@ class SeededEstimator:
         window = template_window(bank, *self._axial_range(seed))
         wide = (window >= 0).sum(1) > NARROW_WINDOW
         template = window.clamp_min(0)
-        statistic = torch.full(window.shape, -math.inf, dtype=torch.float64)
-        phase = torch.zeros(window.shape, dtype=torch.float64)
+        statistic = torch.full(window.shape, -math.inf, dtype=torch.float64, device=window.device)
+        phase = torch.zeros_like(statistic)
         for rows, width in ((torch.nonzero(~wide)[:, 0], NARROW_WINDOW), (torch.nonzero(wide)[:, 0], window.shape[1])):
             part = Spectrum(spectrum.values[rows], spectrum.sampling_rate_hz, spectrum.samples)
             found = profile(part, self.apparatus.noise_std_volt, bank, carrier_hz[rows], template[rows, :width])
@@ -135,7 +138,8 @@ class SeededEstimator:
         reach = seed.pitch_angle_reach_deg
         angles = [np.clip(seed.pitch_angle_deg + s * reach, low - 0.1, high - 1e-3) for s in (1, -1)]
         rates = [self.apparatus.trap.axial_frequency_hz(seed.energy_ev, angle, radius) for angle in angles]
-        return torch.tensor(rates[0]), torch.tensor(rates[1])
+        lowest, highest = (torch.tensor(rate, device=self.apparatus.device) for rate in rates)
+        return lowest, highest
 
 
 def template_window(bank: TemplateBank, low_hz: PerElectron, high_hz: PerElectron) -> Int[Tensor, "batch position"]:
@@ -145,13 +149,14 @@ def template_window(bank: TemplateBank, low_hz: PerElectron, high_hz: PerElectro
     last = torch.searchsorted(bank.axial_hz, high_hz.contiguous()) + NARROWEST_TEMPLATES
     first = first.clamp(0, count - 2 * NARROWEST_TEMPLATES)
     last = torch.maximum(last.clamp(max=count), first + 2 * NARROWEST_TEMPLATES)
-    window = first[:, None] + torch.arange(max(NARROW_WINDOW, int((last - first).max())))
+    longest = max(NARROW_WINDOW, int((last - first).max()))
+    window = first[:, None] + torch.arange(longest, device=first.device)
     return torch.where(window < last[:, None], window, -1)
 
 
 def with_network(estimates: Estimates, seed: Seed, fell_back: Bool[Tensor, "batch"]) -> Estimates:
     """Return the estimates with the network's values where the fit failed; the column `fell_back` says where."""
-    use = fell_back.numpy()
+    use = on_host(fell_back)
     network = (seed.energy_ev, seed.pitch_angle_deg)
     spread = (seed.energy_std_ev, seed.pitch_angle_std_deg)
     targets = schema.DEFAULT_TARGETS

@@ -12,6 +12,7 @@ from cres import schema
 from cres.estimation.carrier import CarrierCurve
 from cres.estimation.peak_estimator import PeakEstimator, comb_search, concatenated, find
 from cres.estimation.periodogram import centred_spectrum, strongest_line
+from cres.estimation.placement import choose_device, on_host
 from cres.estimation.recordings import Recordings, Rows
 from cres.estimation.tables import Estimates
 from cres.estimation.task import BLOCK, Task, apparatus_of, timed_blocks, training_rows
@@ -31,18 +32,19 @@ def carrier(task: Task, config: SimulationConfig, recordings: Recordings, rows: 
         energy, std = curve(found)
         return Estimates({schema.ENERGY: energy}, {schema.ENERGY: std}, {"peak_carrier_hz": found})
 
-    return timed_blocks(recordings, rows, estimate, "energy from the carrier")
+    return timed_blocks(task, recordings, rows, estimate, "energy from the carrier")
 
 
 def carriers(task: Task, recordings: Recordings, rows: Rows, description: str) -> Iterator[Array]:
     """Yield the strongest line after mixing of each block."""
+    device = choose_device(task.device)
     for _, series in recordings.blocks(rows, BLOCK, description):
-        yield line_hz(series, recordings.records.sampling_rate_hz, task.band_hz)
+        yield line_hz(series.to(device), recordings.records.sampling_rate_hz, task.band_hz)
 
 
 def line_hz(series: torch.Tensor, sampling_rate_hz: float, band_hz: tuple[float, float]) -> Array:
     """Return the strongest line after mixing, (batch,)."""
-    return strongest_line(series, centred_spectrum(series, sampling_rate_hz), band_hz).numpy()
+    return on_host(strongest_line(series, centred_spectrum(series, sampling_rate_hz), band_hz))
 
 
 def peaks(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
@@ -50,11 +52,12 @@ def peaks(task: Task, config: SimulationConfig, recordings: Recordings, rows: Ro
     apparatus = apparatus_of(task, config)
     search = comb_search(apparatus, task.band_hz)
     training = training_rows(task, recordings)
-    found = [find(apparatus, series, search) for _, series in recordings.blocks(training, BLOCK, "peaks, training")]
+    blocks = recordings.blocks(training, BLOCK, "peaks, training")
+    found = [find(apparatus, series.to(apparatus.device), search) for _, series in blocks]
     truth = {name: recordings.truth(name, training) for name in schema.DEFAULT_TARGETS}
     estimator = PeakEstimator.fit(apparatus, search, concatenated(found), truth)
 
     def estimate(series: torch.Tensor, _: Rows) -> Estimates:
         return estimator.estimate(find(apparatus, series, search))
 
-    return timed_blocks(recordings, rows, estimate, "spectral peaks")
+    return timed_blocks(task, recordings, rows, estimate, "spectral peaks")

@@ -13,6 +13,7 @@ from cres.estimation.apparatus import Apparatus, RadialStrength
 from cres.estimation.inversion import energy_and_pitch
 from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
 from cres.estimation.matched_filter import Profile, best_templates
+from cres.estimation.placement import on_host
 from cres.estimation.search import MatchedFilter
 from cres.shapes import PerElectron
 
@@ -95,6 +96,6 @@ def start_parameters(
 def _inverted(
     apparatus: Apparatus, carrier_hz: PerElectron, axial_hz: PerElectron, radius_m: PerElectron
 ) -> tuple[PerElectron, PerElectron]:
-    before_mixing = (carrier_hz + apparatus.reception.lo_frequency_hz).numpy()
-    energy, pitch = energy_and_pitch(apparatus.trap, before_mixing, axial_hz.numpy(), radius_m.numpy())
-    return torch.from_numpy(energy), torch.from_numpy(pitch)
+    before_mixing = on_host(carrier_hz + apparatus.reception.lo_frequency_hz)
+    energy, pitch = energy_and_pitch(apparatus.trap, before_mixing, on_host(axial_hz), on_host(radius_m))
+    return torch.from_numpy(energy).to(carrier_hz.device), torch.from_numpy(pitch).to(carrier_hz.device)

@@ -13,6 +13,7 @@ from cres.clock import wall_seconds
 from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bounds import TIED
+from cres.estimation.placement import AUTO, choose_device
 from cres.estimation.recordings import FRACTIONS, Recordings, Rows
 from cres.estimation.search import FALSE_ALARM_PROBABILITY
 from cres.estimation.tables import Estimates, joined
@@ -49,6 +50,8 @@ class Task:
     """What the bound takes the radiated loss to be: one of `cres.estimation.bounds.BOUNDS`."""
     bound_free: tuple[str, ...] = ()
     """What it frees besides: of `cres.estimation.bounds.ALSO_FREE`."""
+    device: str = AUTO
+    """Where the records are estimated: a device of torch, or `auto`, the GPU where there is one."""
 
 
 def config_of(recordings: Recordings) -> SimulationConfig | None:
@@ -74,6 +77,7 @@ def _stated(attributes: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def timed_blocks(
+    task: Task,
     recordings: Recordings,
     rows: Rows,
     estimate: Callable[[torch.Tensor, Rows], Estimates],
@@ -81,11 +85,12 @@ def timed_blocks(
     block: int = BLOCK,
 ) -> tuple[Estimates, float]:
     """Estimate block by block; return all estimates and the wall seconds spent in the estimator alone."""
-    parts, seconds = [], 0.0
+    parts, seconds, device = [], 0.0, choose_device(task.device)
     for part, series in recordings.blocks(rows, block, description):
-        begin = wall_seconds(series.device)
-        parts.append(estimate(series, part))
-        seconds += wall_seconds(series.device) - begin
+        there = series.to(device)
+        begin = wall_seconds(device)
+        parts.append(estimate(there, part))
+        seconds += wall_seconds(device) - begin
     return joined(parts), seconds
 
 
@@ -96,4 +101,4 @@ def training_rows(task: Task, recordings: Recordings) -> Rows:
 
 def apparatus_of(task: Task, config: SimulationConfig) -> Apparatus:
     """Return the apparatus with the noise that the records carry: nominal where none is injected."""
-    return Apparatus.from_config(config, task.noise_scale or 1.0)
+    return Apparatus.from_config(config, task.noise_scale or 1.0, choose_device(task.device))

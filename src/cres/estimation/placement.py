@@ -1,0 +1,46 @@
+"""Where estimators run: the choice of a device, and the way back to the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cres.errors import UserError
+
+AUTO = "auto"
+
+
+def choose_device(wanted: str = AUTO) -> torch.device:
+    """Return the device for a name of torch's; `auto` is the GPU where torch can use one, else the processor.
+
+    Raises UserError for devices that are not there, and for Apple's GPU, which has no float64.
+    """
+    if wanted == AUTO:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+    except RuntimeError as error:
+        raise UserError(f"there is no device {wanted!r}: use auto, cpu, cuda or cuda:NUMBER") from error
+    if device.type == "mps":
+        raise UserError("Apple's GPU (mps) has no float64, which energies need: use auto or cpu")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(
+            f"torch sees no device {wanted!r} (driver, CUDA_VISIBLE_DEVICES, its build?): auto takes the processor then"
+        )
+    return device
+
+
+def on_host(values: Tensor) -> NDArray[Any]:
+    """Return values of any device as an array."""
+    return values.detach().cpu().numpy()
+
+
+def interpolated(x: Tensor, nodes: Tensor, values: Tensor) -> Tensor:
+    """Return values linear between rising nodes (node,), constant beyond them, at x of any shape."""
+    upper = torch.searchsorted(nodes, x.contiguous(), right=True).clamp(1, len(nodes) - 1)
+    left, right = nodes[upper - 1], nodes[upper]
+    part = ((x - left) / (right - left).clamp_min(torch.finfo(nodes.dtype).tiny)).clamp(0, 1)
+    return torch.lerp(values[upper - 1], values[upper], part)
