@@ -191,7 +191,8 @@ def test_every_method_by_its_name(
     device: torch.device, kind: str, data_file: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MatchedFilter, "threshold", lambda *_: 12.0)
-    monkeypatch.setattr("cres.estimation.peak_estimator.FEWEST_PER_BIN", 1)
+    for module in ("peak_estimator", "calibration"):
+        monkeypatch.setattr(f"cres.estimation.{module}.FEWEST_PER_BIN", 1)
     if method == "bound" and kind == "pretend":
         pytest.skip("the pretended device does not follow vmap over forward derivatives: a real one has to")
     task = Task(str(data_file), method, limit=4, training_electrons=64)
