@@ -149,6 +149,17 @@ def log_density_name(column: str) -> str:
     return f"{stem}_log_density_per_{unit}" if stem else f"{unit}_log_density"
 
 
+POSTERIOR_WEIGHT = "posterior_weight"
+POSTERIOR_MEAN = "posterior_mean"
+POSTERIOR_CHOLESKY = "posterior_cholesky"
+"""Columns of a whole posterior that is a mixture of Gaussians: weights (rows, k), means (rows, k, t), Cholesky factors
+(rows, k, t, t) of the covariances, in the units and the order of the targets."""
+POSTERIOR_LEVEL = "posterior_level"
+POSTERIOR_QUANTILE = "posterior_quantile"
+"""Columns of a posterior given by quantiles of each target: levels (rows, q), rising, and values (rows, t, q)."""
+POSTERIOR_COLUMNS = (POSTERIOR_WEIGHT, POSTERIOR_MEAN, POSTERIOR_CHOLESKY, POSTERIOR_LEVEL, POSTERIOR_QUANTILE)
+
+
 def truth_name(column: str) -> str:
     """Return the name of its true value: energy_eV → true_energy_ev."""
     return f"true_{prediction_name(column)}"

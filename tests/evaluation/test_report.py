@@ -19,6 +19,7 @@ from cres.evaluation import Illustration, Panel, PredictionTable, Section, termi
 from cres.evaluation.comparison import compare
 from cres.evaluation.illustrations import target_illustrations
 from cres.evaluation.metrics import METRICS
+from cres.evaluation.summary import FIRST_PAGE
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 
@@ -59,6 +60,7 @@ def test_the_page_needs_no_network_and_is_complete(written: Path):
     assert "<p>18 573 eV</p>" in page
     assert page.count("<figcaption>") == page.count("<figure")
     assert all("Good:" in caption for caption in re.findall(r"<figcaption>(.*?)</figcaption>", page))
+    assert page.count("<details") == page.count("</details>") == page.count("<summary>")
 
 
 def test_maps_of_estimators_and_bound_share_their_colours(draw_table):
@@ -77,7 +79,8 @@ def test_every_picture_is_a_png_of_its_own_too(written: Path):
     page = written.read_text()
     sources = re.findall(r'<img src="data:image/png;base64,([^"]+)"', page)
     files = list((written.parent / "figures").glob("*.png"))
-    assert len(sources) == len(files) > 20
+    assert len(set(sources)) == len(files) > 20
+    assert len(sources) == len(files) + page.count('class="key"')
     assert {base64.b64decode(source) for source in sources} == {file.read_bytes() for file in files}
     assert (written.parent / "figures" / "fit.png").exists()
 
@@ -106,7 +109,8 @@ def test_every_heading_of_the_tables_leads_to_its_meaning(written: Path):
     for entry in METRICS:
         assert f'<dt id="about-{entry.name}">{entry.label}</dt>' in page
         of_energy_alone = entry.name in ("near_fraction", "goal_fraction")
-        assert page.count(f'<a href="#about-{entry.name}">{entry.label}') == (1 if of_energy_alone else 2)
+        links = (1 if of_energy_alone else 2) + (entry.name in FIRST_PAGE)
+        assert page.count(f'<a href="#about-{entry.name}">{entry.label}') == links
 
 
 def test_the_resolution_comes_before_what_else_is_known(written: Path):

@@ -191,7 +191,27 @@ def section(analysis: Analysis, calibration: PredictionTable) -> Section:
     )
     numbers = json.dumps(_finite(analysis.to_dict()), indent=2, default=str, allow_nan=False)
     name = f"endpoint-{file_name(analysis.estimator)}.json"
-    return Section(f"The tritium endpoint: {analysis.estimator}", table, pictures, {name: numbers + "\n"})
+    return Section(
+        f"The tritium endpoint: {analysis.estimator}",
+        table,
+        pictures,
+        {name: numbers + "\n"},
+        headline=headline(analysis),
+        first=f"endpoint-{analysis.estimator}-spectrum",
+    )
+
+
+def headline(analysis: Analysis) -> str:
+    """Return the result in one sentence."""
+    start = f"Tritium endpoint from {analysis.estimator}:"
+    if not analysis.valid:
+        return f"{start} {NOT_VALID}."
+    errors = f"± {analysis.statistical_ev:.2f} (stat) ± {analysis.systematic_ev:.2f} (syst)"
+    result = f"{analysis.fit.endpoint_ev:.2f} {errors} eV"
+    if analysis.true_endpoint_ev is None or analysis.deviation is None:
+        return f"{start} {result}."
+    away = f"{signed(analysis.deviation, 1)} of its standard deviations"
+    return f"{start} {result}, {away} from the true {analysis.true_endpoint_ev:.2f} eV."
 
 
 def write_json(content: dict[str, Any], path: Path) -> Path:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
@@ -22,6 +23,10 @@ ROWS_WITH_ROOM = 2
 """Rows of a legend that fit between a canvas' axes and its edge; each further one takes `ROW_HEIGHT` of the figure."""
 
 ROW_HEIGHT = 0.055
+_EDGE_PX = 4.0
+_FEWEST_POINTS = 6
+_USUAL, _FAR = 0.75, 5.0
+"""A point is far off where its distance is more than so many times the third quartile of all distances."""
 LOG_BEYOND = 8.0
 """A ratio of largest to smallest value from which an axis is logarithmic."""
 
@@ -83,6 +88,32 @@ def note(axes: Axes, text: str, *, over_data: bool = False) -> None:
     """Write small text into the upper left corner, with paper below it where data may lie there."""
     paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5} if over_data else None
     axes.annotate(text, (0.02, 0.98), xycoords="axes fraction", va="top", fontsize=8.5, color=INK, bbox=paper)
+
+
+def keep_labels_inside(figure: Figure) -> None:
+    """Move the left edge of axes at a fixed place until the labels of their y axis stand on the canvas."""
+    if figure.get_layout_engine() is not None:
+        return
+    canvas = FigureCanvasAgg(figure)
+    for axes in figure.axes:
+        box = axes.yaxis.get_tightbbox(canvas.get_renderer())
+        missing = _EDGE_PX - box.x0 if box is not None and str(axes.yaxis.get_label_position()) == "left" else 0.0
+        if missing > 0:
+            left, bottom, width, height = axes.get_position().bounds
+            step = missing / figure.bbox.width
+            axes.set_position((left + step, bottom, width - step, height))
+
+
+def near(values: NDArray[np.float64], level: float) -> tuple[float, float] | None:
+    """Return limits around a level that leave out what lies far beyond all else, None where nothing does."""
+    distance = np.sort(np.abs(values[np.isfinite(values)] - level))
+    if len(distance) < _FEWEST_POINTS:
+        return None
+    usual = float(np.quantile(distance, _USUAL))
+    if not usual > 0 or distance[-1] <= _FAR * usual:
+        return None
+    reach = 1.3 * float(distance[distance <= _FAR * usual][-1])
+    return (level - reach, level + reach) if distance[-1] > reach else None
 
 
 def say_empty(figure: Figure, axes: Axes) -> Figure:

@@ -49,6 +49,22 @@ CAPTIONS: dict[str, tuple[str, str]] = {
         "coverage, where?",
         "Markers: resolved electrons, dotted: all. Good: on the line at 68.3 % everywhere, not only on average.",
     ),
+    "ranks": (
+        "simulation-based calibration",
+        "Distribution of the stated probability below the truth, in units of the uniform one. Good: flat, within the "
+        "grey band. High at both ends: over-confident; high in the middle: under-confident; a slope: biased.",
+    ),
+    "tarp": (
+        "TARP: all targets together",
+        "Observed minus stated probability of lying nearer to a random point than the truth does. Good: within the "
+        "grey band everywhere. Wrong correlations, and a posterior that ignores the record, show here alone.",
+    ),
+    "levels": (
+        "coverage at every level, part by part",
+        "Observed minus stated coverage of central intervals of every level, in four parts of equal number by what was "
+        "estimated. Good: all four within the grey band of two standard errors. Four curves that leave it to both "
+        "sides are honest on average only.",
+    ),
     "selection": (
         "what a selection buys",
         "Electrons with the smallest stated σ are kept first, of {group}. Good: low to the right, and falling "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from rich.table import Table as RichTable
 from cres.errors import UserError
 from cres.evaluation.bootstrap import Array, Figure
 from cres.evaluation.calibration import Verdict, calibration_verdict
+from cres.evaluation.influence import ruled_by_one
 from cres.evaluation.metrics import (
     DEFAULT_RESAMPLES,
     RESOLVED_SIDEBAND_SNR,
@@ -80,6 +81,8 @@ class Row:
     seconds_per_electron: float | None
     relative_sigma68: Figure | None
     """σ68 over that of the first table: paired, so that its interval is that of the difference."""
+    ruled: Mapping[str, str] = field(default_factory=dict)
+    """Figures that one electron decides: metric → a sentence that says which, and what it is without it."""
 
 
 def compare(
@@ -166,7 +169,8 @@ def _rows_of(comparison: Comparison, target: str, group: str, resamples: int, se
         verdict = _verdict(part, target) if part.has_std(target) else None
         seconds = table.attributes.get("seconds_per_electron")
         relative = figures["sigma68"].over(rows[0].figures["sigma68"]) if rows else None
-        rows.append(Row(table.estimator, target, group, figures, verdict, seconds, relative))
+        ruled = ruled_by_one(part, target, figures)
+        rows.append(Row(table.estimator, target, group, figures, verdict, seconds, relative, ruled))
     return rows
 
 

@@ -26,14 +26,16 @@ COVARIATES = (
     "true_energy_ev",
     PITCH_ANGLE,
     RADIUS,
-    "avg_axial_frequency_hz",
-    "avg_carrier_frequency_hz",
     SIDEBAND_SNR,
     "signal_snr",
     "track_length_s",
 )
+_STAND_INS = {"true_energy_ev": "avg_carrier_frequency_hz", PITCH_ANGLE: "avg_axial_frequency_hz"}
+"""What tells nearly the same where the tables lack the column."""
+FEW = 120
+"""Fewer electrons than two bins of a profile hold get a small report: no pictures in bins."""
 _CHARACTER_FOLDS = str.maketrans(dict.fromkeys(" /()°:", "-"))
-_GROUP_WORDS = {RESOLVED: "resolved electrons (sideband SNR of 25 or more)", ALL: "all electrons"}
+GROUP_WORDS = {RESOLVED: "resolved electrons (sideband SNR of 25 or more)", ALL: "all electrons"}
 
 
 @dataclass(frozen=True)
@@ -63,12 +65,17 @@ class Illustration:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report; `html` is trusted markup before the pictures, `texts` are files to download by name."""
+    """A part of the report; `html` is trusted markup before the pictures, `texts` are files to download by name.
+
+    `headline` is a sentence for the first page, `first` the name of a panel that is shown there.
+    """
 
     title: str
     html: str = ""
     illustrations: tuple[Illustration, ...] = ()
     texts: Mapping[str, str] = field(default_factory=dict)
+    headline: str = ""
+    first: str = ""
 
 
 def file_name(name: str) -> str:
@@ -80,6 +87,9 @@ def target_illustrations(comparison: Comparison, target: str) -> tuple[Illustrat
     """Return all pictures of one target that the columns allow."""
     groups = comparison.groups
     drawn = [_residuals(comparison, target), _truth(comparison, target)]
+    if len(comparison) < FEW:
+        drawn += [_calibration(comparison, target, ALL)]
+        return tuple(picture for picture in drawn if picture.panels)
     drawn += [_against_all(comparison, target, "resolution", sigma68_of)]
     drawn += [_against_all(comparison, target, "bias", median_of, level=0.0)]
     drawn += [_maps(comparison, target), _over_bound(comparison, target)]
@@ -108,7 +118,7 @@ def curves_of(comparison: Comparison, target: str, group: str = ALL, *, with_std
 def _illustration(kind: str, target: str, panels: Sequence[Panel], group: str = "", words: str = "") -> Illustration:
     title, caption = CAPTIONS[kind]
     heading = f"{plain_name(target).capitalize()}: {title}" + (f" ({group})" if group else "")
-    return Illustration(heading, caption.format(group=words or _GROUP_WORDS.get(group, "")), tuple(panels))
+    return Illustration(heading, caption.format(group=words or GROUP_WORDS.get(group, "")), tuple(panels))
 
 
 def _residuals(comparison: Comparison, target: str) -> Illustration:
@@ -233,7 +243,7 @@ def _selection(comparison: Comparison, target: str) -> Illustration:
         if curves:
             picture = partial(plots.efficiency_curve, curves, target, group)
             panels.append(Panel(f"{target}_selection_{group}", picture, f"Efficiency against resolution, {group}"))
-    words = " (first picture) and of ".join(_GROUP_WORDS[group] for group in comparison.groups)
+    words = " (first picture) and of ".join(GROUP_WORDS[group] for group in comparison.groups)
     return _illustration("selection", target, panels, words=words)
 
 
@@ -247,7 +257,10 @@ def _robust_width_of_sizes(sample: Sample) -> Array:
 
 
 def _covariates(comparison: Comparison) -> Sequence[tuple[str, Array]]:
-    found = [(column, comparison.covariate(column)) for column in COVARIATES]
+    known = [
+        column if comparison.covariate(column) is not None else _STAND_INS.get(column, column) for column in COVARIATES
+    ]
+    found = [(column, comparison.covariate(column)) for column in known]
     return [(column, values) for column, values in found if values is not None and _varies(values)]
 
 

@@ -109,7 +109,7 @@ def resolution_metrics(
     `order` (rows,) is the stated quality by which electrons are selected for `goal_fraction`, smallest first.
     """
     if std is not None and log_density is None:
-        log_density = _gaussian_log_density(residual, std)
+        log_density = gaussian_log_density(residual, std)
     if std is not None and two_sigma is None:
         two_sigma = 2 * std
     statistics = partial(_replicate_metrics, residual, std, two_sigma, log_density, bound, near, order)
@@ -241,7 +241,8 @@ def _pull_metrics(residual: Array, std: Array, weights: Array) -> dict[str, Arra
     }
 
 
-def _gaussian_log_density(residual: Array, std: Array) -> Array:
+def gaussian_log_density(residual: Array, std: Array) -> Array:
+    """Return the logarithm of a Gaussian's density at residuals (rows,), NaN where the std is no positive number."""
     return -0.5 * (pulls(residual, std) ** 2 + np.log(2 * np.pi)) - np.log(np.where(std > 0, std, np.nan))
 
 

@@ -73,6 +73,11 @@ def significant(value: float, digits: int = 3) -> str:
     return minus(f"{value:.{digits}g}")
 
 
+def plain(value: float) -> str:
+    """Return a number with three digits, or all before the point where there are more: 36.6, 1012."""
+    return minus(f"{value:.0f}") if abs(value) >= 100 else significant(value)
+
+
 def _scaled(figure: Figure | None, unit: str) -> tuple[float, float, float]:
     """Return value, distance to the lower end, distance to the upper end; NaN for what is not known."""
     if figure is None:

@@ -23,6 +23,7 @@ from cres.evaluation.axes import (
     colour_bar,
     legend,
     logarithmic_when_wide,
+    near,
     note,
     plain_log,
     say_empty,
@@ -31,12 +32,13 @@ from cres.evaluation.binned import Cells, Profile, Statistic, median_of, profile
 from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
 from cres.evaluation.calibration import coverage_curve
 from cres.evaluation.metrics import GOAL_RMS_EV, coverage, gaussian_core, pulls, sigma68
-from cres.evaluation.numbers import plain_name, significant
+from cres.evaluation.numbers import plain, plain_name, significant
 from cres.evaluation.table import unit_of
 
 STYLE = Path(__file__).with_name("cres.mplstyle")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 _RESIDUAL_CORES = 6
+_HEADROOM = 0.15
 
 P = ParamSpec("P")
 
@@ -229,8 +231,23 @@ def against(
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
     if level is None:
         logarithmic_when_wide(axes, np.concatenate(shown))
+    elif level == 0 and (limits := near(np.concatenate(shown), level)) is not None:
+        _leave_out(axes, np.concatenate(shown), limits)
     legend(axes)
     return figure
+
+
+def _leave_out(axes: Axes, values: Array, limits: tuple[float, float]) -> None:
+    """Set limits of the y axis, and say what lies beyond them."""
+    axes.set_ylim(limits[0], limits[1] + _HEADROOM * (limits[1] - limits[0]))  # what is said stands above the curves
+    beyond = values[np.isfinite(values) & ((values < limits[0]) | (values > limits[1]))]
+    points = "1 point lies" if len(beyond) == 1 else f"{len(beyond)} points lie"
+    note(axes, f"{points} beyond, at {_ends(beyond)}", over_data=True)
+
+
+def _ends(values: Array) -> str:
+    low, high = plain(float(values.min())), plain(float(values.max()))
+    return low if low == high else f"{low} to {high}"
 
 
 @styled

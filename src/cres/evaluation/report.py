@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import struct
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -17,8 +18,11 @@ from matplotlib.figure import Figure
 import cres
 from cres.errors import UserError
 from cres.evaluation import plots, summary
+from cres.evaluation.axes import keep_labels_inside
 from cres.evaluation.comparison import Comparison, Row, compare, summarise
-from cres.evaluation.illustrations import Illustration, Panel, Section, file_name, target_illustrations
+from cres.evaluation.diagnostics_section import diagnostics_section
+from cres.evaluation.first_page import first_page, first_panels
+from cres.evaluation.illustrations import FEW, Illustration, Panel, Section, file_name, target_illustrations
 from cres.evaluation.metrics import DEFAULT_RESAMPLES, METRICS, RESOLVED_SIDEBAND_SNR
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.plots import Curve
@@ -29,6 +33,7 @@ REPORT = "report.html"
 MARKDOWN = "table.md"
 CSV = "table.csv"
 FIGURES = "figures"
+SAVED_DPI = 150
 WIDE_PX = 560
 """A wider picture has a row to itself: in a column of three it could not be read."""
 
@@ -76,7 +81,8 @@ def write_comparison(
     folder = Path(output_dir)
     refuse_unwritable(folder)
     own = [Section(*_target_head(comparison, rows, t), target_illustrations(comparison, t)) for t in comparison.targets]
-    everything = [*own, *sections]
+    posteriors = [] if len(comparison) < FEW else [diagnostics_section(comparison)]
+    everything = [*own, *(section for section in posteriors if section is not None), *sections]
     texts = {MARKDOWN: summary.markdown(rows), CSV: summary.comma_separated(rows)}
     for section in sections:
         texts |= section.texts
@@ -109,7 +115,16 @@ def _page(
         Ending("glossary", "What the figures mean", glossary()),
         Ending("origins", "Where the tables come from", _origins(comparison)),
     )
-    return standalone_page(title, _lead(comparison), comparison.notes, sections, endings, texts)
+    first = Front(first_page(comparison, rows, colours_of(comparison), sections), first_panels(comparison, sections))
+    return standalone_page(title, _lead(comparison), comparison.notes, sections, endings, texts, first)
+
+
+@dataclass(frozen=True)
+class Front:
+    """What comes first: trusted markup and some of the sections' pictures, with captions. What follows is folded."""
+
+    html: str
+    panels: Sequence[tuple[str, Panel]]
 
 
 def standalone_page(
@@ -119,24 +134,28 @@ def standalone_page(
     sections: Sequence[Section],
     endings: Sequence[Ending],
     texts: Mapping[str, str],
+    first: Front | None = None,
 ) -> tuple[str, dict[str, bytes]]:
     """Return a page that needs no other file, and the PNG files of its pictures.
 
     `lead` is trusted markup below the title; `notes` are plain sentences; `texts` are files to download by name.
+    Behind a `first` page sections are folded below their headings.
     """
     pictures: dict[str, bytes] = {}
     panels = sum(len(illustration.panels) for section in sections for illustration in section.illustrations)
     with progress_bar() as bar:
         task = bar.add_task("Drawing the report", total=panels, unit="pictures")
         render = partial(_panel, pictures=pictures, advance=lambda: bar.advance(task))
-        body = [_section(section, i, render) for i, section in enumerate(sections)]
+        front = "" if first is None else _front(first, render)
+        body = [_section(section, i, render, first is not None) for i, section in enumerate(sections)]
     parts = [
         _head(title),
         f"<header><h1>{escape(title)}</h1>{lead}</header><main>",
+        front,
         *(f'<p class="note">{escape(note)}</p>' for note in notes),
         _contents(sections, endings),
         *body,
-        *(f'<section id="{end.identity}"><h2>{escape(end.title)}</h2>{end.html}</section>' for end in endings),
+        *(_foldable(end.identity, end.title, end.html, first is not None) for end in endings),
         _downloads(texts),
         f"</main><footer>Made by cres {escape(cres.__version__)}. This file needs no network.</footer></body></html>",
     ]
@@ -169,21 +188,44 @@ def _target_head(comparison: Comparison, rows: Sequence[Row], target: str) -> tu
         if row.target == target and row.verdict is not None
     ]
     verdicts = f"<h3>Calibration in words</h3><ul>{''.join(findings)}</ul>" if findings else ""
-    return plain_name(target).capitalize(), summary.html_table(rows, target, colours_of(comparison)) + verdicts
+    return plain_name(target).capitalize(), summary.html_tables(rows, target, colours_of(comparison)) + verdicts
 
 
-def _section(section: Section, place: int, render: Callable[[Panel], str]) -> str:
-    parts = [f'<section id="s{place}"><h2>{escape(section.title)}</h2>', section.html]
+def _front(first: Front, render: Callable[[Panel], str]) -> str:
+    pictures = "".join(
+        f'<figure class="key"><figcaption>{_prose(caption)}</figcaption>{render(panel)}</figure>'
+        for caption, panel in first.panels
+    )
+    return f'<section id="first">{first.html}<div class="keys">{pictures}</div></section>'
+
+
+def _section(section: Section, place: int, render: Callable[[Panel], str], folded: bool) -> str:
+    parts = [section.html]
     parts += [_illustration(picture, f"s{place}-{i}", render) for i, picture in enumerate(section.illustrations)]
-    return "\n".join([*parts, "</section>"])
+    return _foldable(f"s{place}", section.title, "\n".join(parts), folded)
+
+
+def _foldable(identity: str, title: str, html: str, folded: bool) -> str:
+    """Return a section; folded, it opens by its heading and by links to what is in it."""
+    if not folded:
+        return f'<section id="{identity}"><h2>{escape(title)}</h2>\n{html}</section>'
+    heading = f"<summary><h2>{escape(title)}</h2></summary>"
+    return f'<section><details id="{identity}">{heading}\n{html}</details></section>'
 
 
 def _illustration(illustration: Illustration, identity: str, render: Callable[[Panel], str]) -> str:
     panels = "".join(render(panel) for panel in illustration.panels)
+    across = columns_for(len(illustration.panels))
     return (
         f'<figure id="{identity}"><h3>{escape(illustration.title)}</h3>'
-        f'<figcaption>{_prose(illustration.caption)}</figcaption><div class="panels">{panels}</div></figure>'
+        f"<figcaption>{_prose(illustration.caption)}</figcaption>"
+        f'<div class="panels across{across}">{panels}</div></figure>'
     )
+
+
+def columns_for(panels: int) -> int:
+    """Return how many panels stand in a row, so that none is left alone in the last one."""
+    return next((across for across in (3, 2, 4) if panels % across != 1), 3) if panels > 1 else 1
 
 
 def _prose(text: str) -> str:
@@ -192,11 +234,13 @@ def _prose(text: str) -> str:
 
 
 def _panel(panel: Panel, pictures: dict[str, bytes], advance: Callable[[], None]) -> str:
-    figure = panel.drawn()
-    content = pictures[f"{file_name(panel.name)}.png"] = _png(figure)
-    width, height = (round(96 * side) for side in figure.get_size_inches())
+    name = f"{file_name(panel.name)}.png"
+    if name not in pictures:  # those of the first page are shown twice, and drawn once
+        pictures[name] = _png(panel.drawn())
+        advance()
+    content = pictures[name]
+    width, height = (round(96 * side / SAVED_DPI) for side in _pixels(content))
     source = data_uri(content, "image/png")
-    advance()
     wide = ' class="wide"' if width > WIDE_PX else ""
     return f'<img src="{source}" alt="{escape(panel.alt)}" width="{width}" height="{height}"{wide}>'
 
@@ -204,8 +248,15 @@ def _panel(panel: Panel, pictures: dict[str, bytes], advance: Callable[[], None]
 def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     with plots.in_style():
-        figure.savefig(stream, format="png")
+        keep_labels_inside(figure)
+        figure.savefig(stream, format="png", dpi=SAVED_DPI)
     return stream.getvalue()
+
+
+def _pixels(png: bytes) -> tuple[int, int]:
+    """Return width and height of a PNG, from its first chunk."""
+    width, height = struct.unpack(">II", png[16:24])
+    return int(width), int(height)
 
 
 def _contents(sections: Sequence[Section], endings: Sequence[Ending]) -> str:
@@ -218,7 +269,11 @@ def _contents(sections: Sequence[Section], endings: Sequence[Ending]) -> str:
         items.append(f'<li><a href="#s{i}">{escape(section.title)}</a><ol>{inner}</ol></li>')
     ends = {**{end.identity: end.title for end in endings}, "files": "Files"}
     items += [f'<li><a href="#{identity}">{text}</a></li>' for identity, text in ends.items()]
-    return f'<nav aria-label="Contents"><ol>{"".join(items)}</ol></nav>'
+    # without a script: a box that is ticked opens the list where the screen is narrow
+    return (
+        '<nav aria-label="Contents"><input type="checkbox" id="unfold"><label for="unfold">Contents</label>'
+        f"<ol>{''.join(items)}</ol></nav>"
+    )
 
 
 def glossary() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from html import escape
 
 from cres.evaluation.comparison import Row
@@ -13,8 +14,19 @@ from cres.evaluation.numbers import plain_name, significant, with_error, with_un
 
 _RELATIVE = "σ68 relative"
 _VERDICT = "calibration"
+_SECONDS = "seconds"
 _BEFORE_VERDICT = "coverage1"
 """The metric after which the verdict stands: the resolution comes first, what a narrow screen shows without moving."""
+PARTS = {
+    "Resolution": ("sigma68", "bound_ratio", "bias", "near_fraction", "goal_fraction", _RELATIVE, _SECONDS),
+    "Uncertainties": ("coverage1", "coverage2", "pull_width", "pull_bias", "nll"),
+    "Core, tails and bound": ("core_sigma", "tail_fraction", "rms", "pull_rms", "bound_sigma68", "bound_rms"),
+}
+"""Tables that fit on a page, and what stands in them."""
+FIRST_PAGE = ("sigma68", "bound_ratio", "bias", "coverage1", "near_fraction")
+"""What the table of the first page shows."""
+RULED = "†"
+"""Behind a figure that one electron decides; below the table it is said which."""
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -54,14 +66,39 @@ def comma_separated(rows: Sequence[Row]) -> str:
     return text.getvalue()
 
 
-def html_table(rows: Sequence[Row], target: str, colours: dict[str, str]) -> str:
-    """Return one HTML table of a target with a part a group, in a box that scrolls sideways on narrow screens."""
-    chosen = [row for row in rows if row.target == target]
+def html_tables(rows: Sequence[Row], target: str, colours: dict[str, str]) -> str:
+    """Return all figures of a target as HTML tables that fit on a page, with what one electron decides below."""
+    parts = [
+        f"<h3>{title}</h3>{html_table(rows, target, colours, names)}"
+        for title, names in PARTS.items()
+        if any(name in row.figures for row in rows for name in names)
+    ]
+    return "".join([*parts, ruled_notes(rows, target)])
+
+
+def ruled_notes(rows: Sequence[Row], target: str, names: Sequence[str] | None = None) -> str:
+    """Return what is to be known of figures that one electron decides, as markup; nothing where there are none."""
+    said = [
+        f"<li>{escape(row.estimator)}, {escape(row.group)}: {escape(sentence)}</li>"
+        for row in rows
+        if row.target == target
+        for name, sentence in row.ruled.items()
+        if names is None or name in names
+    ]
+    return f'<p>{RULED} One electron decides:</p><ul class="ruled">{"".join(said)}</ul>' if said else ""
+
+
+def html_table(rows: Sequence[Row], target: str, colours: dict[str, str], names: Sequence[str] | None = None) -> str:
+    """Return one HTML table of a target with a part a group, in a box that scrolls sideways on narrow screens.
+
+    `names` are the metrics that it shows, all of them where none are given.
+    """
+    chosen = [_with_only(row, names) for row in rows if row.target == target]
     headings = _headings(chosen, target)
     head = "".join(f'<th scope="col">{text}</th>' for text in ["estimator", *map(_linked, headings)])
     body = []
     for group in dict.fromkeys(row.group for row in chosen):
-        part = _chosen(rows, target, group)
+        part = _chosen(chosen, target, group)
         label = f"{group}: {_count(part)} electrons"
         body.append(f'<tr class="group"><th scope="colgroup" colspan="{len(headings) + 1}">{escape(label)}</th></tr>')
         body += [_html_row(row, chosen, headings, colours.get(row.estimator, "#888")) for row in part]
@@ -119,7 +156,8 @@ def _cells(row: Row, family: Sequence[Row]) -> list[str]:
     cells = []
     for entry in METRICS:
         if any(entry.name in other.figures for other in family):
-            cells.append(with_error(row.figures.get(entry.name), with_unit(entry.name, row.target)))
+            mark = f" {RULED}" if entry.name in row.ruled else ""
+            cells.append(with_error(row.figures.get(entry.name), with_unit(entry.name, row.target)) + mark)
         if entry.name == _BEFORE_VERDICT and _any_verdict(family):
             cells.append(row.verdict.label if row.verdict is not None else "–")
     if _any_relative(family):
@@ -127,6 +165,19 @@ def _cells(row: Row, family: Sequence[Row]) -> list[str]:
     if _any_seconds(family):
         cells.append("–" if row.seconds_per_electron is None else significant(1e3 * row.seconds_per_electron))
     return cells
+
+
+def _with_only(row: Row, names: Sequence[str] | None) -> Row:
+    """Return a row that knows some of its figures only."""
+    if names is None:
+        return row
+    return replace(
+        row,
+        figures={name: figure for name, figure in row.figures.items() if name in (*names, "count")},
+        verdict=row.verdict if _BEFORE_VERDICT in names else None,
+        relative_sigma68=row.relative_sigma68 if _RELATIVE in names else None,
+        seconds_per_electron=row.seconds_per_electron if _SECONDS in names else None,
+    )
 
 
 def _unbarred(name: str) -> str:

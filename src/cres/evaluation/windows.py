@@ -169,7 +169,8 @@ def combine_windows(
     factor = scale * np.sqrt(_with_common(variance, window_variance, share) / variance)
     covariance = covariance * factor[:, :, None] * factor[:, None, :]
     std = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
-    own = {EVENT_ID, ELECTRON, WINDOW, WINDOW_START, COVARIANCE, *targets, *_stated(targets)}
+    # a window's own posterior is not that of the track
+    own = {EVENT_ID, ELECTRON, WINDOW, WINDOW_START, COVARIANCE, *targets, *_stated(targets), *schema.POSTERIOR_COLUMNS}
     columns = {name: values[rows] for name, values in chosen.columns.items() if name not in own}
     columns |= {EVENT_ID: chosen.column(ELECTRON)[rows], COVARIANCE: covariance}
     for i, name in enumerate(targets):

@@ -14,7 +14,7 @@ from torchmetrics import MeanMetric
 
 from cres import schema
 from cres.evaluation.metrics import coverage, sigma68
-from cres.models import Calibration, PredictiveDistribution, interval95
+from cres.models import Calibration, Gaussian, GaussianMixture, PredictiveDistribution, Quantiles, interval95
 
 Array = NDArray[Any]
 
@@ -47,6 +47,8 @@ class Collected:
     log_density: Array | None = None
     """(r, t) logarithm of each target's own stated density at the truth; NaN for heads without one."""
     observables: dict[str, Array] = field(default_factory=dict)
+    posterior: dict[str, Array] = field(default_factory=dict)
+    """Columns of the whole distribution, where it was asked for."""
     seconds: float = 0.0
     """Wall time from the noisy records to these numbers, in s."""
 
@@ -74,6 +76,7 @@ class Collected:
             np.concatenate(truths)[kept] if len(truths) == len(parts) else None,
             np.concatenate(densities)[kept] if len(densities) == len(parts) else None,
             {name: np.concatenate([part.observables[name] for part in parts])[kept] for name in parts[0].observables},
+            {name: np.concatenate([part.posterior[name] for part in parts])[kept] for name in parts[0].posterior},
             sum(part.seconds for part in parts),
         )
 
@@ -92,8 +95,13 @@ def collect(
     distribution: PredictiveDistribution,
     batch: Mapping[str, Any],
     calibrations: Sequence[Calibration],
+    *,
+    whole: bool = False,
 ) -> Collected:
-    """Return the predictions of one batch on the host; the calibrations are those of the predictor's members."""
+    """Return the predictions of one batch on the host; the calibrations are those of the predictor's members.
+
+    `whole`: the whole distribution too, which tables keep and a training's own scores do not need.
+    """
     truth = batch.get("targets")
     return Collected(
         _host(batch["event_id"]),
@@ -104,7 +112,26 @@ def collect(
         None if truth is None else _host(truth),
         None if truth is None else _host(distribution.marginal_log_prob(truth)),
         {name: _host(values) for name, values in batch.get("observables", {}).items()},
+        {name: _host(values) for name, values in posterior_columns(distribution).items()} if whole else {},
     )
+
+
+def posterior_columns(distribution: PredictiveDistribution) -> dict[str, torch.Tensor]:
+    """Return the columns that hold a whole distribution, as `cres.schema` names them; none for a point estimate."""
+    if isinstance(distribution, Quantiles):
+        levels = distribution.levels.expand(len(distribution.values), -1)
+        return {schema.POSTERIOR_LEVEL: levels, schema.POSTERIOR_QUANTILE: distribution.values}
+    if isinstance(distribution, Gaussian):
+        location, cholesky = distribution.location.unsqueeze(1), distribution.cholesky.unsqueeze(1)
+        weight = torch.ones_like(location[..., 0])
+        return _mixture_columns(weight, location, cholesky)
+    if isinstance(distribution, GaussianMixture):
+        return _mixture_columns(distribution.log_weights.exp(), distribution.locations, distribution.choleskys)
+    return {}
+
+
+def _mixture_columns(weight: torch.Tensor, mean: torch.Tensor, cholesky: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {schema.POSTERIOR_WEIGHT: weight, schema.POSTERIOR_MEAN: mean, schema.POSTERIOR_CHOLESKY: cholesky}
 
 
 def _host(values: torch.Tensor) -> Array:

@@ -360,7 +360,7 @@ class CresModule(pl.LightningModule):
         """
         noisy = self._judged(batch)
         started = wall_seconds(self.device)
-        collected = collect(self._reconstructed(batch, noisy), batch, self.calibrations)
+        collected = collect(self._reconstructed(batch, noisy), batch, self.calibrations, whole=True)
         return {"collected": replace(collected, seconds=wall_seconds(self.device) - started)}
 
     # Average of the weights --------------------------------------------------------------------------------------

@@ -70,6 +70,7 @@ def prediction_table(
         | {schema.spread_name(name): collected.spread[:, i] for i, name in enumerate(targets)}
         | _intervals(collected, targets)
         | _log_densities(collected, targets)
+        | collected.posterior
         | {OUTSIDE: outside_range(collected.mean, card)},
         seconds_per_electron=collected.seconds / max(1, len(collected)),
         checkpoint_hash=made_by,

@@ -1,0 +1,146 @@
+"""The part of the report on whole posteriors: simulation-based calibration, TARP, coverage at every level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from html import escape
+
+from cres.errors import UserError
+from cres.evaluation import diagnostics_plots as plots
+from cres.evaluation.bootstrap import Array
+from cres.evaluation.captions import CAPTIONS
+from cres.evaluation.comparison import Comparison
+from cres.evaluation.diagnostics import (
+    Uniformity,
+    parts_of,
+    rank_fractions,
+    shape_in_words,
+    sharpest_estimates,
+    tarp_fractions,
+    uniformity,
+)
+from cres.evaluation.illustrations import GROUP_WORDS, Illustration, Panel, Section
+from cres.evaluation.numbers import plain_name, significant
+from cres.evaluation.posterior import posterior_of
+from cres.evaluation.table import PredictionTable
+
+TITLE = "Is the whole posterior right?"
+_INTRODUCTION = (
+    "An error bar can be honest and the posterior around it wrong, in its tails or in how the targets go together. "
+    "Where it is right, the stated probability below the truth is uniform: simulation-based calibration (SBC), Talts "
+    "et al. 2018, arXiv:1804.06788. TARP, Lemos et al. 2023, arXiv:2302.03026, asks the same of all targets together, "
+    "by the distance from a random point near the sharpest estimator's estimate. The distance is that from the uniform "
+    "distribution; it counts where it is above its limit: 0.02, or what chance does in 0.27\u00a0% of all samples."
+)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """u of one estimator's electrons for one target, or f of TARP where the target is ""."""
+
+    table: PredictionTable
+    place: int
+    target: str
+    fractions: Array
+
+
+def judge(comparison: Comparison) -> list[Judged]:
+    """Return u of every estimator and target, and f of TARP, (rows,) each; nothing where no uncertainty is stated."""
+    found = []
+    for place, table in enumerate(comparison.tables):
+        judged = [t for t in table.targets if t in comparison.targets]
+        for target in judged:
+            try:
+                found.append(Judged(table, place, target, rank_fractions(table, target)))
+            except UserError:  # states no uncertainty: the report says so elsewhere
+                continue
+        if len(judged) == len(table.targets) > 1 and all(map(table.has_std, judged)):
+            anchors = sharpest_estimates(comparison.tables, table.targets)
+            found.append(Judged(table, place, "", tarp_fractions(table, anchors=anchors)))
+    return found
+
+
+def diagnostics_section(comparison: Comparison) -> Section | None:
+    """Return the section, None where no table states an uncertainty."""
+    judged = judge(comparison)
+    if not judged:
+        return None
+    pictures = [_ranks(comparison, judged), _tarp(comparison, judged)]
+    pictures += [_levels(judged, target) for target in comparison.targets]
+    return Section(TITLE, _table(comparison, judged), tuple(picture for picture in pictures if picture.panels))
+
+
+def _table(comparison: Comparison, judged: Sequence[Judged]) -> str:
+    """Return what was found, as a table in words and numbers."""
+    head = ("estimator", "of", "electrons", "test", "distance", "limit", "p", "what it says")
+    rows = []
+    for group, mask in comparison.groups.items():
+        for one in judged:
+            found = uniformity(one.fractions[mask])
+            test, of = ("SBC", plain_name(one.target)) if one.target else ("TARP", "all targets")
+            cells = [of, f"{group} ({found.count})", test, *_numbers(found), _verdict(found, one, mask)]
+            text = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
+            rows.append(f'<tr><th scope="row">{escape(one.table.estimator)}</th>{text}</tr>')
+    sources = "; ".join(
+        f"{table.estimator}: {posterior.source}"
+        for table in dict.fromkeys(one.table for one in judged)
+        if (posterior := posterior_of(table)) is not None
+    )
+    heads = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
+    return (
+        f"<p>{_INTRODUCTION}</p><p>Read from the tables: {escape(sources)}.</p>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="posterior diagnostics"><table>'
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _numbers(found: Uniformity) -> list[str]:
+    if not found.count:
+        return ["–", "–", "–"]
+    chance = "< 0.0001" if found.p_value < 1e-4 else significant(found.p_value, 2)
+    return [f"{found.distance:.3f}", f"{found.limit:.3f}", chance]
+
+
+def _verdict(found: Uniformity, one: Judged, mask: NDArray[np.bool_]) -> str:
+    if found.passed is None:
+        return "too few"
+    if found.passed:
+        return "passes"
+    return f"fails: {shape_in_words(one.fractions[mask])}" if one.target else "fails"
+
+
+def _ranks(comparison: Comparison, judged: Sequence[Judged]) -> Illustration:
+    panels = []
+    for target in comparison.targets:
+        for group, mask in comparison.groups.items():
+            curves = [(one.table.estimator, one.place, one.fractions[mask]) for one in judged if one.target == target]
+            if curves:
+                title = f"{plain_name(target)}, {group}"
+                picture = partial(plots.rank_histogram, curves, title)
+                panels.append(Panel(f"{target}_ranks_{group}", picture, f"SBC ranks, {title}"))
+    return Illustration(*CAPTIONS["ranks"], tuple(panels))
+
+
+def _tarp(comparison: Comparison, judged: Sequence[Judged]) -> Illustration:
+    panels = []
+    for group, mask in comparison.groups.items():
+        curves = [(one.table.estimator, one.place, one.fractions[mask]) for one in judged if not one.target]
+        if curves:
+            picture = partial(plots.distance_from_uniform, curves, GROUP_WORDS[group].partition(" (")[0])
+            panels.append(Panel(f"tarp_{group}", picture, f"TARP, {group} electrons"))
+    return Illustration(*CAPTIONS["tarp"], tuple(panels))
+
+
+def _levels(judged: Sequence[Judged], target: str) -> Illustration:
+    title, caption = CAPTIONS["levels"]
+    panels = []
+    for one in judged:
+        for column in one.table.targets if one.target == target else ():
+            parts = parts_of(one.table.mean(column), one.fractions)
+            if len(parts) > 1:
+                picture = partial(plots.coverage_by_part, parts, column, one.table.estimator)
+                name = f"{target}_levels_{column}_{one.place}"
+                panels.append(Panel(name, picture, f"Coverage by {plain_name(column)}, {one.table.estimator}"))
+    return Illustration(f"{plain_name(target).capitalize()}: {title}", caption, tuple(panels))

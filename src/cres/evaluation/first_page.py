@@ -1,0 +1,119 @@
+"""The report's first page: a verdict in words, one table and five pictures. Words are made of the table's own rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from cres.evaluation.comparison import ALL, RESOLVED, Comparison, Row
+from cres.evaluation.illustrations import FEW, PITCH_ANGLE, Panel, Section
+from cres.evaluation.numbers import plain_name, with_error, with_unit
+from cres.evaluation.summary import FIRST_PAGE, html_table, ruled_notes
+
+PICTURES = 5
+_REACHED = 1.05
+"""A ratio to the bound that is called reaching it, where its interval allows it."""
+
+
+def first_page(
+    comparison: Comparison, rows: Sequence[Row], colours: dict[str, str], sections: Sequence[Section]
+) -> str:
+    """Return verdict and table of the first target as markup; the pictures are `first_panels`."""
+    target = rows[0].target
+    verdict = "".join(f"<li>{sentence}</li>" for sentence in verdict_sentences(comparison, rows, sections))
+    name = escape(plain_name(target))
+    return (
+        f'<ul class="verdict">{verdict}</ul><h3>The {name} in one table</h3>'
+        f"{html_table(rows, target, colours, FIRST_PAGE)}{ruled_notes(rows, target, FIRST_PAGE)}"
+    )
+
+
+def first_panels(comparison: Comparison, sections: Sequence[Section]) -> list[tuple[str, Panel]]:
+    """Return the pictures that matter most with a caption each, five at most.
+
+    Tails, resolution, bias, coverage and the spectrum; others where those are not there.
+    """
+    target = comparison.targets[0]
+    group = RESOLVED if RESOLVED in comparison.groups and comparison.groups[RESOLVED].any() else ALL
+    covariate = PITCH_ANGLE if target != PITCH_ANGLE.removeprefix("true_") else "true_energy_ev"
+    name = plain_name(target)
+    wanted = {
+        f"{target}_survival": f"Share of electrons whose {name} is off by more. Good: early and steep.",
+        f"{target}_resolution_{covariate}": "Resolution. Good: low, on the dashed bound. Dotted: all electrons.",
+        f"{target}_bias_true_{target}": "Bias. Good: on the line everywhere.",
+        f"{target}_coverage_{group}": f"Coverage, {group} electrons. Good: within the grey band.",
+        **{section.first: f"{section.title}." for section in sections if section.first},
+        f"{target}_ranks_{ALL}": "Ranks of the truth. Good: flat, within the grey band.",
+        f"{target}_over_bound_{covariate}": "Over the Cramér–Rao bound. Good: 1.",
+        f"{target}_spread_{group}": "Observed spread against the stated σ. Good: on the diagonal.",
+        f"{target}_truth_0": "Truth and estimate. Good: on the diagonal.",
+    }
+    known = {panel.name: panel for s in sections for picture in s.illustrations for panel in picture.panels}
+    return [(words, known[panel]) for panel, words in wanted.items() if panel in known][:PICTURES]
+
+
+def verdict_sentences(comparison: Comparison, rows: Sequence[Row], sections: Sequence[Section] = ()) -> list[str]:
+    """Return the verdict as sentences of markup: resolution, error bars of each target, what sections add."""
+    said = [_resolution(rows)]
+    said += [sentence for target in comparison.targets if (sentence := _error_bars(rows, target))]
+    said += [escape(section.headline) for section in sections if section.headline]
+    if len(comparison) < FEW:
+        said.append(
+            f"{len(comparison)} electrons are few: figures have wide intervals, and pictures in bins are left out "
+            f"({FEW} are needed)."
+        )
+    return [sentence for sentence in said if sentence]
+
+
+def _resolution(rows: Sequence[Row]) -> str:
+    """Say which estimator is the sharpest, how sharp, and how far from the bound."""
+    target = rows[0].target
+    group = next((g for g in (RESOLVED, ALL) if any(_of(rows, target, g, "sigma68"))), ALL)
+    measured = _of(rows, target, group, "sigma68")
+    if not measured:
+        return f"No estimate of the {escape(plain_name(target))} is a finite number."
+    best = min(measured, key=lambda row: row.figures["sigma68"].value)
+    unit = with_unit("sigma68", target)
+    count = int(best.figures["count"].value)
+    electrons = f"{count} {group} electrons" if group == RESOLVED else f"all {count} electrons"
+    start = "" if len(measured) == 1 else "The sharpest is "
+    said = f"<b>Resolution.</b> {start}{escape(best.estimator)}: σ68 {_figure(best, 'sigma68')} {unit} for {electrons}"
+    ratio = best.figures.get("bound_ratio")
+    if ratio is None or not ratio.value > 0:
+        return f"{said}."
+    low = ratio.low if ratio.low == ratio.low else ratio.value
+    reached = low <= _REACHED and ratio.value <= 2 * _REACHED - 1
+    words = "the Cramér–Rao bound, which is reached" if reached else "the Cramér–Rao bound"
+    return f"{said}, {_figure(best, 'bound_ratio')} times {words}."
+
+
+def _error_bars(rows: Sequence[Row], target: str) -> str:
+    """Say whose error bars hold, in the words of the verdicts in the tables."""
+    judged = [row for row in rows if row.target == target and row.verdict is not None]
+    if not judged:
+        return ""
+    names = dict.fromkeys(row.estimator for row in judged)
+    honest = [n for n in names if all(row.verdict.calibrated for row in judged if row.estimator == n and row.verdict)]
+    parts = [f"Honest: {escape(_listed(honest))}"] if honest else []
+    parts += [
+        f"{escape(row.estimator)}, {escape(row.group)}: {escape(row.verdict.label)}"
+        for row in judged
+        if row.verdict is not None and row.estimator not in honest and row.verdict.calibrated is not True
+    ]
+    return f"<b>Error bars of the {escape(plain_name(target))}.</b> {'; '.join(parts)}."
+
+
+def _of(rows: Sequence[Row], target: str, group: str, name: str) -> list[Row]:
+    return [
+        row
+        for row in rows
+        if row.target == target and row.group == group and name in row.figures and row.figures[name].value > 0
+    ]
+
+
+def _figure(row: Row, name: str) -> str:
+    return with_error(row.figures[name], with_unit(name, row.target))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
