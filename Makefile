@@ -56,7 +56,7 @@ EVENTS ?= 14000
 TRITIUM_EVENTS ?= 4000
 EPOCHS ?= 8
 
-demo: $(DEMO)/report.html ## simulate, prepare, train, evaluate, fit the endpoint: about ten minutes, runs/demo/report.html
+demo: $(DEMO)/report.html $(DEMO)/electrons.html ## simulate, prepare, train, evaluate, fit the endpoint: about ten minutes, runs/demo/report.html
 	@cat $(DEMO)/summary.txt
 	@echo "All of it is in $(DEMO)/; nothing is made twice: 'make clean-demo' starts afresh."
 
@@ -112,6 +112,11 @@ $(DEMO)/report.html: $(TABLES) $(TRITIUM_TABLES)
 	$(RUN) scripts/evaluate.py $(TABLES) --tritium $(TRITIUM_TABLES) \
 	  --names "carrier alone" "S4D network" "seeded likelihood" "Cramér–Rao bound" --output $(DEMO) > $(DEMO)/summary.tmp
 	@mv $(DEMO)/summary.tmp $(DEMO)/summary.txt
+
+$(DEMO)/electrons.html: $(TABLES)
+	@echo "== and a page to look at electrons one by one"
+	$(RUN) scripts/browse.py $(DEMO)/predictions.hdf5 $(DEMO)/seeded.hdf5 $(DEMO)/bound.hdf5 --run $(DEMO) \
+	  --names "S4D network" "seeded likelihood" "Cramér–Rao bound" --data $(DEMO)/cres.hdf5 --electrons 500 --output $@
 
 # A model to keep ---------------------------------------------------------------------------------------------------
 # It is trained on electrons that never come twice; those of the file fit its scales, calibrate and judge it.

@@ -20,7 +20,7 @@ from cres.endpoint.analysis import Options
 from cres.paths import expanded, path_of
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("simulate", "data_prep", "estimate", "evaluate", "endpoint", "sweep")
+SCRIPTS = ("simulate", "data_prep", "estimate", "evaluate", "browse", "endpoint", "sweep")
 ABSURD = ["", "no@such;thing", "nan", "inf", "-inf", "1e400", "0x", "1,2", "-1e99", "[1]", "None"]
 FREE = {"--names", "--by", "overrides", "--use-lines"}
 """Options that take any text."""

@@ -6,6 +6,7 @@
     model = cres.pretrained()                        # or cres.load("runs/s4d")
     estimates = model(electrons)                     # or model(volts)
     fit = cres.fit_endpoint(estimates, calibration)
+    cres.browse("runs/s4d")                          # a page to look at electrons one by one
 
 These verbs are loaded when they are first used: `import cres` alone imports nothing else.
 """
@@ -16,14 +17,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cres.api import Estimates, Model, SimulatedRecords, fit_endpoint, load, pretrained, simulate
+    from cres.api import Estimates, Model, SimulatedRecords, browse, fit_endpoint, load, pretrained, simulate
 
 try:
     __version__ = version("cres")
 except PackageNotFoundError:  # a source tree on the path that nobody installed
     __version__ = "0+unknown"
 
-__all__ = ["Estimates", "Model", "SimulatedRecords", "fit_endpoint", "load", "pretrained", "simulate"]
+__all__ = ["Estimates", "Model", "SimulatedRecords", "browse", "fit_endpoint", "load", "pretrained", "simulate"]
 
 
 def __getattr__(name: str) -> Any:

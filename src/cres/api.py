@@ -6,7 +6,7 @@ Each imports what it needs when it is called, so that `import cres` stays light.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from cres.endpoint.analysis import Analysis
     from cres.evaluation import PredictionTable
+    from cres.evaluation.browser import ElectronPage
     from cres.training.module import CresModule
 
 Array = NDArray[Any]
@@ -201,7 +202,7 @@ class Model:
             batch: dict[str, Any] = {"event_id": places[part]}
             batch |= {} if truth is None else {"targets": truth[part]}
             batch["observables"] = {name: values[part] for name, values in others.items()}
-            parts.append(collect(posterior, batch, self.module.calibrations))
+            parts.append(collect(posterior, batch, self.module.calibrations, whole=True))
             said.append(posterior)
         collected = replace(Collected.join(parts), event_id=rows)
         table = prediction_table(collected, self.card | {"model": self._plain_model()}, self._made_by, {})
@@ -230,6 +231,33 @@ def pretrained(name: str = "cavity_26ghz") -> Model:
     from cres.training.package import read_package
 
     return Model(*read_package(name))
+
+
+def browse(
+    estimates: PredictionTable | Estimates | str | Path,
+    *others: PredictionTable | Estimates | str | Path,
+    data: str | Path | Sequence[str | Path] = (),
+    noise_scale: float | int = 1.0,
+    electrons: int = 300,
+) -> ElectronPage:
+    """Return a page to look at electrons one by one: a notebook shows it, `.save(FILE)` writes it.
+
+    estimates: a run's folder, whose model then shows its attention, a table or its file. others: tables of the same
+    electrons to show beside it, the Cramér–Rao bound among them. data: files of the records, where the table does not
+    name them. noise_scale: noise power over nominal that the estimates saw; 0 for records that carry their own.
+    electrons: at most so many, half of them the largest outliers. Raises UserError for what cannot be read.
+    """
+    from cres.training.browsing import browse_run
+
+    run = Path(estimates) if isinstance(estimates, str | Path) and Path(estimates).is_dir() else None
+    tables = [_table(given) for given in (others if run is not None else (estimates, *others))]
+    if run is not None:
+        from cres.evaluation import PredictionTable
+        from cres.evaluation.find import PREDICTIONS
+
+        tables.insert(0, PredictionTable.read(run / PREDICTIONS))
+    files = [str(data)] if isinstance(data, str | Path) else [str(file) for file in data]
+    return browse_run(run, tables, data=files, noise_scale=float(noise_scale), most=electrons)
 
 
 def fit_endpoint(

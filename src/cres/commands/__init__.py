@@ -27,6 +27,7 @@ OTHERS: Final = {
     "prep": ("data_prep", "pickles and egg files to HDF5; --check, --merge"),
     "estimate": ("estimate", "estimate electrons without a network; the Cramér–Rao bound"),
     "evaluate": ("evaluate", "resolution and calibration of prediction tables"),
+    "browse": ("browse", "a page to look at electrons one by one"),
     "endpoint": ("endpoint", "fit the tritium endpoint"),
     "sweep": ("sweep", "points and summaries of sweeps"),
 }

@@ -1,0 +1,275 @@
+"""What the page of electrons draws of their records: spectrogram, aligned spectrum, attention, the sidebands' places.
+
+The records are read again with the frozen noise of the test, so that they are those that were judged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cres import schema
+from cres.data.records import Records, open_records
+from cres.errors import UserError
+from cres.evaluation import PredictionTable
+from cres.evaluation.bootstrap import Array
+from cres.evaluation.browser import ElectronPage, RecordPictures, chosen_rows, electron_page
+from cres.evaluation.find import PREDICTIONS
+from cres.training.loading import load_module
+from cres.training.metrics import posterior_columns
+from cres.training.module import CresModule
+from cres.transforms import FROZEN_EPOCH, AlignedSpectrum, KeyedRandom, WhiteNoise
+from cres.transforms.alignment import find_carrier
+from cres.transforms.spectrogram import STFT
+from cres.transforms.spectrum import to_complex
+from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
+
+FRAMES = 32
+"""Frames of a spectrogram are as long as makes about so many of them, half overlapping."""
+HARMONICS = 8
+_BATCH = 64
+_SAME = 1e-3
+"""Of an error bar: as near is what the model says again to what the table holds."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the records of a page come from: files, the noise's power over nominal, and the model that read them."""
+
+    records: Records
+    noise_scale: float = 1.0
+    model: CresModule | None = None
+
+
+def browse(
+    tables: Sequence[PredictionTable],
+    source: Source | None = None,
+    *,
+    most: int,
+    title: str = "Electrons one by one",
+    notes: Sequence[str] = (),
+) -> ElectronPage:
+    """Return the page of the first table's electrons, with the records of a source where one is given.
+
+    A table without a whole posterior gets that of the source's model, where the model made it. Raises UserError for
+    tables without estimates or common electrons.
+    """
+    main = next((table for table in tables if not table.is_bound), None)
+    if source is None or main is None:
+        return electron_page(tables, most=most, title=title, notes=notes)
+    first, *others = main.join(*(table for table in tables if table is not main))
+    first = first.select(kept) if len(kept := chosen_rows(first, most)) < len(first) else first
+    pictures, posterior = record_pictures(first, source)
+    dropped = len(main) - len(first)
+    said = [*notes, f"{len(first)} of {len(main)} electrons are on this page."] if dropped else [*notes]
+    return electron_page([first.with_columns(posterior), *others], pictures, most=most, title=title, notes=said)
+
+
+def record_pictures(table: PredictionTable, source: Source) -> tuple[RecordPictures, dict[str, NDArray[Any]]]:
+    """Return what is drawn of the records of a table's electrons, and the columns of the model's posterior.
+
+    No columns where there is no model or where the table has them. Electrons whose record is not in the files are left
+    out. Raises UserError where none of them is.
+    """
+    records = source.records
+    order = np.argsort(records.event_ids)
+    place = np.minimum(np.searchsorted(records.event_ids, table.event_id, sorter=order), len(order) - 1)
+    rows = order[place]
+    found = records.event_ids[rows] == table.event_id
+    if not found.any():
+        raise UserError(
+            f"none of the {len(table)} electrons of {table.estimator!r} is in {records.files[0].path}: name the "
+            "records that they were estimated from with --data"
+        )
+    made = _Maker(source, records)
+    parts = [made.batch(part) for part in _batches(rows[found])]
+    joined = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in parts[0]}
+    notes = [*made.notes, *_unlike(table.select(found), joined)]
+    if not found.all():
+        notes.append(f"The records of {int((~found).sum())} electrons were not found in the files.")
+    sidebands = _sidebands(table.select(found), made.reach_hz)
+    if sidebands is None:
+        notes.append("The table has no axial frequency: the true place of the sidebands is not marked.")
+    pictures = RecordPictures(
+        table.event_id[found],
+        joined["spectrogram"],
+        made.stft.hop / records.sampling_rate_hz,
+        records.sampling_rate_hz / made.stft.length,
+        joined["carrier"],
+        joined["spectrum"],
+        records.sampling_rate_hz / records.samples,
+        joined.get("attention"),
+        sidebands,
+        tuple(notes),
+    )
+    return pictures, _posterior(table, found, joined)
+
+
+def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+    return np.split(rows, range(_BATCH, len(rows), _BATCH))
+
+
+class _Maker:
+    """Reads batches of records and makes the pictures' arrays of them."""
+
+    def __init__(self, source: Source, records: Records) -> None:
+        rate = records.sampling_rate_hz
+        self.source, self.records = source, records
+        self.notes: list[str] = []
+        self.model = self._fitting(source.model)
+        self.view = self._view(rate)
+        self.scale_volt = nominal_scale_volt(rate, None)
+        self.reach_hz = self.view.bins(records.samples) * rate / records.samples
+        length = 1 << max(3, round(np.log2(max(8, 2 * records.samples / FRAMES))))
+        length = min(length, records.samples)
+        # long records: the frames stay short enough to show a chirp, and are taken further apart
+        self.stft = STFT(rate, (-rate / 2, rate / 2), length, max(1, (records.samples - length) // (FRAMES - 1)))
+        self.bins = max(8, 2 * int(self.reach_hz * length / rate))
+
+    def _fitting(self, model: CresModule | None) -> CresModule | None:
+        """Return the model if it reads such records, else None with a note."""
+        if model is None:
+            self.notes.append("No model was given (--run): there is no attention to show.")
+            return None
+        known = model.card.get("data", {})
+        rate, samples = known.get("sampling_rate_hz", model.sampling_rate_hz), known.get("samples")
+        if not np.isclose(rate, self.records.sampling_rate_hz) or samples not in (None, self.records.samples):
+            self.notes.append(
+                f"The model reads {samples} samples at {rate / 1e6:g} MHz, the files hold {self.records.samples} at "
+                f"{self.records.sampling_rate_hz / 1e6:g} MHz: its attention is not shown."
+            )
+            return None
+        return model
+
+    def _view(self, rate: float) -> AlignedSpectrum:
+        """Return the model's own view where it has one, so that attention and spectrum share their axis."""
+        views = {} if self.model is None else dict(self.model.reconstructor.views.items())
+        self.name = next((name for name, view in views.items() if isinstance(view, AlignedSpectrum)), "")
+        own = views.get(self.name)
+        if isinstance(own, AlignedSpectrum):
+            return own
+        if views:
+            self.notes.append("The model reads no aligned spectrum: its attention has no place on this axis.")
+        band = SIGNAL_BAND_HZ if rate > 2 * max(map(abs, SIGNAL_BAND_HZ)) else (-0.499 * rate, 0.499 * rate)
+        return AlignedSpectrum(rate, band, half_width_hz=min(18.9e6, 0.49 * rate))
+
+    @torch.no_grad()
+    def batch(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
+        """Return the arrays of some rows, and the posterior's columns where there is a model."""
+        noisy = self._noisy(rows)
+        aligned = self.view(noisy)
+        carrier = find_carrier(to_complex(noisy), self.records.sampling_rate_hz, self.view.band_hz).frequency_hz
+        # four columns a channel, each of unit variance where there is noise alone
+        power = aligned.series.square().mean(dim=2)
+        made = {"carrier": carrier, "spectrum": power, "spectrogram": self._spectrogram(noisy, carrier)}
+        return made | self._said(noisy)
+
+    def _noisy(self, rows: NDArray[np.int64]) -> Tensor:
+        series = torch.from_numpy(self.records.read_series(rows))
+        events = torch.from_numpy(self.records.event_ids[rows])
+        if self.model is None:
+            random = KeyedRandom(0, FROZEN_EPOCH, events)
+            return WhiteNoise(self.records.sampling_rate_hz)(series, random, self.source.noise_scale)
+        lengths = torch.full_like(events, series.shape[1])
+        batch = {"series": series, "event_id": events, "lengths": lengths}
+        return self.model.inject(batch, FROZEN_EPOCH, self.source.noise_scale).float()
+
+    def _spectrogram(self, noisy: Tensor, carrier: Tensor) -> Tensor:
+        """Return the power around the carrier, (batch, frames, bins), over the mean of nominal noise."""
+        tiles = self.stft(noisy / self.scale_volt)
+        power = (tiles.real.square() + tiles.imag.square()).sum(dim=3) / (2 * tiles.shape[3])
+        count = power.shape[2]
+        first_hz = float(self.stft.frequency_hz[0])
+        centre = torch.round((carrier - first_hz) * self.stft.length / self.records.sampling_rate_hz).long()
+        index = (centre[:, None] + torch.arange(self.bins) - self.bins // 2) % count
+        return power.gather(2, index[:, None].expand(-1, power.shape[1], -1))
+
+    def _said(self, noisy: Tensor) -> dict[str, Tensor]:
+        if self.model is None:
+            return {}
+        outcome = self.model.reconstructor.standardised(noisy)
+        alone = len(self.model.members) == 1 and self.model.joint is None
+        said = self.model.reconstructor.physical(outcome.distribution) if alone else self.model(noisy)
+        made = {**posterior_columns(said), "estimate": said.estimate}
+        attention = outcome.encoded[self.name].attention if self.name else None
+        return made if attention is None else made | {"attention": attention}
+
+
+def _sidebands(table: PredictionTable, reach_hz: float) -> Array | None:
+    """Return the true distances of the sidebands from the carrier, 2n times the axial frequency, within reach."""
+    name = schema.prediction_name(schema.AXIAL_FREQUENCY)
+    if name not in table:
+        return None
+    lines = 2 * table.column(name).astype(np.float64)[:, None] * np.arange(1, HARMONICS + 1)
+    return np.where(lines <= reach_hz, lines, np.nan)
+
+
+def _unlike(table: PredictionTable, made: dict[str, Array]) -> list[str]:
+    """Say where the model, asked again, answers otherwise than the table: other noise, or another model."""
+    if "estimate" not in made or not table.has_std(table.targets[0]):
+        return []
+    away = np.abs(made["estimate"][:, 0] - table.mean(table.targets[0])) > _SAME * table.std(table.targets[0])
+    if not away.any():
+        return []
+    return [
+        f"Of {int(away.sum())} of {len(away)} electrons the model says otherwise than the table now: was the table "
+        "made with another model, another noise (--noise-scale) or other records? Attention and spectrum may not be "
+        "those behind its numbers."
+    ]
+
+
+def _posterior(table: PredictionTable, found: NDArray[np.bool_], made: dict[str, Array]) -> dict[str, NDArray[Any]]:
+    """Return the posterior's columns for all rows, where the table lacks them and the model made its estimates."""
+    names = [name for name in schema.POSTERIOR_COLUMNS if name in made]
+    if not names or any(name in table for name in names) or _unlike(table.select(found), made):
+        return {}
+    columns = {}
+    for name in names:
+        columns[name] = np.full((len(table), *made[name].shape[1:]), np.nan)
+        columns[name][found] = made[name]
+    return columns
+
+
+def browse_run(
+    run: Path | None,
+    tables: Sequence[PredictionTable] = (),
+    *,
+    data: Sequence[str] = (),
+    noise_scale: float = 1.0,
+    most: int,
+) -> ElectronPage:
+    """Return the page of tables, or of a run's own: the first is browsed, the others are shown beside it.
+
+    The run's model reads the records again, for its attention. data: where the records are; those that the first table
+    names where nothing is given and they are still there. Raises UserError where there is neither run nor table, and
+    for files that cannot be read.
+    """
+    read = list(tables)
+    if not read and run is None:
+        raise UserError("name a run (--run runs/NAME) or a predictions table to browse")
+    if run is not None and not any(not table.is_bound for table in read):
+        read.insert(0, PredictionTable.read(run / PREDICTIONS))
+    model = None if run is None else load_module(run / "checkpoints" / "best.ckpt")
+    main = next((table for table in read if not table.is_bound), read[0])
+    files, notes = _records_of(main, data)
+    source = Source(open_records(files), noise_scale, model) if files else None
+    return browse(read, source, most=most, title=f"Electrons one by one: {main.estimator}", notes=notes)
+
+
+def _records_of(table: PredictionTable, data: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the files of records, as given or as the table names them, and a note where those are gone."""
+    if data:
+        return list(data), []
+    named = table.attributes.get("records", [])
+    files = [str(file) for file in named] if isinstance(named, list) else [str(named)]
+    gone = [file for file in files if not Path(file).exists()]
+    if gone:
+        return [], [f"The records are no longer where the table says ({gone[0]})."]
+    return files, []
