@@ -24,6 +24,8 @@ ROWS_WITH_ROOM = 2
 
 ROW_HEIGHT = 0.055
 _EDGE_PX = 4.0
+_SHORT = 5
+"""Letters of a tick label that a canvas has room for."""
 _FEWEST_POINTS = 6
 _USUAL, _FAR = 0.75, 5.0
 """A point is far off where its distance is more than so many times the third quartile of all distances."""
@@ -96,6 +98,9 @@ def keep_labels_inside(figure: Figure) -> None:
         return
     canvas = FigureCanvasAgg(figure)
     for axes in figure.axes:
+        ticks = axes.yaxis.get_major_formatter().format_ticks(list(axes.yaxis.get_majorticklocs()))
+        if max(map(len, ticks), default=0) <= _SHORT:  # the place for these is there
+            continue
         box = axes.yaxis.get_tightbbox(canvas.get_renderer())
         missing = _EDGE_PX - box.x0 if box is not None and str(axes.yaxis.get_label_position()) == "left" else 0.0
         if missing > 0:

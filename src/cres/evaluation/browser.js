@@ -327,7 +327,8 @@
   };
   const posterior = (parent, i, r, whole) => {
     const t = targets[i], x = range(i, r, whole);
-    if (!x) { parent.append(make("p", { class: "missing" }, `No estimate of the ${t.name}.`)); return; }
+    if (!Number.isFinite(main.mean[i][r])) parent.append(make("p", { class: "missing" }, `No estimate of the ${t.name}: it failed.`));
+    if (!x) return;
     const from = offset(x), grid = Array.from({ length: 401 }, (_, g) => x[0] + (g / 400) * (x[1] - x[0]));
     const shapes = tables.map((table) => marginal(table, i, r));
     // a narrow mode may lie between the points of the grid: look at the middles too
@@ -395,6 +396,7 @@
     const facts = targets.map((t, i) => {
       const std = main.std[i] && main.std[i][r], u = t.unit === "deg" ? "°" : ` ${t.unit}`, digits = std > 0 ? Math.max(0, Math.min(8, 1 - Math.floor(Math.log10(std)))) : 4;
       const write = (v) => (Number.isFinite(v) ? v.toFixed(digits).replace("-", "−") : "failed");
+      if (!Number.isFinite(main.mean[i][r])) return make("tr", {}, make("th", { scope: "row" }, t.name), make("td", {}, `failed${t.truth ? `; true ${write(t.truth[r])}${u}` : ""}`));
       const truth = t.truth ? `; true ${write(t.truth[r])}${u}, off by ${write(main.mean[i][r] - t.truth[r])}${u}` : "";
       const pull = t.truth && std > 0 ? ` (${shownNumber((main.mean[i][r] - t.truth[r]) / std)} error bars)` : "";
       return make("tr", {}, make("th", { scope: "row" }, t.name), make("td", {}, `${write(main.mean[i][r])}${std > 0 ? ` ± ${write(std)}` : ""}${u}${truth}${pull}`));

@@ -35,7 +35,10 @@ def rank_histogram(curves: Sequence[Fractions], title: str) -> Figure:
     if not kept:
         return say_empty(figure, axes)
     smallest = min(len(u) for *_, u in kept)
-    low, high = binom.ppf((SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2), smallest, 1 / _BINS) * _BINS / smallest
+    low, high = (
+        float(binom.ppf(level, smallest, 1 / _BINS)) * _BINS / smallest
+        for level in (SIGNIFICANCE / 2, 1 - SIGNIFICANCE / 2)
+    )
     axes.fill_between((0, 1), low, high, color=BAND, linewidth=0, zorder=0.5)
     for label, place, u in kept:
         counts, _ = np.histogram(u, edges)

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from functools import partial
 from html import escape
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cres.errors import UserError
 from cres.evaluation import diagnostics_plots as plots
 from cres.evaluation.bootstrap import Array
@@ -91,7 +94,7 @@ def _table(comparison: Comparison, judged: Sequence[Judged]) -> str:
     heads = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
     return (
         f"<p>{_INTRODUCTION}</p><p>Read from the tables: {escape(sources)}.</p>"
-        '<div class="scroll" tabindex="0" role="region" aria-label="posterior diagnostics"><table>'
+        '<div class="scroll" tabindex="0" role="region" aria-label="posterior diagnostics"><table class="said">'
         f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 

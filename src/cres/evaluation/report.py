@@ -249,7 +249,7 @@ def _png(figure: Figure) -> bytes:
     stream = io.BytesIO()
     with plots.in_style():
         keep_labels_inside(figure)
-        figure.savefig(stream, format="png", dpi=SAVED_DPI)
+        figure.savefig(stream, format="png", dpi=SAVED_DPI, pil_kwargs={"compress_level": 3})
     return stream.getvalue()
 
 
