@@ -13,18 +13,20 @@ from scipy.stats import kstest
 
 from cres import schema
 from cres.errors import UserError
-from cres.evaluation import PredictionTable
+from cres.evaluation import PredictionTable, compare
 from cres.evaluation.diagnostics import (
     FEWEST,
     coverage_at_levels,
+    estimates_of,
     parts_of,
     rank_fractions,
     sbc_ranks,
     shape_in_words,
-    sharpest_estimates,
+    sharpest,
     tarp_fractions,
     uniformity,
 )
+from cres.evaluation.diagnostics_section import diagnostics_section
 from cres.evaluation.posterior import Mixture, posterior_of
 from cres.models import Gaussian, GaussianMixture, Quantiles
 from cres.training.metrics import posterior_columns
@@ -95,8 +97,8 @@ def test_tarp_sees_a_posterior_that_is_the_prior_with_anchors_that_know_the_reco
     prior = the_prior(sharp)
     assert all(uniformity(rank_fractions(prior, target)).passed for target in prior.targets)
     assert uniformity(tarp_fractions(prior)).passed  # its own estimates know nothing
-    anchors = sharpest_estimates([prior, sharp], prior.targets)
-    np.testing.assert_array_equal(anchors[:, 0], sharp.mean("energy_ev"))
+    assert sharpest([prior, sharp], prior.targets) is sharp
+    anchors = estimates_of(sharp, prior.targets)
     assert uniformity(tarp_fractions(prior, anchors=anchors)).passed is False
     assert uniformity(tarp_fractions(sharp, anchors=anchors)).passed
 
@@ -214,3 +216,22 @@ def test_what_cannot_be_judged_is_said():
              schema.POSTERIOR_CHOLESKY: np.ones((60, 2, 3, 3))}  # fmt: skip
     with pytest.raises(UserError, match="posterior_mean"):
         posterior_of(table.with_columns(shape))
+
+
+def test_the_section_tells_honest_from_exhaustive():
+    """The prior passes what judges it alone; beside a sharp estimator the report says that the record tells more."""
+    sharp = drawn_table(400)
+    comparison = compare([the_prior(sharp), sharp])
+    section = diagnostics_section(comparison)
+    assert section.headline == "Whole posteriors, all electrons: prior passes SBC and TARP; drawn passes SBC and TARP."
+    assert "the record tells more, as drawn shows" in section.html
+    assert section.html.count("TARP near drawn") == 1
+    wrong = diagnostics_section(compare([drawn_table(400, std_scale=0.6)]))
+    assert "drawn fails SBC of the energy, SBC of the pitch angle, TARP" in wrong.headline
+    assert "truths too often in the tails" in wrong.html
+    names = [panel.name for picture in section.illustrations for panel in picture.panels]
+    assert "tarp_all" in names
+    assert "energy_ev_levels_pitch_angle_deg_1" in names
+    for picture in section.illustrations:
+        for panel in picture.panels:
+            assert panel.drawn().axes[0].get_xlabel()

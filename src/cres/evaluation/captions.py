@@ -57,7 +57,8 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     "tarp": (
         "TARP: all targets together",
         "Observed minus stated probability of lying nearer to a random point than the truth does. Good: within the "
-        "grey band everywhere. Wrong correlations, and a posterior that ignores the record, show here alone.",
+        "grey band everywhere. Wrong correlations show here alone. Dashed: points near the sharpest estimator's "
+        "estimates; what leaves the band only there is honest, but does not use all that the record tells.",
     ),
     "levels": (
         "coverage at every level, part by part",

@@ -99,7 +99,7 @@ def tarp_fractions(table: PredictionTable, *, anchors: Array | None = None, draw
     """
     posterior = _stated_posterior(table, table.targets)
     truth = _truth(table, posterior)
-    own = np.stack([table.mean(target) for target in table.targets], axis=1)
+    own = estimates_of(table, table.targets)
     start = own if anchors is None else np.asarray(anchors, np.float64)
     if start.shape != own.shape:
         raise UserError(f"anchors have shape {start.shape}, but one point of {own.shape[1]} targets a row is wanted")
@@ -116,16 +116,20 @@ def tarp_fractions(table: PredictionTable, *, anchors: Array | None = None, draw
     return np.where(usable, fraction, np.nan)
 
 
-def sharpest_estimates(tables: Sequence[PredictionTable], targets: Sequence[str]) -> Array | None:
-    """Return the estimates (rows, targets) of the table whose errors are smallest: anchors for `tarp_fractions`.
+def sharpest(tables: Sequence[PredictionTable], targets: Sequence[str]) -> PredictionTable | None:
+    """Return the table whose errors of the first target are smallest; its estimates are anchors for `tarp_fractions`.
 
-    The tables are of the same electrons in one order. None where no table estimates all of the targets.
+    None where no table estimates all of the targets and knows their truth.
     """
     able = [table for table in tables if all(t in table.targets and table.has_truth(t) for t in targets)]
     if not able:
         return None
-    best = min(able, key=lambda table: float(np.nanmedian(np.abs(table.residual(targets[0])))))
-    return np.stack([best.mean(target) for target in targets], axis=1)
+    return min(able, key=lambda table: float(np.nanmedian(np.abs(table.residual(targets[0])))))
+
+
+def estimates_of(table: PredictionTable, targets: Sequence[str]) -> Array:
+    """Return the estimates of some targets, (rows, targets)."""
+    return np.stack([table.mean(target) for target in targets], axis=1)
 
 
 def coverage_at_levels(fractions: Array, levels: Array) -> tuple[Array, Array]:

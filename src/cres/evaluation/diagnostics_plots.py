@@ -51,21 +51,24 @@ def rank_histogram(curves: Sequence[Fractions], title: str) -> Figure:
 
 
 @styled
-def distance_from_uniform(curves: Sequence[Fractions], title: str) -> Figure:
-    """F(f) − f of TARP's fractions; a right posterior stays in the band, as a whole, in 99.73 % of all samples."""
+def distance_from_uniform(curves: Sequence[Fractions], title: str, dashed: Sequence[bool] = ()) -> Figure:
+    """F(f) − f of TARP's fractions; a right posterior stays in the band, as a whole, in 99.73 % of all samples.
+
+    `dashed`: the curves whose points are near another estimator's estimates.
+    """
     figure, axes = canvas()
     axes.set(xlabel=f"stated probability (TARP): {title}", ylabel="observed − stated", xlim=(0, 1))
-    kept = [(label, place, np.sort(f[np.isfinite(f)])) for label, place, f in curves]
-    kept = [(label, place, f) for label, place, f in kept if len(f) >= FEWEST]
+    styles = ["--" if other else "-" for other in dashed] or ["-"] * len(curves)
+    kept = [(label, place, np.sort(f[np.isfinite(f)]), s) for (label, place, f), s in zip(curves, styles, strict=True)]
+    kept = [curve for curve in kept if len(curve[2]) >= FEWEST]
     if not kept:
         return say_empty(figure, axes)
-    reach = float(kstwo.isf(SIGNIFICANCE, min(len(f) for *_, f in kept)))
+    reach = float(kstwo.isf(SIGNIFICANCE, min(len(f) for _, _, f, _ in kept)))
     axes.fill_between((0, 1), -reach, reach, color=BAND, linewidth=0, zorder=0.5)
     grid = np.linspace(0, 1, 101)
-    for label, place, f in kept:
-        axes.plot(
-            grid, np.searchsorted(f, grid, side="right") / len(f) - grid, color=_colour(label, place), label=label
-        )
+    for label, place, f, style in kept:
+        below = np.searchsorted(f, grid, side="right") / len(f)
+        axes.plot(grid, below - grid, color=_colour(label, place), label=label, linestyle=style)
     axes.axhline(0, color=INK, linewidth=0.8)
     _in_per_cent(axes)
     legend(axes)

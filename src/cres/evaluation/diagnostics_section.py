@@ -17,10 +17,11 @@ from cres.evaluation.captions import CAPTIONS
 from cres.evaluation.comparison import Comparison
 from cres.evaluation.diagnostics import (
     Uniformity,
+    estimates_of,
     parts_of,
     rank_fractions,
     shape_in_words,
-    sharpest_estimates,
+    sharpest,
     tarp_fractions,
     uniformity,
 )
@@ -34,19 +35,32 @@ _INTRODUCTION = (
     "An error bar can be honest and the posterior around it wrong, in its tails or in how the targets go together. "
     "Where it is right, the stated probability below the truth is uniform: simulation-based calibration (SBC), Talts "
     "et al. 2018, arXiv:1804.06788. TARP, Lemos et al. 2023, arXiv:2302.03026, asks the same of all targets together, "
-    "by the distance from a random point near the sharpest estimator's estimate. The distance is that from the uniform "
-    "distribution; it counts where it is above its limit: 0.02, or what chance does in 0.27\u00a0% of all samples."
+    "by the distance from a random point near the estimate. Where the point is near another, sharper estimate, TARP "
+    "also fails for a posterior that is honest but has not read all that the record tells. The distance is that from "
+    "the uniform distribution; it counts where it is above its limit: 0.02, or what chance does in 0.27\u00a0% of "
+    "samples."
 )
 
 
 @dataclass(frozen=True)
 class Judged:
-    """u of one estimator's electrons for one target, or f of TARP where the target is ""."""
+    """u of one estimator's electrons for one target, or f of TARP where the target is "".
+
+    `against` is the name of the other estimator whose estimates TARP's points are near, "" for its own.
+    """
 
     table: PredictionTable
     place: int
     target: str
     fractions: Array
+    against: str = ""
+
+    @property
+    def test(self) -> str:
+        """What it is called."""
+        if self.target:
+            return f"SBC of the {plain_name(self.target)}"
+        return f"TARP near {self.against}" if self.against else "TARP"
 
 
 def judge(comparison: Comparison) -> list[Judged]:
@@ -60,9 +74,23 @@ def judge(comparison: Comparison) -> list[Judged]:
             except UserError:  # states no uncertainty: the report says so elsewhere
                 continue
         if len(judged) == len(table.targets) > 1 and all(map(table.has_std, judged)):
-            anchors = sharpest_estimates(comparison.tables, table.targets)
-            found.append(Judged(table, place, "", tarp_fractions(table, anchors=anchors)))
+            found.append(Judged(table, place, "", tarp_fractions(table)))
+            best = sharpest(comparison.tables, table.targets)
+            if best is not None and best is not table:
+                near_best = tarp_fractions(table, anchors=estimates_of(best, table.targets))
+                found.append(Judged(table, place, "", near_best, best.estimator))
     return found
+
+
+def in_one_sentence(judged: Sequence[Judged]) -> str:
+    """Return which estimators' posteriors pass, and what the others fail, of all electrons."""
+    said = []
+    for name in dict.fromkeys(one.table.estimator for one in judged):
+        own = [one for one in judged if one.table.estimator == name and not one.against]
+        failed = [one.test for one in own if uniformity(one.fractions).passed is False]
+        tests = "SBC and TARP" if any(not one.target for one in own) else "SBC"
+        said.append(f"{name} fails {', '.join(failed)}" if failed else f"{name} passes {tests}")
+    return f"Whole posteriors, all electrons: {'; '.join(said)}."
 
 
 def diagnostics_section(comparison: Comparison) -> Section | None:
@@ -72,18 +100,18 @@ def diagnostics_section(comparison: Comparison) -> Section | None:
         return None
     pictures = [_ranks(comparison, judged), _tarp(comparison, judged)]
     pictures += [_levels(judged, target) for target in comparison.targets]
-    return Section(TITLE, _table(comparison, judged), tuple(picture for picture in pictures if picture.panels))
+    shown = tuple(picture for picture in pictures if picture.panels)
+    return Section(TITLE, _table(comparison, judged), shown, headline=in_one_sentence(judged))
 
 
 def _table(comparison: Comparison, judged: Sequence[Judged]) -> str:
     """Return what was found, as a table in words and numbers."""
-    head = ("estimator", "of", "electrons", "test", "distance", "limit", "p", "what it says")
+    head = ("estimator", "electrons", "test", "distance", "limit", "p", "what it says")
     rows = []
     for group, mask in comparison.groups.items():
         for one in judged:
             found = uniformity(one.fractions[mask])
-            test, of = ("SBC", plain_name(one.target)) if one.target else ("TARP", "all targets")
-            cells = [of, f"{group} ({found.count})", test, *_numbers(found), _verdict(found, one, mask)]
+            cells = [f"{group} ({found.count})", one.test, *_numbers(found), _verdict(found, one, mask)]
             text = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
             rows.append(f'<tr><th scope="row">{escape(one.table.estimator)}</th>{text}</tr>')
     sources = "; ".join(
@@ -111,6 +139,8 @@ def _verdict(found: Uniformity, one: Judged, mask: NDArray[np.bool_]) -> str:
         return "too few"
     if found.passed:
         return "passes"
+    if one.against:
+        return f"the record tells more, as {one.against} shows"
     return f"fails: {shape_in_words(one.fractions[mask])}" if one.target else "fails"
 
 
@@ -129,11 +159,17 @@ def _ranks(comparison: Comparison, judged: Sequence[Judged]) -> Illustration:
 def _tarp(comparison: Comparison, judged: Sequence[Judged]) -> Illustration:
     panels = []
     for group, mask in comparison.groups.items():
-        curves = [(one.table.estimator, one.place, one.fractions[mask]) for one in judged if not one.target]
+        chosen = [one for one in judged if not one.target]
+        curves = [(_legend(one), one.place, one.fractions[mask]) for one in chosen]
         if curves:
-            picture = partial(plots.distance_from_uniform, curves, GROUP_WORDS[group].partition(" (")[0])
+            dashed = [bool(one.against) for one in chosen]
+            picture = partial(plots.distance_from_uniform, curves, GROUP_WORDS[group].partition(" (")[0], dashed)
             panels.append(Panel(f"tarp_{group}", picture, f"TARP, {group} electrons"))
     return Illustration(*CAPTIONS["tarp"], tuple(panels))
+
+
+def _legend(one: Judged) -> str:
+    return f"{one.table.estimator} near {one.against}" if one.against else one.table.estimator
 
 
 def _levels(judged: Sequence[Judged], target: str) -> Illustration:
