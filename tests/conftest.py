@@ -10,7 +10,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 matplotlib.use("Agg")
-install_import_hook("cres", "beartype.beartype")
+install_import_hook(["cres", "reconstruction"], "beartype.beartype")
 
 # A busy machine is no failure, and the same commit gives the same verdict.
 hypothesis.settings.register_profile("cres", deadline=None, derandomize=True, max_examples=50)

@@ -60,6 +60,39 @@ def violations(room: str, source: str) -> set[str]:
     return rooms_of(imported_modules(source)) - MAY_IMPORT[room] - {room}
 
 
+PACKAGES = {"reconstruction": set(), "cres": {"reconstruction"}, "collider": {"reconstruction"}}
+"""Which of our packages a package may import: cres and collider never each other."""
+COLLIDER_ROOMS: dict[str, set[str]] = {"showers": set()}
+
+
+def foreign(package: str, source: str) -> set[str]:
+    """Return our packages that a module imports and its package may not."""
+    heads = {name.split(".")[0] for name in imported_modules(source)}
+    return (heads & set(PACKAGES)) - PACKAGES[package] - {package}
+
+
+@pytest.mark.parametrize("package", sorted(PACKAGES))
+def test_a_package_imports_only_what_is_below_it(package: str) -> None:
+    folder = SOURCE.parent / package
+    assert list(folder.rglob("*.py"))
+    for path in sorted(folder.rglob("*.py")):
+        assert not foreign(package, path.read_text()), path
+
+
+def test_every_package_is_in_the_table() -> None:
+    assert {path.parent.name for path in SOURCE.parent.glob("*/__init__.py")} == set(PACKAGES)
+    rooms = {path.parent.name for path in (SOURCE.parent / "collider").glob("*/*.py")}
+    assert rooms == set(COLLIDER_ROOMS)
+
+
+def test_rooms_of_collider_import_only_what_is_before_them() -> None:
+    for room, allowed in COLLIDER_ROOMS.items():
+        for path in sorted((SOURCE.parent / "collider" / room).rglob("*.py")):
+            parts = [name.split(".") for name in imported_modules(path.read_text())]
+            rooms = {part[1] for part in parts if part[0] == "collider" and len(part) > 1}
+            assert not rooms - allowed - {room, "__version__"}, path
+
+
 @pytest.mark.parametrize("room", sorted(MAY_IMPORT))
 def test_a_room_imports_only_what_the_architecture_allows(room: str) -> None:
     for path in sorted((SOURCE / room).rglob("*.py")):
@@ -82,4 +115,8 @@ def test_only_training_and_the_data_module_import_lightning() -> None:
 def test_the_check_sees_a_forbidden_import() -> None:
     assert violations("physics", "def f():\n    from cres.simulation import simulate_columns\n") == {"simulation"}
     assert violations("models", "import cres.transforms.noise\n") == {"transforms"}
+    assert foreign("collider", "from cres.errors import UserError") == {"cres"}
+    assert foreign("cres", "import collider.showers") == {"collider"}
+    assert foreign("reconstruction", "from cres import schema") == {"cres"}
+    assert not foreign("collider", "from reconstruction.errors import UserError")
     assert not violations("endpoint", "from cres import schema\nfrom cres.physics import beta\n")

@@ -55,7 +55,7 @@ def test_all_files_are_in_it(wheel: Path) -> None:
         names = set(archive.namelist())
         entry = archive.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
     assert "cres = cres.commands:run" in entry
-    for path in (ROOT / "src" / "cres").rglob("*"):
+    for path in (path for name in ("cres", "reconstruction", "collider") for path in (ROOT / "src" / name).rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
             assert path.relative_to(ROOT / "src").as_posix() in names
     for path in (*shipped.configurations(), *shipped.simulations(), *shipped.sweep_files()):

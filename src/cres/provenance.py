@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import cres
+from reconstruction import provenance
+from reconstruction.provenance import sha256_of_file
 
-
-def sha256_of_file(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, read in pieces."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+__all__ = ["ancestry", "git_commit", "sha256_of_file"]
 
 
 def git_commit() -> str:
-    """Return the commit of the source tree that runs ('+changes' when it is not clean), or 'unknown'.
-
-    An installed package may lie inside the repository of something else (a virtual environment in a project's folder):
-    only a repository that holds this very file is meant.
-    """
-    here = Path(__file__).parent
-    try:
-        _git(here, "ls-files", "--error-unmatch", Path(__file__).name)
-        commit = _git(here, "rev-parse", "HEAD")
-        dirty = _git(here, "status", "--porcelain", "--untracked-files=no")
-    except (OSError, subprocess.SubprocessError):
-        return "unknown"
-    return f"{commit}+changes" if dirty else commit
-
-
-def _git(folder: Path, *words: str) -> str:
-    run = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10)
-    return run.stdout.strip()
+    """Return the commit of the source tree that runs ('+changes' when it is not clean), or 'unknown'."""
+    return provenance.git_commit(Path(__file__))
 
 
 def ancestry(
     config: Mapping[str, Any] | None = None, seed: int | None = None, sources: Iterable[Path] = ()
 ) -> dict[str, Any]:
-    """Return the attributes that every artefact carries; `config` and `sources` as JSON text.
-
-    `sources` becomes {file name: SHA-256}.
-    """
-    attributes: dict[str, Any] = {
-        "created_by": f"cres {cres.__version__}",
-        "git_commit": git_commit(),
-        "config": json.dumps(config or {}, sort_keys=True, default=str),
-        "sources": json.dumps({path.name: sha256_of_file(path) for path in sources}, sort_keys=True),
-    }
-    if seed is not None:
-        attributes["seed"] = int(seed)
-    return attributes
+    """Return the attributes that every artefact carries; see `reconstruction.provenance.ancestry`."""
+    return provenance.ancestry(f"cres {cres.__version__}", git_commit(), config, seed, sources)

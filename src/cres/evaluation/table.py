@@ -7,9 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +21,7 @@ from cres import schema
 from cres.errors import UserError, nearest
 from cres.evaluation.splits import described_split
 from cres.provenance import ancestry
+from reconstruction.files import atomic_path as atomic_path
 
 EVENT_ID = schema.EVENT_ID
 COVARIANCE = "covariance"
@@ -267,28 +266,6 @@ class PredictionTable:
         with atomic_path(path) as temporary:
             self.to_frame().to_csv(temporary, index=False)
         return path
-
-
-@contextlib.contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary sibling to write to; it takes the name `path` when the block ends well, else it is removed."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise UserError(f"{path} is a folder: name a file to write to")
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {_short(error)}") from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def unit_of(name: str) -> str:

@@ -1,0 +1,58 @@
+"""What made a file: program, git commit, configuration, seed, parents."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def sha256_of_file(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, read in pieces."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def git_commit(program: Path) -> str:
+    """Return the commit of the source tree that holds a program's file ('+changes' when it is not clean), or 'unknown'.
+
+    An installed package may lie inside the repository of something else (a virtual environment in a project's folder):
+    only a repository that holds this very file is meant.
+    """
+    try:
+        _git(program.parent, "ls-files", "--error-unmatch", program.name)
+        commit = _git(program.parent, "rev-parse", "HEAD")
+        dirty = _git(program.parent, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+    return f"{commit}+changes" if dirty else commit
+
+
+def _git(folder: Path, *words: str) -> str:
+    run = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10)
+    return run.stdout.strip()
+
+
+def ancestry(
+    created_by: str,
+    commit: str,
+    config: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    sources: Iterable[Path] = (),
+) -> dict[str, Any]:
+    """Return the attributes that every artefact carries; `config` and `sources` as JSON text.
+
+    `sources` becomes {file name: SHA-256}.
+    """
+    attributes: dict[str, Any] = {
+        "created_by": created_by,
+        "git_commit": commit,
+        "config": json.dumps(config or {}, sort_keys=True, default=str),
+        "sources": json.dumps({path.name: sha256_of_file(path) for path in sources}, sort_keys=True),
+    }
+    if seed is not None:
+        attributes["seed"] = int(seed)
+    return attributes
