@@ -15,7 +15,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
-.PHONY: help demo model test test-all test-gpu docs test-cluster lint format clean-demo
+.PHONY: help demo demo-showers model test test-all test-gpu docs test-cluster lint format clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -37,7 +37,7 @@ INSTALL = install() { echo "installing $$2 into .venv: about 0.3 GB from the net
 	$(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml constraints.txt constraints-torch.txt | .venv/bin/python
-	@$(INSTALL) '.[dev]' "cres with what its tests need"
+	@$(INSTALL) '.[dev,collider]' "cres with what its tests need"
 	@touch $@
 
 # what the demo needs; an installation for the tests has it too
@@ -117,6 +117,17 @@ $(DEMO)/electrons.html: $(TABLES)
 	@echo "== and a page to look at electrons one by one"
 	$(RUN) scripts/browse.py $(DEMO)/predictions.hdf5 $(DEMO)/seeded.hdf5 $(DEMO)/bound.hdf5 --run $(DEMO) \
 	  --names "S4D network" "seeded likelihood" "Cramér–Rao bound" --data $(DEMO)/cres.hdf5 --electrons 500 --output $@
+
+# Showers in calorimeters, a second system: no part of the learning yet --------------------------------------------------
+
+SHOWERS := runs/showers
+SHOWER_EVENTS ?= 5000
+
+demo-showers: $(SHOWERS)/validation_report.html ## simulate showers in a calorimeter and judge them: about a minute, runs/showers/
+	@echo "Look at $(SHOWERS)/validation_report.html and $(SHOWERS)/shower_sample_0.png; the events are in $(SHOWERS)/*.hdf5"
+
+$(SHOWERS)/validation_report.html: configs/showers/pbwo4.yaml | .venv/.demo
+	$(RUN) scripts/showers.py -c pbwo4 --events $(SHOWER_EVENTS) --output $(SHOWERS)
 
 # A model to keep ---------------------------------------------------------------------------------------------------
 # It is trained on electrons that never come twice; those of the file fit its scales, calibrate and judge it.

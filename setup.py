@@ -17,7 +17,9 @@ class BuildWithConfigs(build_py):
         super().run()
         if not self.editable_mode:
             for source in sorted((HERE / "configs").rglob("*.yaml")):
-                target = Path(self.build_lib) / "cres" / "configs" / source.relative_to(HERE / "configs")
+                name = source.relative_to(HERE / "configs")
+                package = "collider" if name.parts[0] == "showers" else "cres"
+                target = Path(self.build_lib) / package / "configs" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)
 

@@ -185,6 +185,8 @@ def unknown_options(command: str) -> list[str]:
         return [found["script"]]
     # a script is a door: its options are in the package
     work = CLI_OPTIONS if script.name == "cli.py" else COMMANDS / script.name
+    if script.name == "showers.py":
+        work = ROOT / "src/collider/showers/command.py"
     source = script.read_text() + (work.read_text() if work.is_file() else "")
     options = re.findall(r"(?<!\S)--([\w-]+)", found["rest"])
     groups = (

@@ -20,7 +20,7 @@ from cres.endpoint.analysis import Options
 from cres.paths import expanded, path_of
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("simulate", "data_prep", "estimate", "evaluate", "browse", "endpoint", "sweep")
+SCRIPTS = ("simulate", "data_prep", "estimate", "evaluate", "browse", "endpoint", "sweep", "showers")
 ABSURD = ["", "no@such;thing", "nan", "inf", "-inf", "1e400", "0x", "1,2", "-1e99", "[1]", "None"]
 FREE = {"--names", "--by", "overrides", "--use-lines"}
 """Options that take any text."""
@@ -76,7 +76,17 @@ def test_every_option_refuses_what_it_cannot_mean(script, capsys):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_numbers_of_zero_and_below_are_read_as_what_they_are(script):
     """Where an option takes such a number, it is one that means something."""
-    sizes = {"--events", "--workers", "--events-per-file", "--limit", "--training-electrons", "--toys", "--max-std"}
+    sizes = {
+        "--validation-events",
+        "--shard-events",
+        "--events",
+        "--workers",
+        "--events-per-file",
+        "--limit",
+        "--training-electrons",
+        "--toys",
+        "--max-std",
+    }
     for words, parser in parsers(script):
         for action in parser._actions:
             if not action.option_strings or action.type in (None, path_of, expanded) or action.nargs is not None:

@@ -14,6 +14,7 @@ OF_THE_USER = ("configs/mine.yaml", "configs/sweeps/mine.yaml", "configs/simulat
 LISTS = (
     shipped.configurations,
     shipped.simulations,
+    shipped.showers,
     shipped.sweep_files,
     shipped.wandb_files,
     shipped.notebooks,

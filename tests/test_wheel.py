@@ -60,6 +60,8 @@ def test_all_files_are_in_it(wheel: Path) -> None:
             assert path.relative_to(ROOT / "src").as_posix() in names
     for path in (*shipped.configurations(), *shipped.simulations(), *shipped.sweep_files()):
         assert f"cres/{path.relative_to(ROOT).as_posix()}" in names
+    for path in shipped.showers():
+        assert f"collider/{path.relative_to(ROOT).as_posix()}" in names
 
 
 def test_it_works_without_the_checkout(installed: Path, tmp_path: Path) -> None:
@@ -81,6 +83,13 @@ def test_its_commands_make_and_prepare_electrons(installed: Path, tmp_path: Path
     helped = run(installed, tmp_path, *cres, "fit", "-c", "s4d", "--trainer.max_epochs=x")
     assert helped.returncode == 2
     assert "max_epochs" in helped.stderr
+
+
+def test_it_brings_the_showers(installed: Path, tmp_path: Path) -> None:
+    words = ("-m", "collider.showers", "-c", "lead_argon", "--events", "3", "--task", "0/1", "--output", "showers")
+    made = run(installed, tmp_path, *words)
+    assert made.returncode == 0, made.stderr
+    assert (tmp_path / "showers" / "train_dataset.hdf5").is_file()
 
 
 # The same command in a checkout ------------------------------------------------------------------------------------

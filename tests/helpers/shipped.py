@@ -18,8 +18,10 @@ SIMULATION = (
     "tritium",
     "tritium_band",
 )
+SHOWERS = ("crystals", "iron_pions", "lead_argon", "pbwo4", "pbwo4_dense")
 SWEEPS = ("encoders", "s4d_random", "s4d_size", "seeds")
-WANDB_SWEEPS = ("encoders", "s4d_random", "seeds")
+WANDB_SHOWERS = ("crystals", "iron_pions", "lead_argon", "pbwo4", "pbwo4_dense")
+SWEEPS = ("encoders", "s4d_random", "seeds")
 NOTEBOOKS = ("endpoint", "evaluate", "explore_data")
 
 
@@ -31,6 +33,11 @@ def configurations() -> list[Path]:
 def simulations() -> list[Path]:
     """Return the configurations of simulations."""
     return [ROOT / "configs/simulation" / f"{name}.yaml" for name in SIMULATION]
+
+
+def showers() -> list[Path]:
+    """Return the configurations of calorimeters."""
+    return [ROOT / "configs/showers" / f"{name}.yaml" for name in SHOWERS]
 
 
 def sweep_files() -> list[Path]:

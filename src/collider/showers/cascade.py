@@ -148,9 +148,9 @@ def simulate_cascades(
     code = int(pdg_codes(particle, 1)[0])
     if code in HADRONS:
         raise UserError("the cascade knows electrons, positrons and photons; it has no cross sections of hadrons")
-    depths = np.arange(81) * 0.5 if depth_edges_x0 is None else np.asarray(depth_edges_x0, dtype=float)
+    depths: Values = np.asarray(np.linspace(0, 40, 81) if depth_edges_x0 is None else depth_edges_x0, dtype=np.float64)
     default = [0, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10]
-    radii = np.asarray(default if radius_edges_rm is None else radius_edges_rm, dtype=float)
+    radii = np.asarray(default if radius_edges_rm is None else radius_edges_rm, dtype=np.float64)
     tally = _Tally(energies, depths, radii, material)
     number = np.floor(np.cumsum(energies * 1e3) / BATCH_MEV).astype(int)
     for batch in np.unique(number):
@@ -205,7 +205,7 @@ class _Tally:
 
 
 def _sums(place: NDArray[Any], weights: Values, shape: tuple[int, ...]) -> Values:
-    return np.bincount(place, weights, math.prod(shape)).reshape(shape)
+    return np.asarray(np.bincount(place, weights, math.prod(shape)), dtype=np.float64).reshape(shape)
 
 
 def _follow(stack: _Stack, rates: Rates, tally: _Tally, rng: np.random.Generator) -> None:

@@ -20,7 +20,9 @@ class Readout:
 
     stochastic_term: c of σ/E = c/√E of a homogeneous calorimeter (photostatistics; a sampling one has its own);
     constant_term: relative spread of the whole response from event to event; noise_gev: of each cell;
-    adc_gev: one count; bits: of the ADC, which ends at (2^bits − 1) counts; threshold_gev: cells below read 0;
+    adc_gev: one count; bits: of the ADC, which holds 0 to 2^bits − 1 counts; pedestal: counts without a signal,
+    which are taken off again (without one, noise below 0 is cut off and the sum of many cells is too large);
+    threshold_gev: cells below read 0;
     dead_cells: share of the cells that read nothing, always the same ones.
     """
 
@@ -29,6 +31,7 @@ class Readout:
     noise_gev: float = 0.0
     adc_gev: float = 0.0
     bits: int = 16
+    pedestal: int = 0
     threshold_gev: float = 0.0
     dead_cells: float = 0.0
 
@@ -42,6 +45,8 @@ class Readout:
                 raise UserError(f"readout.{name} is a share, below 1, not {getattr(self, name)!r}")
         if not 1 <= self.bits <= 32:
             raise UserError(f"readout.bits must be from 1 to 32, not {self.bits!r}")
+        if not 0 <= self.pedestal < 2**self.bits:
+            raise UserError(f"readout.pedestal must be counts of the ADC, from 0 to {2**self.bits - 1}")
 
     def apply(self, xp: Arrays, cells: Any, keys: Any, seed: int) -> Any:
         """Return what is read of cells (event, cell) in GeV; keys: of the events."""
@@ -55,7 +60,7 @@ class Readout:
             cells = cells + self.noise_gev * both.reshape(len(cells), -1)[:, : cells.shape[1]]
         if self.adc_gev > 0:
             counts = xp.floor(cells / self.adc_gev + 0.5)
-            cells = xp.clip(counts, 0, 2**self.bits - 1) * self.adc_gev
+            cells = xp.clip(counts, -self.pedestal, 2**self.bits - 1 - self.pedestal) * self.adc_gev
         if self.threshold_gev > 0:
             cells = xp.where(cells < self.threshold_gev, xp.zeros_like(cells), cells)
         if self.dead_cells > 0:

@@ -42,6 +42,9 @@ BATCH_SPOTS: Final = {"numpy": 150_000, "torch": 20_000_000}
 _RADII_RM: Final = (1e-3, 100.0)
 """Limits of R_C and R_T, which the formulae leave far behind the shower and at its very beginning."""
 
+_LARGEST_TAU: Final = 20.0
+"""So far behind the maximum the formulae have no meaning, and hardly any energy."""
+
 _PART_BITS: Final = 40
 _SLICE_BITS: Final = 24
 _DEPTHS: Final = 8
@@ -245,7 +248,7 @@ def _slices(
     counts = xp.whole(wanted + keyed.uniforms(xp, sources.key[:, None], keyed.COUNTS, part + number))
     counts = xp.where(energy > 0, xp.clip(counts, 1, None), xp.zeros_like(counts))
     middle = (behind[:, 1:] + behind[:, :-1]) / 2
-    tau = middle / sources.t[:, None] * sources.tau[:, None]
+    tau = xp.clip(middle / sources.t[:, None] * sources.tau[:, None], None, _LARGEST_TAU)
     core, tail, weight = unchecked_radial(tau, xp.log(sources.energy_gev)[:, None], material, xp)
     hadronic = sources.radius_rm[:, None] > 0
     core = xp.where(hadronic, sources.radius_rm[:, None], xp.clip(core, *_RADII_RM))

@@ -1,0 +1,9 @@
+"""A data set of showers: HDF5 in the layout of the CaloChallenge, JSON, pictures, and a report that judges it."""
+
+from collider.showers.command import command_line, main
+from reconstruction import errors
+
+__all__ = ["command_line", "main"]
+
+if __name__ == "__main__":
+    errors.run(main)
