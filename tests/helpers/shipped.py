@@ -20,8 +20,7 @@ SIMULATION = (
 )
 SHOWERS = ("crystals", "iron_pions", "lead_argon", "pbwo4", "pbwo4_dense")
 SWEEPS = ("encoders", "s4d_random", "s4d_size", "seeds")
-WANDB_SHOWERS = ("crystals", "iron_pions", "lead_argon", "pbwo4", "pbwo4_dense")
-SWEEPS = ("encoders", "s4d_random", "seeds")
+WANDB_SWEEPS = ("encoders", "s4d_random", "seeds")
 NOTEBOOKS = ("endpoint", "evaluate", "explore_data")
 
 
