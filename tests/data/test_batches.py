@@ -118,6 +118,9 @@ def test_unlabelled_records_are_read_without_targets(tmp_path):
 def test_wrong_names_are_said_at_the_start(prepared):
     folder, _ = prepared
     for options, words in [
+        ({"targets": ()}, r"targets is empty: name at least one"),
+        ({"targets": ("energy_eV", "radius_m", "energy_eV")}, "names energy_eV twice"),
+        ({"targets": ("energy_eV", "event_id")}, "event_id, which names an electron"),
         ({"targets": ("energy_ev",)}, r"no target energy_ev \(did you mean 'energy_eV'\?\)"),
         ({"observables": ("radius",)}, r"no column radius \(did you mean 'radius_m'\?\)"),
         ({"window_samples": 300}, "does not fit"),

@@ -93,6 +93,9 @@ def test_mistakes_of_fine_tuning_are_one_sentence(pretrained, records, tmp_path)
         fit("s4d.yaml", records, tmp_path, "--fine_tune.trainable_layers=1")
     with pytest.raises(UserError, match=r"no encoder for a view 'time'; it has spectrum"):
         fit("s4d_time.yaml", records, tmp_path, given)
+    folder = pretrained.parents[1]  # of the run
+    with pytest.raises(UserError, match=rf"{folder} is a folder: name the checkpoint in it, {pretrained}$"):
+        fit("s4d.yaml", records, tmp_path, f"--fine_tune.checkpoint={folder}")
 
 
 @pytest.mark.parametrize("prenorm", [True, False])

@@ -55,6 +55,24 @@ def test_predict_never_writes_over_other_tables(trained, make_records, tmp_path)
         main(["predict", f"--run={trained}", f"--data.data={tmp_path / 'b' / 'same.hdf5'}"])
 
 
+def test_the_test_table_is_not_lost_to_other_electrons(trained, records, make_records, tmp_path):
+    main(["test", f"--run={trained}"])
+    tested = (trained / "predictions.hdf5").read_bytes()
+    make_records(tmp_path / "others.hdf5", 80, seed=9)
+    for other in (f"--data.data={tmp_path / 'others.hdf5'}", "--data.split_seed=5"):
+        with pytest.raises(UserError, match=r"kept aside for its test, and these are others: name a file"):
+            main(["test", f"--run={trained}", other])
+        assert (trained / "predictions.hdf5").read_bytes() == tested
+    main(["test", f"--run={trained}", f"--data.data={tmp_path / 'others.hdf5'}", f"--predictions={tmp_path / 'o.hdf5'}"])
+    assert len(PredictionTable.read(tmp_path / "o.hdf5")) == 8
+    main(["test", f"--run={trained}", f"--data.data={records}"])
+
+
+def test_a_model_keeps_its_targets(trained, records):
+    with pytest.raises(UserError, match=r"data.targets is \[radius_m\], but the model regresses \[energy_eV, pitch"):
+        main(["predict", f"--run={trained}", "--data.targets=[radius_m]"])
+
+
 def test_an_electron_is_known_by_its_content_in_any_file(trained, records, make_records, tmp_path):
     """Numbers of events begin anew in every simulation, and a part of a file is another file."""
     trained_rows = CresDataModule(str(records)).split.train[:30]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import lightning
@@ -74,7 +74,7 @@ class CresDataModule(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.data = data
-        self.targets = tuple(targets)
+        self.targets = _regressable(targets)
         self.observables = observables
         self.batch_size = batch_size
         self.fractions = fractions
@@ -279,6 +279,19 @@ class CresDataModule(lightning.LightningDataModule):
             pin_memory=self._device().type == "cuda" and from_host,
             multiprocessing_context=self.start_method if workers else None,
         )
+
+
+def _regressable(targets: Sequence[str]) -> tuple[str, ...]:
+    """Return the targets. Raises UserError where there are none, one stands twice or names an electron."""
+    if not targets:
+        raise UserError("data.targets is empty: name at least one column to regress, such as [energy_eV]")
+    twice = next((name for place, name in enumerate(targets) if name in targets[:place]), None)
+    if twice is not None:
+        raise UserError(f"data.targets names {twice} twice: name each column once")
+    names = [name for name in targets if name in (schema.EVENT_ID, schema.CONTENT_HASH)]
+    if names:
+        raise UserError(f"data.targets holds {names[0]}, which names an electron and measures nothing: leave it out")
+    return tuple(targets)
 
 
 def _require_plausible(records: Records, name: str) -> None:

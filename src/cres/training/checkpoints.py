@@ -113,6 +113,8 @@ def _sync_folder(folder: Path) -> None:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read one checkpoint with every byte checked. Raises UserError when it is missing, damaged or not ours."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name the checkpoint in it{_checkpoint_in(path)}")
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}: train with `python cli.py fit -c configs/s4d.yaml` first")
     try:
@@ -164,6 +166,12 @@ def resumable(folder: Path) -> Path:
         return found
     why = f" ({'; '.join(reasons)})" if reasons else ""
     raise UserError(f"there is no checkpoint to continue from in {folder}{why}: start without --resume")
+
+
+def _checkpoint_in(folder: Path) -> str:
+    """Return where the checkpoint of a run's folder, or of its `checkpoints`, is; nothing where there is none."""
+    best = [path for path in (folder / "checkpoints" / BEST, folder / BEST) if path.is_file()]
+    return f", {best[0]}" if best else ""
 
 
 def _first_line(error: Exception) -> str:

@@ -140,10 +140,20 @@ class CresCLI(LightningCLI):
             self.model = self.config_init["model"]
         else:
             self.model = load_ensemble(self.checkpoints)
+            self._require_the_models_targets()
             self.datamodule.split_as(self.model.card.get("data", {}))
         if self.trial is not None:
             self.datamodule.overfit = bool(self.trial.overfit)
         self.trainer = self.instantiate_trainer(**self._trainer_parts())
+
+    def _require_the_models_targets(self) -> None:
+        """Raise UserError where the data are read for other targets than the model's, which a checkpoint fixes."""
+        ours, asked = tuple(self.model.card["model"]["targets"]), self.datamodule.targets
+        if asked != ours:
+            raise UserError(
+                f"data.targets is [{', '.join(asked)}], but the model regresses [{', '.join(ours)}]: leave it out, or "
+                "train another model for it"
+            )
 
     def _trainer_parts(self) -> dict[str, Any]:
         plugins: list[Any] = [AtomicCheckpointIO()]

@@ -14,8 +14,10 @@ from typing import Any
 import lightning.pytorch as pl
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from cres import schema
 from cres.data.module import CresDataModule
 from cres.data.records import Rows
 from cres.errors import UserError
@@ -71,7 +73,7 @@ class Reconstruction:
         if not len(split.test):
             raise UserError("the test split is empty: give --data.fractions a larger third number, or use `predict`")
         origin = self._origin(split.test, "the test split")
-        table = self.predictions or self.run_folder / PREDICTIONS
+        table = self.predictions or self._tested(origin.split[split.test])
         if self.windows is not None:
             rows = np.concatenate([split.validation, split.test])
             self._in_windows(table, origin, rows, self.windows, calibrate=True)
@@ -102,6 +104,17 @@ class Reconstruction:
         if self.trainer.is_global_zero:
             print(origin.announce(rows, which))
         return origin
+
+    def _tested(self, parts: NDArray[np.int64]) -> Path:
+        """Return where the table of `test` goes: that of the run's own test electrons is never lost to others."""
+        table = self.run_folder / PREDICTIONS
+        theirs = bool((parts != schema.SPLITS["test"]).any())
+        if theirs and table.exists() and PredictionTable.read(table).attributes.get("split") == "test":
+            raise UserError(
+                f"{table} holds the electrons that the training kept aside for its test, and these are others: name a "
+                "file with --predictions=FILE"
+            )
+        return table
 
     def _predicted(self) -> Path:
         """Return where the table of `predict` goes: never over the run's test table, nor over that of other records."""
