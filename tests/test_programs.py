@@ -54,6 +54,14 @@ def test_processor_time_is_that_of_the_session():
     assert processor_s({os.getsid(0)}) - before >= 0.25
 
 
+def test_a_warning_is_a_sentence_to_its_reader_and_has_a_place_for_developers(tmp_path):
+    text = "import warnings; from cres import errors\n"
+    text += "def main():\n warnings.warn('mind the gap')\n warnings.warn('old', DeprecationWarning)\nerrors.run(main)"
+    said = run_program([sys.executable, "-c", text], tmp_path).said
+    assert "warning: mind the gap\n" in said
+    assert "<string>:4: DeprecationWarning: old\n" in said
+
+
 def alive(pid: int) -> bool:
     """Return whether a process is there; one that has ended may still wait to be noticed by its parent."""
     try:

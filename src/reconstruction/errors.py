@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+import warnings
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
@@ -26,7 +27,11 @@ def one_line(error: BaseException) -> str:
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:
-    """Run the main function of a script and exit: 2 with one sentence for a UserError, 130 for Ctrl-C."""
+    """Run the main function of a script and exit: 2 with one sentence for a UserError, 130 for Ctrl-C.
+
+    Warnings to the user (UserWarning) are printed as sentences, without the place in the program that says them.
+    """
+    warnings.formatwarning = _plainly
     try:
         code = main()
     except UserError as error:
@@ -36,3 +41,14 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     sys.exit(code or 0)
+
+
+_with_place = warnings.formatwarning
+
+
+def _plainly(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    if category is UserWarning:
+        return f"warning: {message}\n"
+    return _with_place(message, category, filename, lineno, line)

@@ -94,7 +94,7 @@ def test_mistakes_of_fine_tuning_are_one_sentence(pretrained, records, tmp_path)
     with pytest.raises(UserError, match=r"no encoder for a view 'time'; it has spectrum"):
         fit("s4d_time.yaml", records, tmp_path, given)
     folder = pretrained.parents[1]  # of the run
-    with pytest.raises(UserError, match=rf"{folder} is a folder: name the checkpoint in it, {pretrained}$"):
+    with pytest.raises(UserError, match=rf"{folder} is a folder: name the checkpoint in it, {folder / 'checkpoints'}"):
         fit("s4d.yaml", records, tmp_path, f"--fine_tune.checkpoint={folder}")
 
 

@@ -63,7 +63,9 @@ def test_the_test_table_is_not_lost_to_other_electrons(trained, records, make_re
         with pytest.raises(UserError, match=r"kept aside for its test, and these are others: name a file"):
             main(["test", f"--run={trained}", other])
         assert (trained / "predictions.hdf5").read_bytes() == tested
-    main(["test", f"--run={trained}", f"--data.data={tmp_path / 'others.hdf5'}", f"--predictions={tmp_path / 'o.hdf5'}"])
+    main(
+        ["test", f"--run={trained}", f"--data.data={tmp_path / 'others.hdf5'}", f"--predictions={tmp_path / 'o.hdf5'}"]
+    )
     assert len(PredictionTable.read(tmp_path / "o.hdf5")) == 8
     main(["test", f"--run={trained}", f"--data.data={records}"])
 

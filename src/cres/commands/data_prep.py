@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -99,7 +98,6 @@ def command_line() -> Parser:
 
 def main() -> None:
     """Do what the command line asks, and say what was written."""
-    warnings.formatwarning = _one_line
     arguments = command_line().parse_args()
     if arguments.workers > 1 and not arguments.check:
         start_early()
@@ -176,9 +174,3 @@ def _tell_some(sentences: Sequence[str], most: int = 5) -> None:
         print(f"  {sentence}")
     if len(sentences) > most:
         print(f"  and {len(sentences) - most} more")
-
-
-def _one_line(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-) -> str:
-    return f"warning: {message}\n"
