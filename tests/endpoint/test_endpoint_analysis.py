@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cres.endpoint import report
+from cres.endpoint import plots, report
 from cres.endpoint.analysis import Options, analyse, true_endpoint_ev
 from cres.endpoint.examples import example_tables
 from cres.endpoint.response import measure_response
@@ -75,6 +75,13 @@ def test_figures_are_drawn_for_the_report(analysis, tables):
     for illustration in part.illustrations:
         for panel in illustration.panels:
             panel.figure.draw_without_rendering()
+    assert part.first in {panel.name for picture in part.illustrations for panel in picture.panels}
+    assert f"{analysis.fit.endpoint_ev:.2f} ± {analysis.statistical_ev:.2f} (stat)" in part.headline
+    assert part.headline.endswith(f"from the true {ENDPOINT:.2f} eV.")
+    # the axes end where nothing happens any more
+    left, right = plots.mass_figure(analysis.limit).axes
+    assert left.get_xlim()[1] < np.sqrt(analysis.limit.scanned_to_ev2)
+    assert right.get_xlim()[1] < analysis.limit.scanned_to_ev2
 
 
 def test_true_endpoint_is_found_in_a_configuration():

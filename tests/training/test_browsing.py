@@ -98,7 +98,7 @@ def test_noise_alone_has_unit_power(table, file: Path, tmp_path: Path):
 def test_a_page_of_simulated_electrons(model, table, file: Path):
     page = browse([table], Source(open_records(file), 1.0, model.module), most=10)
     assert page.electrons == 10
-    assert any("10 of 24 electrons" in note for note in page.notes)
+    assert "10 of 24 electrons: the 5 largest outliers, and others evenly drawn." in page.notes
     assert '"attention": {' in page.html
 
 

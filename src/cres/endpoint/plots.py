@@ -28,6 +28,10 @@ from cres.physics.beta import electron_factor
 Array = NDArray[np.float64]
 
 FEWEST_SHOWN = 60
+_LEGEND_ROOM = 1.35
+"""So much higher than its curves is an axis with a legend above them."""
+_NOTHING = 1e-3
+"""Part of its peak below which a posterior is not worth an axis."""
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#777777"
 
 
@@ -122,8 +126,8 @@ def regression_figure(calibration: PredictionTable, response: Response) -> Figur
     left.set_ylabel("mean of estimate − truth (eV)")
     left.set_title(f"Least certain quarter (σ > {np.quantile(std, 0.75):.2g} eV)")
     left.margins(y=0.3)
-    left.legend(loc="upper center", ncol=3, fontsize=8)
-    left.tick_params(axis="x", rotation=20)
+    left.legend(loc="upper center", ncol=3, fontsize=8, handlelength=1.1, columnspacing=0.9)
+    left.locator_params(axis="x", nbins=5)
     where, slope, error = _binned_slopes(std, truth - response.centre_ev, energy - truth, 6)
     right.errorbar(where, slope, error, fmt="o", ms=4, lw=1.2, color=ORANGE, label="calibration electrons")
     top = _draw_beyond_the_cut(right, calibration, response)
@@ -160,7 +164,7 @@ def pull_figure(calibration: PredictionTable, response: Response) -> Figure:
     left.set_xlabel("(calibrated − true energy) / core width")
     left.set_ylabel("probability density")
     left.set_title(f"Pulls; stated σ × {np.exp(response.parameter('log_scale')):.2f} is the core width")
-    left.legend(loc="lower center")
+    left.legend(loc="upper left", fontsize=8, handlelength=1.1)
     _draw_efficiency(right, calibration, response)
     return figure
 
@@ -198,7 +202,9 @@ def mass_figure(limit: MassLimits) -> Figure:
         at = np.sqrt(limit.belt.mass_squared_ev2)
         label = f"Feldman–Cousins: {limit.belt.toys} toys a point"
         left.plot(at, limit.belt.critical, "o-", ms=4, lw=1.2, color=BLUE, label=label)
-    left.set_ylim(0, 3 * chi2.ppf(limit.confidence, 1))
+    top = 3 * chi2.ppf(limit.confidence, 1)
+    left.set_ylim(0, _LEGEND_ROOM * top)
+    left.set_xlim(0, _shown_to(masses, physical.rise() <= top))
     left.set_xlabel("neutrino mass (eV)")
     left.set_ylabel("2 Δ(−ln L), best m² ≥ 0")
     left.set_title("Accepted: below the line")
@@ -207,9 +213,16 @@ def mass_figure(limit: MassLimits) -> Figure:
     right.axvline(limit.bayesian.high_ev2, color=GREEN, ls=":", label=f"{limit.confidence:.0%} below")
     right.set_xlabel("squared mass (eV²)")
     right.set_ylabel("posterior density (peak = 1)")
-    right.set_ylim(bottom=0)
+    right.set_ylim(0, _LEGEND_ROOM)
+    right.set_xlim(0, _shown_to(physical.mass_squared_ev2, limit.posterior > _NOTHING))
     right.legend(loc="upper right", fontsize=8)
     return figure
+
+
+def _shown_to(values: Array, of_interest: NDArray[np.bool_]) -> float:
+    """Return where an axis ends whose points of interest are a part of what was scanned."""
+    last = int(np.flatnonzero(of_interest)[-1]) if of_interest.any() else len(values) - 1
+    return float(values[min(last + 1, len(values) - 1)])
 
 
 @styled
@@ -336,7 +349,7 @@ def _draw_efficiency(axes, calibration: PredictionTable, response: Response) -> 
     axes.set_xlabel("true energy (eV)")
     axes.set_ylabel(f"electrons with σ ≤ {response.max_std_ev:.2g} eV")
     axes.set_title("Efficiency of the quality cut")
-    axes.tick_params(axis="x", rotation=20)
+    axes.locator_params(axis="x", nbins=5)
     axes.legend(loc="lower left")
 
 

@@ -125,7 +125,7 @@
   const heads = [["event", -2], ...ordered.map((c, i) => [c.name, i])].map(([name, key]) => {
     const button = make("button", { type: "button", onclick: () => {
       state.down = state.sort === key ? !state.down : true; state.sort = key; refresh(); } }, name);
-    return make("th", { scope: "col", "data-key": key }, button);
+    return make("th", { scope: "col", "data-key": key, class: name.length > 32 ? "long" : null }, button);
   });
   const more = make("button", { type: "button", class: "more", onclick: () => { state.shown += SHOWN; fill(); } }, "more");
   list.append(

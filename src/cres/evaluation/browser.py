@@ -118,6 +118,11 @@ def chosen_rows(table: PredictionTable, most: int) -> NDArray[np.intp]:
     return np.sort(np.concatenate([worst, even]))
 
 
+def cut_note(electrons: int, most: int) -> str:
+    """Return which electrons a page shows that cannot hold all of them."""
+    return f"{most} of {electrons} electrons: the {(most + 1) // 2} largest outliers, and others evenly drawn."
+
+
 def electron_page(
     tables: Sequence[PredictionTable],
     pictures: RecordPictures | None = None,
@@ -140,9 +145,7 @@ def electron_page(
     kept = chosen_rows(main, most)
     said = [*notes]
     if len(kept) < len(main):
-        said.append(
-            f"{len(kept)} of {len(main)} electrons: the {(most + 1) // 2} largest outliers, and others evenly drawn."
-        )
+        said.append(cut_note(len(main), most))
     main, others = main.select(kept), [table.select(kept) for table in others]
     joined_bound = None if joined_bound is None else joined_bound.select(kept)
     said += _missing(main, joined_bound, pictures)

@@ -20,7 +20,7 @@ from cres.data.records import Records, open_records
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.evaluation.bootstrap import Array
-from cres.evaluation.browser import ElectronPage, RecordPictures, chosen_rows, electron_page
+from cres.evaluation.browser import ElectronPage, RecordPictures, chosen_rows, cut_note, electron_page
 from cres.evaluation.find import PREDICTIONS
 from cres.training.loading import load_module
 from cres.training.metrics import posterior_columns
@@ -65,10 +65,10 @@ def browse(
     if source is None or main is None:
         return electron_page(tables, most=most, title=title, notes=notes)
     first, *others = main.join(*(table for table in tables if table is not main))
-    first = first.select(kept) if len(kept := chosen_rows(first, most)) < len(first) else first
+    common = len(first)
+    first = first.select(chosen_rows(first, most))
     pictures, posterior = record_pictures(first, source)
-    dropped = len(main) - len(first)
-    said = [*notes, f"{len(first)} of {len(main)} electrons are on this page."] if dropped else [*notes]
+    said = [*notes, *([cut_note(common, most)] if len(first) < common else [])]
     return electron_page([first.with_columns(posterior), *others], pictures, most=most, title=title, notes=said)
 
 
