@@ -11,7 +11,10 @@ from shipped import notebooks
 
 FOLDER = Path(__file__).parents[1] / "notebooks"
 SMALL = {"evaluate": {"ELECTRONS": 300, "BOOTSTRAP": 10}, "explore_data": {"ELECTRONS": 20}}
-SHOWN = {"evaluate": ("likelihood", "over-confident", "SBC: distance", "Electrons one by one"), "explore_data": ("8192 samples", "resolved")}
+SHOWN = {
+    "evaluate": ("likelihood", "over-confident", "SBC: distance", "Electrons one by one"),
+    "explore_data": ("8192 samples", "resolved"),
+}
 PICTURES = {"evaluate": 6, "explore_data": 2}
 
 
