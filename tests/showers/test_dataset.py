@@ -140,6 +140,23 @@ def test_shards_and_tasks_are_the_whole(tmp_path):
     assert not np.isin(train, validation).any()
 
 
+def test_a_shard_in_pieces_is_the_shard(tmp_path, monkeypatch):
+    (whole,) = write_dataset(SMALL, tmp_path / "whole", {"train": 11})
+    monkeypatch.setattr("collider.showers.dataset.PIECE_CELLS", 4 * SMALL.cells.cells)
+    (pieces,) = write_dataset(SMALL, tmp_path / "pieces", {"train": 11})
+    with h5py.File(whole) as first, h5py.File(pieces) as second:
+        assert set(first) == set(second)
+        assert all(np.array_equal(first[name], second[name]) for name in first)
+        assert first.attrs["config"] == second.attrs["config"]
+
+
+def test_a_folder_that_is_a_file_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot write") as raised:
+        write_dataset(SMALL, tmp_path / "file", {"train": 2})
+    assert "\n" not in str(raised.value)
+
+
 def test_what_is_complete_is_kept_and_what_is_another_is_refused(tmp_path):
     (shard,) = shards_of("train", 6, tmp_path)
     assert write_shard(shard, SMALL)

@@ -95,11 +95,16 @@ def test_sampling_by_hand():
 def test_radial_parameters_by_hand():
     found = radial_parameters(1.0, 10.0, LEAD)
     log_e = math.log(10)
-    assert found.core_radius == pytest.approx(0.0251 + 0.00319 * log_e + 0.1162 - 0.000381 * 82)
+    assert found.core == pytest.approx(0.0251 + 0.00319 * log_e + 0.1162 - 0.000381 * 82)
     rise = math.exp((0.3585 + 0.0421 * log_e) * 0.355)
-    assert found.tail_radius == pytest.approx((0.659 - 0.00309 * 82) * (math.exp(-2.59 * 0.355) + rise))
+    assert found.tail == pytest.approx((0.659 - 0.00309 * 82) * (math.exp(-2.59 * 0.355) + rise))
     u = (0.401 + 0.00187 * 82 - 1) / (1.313 - 0.0686 * log_e)
-    assert found.core_weight == pytest.approx((2.632 - 0.00094 * 82) * math.exp(u - math.exp(u)))
+    assert found.weight == pytest.approx((2.632 - 0.00094 * 82) * math.exp(u - math.exp(u)))
+
+
+def test_radial_parameters_unpack():
+    core, tail, weight = found = radial_parameters([0.5, 1.0], 10.0, LEAD)
+    assert (core is found.core, tail is found.tail, weight is found.weight) == (True, True, True)
 
 
 def test_within_one_moliere_radius_are_about_ninety_percent():
@@ -120,8 +125,8 @@ def test_arrays_broadcast_and_are_equal_to_scalars(energies, where):
         one = shower_parameters(energy, where)
         assert all(np.asarray(vars(found)[name])[i] == vars(one)[name] for name in vars(one))
     radial = radial_parameters(np.linspace(0, 3, 4)[:, None], energies, where)
-    assert radial.core_radius.shape == radial.core_weight.shape == (4, len(energies))
-    assert ((radial.core_weight >= 0) & (radial.core_weight <= 1)).all()
+    assert radial.core.shape == radial.weight.shape == (4, len(energies))
+    assert ((radial.weight >= 0) & (radial.weight <= 1)).all()
 
 
 @pytest.mark.parametrize("where", [LEAD, LEAD_ARGON], ids=["Pb", "Pb/LAr"])

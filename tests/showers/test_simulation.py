@@ -84,11 +84,11 @@ def slow_electron(energy: float, where: Material, grid: CartesianGrid, seed: int
             bits = slow_bits(key, keyed.SPOTS, (i << 24) + spot)
             choice = ((bits >> 41) + 0.5) * 2.0**-23
             turn = (((bits >> 18) & 0x7FFFFF) + 0.5) * 2.0**-23
-            p = min(max(float(radial.core_weight), 1e-6), 1 - 1e-6)
+            p = min(max(float(radial.weight), 1e-6), 1 - 1e-6)
             if choice < p:
-                u, radius = choice / p, float(radial.core_radius)
+                u, radius = choice / p, float(radial.core)
             else:
-                u, radius = (choice - p) / (1 - p), float(radial.tail_radius)
+                u, radius = (choice - p) / (1 - p), float(radial.tail)
             r = radius * math.sqrt(u / (1 - u)) * where.moliere_radius_cm
             x, y = r * math.cos(2 * math.pi * turn), r * math.sin(2 * math.pi * turn)
             layer = np.searchsorted(grid.depth_edges_cm, (near + far) / 2 * where.radiation_length_cm, "right") - 1

@@ -31,6 +31,9 @@ SHARD_EVENTS: Final = 10_000
 JSON_EVENTS: Final = 20_000
 """Splits of more events have no JSON file: it would be larger than the HDF5 file by far."""
 
+PIECE_CELLS: Final = 2**23
+"""Cells in memory together: a shard of many is written in pieces."""
+
 LAYOUT: Final = "CaloChallenge 2022: showers (event, cell) and incident_energies (event, 1) in MeV"
 BINNING: Final = "binning.xml"
 
@@ -62,10 +65,20 @@ def write_shard(shard: Shard, config: ShowerConfig, device: str = "numpy") -> bo
     if shard.path.exists():
         require_same(shard, config)
         return False
-    showers = simulate_events(config, np.arange(shard.start, shard.stop), shard.split, device)
-    with atomic_path(shard.path) as temporary, h5py.File(temporary, "w", locking=False) as file:
-        _write(file, showers, config, shard)
+    try:
+        with atomic_path(shard.path) as temporary, h5py.File(temporary, "w", locking=False) as file:
+            for start in range(shard.start, shard.stop, piece_events(config)):
+                stop = min(start + piece_events(config), shard.stop)
+                showers = simulate_events(config, np.arange(start, stop), shard.split, device)
+                _write(file, showers, config, shard, start - shard.start)
+    except OSError as error:
+        raise UserError(f"{shard.path} cannot be written: {error.strerror or error}") from error
     return True
+
+
+def piece_events(config: ShowerConfig) -> int:
+    """Return how many events are in memory together."""
+    return max(1, PIECE_CELLS // config.cells.cells)
 
 
 def require_same(shard: Shard, config: ShowerConfig) -> None:
@@ -86,10 +99,11 @@ def _config_text(config: ShowerConfig) -> str:
     return json.dumps(config.to_dict(), sort_keys=True, default=str)
 
 
-def _write(file: h5py.File, showers: Showers, config: ShowerConfig, shard: Shard) -> None:
-    grid, count = config.cells, len(showers)
+def _write(file: h5py.File, showers: Showers, config: ShowerConfig, shard: Shard, first: int) -> None:
+    """Write events from row `first` on; the first ones make the columns."""
+    grid, events = config.cells, shard.stop - shard.start
     made = observables(showers, grid, config.medium.radiation_length_cm)
-    cells = showers.cells_gev.reshape(count, -1) * np.float32(MEV_PER_GEV)
+    cells = showers.cells_gev.reshape(len(showers), -1) * np.float32(MEV_PER_GEV)
     columns = {
         "incident_energies": (showers.energy_gev[:, None] * MEV_PER_GEV, "MeV"),
         "showers": (cells, "MeV"),
@@ -102,9 +116,19 @@ def _write(file: h5py.File, showers: Showers, config: ShowerConfig, shard: Shard
         "depth_of_maximum": (made.depth_of_maximum_x0, "X0"),
     }
     for name, (values, unit) in columns.items():
-        chunk = (max(1, min(count, 2**20 // max(1, values[:1].nbytes))), *values.shape[1:])
-        extra = {"chunks": chunk, "compression": "gzip", "compression_opts": 4, "fletcher32": True} if count else {}
-        file.create_dataset(name, data=values, **extra).attrs["units"] = unit
+        if first == 0:
+            rows = max(1, min(events, 2**20 // values[:1].nbytes))
+            shape, chunk = (events, *values.shape[1:]), (rows, *values.shape[1:])
+            options = {"chunks": chunk, "compression": "gzip", "compression_opts": 4, "fletcher32": True}
+            file.create_dataset(name, shape, values.dtype, **options).attrs["units"] = unit
+        file[name][first : first + len(showers)] = values
+    if first == 0:
+        _describe(file, config, shard)
+
+
+def _describe(file: h5py.File, config: ShowerConfig, shard: Shard) -> None:
+    """Write what the file is and what made it."""
+    grid = config.cells
     made_by = ancestry(f"collider {collider.__version__}", git_commit(Path(__file__)), config.to_dict(), config.seed)
     facts: dict[str, Any] = {
         "layout": LAYOUT,
@@ -116,7 +140,7 @@ def _write(file: h5py.File, showers: Showers, config: ShowerConfig, shard: Shard
         "moliere_radius_cm": config.medium.moliere_radius_cm,
         "split": shard.split,
         "first_event": shard.start,
-        "events": count,
+        "events": shard.stop - shard.start,
     }
     for name, value in {**made_by, **facts, "config": _config_text(config)}.items():
         file.attrs[name] = value

@@ -49,8 +49,8 @@ def expected_radius(radius_rm: Values, energy_gev: float, material: AnyMaterial,
         slices = np.diff(gammainc(alpha, (alpha - 1) / t * edges))
         tau = middle / t * (alpha - 1) / alpha * typical / (typical - 1)
         radial = radial_parameters(np.minimum(tau, 20), energy_gev, material)
-        core, tail = np.clip(radial.core_radius, 1e-3, 100), np.clip(radial.tail_radius, 1e-3, 100)
-        within = radial.core_weight * square / (square + core**2)
-        within = within + (1 - radial.core_weight) * square / (square + tail**2)
+        core, tail = np.clip(radial.core, 1e-3, 100), np.clip(radial.tail, 1e-3, 100)
+        within = radial.weight * square / (square + core**2)
+        within = within + (1 - radial.weight) * square / (square + tail**2)
         share += weight * (within * slices).sum(1)
     return share

@@ -15,7 +15,7 @@ Three values differ between public implementations; taken here:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -55,13 +55,12 @@ class ShowerParameters:
         return (self.mean_alpha - 1) / self.mean_t
 
 
-@dataclass(frozen=True)
-class RadialParameters:
-    """Radial parameters: radii of core and tail in R_M, and the core's weight p; arrays of the broadcast shape."""
+class RadialParameters(NamedTuple):
+    """Radial parameters, arrays of the broadcast shape: radii of core and tail in R_M, and the core's weight p."""
 
-    core_radius: Values
-    tail_radius: Values
-    core_weight: Values
+    core: Values
+    tail: Values
+    weight: Values
 
 
 @dataclass(frozen=True)

@@ -47,8 +47,8 @@ def radius_containment(
     found = shower_parameters(energy_gev, material)
     radial = radial_parameters((edges[1:] + edges[:-1]) / 2 / found.mean_t, energy_gev, material)
     square = np.asarray(radius_rm, dtype=np.float64)[..., None] ** 2
-    core, tail = square / (square + radial.core_radius**2), square / (square + radial.tail_radius**2)
-    share = radial.core_weight * core + (1 - radial.core_weight) * tail
+    core, tail = square / (square + radial.core**2), square / (square + radial.tail**2)
+    share = radial.weight * core + (1 - radial.weight) * tail
     return (share * weights).sum(-1) / weights.sum()
 
 
@@ -64,9 +64,7 @@ def mean_shower(energy_gev: float, material: AnyMaterial, grid: Grid) -> Values:
         edges = np.linspace(near, far, max(2, math.ceil((far - near) / SLICE_X0) + 1))
         weights = energy_gev * np.diff(depth_containment(edges, energy_gev, material))
         radial = radial_parameters((edges[1:] + edges[:-1]) / 2 / found.mean_t, energy_gev, material)
-        for weight, core, tail, p in zip(
-            weights, radial.core_radius, radial.tail_radius, radial.core_weight, strict=True
-        ):
+        for weight, core, tail, p in zip(weights, radial.core, radial.tail, radial.weight, strict=True):
             scale = material.moliere_radius_cm
             cells[layer] += weight * (p * _shares(grid, core * scale) + (1 - p) * _shares(grid, tail * scale))
     return cells
