@@ -7,6 +7,7 @@ import pickle
 from itertools import pairwise
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,8 +17,10 @@ from frames import make_frame, run_script
 from cres import schema
 from cres.data.checking import check
 from cres.data.consistency import StatedLines, contradiction, strongest_lines
+from cres.data.merging import merge
 from cres.data.prepare import prepare
 from cres.data.settings import Assembly, StagingSettings
+from cres.errors import UserError
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
 RATE_HZ, OSCILLATOR_HZ = 403e6, 25.9702e9
@@ -62,6 +65,41 @@ def test_what_is_wrong_is_named_with_what_mends_it(tmp_path, electrons, name):
     assert words in sentence
     assert f"warning: {tmp_path / 'out.hdf5'}: the strongest line" in str(check(tmp_path / "out.hdf5"))
     assert words in str(check(tmp_path / "out.hdf5"))
+
+
+def foreign(path: Path, columns: dict[str, np.ndarray], oscillator_hz: float = OSCILLATOR_HZ) -> Path:
+    """Write an HDF5 file of somebody else's: columns, and no hashes."""
+    with h5py.File(path, "w") as file:
+        for column, values in columns.items():
+            if column != schema.CONTENT_HASH:
+                file[column] = values
+        file.attrs.update(sampling_rate_hz=RATE_HZ, lo_frequency_hz=oscillator_hz)
+    return path
+
+
+@pytest.mark.parametrize("name", ["I and Q", "oscillator"])
+def test_merging_compares_lines_and_carriers_too(tmp_path, electrons, name):
+    exchange, rate_hz, oscillator_hz, words = CASES[name]
+    wrong = swapped(electrons) if exchange else electrons
+    theirs = foreign(tmp_path / "theirs.hdf5", wrong, oscillator_hz)
+    ours = tmp_path / "ours.hdf5"
+    prepare([write(tmp_path / "a.pkl.gz", wrong, rate_hz, oscillator_hz)], ours)
+    for path in (theirs, ours):
+        (sentence,) = merge([path], tmp_path / "merged.hdf5").contradictions
+        assert sentence.startswith(f"{path}: the strongest line of its 12 records")
+        assert words in sentence
+    assert merge([foreign(tmp_path / "right.hdf5", electrons)], tmp_path / "merged.hdf5").contradictions == ()
+
+
+def test_merging_exchanges_i_and_q_of_others_and_of_no_prepared_file(tmp_path, electrons):
+    theirs = foreign(tmp_path / "theirs.hdf5", swapped(electrons))
+    result = merge([theirs], tmp_path / "merged.hdf5", exchange_iq=True)
+    assert result.contradictions == ()
+    with h5py.File(tmp_path / "merged.hdf5") as file:
+        np.testing.assert_array_equal(file[schema.SERIES_I][:], electrons[schema.SERIES_I])
+    assert "warning" not in str(check(tmp_path / "merged.hdf5"))
+    with pytest.raises(UserError, match="was prepared before"):
+        merge([tmp_path / "merged.hdf5"], tmp_path / "again.hdf5", exchange_iq=True)
 
 
 @pytest.mark.parametrize("name", CASES)

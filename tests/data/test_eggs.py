@@ -9,7 +9,8 @@ from eggs import Digitiser, write_egg
 from frames import run_script
 
 from cres import schema
-from cres.data.egg import ACQUISITION, START_TIME, analytic
+from cres.data.egg import ACQUISITION, START_TIME
+from cres.data.egg_samples import ANALYTIC_MARGIN, _volts, analytic
 from cres.data.prepare import prepare
 from cres.data.records import open_records
 from cres.data.settings import StagingSettings
@@ -319,3 +320,74 @@ def test_streams_of_one_clock_are_channels_of_one_record(tmp_path):
         file["streams/stream1"].attrs["acquisition_rate"] = 100
     with pytest.raises(UserError, match="streams of different rate, band or length"):
         prepare([path], tmp_path / "out.hdf5")
+
+
+# In windows --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    """A few windows at a time; returns the longest stretch of samples that was in memory at once."""
+    longest = []
+
+    def watched(data, stream, first, last):
+        longest.append(last - first)
+        return _volts(data, stream, first, last)
+
+    monkeypatch.setattr("cres.data.egg._BLOCK_SAMPLES", 1024)
+    monkeypatch.setattr("cres.data.egg_samples._volts", watched)
+    return longest
+
+
+@pytest.mark.parametrize("interleaved", [False, True])
+@pytest.mark.parametrize("samples", [100, SAMPLES, 700])
+def test_no_more_than_a_block_is_in_memory_and_the_windows_are_the_same(tmp_path, small_blocks, samples, interleaved):
+    digitiser = Digitiser(analog=True, word=4, bits=32).other(interleaved=interleaved)
+    acquisitions = [tones(40, channels=2), tones(30, channels=2, seed=1)]
+    write_egg(tmp_path / "run.egg", acquisitions, digitiser)
+    prepare([tmp_path], tmp_path / "out.hdf5", settings=StagingSettings(window_samples=samples))
+    columns = read(tmp_path / "out.hdf5", *schema.series_columns(1))
+    expected = []
+    for volts in acquisitions:
+        flat = volts[:, 1].ravel()
+        expected += [flat[start : start + samples] for start in range(0, len(flat) - samples + 1, samples)]
+    np.testing.assert_allclose(columns[schema.series_columns(1)[0]], np.real(expected), atol=1e-7)
+    np.testing.assert_allclose(columns[schema.series_columns(1)[1]], np.imag(expected), atol=1e-7)
+    assert 0 < max(small_blocks) <= max(1024 // 2, samples)
+
+
+def test_the_analytic_signal_of_a_stretch_is_that_of_the_whole(tmp_path, small_blocks):
+    generator, time = np.random.default_rng(4), np.arange(4 * ANALYTIC_MARGIN)
+    volts = 0.1 * np.cos(2 * np.pi * 0.1234 * time) + generator.normal(0, 0.01, len(time))
+    write_egg(tmp_path / "run.egg", [volts.reshape(-1, 1, 512)], Digitiser(analog=True, word=8, bits=64))
+    prepare([tmp_path], tmp_path / "out.hdf5", settings=StagingSettings(window_samples=1024))
+    columns = read(tmp_path / "out.hdf5")
+    whole = analytic(volts[None])[0].reshape(-1, 1024)
+    inside = slice(4, -4)  # at the ends of the file nobody knows what came before, and the whole takes its other end
+    for name, expected in ((schema.SERIES_I, whole.real), (schema.SERIES_Q, whole.imag)):
+        # what does not change within a stretch is the mean of the stretch, not of the file
+        apart = (columns[name] - expected)[inside]
+        np.testing.assert_allclose(apart - apart.mean(1, keepdims=True), 0, atol=1e-5)
+    assert max(small_blocks) <= 1024 + 2 * ANALYTIC_MARGIN
+
+
+def test_truth_of_many_blocks_has_one_type_and_its_bad_rows_are_named(tmp_path, small_blocks):
+    write_egg(tmp_path / "run.egg", [tones(12)])
+    energies = [str(18_500 + row) for row in range(12)]
+    names = ["a" * (row + 1) for row in range(12)]
+    rows = [f"{row},{energy},{name}" for row, (energy, name) in enumerate(zip(energies, names, strict=True))]
+    (tmp_path / "run.csv").write_text("window,energy_eV,run\n" + "\n".join(rows))
+    prepare([tmp_path / "run.egg"], tmp_path / "out.hdf5")
+    assert [one.decode() for one in open_records(tmp_path / "out.hdf5").scalar("run")] == names
+    energies[7] = "nan"
+    rows = [f"{row},{energy},{name}" for row, (energy, name) in enumerate(zip(energies, names, strict=True))]
+    (tmp_path / "run.csv").write_text("window,energy_eV,run\n" + "\n".join(rows))
+    with pytest.raises(UserError, match="row 7, column energy_eV"):
+        prepare([tmp_path / "run.egg"], tmp_path / "out.hdf5")
+    result = prepare([tmp_path / "run.egg"], tmp_path / "out.hdf5", settings=StagingSettings(skip_bad=True))
+    assert result.rows == 11
+    assert "row 7" in result.skipped[0]
+    assert open_records(tmp_path / "out.hdf5").scalar("energy_eV").tolist() == [
+        18_500.0 + row for row in range(12) if row != 7
+    ]
+    assert len(small_blocks) > 2

@@ -117,6 +117,7 @@ def main() -> None:
                 workers=arguments.workers,
                 assembly=assembly,
                 skip_bad=arguments.skip_bad,
+                exchange_iq=arguments.exchange_iq,
             )
         )
     elif arguments.task:

@@ -1,51 +1,106 @@
-"""Egg files (Locust, Monarch 3): long records of ADC counts → windows of volts, with their truth where it is known."""
+"""Egg files (Locust, Monarch 3): long records of ADC counts → windows of volts, with their truth where it is known.
+
+A file is read in blocks of windows and never held whole.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import h5py
 import numpy as np
-import scipy.fft
 from numpy.typing import NDArray
 
 from cres import schema
 from cres.data.egg_header import Stream, read_streams
+from cres.data.egg_samples import read_windows
 from cres.data.egg_truth import egg_hash, read_truth
 from cres.data.egg_windows import Windows, cut_windows
 from cres.data.pickled_frames import Columns
 from cres.data.settings import StagingSettings
-from cres.data.unpickle import BadFileError, Source
+from cres.data.unpickle import BadFileError
 
 Values = NDArray[Any]
 
 ACQUISITION: Final = "egg_acquisition"
 START_TIME: Final = "egg_start_time_s"
+_BLOCK_SAMPLES: Final = 1 << 22
 
 
-def read_egg(path: Path, settings: StagingSettings) -> Source:
-    """Return the windows of an egg file as columns: volts of each channel, time, truth, and an id for each.
+@dataclass(frozen=True)
+class EggSource:
+    """An egg file that is read window by window: what it holds beside them, and where they are."""
 
-    The whole file is in memory, as float32 volts. Raises BadFileError with one sentence.
-    """
+    path: Path
+    sha256: str
+    columns: Columns
+    """Facts of the header, notes, and the truth beside it; no series."""
+    streams: tuple[Stream, ...]
+    windows: Windows
+    quadrature: str
+
+    @property
+    def block_rows(self) -> int:
+        """Windows that are worked on together."""
+        channels = sum(len(stream.channels) for stream in self.streams)
+        return max(1, _BLOCK_SAMPLES // (self.windows.samples * channels))
+
+    def blocks(self) -> Iterator[tuple[int, dict[str, Values]]]:
+        """Yield the first window of each block, and its columns: volts of each channel, truth, identity and place.
+
+        Raises BadFileError where the file cannot be read.
+        """
+        try:
+            with h5py.File(self.path, "r", locking=False) as file:
+                for start in range(0, len(self.windows), self.block_rows):
+                    yield start, self._block(file, slice(start, start + self.block_rows))
+        except (OSError, KeyError, RuntimeError) as error:
+            raise _unreadable(self.path, error) from error
+
+    def _block(self, file: h5py.File, rows: slice) -> dict[str, Values]:
+        windows = self.windows.moved(self.windows.acquisitions[rows], self.windows.starts[rows])
+        channels = [volts for stream in self.streams for volts in read_windows(file, stream, windows, self.quadrature)]
+        cells: dict[str, Values] = {}
+        for number, volts in enumerate(channels):
+            in_phase, quadrature = schema.series_columns(number)
+            cells[in_phase], cells[quadrature] = volts.real.copy(), volts.imag.copy()
+        truth = {name: values[rows] for name, values in self.columns.cells.items()}
+        return {**cells, **_identities(self.sha256, windows), **truth}
+
+
+def open_egg(path: Path, settings: StagingSettings) -> EggSource:
+    """Return what an egg file holds; its samples are read block by block. Raises BadFileError with one sentence."""
     if not path.is_file():
         raise BadFileError(f"{path} is no regular file" if path.exists() else f"{path} cannot be read")
     sha256 = egg_hash(path)
     try:
         with h5py.File(path, "r", locking=False) as file:
             streams = read_streams(path, file)
-            _require_alike(path, streams)
-            channels = [volts for stream in streams for volts in _series(path, file, stream, settings.quadrature)]
     except (OSError, KeyError, RuntimeError) as error:
-        raise BadFileError(f"{path} cannot be read as an egg file of version 3, which is HDF5 ({error})") from error
+        raise _unreadable(path, error) from error
+    _require_alike(path, streams)
+    if settings.quadrature == "pairs":
+        _require_pairs(path, streams)
     windows = cut_windows(path, streams[0], settings.window_samples)
     notes = _notes(streams[0], windows)
     truth = read_truth(path, windows)
     windows = windows if truth is None else truth.windows
-    cells = {**_cells(channels, windows), **_identities(sha256, windows), **(truth.columns if truth else {})}
-    return Source(path, sha256, Columns(cells, _facts(streams[0]), True, notes))
+    columns = Columns(truth.columns if truth else {}, _facts(streams[0]), True, notes)
+    return EggSource(path, sha256, columns, tuple(streams), windows, settings.quadrature)
+
+
+def _unreadable(path: Path, error: Exception) -> BadFileError:
+    return BadFileError(f"{path} cannot be read as an egg file of version 3, which is HDF5 ({error})")
+
+
+def _require_pairs(path: Path, streams: list[Stream]) -> None:
+    for stream in streams:
+        if stream.components == 1 and len(stream.channels) % 2:
+            raise BadFileError(f"{path}, {stream.name} has {len(stream.channels)} channels, which make no pairs")
 
 
 def _require_alike(path: Path, streams: list[Stream]) -> None:
@@ -66,70 +121,7 @@ def _require_alike(path: Path, streams: list[Stream]) -> None:
             raise BadFileError(f"{path}, {stream.name} says acquisition_rate = {stream.rate_hz / 1e6:g} MHz")
 
 
-# Counts → volts ----------------------------------------------------------------------------------------------------
-
-
-def _series(path: Path, file: h5py.File, stream: Stream, quadrature: str) -> list[list[Values]]:
-    """Return for each channel its complex volts, one array an acquisition."""
-    of_acquisition = [_acquisition_volts(file, stream, acquisition.name) for acquisition in stream.acquisitions]
-    if stream.components == 2:
-        complex_volts = [volts[..., 0] + np.complex64(1j) * volts[..., 1] for volts in of_acquisition]
-    elif quadrature == "pairs":
-        if len(stream.channels) % 2:
-            raise BadFileError(f"{path}, {stream.name} has {len(stream.channels)} channels, which make no pairs")
-        complex_volts = [volts[0::2, :, 0] + np.complex64(1j) * volts[1::2, :, 0] for volts in of_acquisition]
-    else:
-        complex_volts = [analytic(volts[..., 0]) for volts in of_acquisition]
-    return [[volts[channel] for volts in complex_volts] for channel in range(len(complex_volts[0]))]
-
-
-def _acquisition_volts(file: h5py.File, stream: Stream, name: str) -> NDArray[np.float32]:
-    """Return the volts of one acquisition, (channel, time, component)."""
-    data = file["streams"][stream.name]["acquisitions"][name]
-    records = next(item.records for item in stream.acquisitions if item.name == name)
-    channels = len(stream.channels)
-    raw = data[:records]
-    if stream.interleaved:
-        counts = raw.reshape(records, stream.record_samples, channels, stream.components).transpose(2, 0, 1, 3)
-    else:
-        counts = raw.reshape(records, channels, stream.record_samples, stream.components).transpose(1, 0, 2, 3)
-    counts = counts.reshape(channels, records * stream.record_samples, stream.components)
-    if stream.shift:
-        counts = counts >> stream.shift
-    volts = counts.astype(np.float32)
-    for channel, header in zip(volts, stream.channels, strict=True):
-        channel *= np.float32(header.gain_v)
-        channel += np.float32(header.offset_v)
-    return volts
-
-
-def analytic(real_volts: Values) -> NDArray[np.complex64]:
-    """Return I + iQ of real voltages, (channel, time): positive frequencies only, and the power as it was.
-
-    P = V²/R of a real voltage, |I + iQ|²/R of a complex one: √2 times the positive half of the spectrum.
-    """
-    spectrum = scipy.fft.fft(real_volts.astype(np.float32), axis=-1)
-    samples = real_volts.shape[-1]
-    spectrum[..., samples // 2 + 1 :] = 0
-    spectrum[..., 1 : (samples + 1) // 2] *= np.float32(np.sqrt(2.0))
-    return scipy.fft.ifft(spectrum, axis=-1).astype(np.complex64)
-
-
 # Windows → columns --------------------------------------------------------------------------------------------------
-
-
-def _cells(channels: list[list[Values]], windows: Windows) -> dict[str, Values]:
-    cells: dict[str, Values] = {}
-    for number, acquisitions in enumerate(channels):
-        volts = np.stack(
-            [
-                acquisitions[acquisition][start : start + windows.samples]
-                for acquisition, start in zip(windows.acquisitions, windows.starts, strict=True)
-            ]
-        )
-        in_phase, quadrature = schema.series_columns(number)
-        cells[in_phase], cells[quadrature] = volts.real.copy(), volts.imag.copy()
-    return cells
 
 
 def _identities(sha256: str, windows: Windows) -> dict[str, Values]:

@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.data.assembly import Piece
+from cres.data.consistency import strongest_lines
 from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
 from cres.data.prepare import PreparationResult, join, output_path, staging_folder
 from cres.data.problems import Problem
 from cres.data.records import RecordFile, data_files
 from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
+from cres.data.staging import exchanged
 from cres.data.tables import checked_table
 from cres.errors import UserError
 from cres.progress import track
@@ -36,10 +38,12 @@ def merge(
     workers: int = 1,
     assembly: Assembly | None = None,
     skip_bad: bool = False,
+    exchange_iq: bool = False,
 ) -> PreparationResult:
     """Join HDF5 files, each electron once, and return what was written.
 
-    Raises UserError for files that do not fit together, for bad rows and for repeated electrons (unless `skip_bad`).
+    exchange_iq exchanges I and Q of files that others wrote. Raises UserError for files that do not fit together, for
+    bad rows and for repeated electrons (unless `skip_bad`), and where prepared files would have to be exchanged.
     """
     output = output_path(output)
     files = [RecordFile(path) for path in data_files(inputs)]
@@ -48,9 +52,14 @@ def merge(
         pieces = []
         for number, file in enumerate(track(files, "reading", len(files), "files")):
             if schema.CONTENT_HASH in file.columns:
-                pieces.append(_whole(file, str(file.path)))
+                if exchange_iq:
+                    raise UserError(
+                        f"{file.path} was prepared before, and its electrons are known by their series: exchange I and "
+                        "Q where it was made, in a preparation with --exchange-iq"
+                    )
+                pieces.append(replace(_whole(file, str(file.path)), lines=_lines(file)))
             else:
-                part, problems = _checked_copy(file, staging / f"merge-{number}.hdf5", skip_bad)
+                part, problems = _checked_copy(file, staging / f"merge-{number}.hdf5", skip_bad, exchange_iq)
                 skipped += [f"{file.path}, {problem}" for problem in problems]
                 pieces.append(part)
         result = join(
@@ -73,9 +82,18 @@ def _whole(file: RecordFile, source: str) -> Piece:
     return Piece(file.path, source, sha256_of_file(file.path), rows, rows, layout, file.attributes)
 
 
-def _checked_copy(file: RecordFile, path: Path, skip_bad: bool) -> tuple[Piece, list[Problem]]:
+def _lines(file: RecordFile) -> NDArray[np.float64]:
+    """Return where the strongest line of each record is, read block by block."""
+    lines = [np.zeros(0)]
+    for start in range(0, file.rows, _BLOCK_ROWS):
+        lines.append(strongest_lines(*(_cells(file, name, start, _BLOCK_ROWS) for name in schema.SERIES_COLUMNS)))
+    return np.concatenate(lines)
+
+
+def _checked_copy(file: RecordFile, path: Path, skip_bad: bool, exchange_iq: bool) -> tuple[Piece, list[Problem]]:
     """Copy a foreign file block by block into our types, with identities; return it and the rows that are bad."""
     problems: list[Problem] = []
+    lines: list[NDArray[np.float64]] = []
     source_rows: list[NDArray[np.int64]] = []
     first, _ = _block(file, 0, 1)
     layout = layout_of(first)
@@ -90,14 +108,19 @@ def _checked_copy(file: RecordFile, path: Path, skip_bad: bool) -> tuple[Piece, 
             problems += found
             bad = {problem.row for problem in found}
             kept = np.array([row for row in range(start, min(start + _BLOCK_ROWS, file.rows)) if row not in bad], int)
-            writer.write(written, columns)
+            if len(kept):
+                columns = exchanged(columns) if exchange_iq else columns
+                writer.write(written, columns)
+                lines.append(strongest_lines(*(columns[name] for name in schema.SERIES_COLUMNS)))
             written += len(kept)
             source_rows.append(kept)
     piece = _whole(RecordFile(path), str(file.path))
     origin = np.concatenate(source_rows)
     attributes = dict(file.attributes)
     sha256 = sha256_of_file(file.path)
-    return replace(piece, sha256=sha256, keep=np.arange(written), source_rows=origin, attributes=attributes), problems
+    every_line = np.concatenate([*lines, np.full(piece.rows - written, np.nan)])
+    made = replace(piece, sha256=sha256, keep=np.arange(written), source_rows=origin, attributes=attributes)
+    return replace(made, lines=every_line), problems
 
 
 def _block(file: RecordFile, start: int, rows: int) -> tuple[dict[str, NDArray[Any]], list[Problem]]:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -25,10 +27,13 @@ from cres.data.egg_truth import egg_hash
 from cres.data.facts import stated_facts
 from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
 from cres.data.settings import StagingSettings
-from cres.data.tables import Table, checked_table
+from cres.data.tables import Table, checked_blocks, checked_table
 from cres.data.unpickle import BadFileError, Source, read_source
 from cres.errors import UserError
 from cres.provenance import sha256_of_file
+
+if TYPE_CHECKING:
+    from cres.data.egg import EggSource
 
 _RECORD = "part"
 _SOURCE_ROWS = "source_rows"
@@ -117,29 +122,42 @@ def _make(path_in: Path, path: Path, settings: StagingSettings) -> Part:
     try:
         source = _read(path_in, settings)
         _require_sound_facts(source)
+        return _write(path, source, _tables(source, settings), settings)
     except BadFileError as error:
         if not settings.skip_bad:
             raise
-        return _write(Part(path, path_in, "", 0, (str(error),), {}), {}, np.zeros(0, np.int64), settings)
-    table = checked_table(source.columns.cells, None if is_egg(path_in) else settings.volts_per_count)
-    if table.problems and not settings.skip_bad:
-        raise UserError(_sentence(path_in, table))
-    columns = exchanged(table.columns) if settings.exchange_iq and table.columns else table.columns
-    if settings.new_event_ids and columns:
-        columns = {**columns, schema.EVENT_ID: columns[schema.CONTENT_HASH]}
-    part = _part(path, source, table)
-    return _write(part, columns, table.source_rows, settings)
+        return _write_nothing(Part(path, path_in, _sha256(path_in), 0, (str(error),), {}), settings)
 
 
-def _read(path: Path, settings: StagingSettings) -> Source:
+def _read(path: Path, settings: StagingSettings) -> Source | EggSource:
     if not is_egg(path):
         return read_source(path, settings.max_expansion)
-    from cres.data.egg import read_egg  # most preparations meet none
+    from cres.data.egg import open_egg  # most preparations meet none
 
-    return read_egg(path, settings)
+    return open_egg(path, settings)
 
 
-def _require_sound_facts(source: Source) -> None:
+def _tables(source: Source | EggSource, settings: StagingSettings) -> Iterator[Table]:
+    """Yield the checked rows of a file: all of a pickle, an egg's block by block. Raises UserError for bad ones."""
+    if isinstance(source, Source):
+        found: Iterable[Table] = [checked_table(source.columns.cells, settings.volts_per_count)]
+    else:
+        found = checked_blocks(source.columns.cells, source.blocks())
+    for table in found:
+        if table.problems and not settings.skip_bad:
+            raise UserError(_sentence(source.path, table))
+        yield replace(table, columns=_identified(table.columns, settings))
+
+
+def _identified(columns: dict[str, NDArray[Any]], settings: StagingSettings) -> dict[str, NDArray[Any]]:
+    if settings.exchange_iq and columns:
+        columns = exchanged(columns)
+    if settings.new_event_ids and columns:
+        columns = {**columns, schema.EVENT_ID: columns[schema.CONTENT_HASH]}
+    return columns
+
+
+def _require_sound_facts(source: Source | EggSource) -> None:
     try:
         stated_facts(source.columns.attributes, source.path)
     except UserError as error:
@@ -160,12 +178,6 @@ def exchanged(columns: dict[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     return {**turned, schema.EVENT_ID: identity, schema.CONTENT_HASH: content}
 
 
-def _part(path: Path, source: Source, table: Table) -> Part:
-    skipped = tuple(f"{source.path}, {problem}" for problem in table.problems)
-    notes = tuple(f"{source.path}: {note}" for note in source.columns.notes)
-    return Part(path, source.path, source.sha256, table.rows, skipped, _plain(source.columns.attributes), notes)
-
-
 def _plain(attributes: dict[str, Any]) -> dict[str, Any]:
     """Return the attributes of a frame that JSON can hold."""
     return {
@@ -181,11 +193,51 @@ def _sentence(source: Path, table: Table) -> str:
     return f"{source}, {table.problems[0]}{rest}; mend the file, or leave such rows out with --skip-bad"
 
 
-def _write(
-    part: Part, columns: dict[str, NDArray[Any]], source_rows: NDArray[np.int64], settings: StagingSettings
-) -> Part:
-    # A file that could not be read has no hash from reading it; the restart compares its bytes all the same.
-    part = part if part.source_sha256 else replace(part, source_sha256=_sha256(part.source))
+def _write(path: Path, source: Source | EggSource, tables: Iterator[Table], settings: StagingSettings) -> Part:
+    """Write the tables of a file one after the other; the part that appears is complete."""
+    first = next(tables)
+    while not first.rows:  # what a column is, is known from the first rows that can be kept
+        later = next(tables, None)
+        if later is None:
+            return _write_nothing(_described(path, source, [first]), settings)
+        first = replace(later, problems=first.problems + later.problems)
+    size = first.rows if isinstance(source, Source) else len(source.windows)
+    layout = layout_of(first.columns)
+    require_space(path.parent, layout, size)
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    written: list[Table] = []
+    lines: list[NDArray[np.float64]] = []
+    with disk_errors(path), replacing(path, temporary), ColumnWriter(temporary, layout, size, plain=True) as writer:
+        for table in chain([first], tables):
+            if table.rows:
+                writer.write(sum(one.rows for one in written), table.columns)
+                lines.append(strongest_lines(*(table.columns[name] for name in schema.SERIES_COLUMNS)))
+            written.append(replace(table, columns={}))
+        part = _described(path, source, written)
+        rows = np.concatenate([table.source_rows for table in written])
+        writer.set_attributes(_records_of(part, rows, np.concatenate(lines), settings))
+    return part
+
+
+def _write_nothing(part: Part, settings: StagingSettings) -> Part:
+    """Write the part of a file of which nothing is kept, so that a second run need not read it again."""
+    temporary = part.path.with_suffix(f".{os.getpid()}.tmp")
+    nothing = np.zeros(0, np.int64), np.zeros(0)
+    with disk_errors(part.path), replacing(part.path, temporary), ColumnWriter(temporary, {}, 0, plain=True) as writer:
+        writer.set_attributes(_records_of(part, *nothing, settings))
+    return part
+
+
+def _described(path: Path, source: Source | EggSource, tables: Sequence[Table]) -> Part:
+    skipped = tuple(f"{source.path}, {problem}" for table in tables for problem in table.problems)
+    notes = tuple(f"{source.path}: {note}" for note in source.columns.notes)
+    rows = sum(table.rows for table in tables)
+    return Part(path, source.path, source.sha256, rows, skipped, _plain(source.columns.attributes), notes)
+
+
+def _records_of(
+    part: Part, source_rows: NDArray[np.int64], lines: NDArray[np.float64], settings: StagingSettings
+) -> dict[str, Any]:
     record = {
         "settings": _decisive(settings),
         "source_sha256": part.source_sha256,
@@ -194,15 +246,4 @@ def _write(
         "attributes": part.attributes,
         "notes": part.notes,
     }
-    lines = strongest_lines(*(columns[name] for name in schema.SERIES_COLUMNS)) if columns else np.zeros(0)
-    layout = layout_of(columns)
-    require_space(part.path.parent, layout, part.rows)
-    temporary = part.path.with_suffix(f".{os.getpid()}.tmp")
-    with (
-        disk_errors(part.path),
-        replacing(part.path, temporary),
-        ColumnWriter(temporary, layout, part.rows, plain=True) as writer,
-    ):
-        writer.write(0, columns)
-        writer.set_attributes({_RECORD: json.dumps(record), _SOURCE_ROWS: source_rows, _LINES: lines})
-    return part
+    return {_RECORD: json.dumps(record), _SOURCE_ROWS: source_rows, _LINES: lines}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,34 @@ def checked_table(cells: dict[str, Values], volts_per_count: float | None = None
     if not good.all():
         columns = {name: values[good] for name, values in columns.items()}
     return Table(_with_identity(columns), tuple(sorted(problems, key=_order)), np.flatnonzero(good))
+
+
+def checked_blocks(whole: dict[str, Values], blocks: Iterable[tuple[int, dict[str, Values]]]) -> Iterator[Table]:
+    """Yield the checked rows of a file that comes in blocks, (first row, cells) each, rows counted in the whole file.
+
+    `whole` are columns of all rows, which cells of the blocks repeat: they are converted once, so that each has one
+    type. As in `checked_table`, but equal rows of two blocks are not seen.
+    """
+    columns, bad = {}, list[Problem]()
+    for name, raw in whole.items():
+        columns[name], found = _checked_column(name, raw)
+        bad += found
+    if any(problem.row is None for problem in bad):
+        yield Table({}, tuple(problem for problem in bad if problem.row is None), np.zeros(0, np.int64))
+        return
+    known = {problem.row: problem for problem in reversed(bad)}
+    for start, cells in blocks:
+        rows = len(next(iter(cells.values())))
+        table = checked_table(cells | {name: values[start : start + rows] for name, values in columns.items()})
+        found = [replace(one, row=None if one.row is None else one.row + start) for one in table.problems]
+        here = [known[row] for row in range(start, start + rows) if row in known]
+        kept = ~np.isin(table.source_rows + start, [one.row for one in here if one.row is not None])
+        others = [one for one in found if one.row not in known]
+        yield Table(
+            {name: values[kept] for name, values in table.columns.items()},
+            tuple(sorted([*here, *others], key=_order)),
+            table.source_rows[kept] + start,
+        )
 
 
 def _checked_column(name: str, raw: Values) -> tuple[Values, list[Problem]]:
