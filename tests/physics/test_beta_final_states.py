@@ -106,3 +106,43 @@ def test_names_and_files(tmp_path):
     assert FinalStates.of("T2").source == FinalStates.t2().source
     assert FinalStates.of("T").probability[0] == pytest.approx(512 / 729, rel=1e-4)
     assert FinalStates.of(str(T2_TABLE)).raw_sum == FinalStates.t2().raw_sum
+
+
+# Mixtures ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_mixture_is_the_weighted_sum_of_its_tables(tmp_path):
+    other = write(tmp_path / "ht.csv", [(0.0, 0.5), (1.5, 0.1), (40.0, 0.4)])
+    mixed = FinalStates.of(f"T2:0.9, {other}:0.1:0.3")
+    t2 = FinalStates.t2()
+    assert mixed.probability.sum() == pytest.approx(1)
+    near = mixed.probability[np.isclose(mixed.excitation_ev, 0.3, atol=1e-9)].sum()
+    own = t2.probability[np.isclose(t2.excitation_ev, 0.3, atol=1e-9)].sum()
+    assert near == pytest.approx(0.05 + 0.9 * own)
+    expected = 0.9 * t2.mean_excitation_ev + 0.1 * (0.15 + 16.0 + 0.3)
+    assert mixed.mean_excitation_ev == pytest.approx(expected)
+    energies = T_ENDPOINT_EV - np.array([20.0, 60.0])
+    parts = [
+        beta_spectrum_rate(energies, T_ENDPOINT_EV, final_states=t2),
+        beta_spectrum_rate(energies, T_ENDPOINT_EV - 0.3, final_states=FinalStates.read(other)),
+    ]
+    together = beta_spectrum_rate(energies, T_ENDPOINT_EV, final_states=mixed)
+    np.testing.assert_allclose(together, 0.9 * parts[0] + 0.1 * parts[1], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("HT", "no table of the final states of HT comes with the program"),
+        ("T2:0.9,HT:0.1", "name the file that holds it"),
+        ("T2:0.9", "sum to 0.9"),
+        ("T2:0.9,T:much", "'T:much' is not NAME:PART"),
+        ("T2:1.2,T:-0.2", "a part of 0 to 1"),
+        ("T2:0.9,none:0.1", "no part of a mixture"),
+        ("T2:0.9,nothing.csv:0.1", "no file of this name"),
+        ("T2:0.9:nan,T:0.1", "NAME:PART"),
+    ],
+)
+def test_mistakes_in_a_mixture_are_one_sentence(text, message):
+    with pytest.raises(UserError, match=message):
+        FinalStates.of(text)

@@ -31,6 +31,7 @@ GROUND_GROUP_LIMIT_EV = 8.0
 MEAN_RANGE_EV = (10.0, 25.0)
 """The mean excitation follows from the initial state alone: 13.6 eV for T, 20 eV for T₂, HT and DT."""
 SUM_RANGE = (0.98, 1.02)
+WITHOUT_TABLE = ("HT", "DT")
 JSON_NAMES = ("excitation_ev", "probability", "width_ev")
 
 HARTREE_EV = 27.211386245981  # CODATA 2022
@@ -83,16 +84,40 @@ class FinalStates:
 
     @classmethod
     def of(cls, name: str) -> FinalStates | None:
-        """Return the states of "T2" or "T", None for "none", or read the table in the file of this name.
+        """Return the states of "T2" or "T", None for "none", read the table in the file of this name, or mix several.
 
-        Raises UserError for what is neither.
+        A mixture is "T2:0.9, ht.csv:0.1", each with its part of the decays, and "ht.csv:0.1:0.3" where the endpoint of
+        one is 0.3 eV below that of the mixture. Raises UserError for what is none of these.
         """
         known = {"T2": cls.t2, "T": cls.atomic}
         if name == "none":
             return None
-        if name not in known and not Path(name).is_file():
-            raise UserError(f"final states {name!r} are none of T2, T, none, and there is no file of this name")
-        return known[name]() if name in known else cls.read(Path(name))
+        if name in known or Path(name).is_file():
+            return known[name]() if name in known else cls.read(Path(name))
+        if ":" in name:
+            return cls.mixed(name)
+        if name in WITHOUT_TABLE:
+            raise UserError(
+                f"no table of the final states of {name} comes with the program (Doss et al., Phys. Rev. C 73 (2006) "
+                "025502 has one): name the file that holds it"
+            )
+        raise UserError(f"final states {name!r} are none of T2, T, none, and there is no file of this name")
+
+    @classmethod
+    def mixed(cls, text: str) -> FinalStates:
+        """Return the states of a mixture, NAME:PART[:EV] and commas between, above the lowest of them all."""
+        energies, weights, total = [], [], 0.0
+        for one in text.split(","):
+            name, part, lower_ev = _component(one.strip(), text)
+            states = cls.of(name)
+            if states is None:
+                raise UserError(f"final states {text!r}: none is no part of a mixture")
+            energies.append(states.excitation_ev + lower_ev)
+            weights.append(states.probability * part)
+            total += part
+        if abs(total - 1) > 1e-6:
+            raise UserError(f"the parts of the final states {text!r} sum to {total:.6g}; they must sum to 1")
+        return cls.from_arrays(np.concatenate(energies), np.concatenate(weights), text)
 
     @classmethod
     def read(
@@ -167,6 +192,19 @@ class FinalStates:
                 f"{mean_range_ev[0]:g} and {mean_range_ev[1]:g} eV: are some entries per bin and others per eV, or is "
                 "the sign of the energies that of binding?"
             )
+
+
+def _component(one: str, text: str) -> tuple[str, float, float]:
+    """Return name, part and eV of NAME:PART[:EV]; names may hold colons where what follows is no number."""
+    fields = one.split(":")
+    numbers: list[float] = []
+    while len(fields) > 1 and len(numbers) < 2 and _is_number(fields[-1]):
+        numbers.insert(0, float(fields.pop()))
+    if not numbers or not 0 <= numbers[0] <= 1 or not np.isfinite(numbers).all():
+        raise UserError(
+            f"final states {text!r}: {one!r} is not NAME:PART or NAME:PART:EV with a part of 0 to 1, such as T2:0.9"
+        )
+    return ":".join(fields), numbers[0], numbers[1] if len(numbers) > 1 else 0.0
 
 
 def _text_rows(path: Path) -> Array:

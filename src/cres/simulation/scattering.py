@@ -11,14 +11,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cres.physics.cyclotron import gyroradius_m, momentum_kg_m_per_s
-from cres.physics.gas import (
-    elastic_angle_quantile_rad,
-    elastic_cross_section_m2,
-    energy_loss_quantile_ev,
-    inelastic_angle_quantile_rad,
-    inelastic_cross_section_m2,
-    mean_track_time_s,
-)
 from cres.simulation.config import SimulationConfig
 from cres.simulation.holding import Fate, fates
 from cres.simulation.motion import Motion, Start
@@ -43,9 +35,7 @@ def track_time_s(config: ScatteringConfig, kinetic_energy_ev: FloatArray, draw: 
     """Return the time to the next scattering, exponentially distributed; infinite without gas."""
     if config.density_per_m3 == 0:
         return np.full(len(draw), np.inf)
-    mean = mean_track_time_s(
-        kinetic_energy_ev, config.density_per_m3, config.inelastic_cross_section_m2, config.elastic
-    )
+    mean = config.mixture.mean_track_time_s(kinetic_energy_ev, config.density_per_m3)
     return np.asarray(-np.log1p(-draw) * mean)
 
 
@@ -57,14 +47,8 @@ class Kick(NamedTuple):
 
 
 def draw_kick(config: ScatteringConfig, kinetic_energy_ev: FloatArray, draws: FloatArray) -> Kick:
-    """Return kicks from three uniform numbers each (batch, 3): kind, loss, angle."""
-    inelastic = inelastic_cross_section_m2(kinetic_energy_ev, config.inelastic_cross_section_m2)
-    elastic = elastic_cross_section_m2(kinetic_energy_ev) * float(config.elastic)
-    is_elastic = draws[:, 0] * (inelastic + elastic) < elastic
-    loss = np.asarray(energy_loss_quantile_ev(draws[:, 1], kinetic_energy_ev))
-    small = inelastic_angle_quantile_rad(draws[:, 2], kinetic_energy_ev, loss)
-    wide = elastic_angle_quantile_rad(draws[:, 2], kinetic_energy_ev)
-    return Kick(np.where(is_elastic, 0.0, loss), np.where(is_elastic, wide, small))
+    """Return kicks from three uniform numbers each (batch, 3): partner and kind, loss, angle."""
+    return Kick(*config.mixture.kick(kinetic_energy_ev, draws))
 
 
 @torch.no_grad()

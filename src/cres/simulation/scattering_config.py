@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cres.errors import UserError
 from cres.physics.gas import INELASTIC_CROSS_SECTION_M2
+from cres.physics.gases import Mixture, check_fractions
 
 
 @dataclass(frozen=True)
 class ScatteringConfig:
-    """Scattering on molecular tritium, and when the electron is born. Both are off by default.
+    """Scattering on gas, and when the electron is born. Both are off by default.
 
-    density_per_m3: molecules; 0 is no scattering. inelastic_cross_section_m2: at 18.6 keV. elastic: whether electrons
-    scatter elastically too. start_s: the electron is born at a time uniform between the two, counted from the record's
-    first sample. maximum_tracks: an event ends with this many.
+    density_per_m3: molecules and atoms; 0 is no scattering. gases: fractions of them by number, of the names in
+    `cres.physics.gases` (T2, HT, DT, T, H, He3, Kr …); molecular tritium alone where it is empty.
+    inelastic_cross_section_m2: of molecular tritium at 18.6 keV. elastic: whether electrons scatter elastically too.
+    start_s: the electron is born at a time uniform between the two, counted from the record's first sample.
+    maximum_tracks: an event ends with this many.
     """
 
     density_per_m3: float = 0.0
+    gases: dict[str, float] = field(default_factory=dict, hash=False)
     inelastic_cross_section_m2: float = INELASTIC_CROSS_SECTION_M2
     elastic: bool = True
     start_s: tuple[float, float] = (0.0, 0.0)
@@ -26,6 +30,7 @@ class ScatteringConfig:
     def __post_init__(self) -> None:
         if not self.density_per_m3 >= 0:
             raise UserError(f"scattering.density_per_m3 must be 0 (none) or more, not {self.density_per_m3!r}")
+        check_fractions(self.gases, "scattering.gases")
         if not self.inelastic_cross_section_m2 > 0:
             raise UserError(
                 f"scattering.inelastic_cross_section_m2 must be positive, not {self.inelastic_cross_section_m2!r}"
@@ -34,6 +39,12 @@ class ScatteringConfig:
             raise UserError(f"scattering.start_s must be two rising times from 0 on, not {list(self.start_s)}")
         if not 1 <= self.maximum_tracks <= 1000:
             raise UserError(f"scattering.maximum_tracks must lie in 1 to 1000, not {self.maximum_tracks}")
+
+    @property
+    def mixture(self) -> Mixture:
+        """What electrons scatter on."""
+        fractions = tuple(self.gases.items()) or (("T2", 1.0),)
+        return Mixture(fractions, self.inelastic_cross_section_m2, self.elastic)
 
     @property
     def active(self) -> bool:
