@@ -2,6 +2,7 @@
 
     python benchmarks/coils.py                      800 electrons of configs/simulation/coils.yaml, some ten minutes
     python benchmarks/coils.py --electrons 64       a look
+    python benchmarks/coils.py --gain-off 0.05 --gain-std 0.05      records of a gain that is not the one assumed
 
 Prints, for resolved electrons and for all, how often the stated intervals hold the true energy, and, for resolved ones,
 how often the truth lies in the inner mode against the weight that the posterior gave it.
@@ -10,6 +11,7 @@ how often the truth lies in the inner mode against the weight that the posterior
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
 
@@ -48,9 +50,14 @@ def line(label: str, found: Estimates, truth: np.ndarray, chosen: np.ndarray) ->
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--electrons", type=int, default=800, help="electrons (default 800)")
-    count = parser.parse_args().electrons
+    parser.add_argument("--gain-off", type=float, default=0.0, help="std of the records' power gains about the nominal")
+    parser.add_argument("--gain-std", type=float, default=0.0, help="what estimators know of it (readout.gain_std)")
+    arguments = parser.parse_args()
+    count = arguments.electrons
     config = SimulationConfig.from_yaml(CONFIG)
-    apparatus = Apparatus.from_config(config)
+    known = dataclasses.replace(config, readout=dataclasses.replace(config.readout, gain_std=arguments.gain_std))
+    apparatus = Apparatus.from_config(known)
+    gains = 1 + arguments.gain_off * np.random.default_rng(SEED).standard_normal(count)
     estimator = RadialEstimator(MatchedFilter(apparatus))
     generator = torch.Generator().manual_seed(SEED)
     start = time.process_time()
@@ -58,6 +65,7 @@ def main() -> None:
     for begin in range(0, count, BLOCK):
         columns = simulate_columns(config, sample_electrons(config, min(BLOCK, count - begin), SEED + begin))
         clean = torch.from_numpy(columns[schema.SERIES_I] + 1j * columns[schema.SERIES_Q]).to(torch.complex128)
+        clean *= torch.from_numpy(np.sqrt(gains[begin : begin + len(clean)]))[:, None]
         noise = torch.randn(*clean.shape, 2, dtype=torch.float64, generator=generator) * apparatus.noise_std_volt
         parts.append(radial_estimates(estimator.estimate(clean + torch.view_as_complex(noise))))
         truths.append({name: columns[name] for name in (schema.ENERGY, "radius_m", "sideband_snr")})

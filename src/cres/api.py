@@ -19,6 +19,7 @@ from cres import schema
 from cres.errors import UserError
 from cres.models import PredictiveDistribution
 from cres.models.distributions import joined
+from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,7 @@ class SimulatedRecords:
     columns: dict[str, Array]
     sampling_rate_hz: float
     lo_frequency_hz: float
+    noise_density_w_per_hz: float = NOMINAL_DENSITY_W_PER_HZ
 
     def __len__(self) -> int:
         return len(self.columns[schema.EVENT_ID])
@@ -59,7 +61,7 @@ class SimulatedRecords:
 
         series = np.stack([self.columns[name] for name in schema.SERIES_COLUMNS], axis=-1)
         random = KeyedRandom(seed, FROZEN_EPOCH, torch.from_numpy(self.columns[schema.EVENT_ID]))
-        noisy: NDArray[np.float32] = WhiteNoise(self.sampling_rate_hz)(
+        noisy: NDArray[np.float32] = WhiteNoise(self.sampling_rate_hz, self.noise_density_w_per_hz)(
             torch.from_numpy(series), random, float(noise_scale)
         ).numpy()
         return noisy
@@ -79,7 +81,7 @@ def simulate(electrons: int, config: str | Path | None = None, seed: int = 0) ->
     settings = SimulationConfig.from_yaml(simulation_config(config))
     columns = simulate_columns(settings, sample_electrons(settings, electrons, seed))
     readout = settings.readout
-    return SimulatedRecords(columns, readout.sampling_rate_hz, readout.lo_frequency_hz)
+    return SimulatedRecords(columns, readout.sampling_rate_hz, readout.lo_frequency_hz, readout.density_w_per_hz)
 
 
 @dataclass(frozen=True)

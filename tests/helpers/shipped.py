@@ -8,14 +8,17 @@ ROOT = Path(__file__).parents[2]
 
 TRAINING = ("conformer", "convnet", "denoise", "fusion", "linoss", "lstm", "s4d", "s4d_gpu", "s4d_time")
 SIMULATION = (
+    "atomic_tritium_1t",
     "cavity_26ghz",
     "cavity_26ghz_modes",
     "coils",
     "krypton",
+    "krypton_45k",
     "long_track",
     "low_frequency",
     "noisy_scattered",
     "tritium",
+    "tritium_35k",
     "tritium_band",
 )
 SHOWERS = ("crystals", "iron_pions", "lead_argon", "pbwo4", "pbwo4_dense")

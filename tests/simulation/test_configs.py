@@ -10,6 +10,7 @@ import pytest
 from shipped import simulations
 
 from cres import schema
+from cres.physics.beta import T_ENDPOINT_EV
 from cres.physics.cavity import mode_frequency_hz
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
@@ -44,6 +45,31 @@ def test_the_low_frequency_cavity_is_one() -> None:
     carrier = columns[schema.CARRIER_FREQUENCY] - config.readout.lo_frequency_hz
     assert np.all(np.abs(carrier) + sideband < 0.45 * config.readout.sampling_rate_hz)
     assert 50 < np.median(columns["signal_snr"]) < 2000
+
+
+@pytest.mark.parametrize(
+    ("name", "gas_freezes_k"),
+    # triple point of T₂: 20.6 K, and some 30 K where walls hold it; krypton: 5e19 atoms/m³ at 43.1 K, 1e17 near 36 K
+    [("tritium_35k", 30.0), ("krypton_45k", 43.0)],
+)
+def test_gases_are_gases_where_the_file_says_so(name: str, gas_freezes_k: float) -> None:
+    config = read(name)
+    assert config.readout.temperature_k > gas_freezes_k
+    assert config.ensemble.source_temperature_k == config.readout.temperature_k
+    assert config.ensemble.births == "field_line"
+    cold = read("cavity_26ghz")
+    # as much signal over noise in all: samples over temperature
+    ratio = config.readout.samples / config.readout.temperature_k * cold.readout.temperature_k / cold.readout.samples
+    assert ratio == pytest.approx(1, abs=0.06)
+
+
+def test_atomic_tritium_is_in_the_scaled_cavity_at_one_tesla() -> None:
+    config = read("atomic_tritium_1t")
+    assert config.trap.field_t == 1.0
+    mode = mode_frequency_hz(config.cavity.radius_m, config.cavity.length_m)
+    assert mode == pytest.approx(config.cavity.resonance_hz, rel=1e-4)
+    assert config.ensemble.final_states == "T"
+    assert config.ensemble.endpoint_ev == pytest.approx(T_ENDPOINT_EV, abs=0.01)
 
 
 def test_the_noisy_scattered_set_is_noisy_and_scattered() -> None:

@@ -16,6 +16,8 @@ import dataclasses
 from pathlib import Path
 
 from cres.command import Parser, number, whole
+from cres.data.noise_spectrum import SEGMENT, measure_noise, spectrum_path
+from cres.data.records import open_records
 from cres.estimation.bounds import ALSO_FREE, BOUNDS, TIED
 from cres.estimation.detection import write_efficiency_map
 from cres.estimation.maps import write_maps
@@ -46,7 +48,7 @@ def command_line() -> Parser:
         "--data", nargs="+", type=expanded, default=["data/cres.hdf5"], help="files, folders or globs of records"
     )
     parser.add_argument(
-        "--output", type=path_of, default=Path("predictions.hdf5"), help="the predictions table to write"
+        "--output", type=path_of, default=None, help="the predictions table to write (default: predictions.hdf5)"
     )
     parser.add_argument("--split", choices=SPLITS, default="test", help="which electrons, split as the network's data")
     parser.add_argument("--first", type=whole(COUNT), default=0, help="electrons of the split to skip")
@@ -65,8 +67,15 @@ def command_line() -> Parser:
         "--noise-spectrum",
         type=expanded,
         default=None,
-        help="CSV of frequency_hz (after mixing) and relative_power: the noise's spectrum over the nominal white one",
+        help="CSV of frequency_hz (after mixing) and relative_power: the noise's spectrum over the nominal white one; "
+        "white: none; default: DATA.noise.csv beside the data, where it is there",
     )
+    parser.add_argument(
+        "--measure-noise",
+        action="store_true",
+        help="write the spectrum of records without signal (to DATA.noise.csv, or --output), and stop",
+    )
+    parser.add_argument("--segment", type=whole(COUNT), default=SEGMENT, help="samples of a segment of this estimate")
     parser.add_argument(
         "--noise-seed", type=whole(SEED), default=0, help="seed of the frozen noise: that of the network"
     )
@@ -87,6 +96,12 @@ def command_line() -> Parser:
     )
     parser.add_argument(
         "--training-electrons", type=whole(), default=4000, help="at most so many fit curves and spreads"
+    )
+    parser.add_argument(
+        "--gain-std",
+        type=number(Allowed(0, 1, below=True)),
+        default=None,
+        help="relative standard deviation of what is known of the power gain; 0: all; default: the apparatus's",
     )
     parser.add_argument("--network", type=expanded, default=None, help="predictions table that seeds the method seeded")
     parser.add_argument("--bound", choices=BOUNDS, default=TIED, help="of the method bound: the radiated loss")
@@ -121,6 +136,13 @@ def main() -> None:
     """Estimate and say what was written."""
     arguments = vars(command_line().parse_args())
     given, output, maps, efficiency = (arguments.pop(name) for name in ("config", "output", "maps", "efficiency_map"))
+    if arguments["measure_noise"]:
+        records = open_records(arguments["data"])
+        table = output or spectrum_path(records.files[0].path)
+        count = measure_noise(records, table, arguments["segment"])
+        print(f"spectrum of the noise of {count} records in {table}")
+        return
+    output = output or Path("predictions.hdf5")
     config = None if given is None else SimulationConfig.from_yaml(given)
     if maps is not None:
         print(*write_maps(config or SimulationConfig.default(), maps), sep="\n")

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from cres import schema
 from cres.data.loader import Batch, Chosen, ElectronDataset, KeyedSampler, ResumableLoader, say_once
+from cres.data.noise_spectrum import spectrum_for
 from cres.data.records import Records, Rows, open_records
 from cres.data.splits import Split, split_by_event, split_by_file
 from cres.data.stream import ElectronSource, StreamDataset, makes_on_device
@@ -49,6 +50,8 @@ class CresDataModule(lightning.LightningDataModule):
         stream: A source of electrons for an endless training set; the data then serve for scaling and judging.
             SimulatedElectrons makes them on processors, DeviceElectrons where its `device` is.
         stream_electrons: Electrons of the source that make an epoch.
+        noise_spectrum: Measured spectrum of the noise (CSV) that training and judging add; white for none; by default
+            DATA.noise.csv beside the data, where it is there.
 
     """
 
@@ -71,6 +74,7 @@ class CresDataModule(lightning.LightningDataModule):
         band_hz: tuple[float, float] | None = None,
         stream: ElectronSource | None = None,
         stream_electrons: int = 10_000,
+        noise_spectrum: str | None = None,
     ) -> None:
         super().__init__()
         self.data = data
@@ -90,6 +94,7 @@ class CresDataModule(lightning.LightningDataModule):
         self.band_hz = band_hz
         self.stream = stream
         self.stream_electrons = stream_electrons
+        self.noise_spectrum = noise_spectrum
         self.overfit = False
         """Whether the training electrons come in one order, and also judge: a trial on a few batches."""
         self._records: Records | None = None
@@ -142,6 +147,14 @@ class CresDataModule(lightning.LightningDataModule):
         stored: dict[str, Any] = json.loads(str(self.records.files[0].attributes.get("config", "{}")))
         return stored
 
+    def _noise_rows(self, shift_hz: float) -> list[tuple[float, float]] | None:
+        """Return the measured spectrum of the noise, frequency in Hz and density, after a shift of the oscillator."""
+        spectrum = spectrum_for(self.records, self.noise_spectrum)
+        if spectrum is None:
+            return None
+        rows = spectrum.density_rows(self.records.noise_density_w_per_hz)
+        return [(frequency_hz - shift_hz, density) for frequency_hz, density in rows]
+
     def file_facts(self) -> dict[str, Any]:
         """Return what a checkpoint remembers of the data: apparatus, columns, and which electrons were for the test.
 
@@ -156,6 +169,8 @@ class CresDataModule(lightning.LightningDataModule):
             "sampling_rate_hz": rate,
             "lo_frequency_hz": oscillator,
             "samples": samples,
+            "noise_density_w_per_hz": records.noise_density_w_per_hz,
+            "noise_rows": self._noise_rows(0.0 if band is None else band.shift_hz(records.sampling_rate_hz)),
             "columns": list(records.columns),
             "files": [str(file.path) for file in records.files],
             "stream": None if self.stream is None else type(self.stream).__name__,

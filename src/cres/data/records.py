@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import json
 import os
 import warnings
 from collections.abc import Iterable, Sequence
@@ -142,6 +143,11 @@ class Records:
         self.starts = np.cumsum([0, *(file.rows for file in self.files)])
         self._require_unique_ids()
 
+    @property
+    def noise_density_w_per_hz(self) -> float:
+        """Density of the nominal noise: what the first file's simulation says of its read-out, or the default."""
+        return _nominal_density_w_per_hz(self.files[0])
+
     def _require_unique_ids(self) -> None:
         """Raise UserError where two electrons have one id: what is joined by it would lose one of them."""
         if schema.EVENT_ID not in self.columns:
@@ -258,6 +264,18 @@ def _require_same(first: RecordFile, other: RecordFile) -> None:
         name = sorted(ours ^ theirs)[0]
         has, lacks = (first, other) if name in ours else (other, first)
         raise UserError(f"{has.path} has a column {name}, {lacks.path} has not; read them on their own")
+
+
+def _nominal_density_w_per_hz(file: RecordFile) -> float:
+    from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ  # torch, which preparation does without
+    from cres.transforms.temperature import stated_density_w_per_hz
+
+    try:
+        made_with = json.loads(str(file.attributes.get("config", "{}")))
+        readout = made_with.get("readout", {})
+        return stated_density_w_per_hz(readout, NOMINAL_DENSITY_W_PER_HZ)
+    except (ValueError, TypeError, KeyError, AttributeError):  # the configuration of somebody else's simulation
+        return NOMINAL_DENSITY_W_PER_HZ
 
 
 def _facts(files: Sequence[RecordFile]) -> dict[str, float]:

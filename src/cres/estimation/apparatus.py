@@ -37,6 +37,8 @@ class Apparatus:
     energies_ev: tuple[float, float]
     pitch_angles_deg: tuple[float, float]
     largest_radius_m: float
+    gain_std: float = 0.0
+    """Relative standard deviation of what is known of the power gain."""
 
     @classmethod
     def from_config(
@@ -52,6 +54,7 @@ class Apparatus:
             config.ensemble.energy_ev,
             config.ensemble.pitch_angle_deg,
             config.ensemble.radius_m[1],
+            readout.gain_std,
         )
 
     @property

@@ -57,9 +57,10 @@ def freedom(config: SimulationConfig, bound: str = TIED, also: Sequence[str] = (
     """Return what is free in an apparatus.
 
     Where the radius moves no frequency it is degenerate with the strength: the radius is known, the strength free.
-    In a trap with a radial field the gain is known and the radius, which ties amplitude and loss by itself, has its
-    prior, uniform in area (Van Trees). `bound` is one of `BOUNDS`, `also` are of `ALSO_FREE`. Raises UserError for
-    other names and for bounds that an apparatus does not have.
+    In a trap with a radial field the radius, which ties amplitude and loss by itself, has its prior, uniform in area
+    (Van Trees). A gain that is not known exactly (`readout.gain_std`) has its prior: between coils it scales the
+    amplitude alone; in a bathtub, where the amplitude is free, it is what ties the loss to it. `bound` is one of
+    `BOUNDS`, `also` of `ALSO_FREE`. Raises UserError for other names and for bounds that an apparatus does not have.
     """
     _check(bound, BOUNDS, "bound")
     for name in also:
@@ -70,7 +71,10 @@ def freedom(config: SimulationConfig, bound: str = TIED, also: Sequence[str] = (
             raise UserError("electrons of this apparatus lose nothing (loss.kind off): ask for the bound tied")
         others = (LOSS, *others)
     common = ("energy_ev", "pitch_angle_deg", "start_phase_rad", "axial_phase_rad")
+    gain_std = config.readout.gain_std
     if config.trap.kind in RADIUS_BLIND_TRAPS:
+        if bound == TIED and gain_std > 0 and config.loss.kind != "off":
+            return Freedom((*common, "amplitude", LOSS, *others), {LOSS: gain_std**-2}, bound)
         return Freedom((*common, "amplitude", *others), {}, bound)
     if bound == LOSS_KNOWN:
         raise UserError(
@@ -78,6 +82,8 @@ def freedom(config: SimulationConfig, bound: str = TIED, also: Sequence[str] = (
             "or loss-free"
         )
     prior = {"radius_m": area_prior_precision(config.ensemble.radius_m[1])}
+    if gain_std > 0:
+        others, prior = ("amplitude", *others), {**prior, "amplitude": (gain_std / 2) ** -2}
     return Freedom((*common, "radius_m", *others), prior, bound)
 
 
@@ -92,7 +98,9 @@ def bound_of(
     """Return the bound at parameters of electrons; white noise of the apparatus unless told otherwise."""
     noise = noise or White(apparatus.noise_std_volt)
     rate = apparatus.reception.sampling_rate_hz
-    information = fisher_information(apparatus.model, parameters, noise, free.free, rate, tied=free.bound == TIED)
+    # where the radius is free it ties amplitude and loss, and an amplitude beside it is the gain's
+    tied = free.bound == TIED and "radius_m" not in free.free
+    information = fisher_information(apparatus.model, parameters, noise, free.free, rate, tied=tied)
     return cramer_rao(information, free.free, free.prior_precision)
 
 

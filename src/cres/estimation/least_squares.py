@@ -126,7 +126,7 @@ def fit(
     for _ in range(options.steps):
         active = torch.nonzero(~converged)[:, 0]
         step, decrement, promised = _step(state.gradient[active], state.information[active], damping[active])
-        trial = _moved(state.parameters[active], step, options, tie)
+        trial = moved(state.parameters[active], step, options, tie)
         done = torch.where(decrement < STALLED_DECREMENT, promised, decrement) < options.tolerance
         state.parameters[active[done]] = trial[done]
         converged[active[done]] = True
@@ -226,7 +226,8 @@ def _step(gradient: Tensor, information: Tensor, damping: Tensor) -> tuple[Tenso
     return damped * scale, (full * target).sum(1), (damped * target).sum(1)
 
 
-def _moved(parameters: Tensor, step: Tensor, options: Options, tie: Tie | None) -> Tensor:
+def moved(parameters: Tensor, step: Tensor, options: Options, tie: Tie | None) -> Tensor:
+    """Return parameters after a step in the free ones, within the limits."""
     moved = parameters.clone()
     moved[:, options.indices] += step
     if tie is not None:

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cres.estimation.apparatus import Apparatus, RadialStrength
+from cres.estimation.gain import with_free_gain
 from cres.estimation.goodness import goodness_p
 from cres.estimation.least_squares import ENERGY, PITCH, Fit, Options, fit
 from cres.estimation.matched_filter import Profile
@@ -99,7 +100,9 @@ class LikelihoodEstimator:
         spent = torch.zeros(len(data), dtype=torch.float64, device=data.device).index_add_(
             0, rows, 1.0 + fits.steps.double()
         )
-        return summarised(self.search, products, searched, fits.rows(best), spent, carrier_hz)
+        every = torch.arange(len(data), device=data.device)
+        last = with_free_gain(fits.rows(best), products, every, self.options, self.strength, self.apparatus.gain_std)
+        return summarised(self.search, products, searched, last, spent, carrier_hz)
 
 
 def summarised(

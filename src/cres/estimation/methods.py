@@ -11,7 +11,7 @@ from cres.estimation.bounds import TIED
 from cres.estimation.origin import stamped
 from cres.estimation.recordings import Recordings, Rows
 from cres.estimation.tables import Estimates, to_table
-from cres.estimation.task import Task, config_of
+from cres.estimation.task import Task, config_of, with_gain_std
 from cres.evaluation.table import PredictionTable
 from cres.simulation.config import SimulationConfig
 
@@ -37,8 +37,9 @@ def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
     if task.method not in METHODS:
         known = ", ".join(METHODS)
         raise UserError(f"unknown method {task.method!r}{nearest(task.method, METHODS)}: known are {known}")
+    density = None if config is None else config.readout.density_w_per_hz
     recordings = Recordings(
-        task.data, task.noise_scale, task.noise_seed, task.split_seed, task.fractions, task.noise_spectrum
+        task.data, task.noise_scale, task.noise_seed, task.split_seed, task.fractions, task.noise_spectrum, density
     )
     rows = recordings.rows(task.split)[task.first :][: task.limit]
     if not len(rows):
@@ -48,11 +49,13 @@ def run(task: Task, config: SimulationConfig | None = None) -> PredictionTable:
         )
     _require_band(task, recordings.records.sampling_rate_hz)
     config = config or config_of(recordings) or _without_apparatus(task, recordings)
+    config = with_gain_std(task, config)
     display, method = METHODS[task.method]
     if task.method == "bound" and task.bound != TIED:
         display += f", {task.bound.replace('-', ' ')}"
     estimates, seconds = method(task, config, recordings, rows)
-    made_with = {**asdict(task), "simulation": asdict(config)}
+    spectrum = None if recordings.spectrum is None else recordings.spectrum.source
+    made_with = {**asdict(task), "noise_spectrum": spectrum, "simulation": asdict(config)}
     table = to_table(recordings, rows, estimates, display, seconds / len(rows), made_with)
     return stamped(table, task, recordings, rows)
 

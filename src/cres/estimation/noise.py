@@ -8,34 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cres.data.noise_spectrum import NoiseSpectrum
 from cres.errors import UserError
-
-SPECTRUM_COLUMNS = ("frequency_hz", "relative_power")
 
 
 def read_relative_power(path: str | Path, samples: int, sampling_rate_hz: float) -> Float[Tensor, "time"]:
     """Return a noise spectrum over the nominal white one in FFT order, linear between the rows of a CSV table.
 
-    Columns `SPECTRUM_COLUMNS`: frequency after mixing, from −sampling rate/2 on; beyond the table its ends hold.
+    Columns `frequency_hz` (after mixing, from −sampling rate/2 on), `relative_power`; beyond the table its ends hold.
     Raises UserError for tables that are no such spectrum.
     """
-    try:
-        table = pd.read_csv(path)
-    except (OSError, ValueError) as error:
-        raise UserError(f"the noise spectrum {path} cannot be read as CSV: {error}") from error
-    missing = [name for name in SPECTRUM_COLUMNS if name not in table]
-    if missing:
-        raise UserError(f"the noise spectrum {path} needs the columns {', '.join(SPECTRUM_COLUMNS)}; no {missing[0]}")
-    frequency, power = (table[name].to_numpy(np.float64) for name in SPECTRUM_COLUMNS)
-    if not len(table) or not np.all(np.diff(frequency) > 0) or not np.all(power > 0) or not np.isfinite(power).all():
-        raise UserError(f"the noise spectrum {path} must have rising frequencies and positive powers")
+    return relative_power(NoiseSpectrum.read(path), samples, sampling_rate_hz)
+
+
+def relative_power(spectrum: NoiseSpectrum, samples: int, sampling_rate_hz: float) -> Float[Tensor, "time"]:
+    """Return a spectrum at the frequencies of a record, in FFT order."""
     grid = np.fft.fftfreq(samples, 1 / sampling_rate_hz)
-    return torch.from_numpy(np.interp(grid, frequency, power))
+    return torch.from_numpy(np.interp(grid, spectrum.frequency_hz, spectrum.relative_power))
 
 
 class NoiseModel(ABC):

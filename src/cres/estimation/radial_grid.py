@@ -1,7 +1,8 @@
 """The posterior over pitch angle and radius on a grid of templates, where the radius moves the carrier.
 
 The gain is known, so a template s has a strength of its own. Likelihood ratio of data d against noise alone, the
-common phase integrated out, all in units of the noise: I₀(|⟨s, d⟩|) exp(−⟨s, s⟩/2); the axial phase is averaged over.
+common phase integrated out, all in units of the noise: I₀(|⟨s, d⟩|) exp(−⟨s, s⟩/2); the axial phase is averaged over,
+and so is what is not known of the gain.
 At the record's carrier each template has one energy.
 """
 
@@ -165,11 +166,12 @@ class RadialGrid:
         inner = self.inner_products(data, carrier_hz, axial, lines)
         power = self.powers(axial, lines)
         low, high = self.apparatus.energies_ev
-        highest, phase = (inner - power / 2).max(2)
+        gain_std = self.apparatus.gain_std
+        highest, phase = exponent(inner, power, gain_std).max(2)
         highest = torch.where((energy >= low) & (energy <= high), highest.double(), -math.inf)
         likely = highest > highest.amax(1, keepdim=True) - NEGLIGIBLE_LOG_RATIO
         ratio = torch.full_like(highest, -math.inf)
-        ratio[likely] = log_ratio(inner[likely].double(), power[likely].double())
+        ratio[likely] = log_ratio(inner[likely].double(), power[likely].double(), gain_std)
         overlap = (inner / power.sqrt()).amax((1, 2)).double()
         carrier_std = self._carrier_std_hz(overlap)
         share = ratio + self.prior.log() + self._carrier_share(carrier_std).log()[:, None]
@@ -247,7 +249,25 @@ def _at(values: Shaped[Tensor, "template energy ..."], position: Float[Tensor, "
     return left + part * (right - left)
 
 
-def log_ratio(inner: Float[Tensor, "point phase"], power: Float[Tensor, "point phase"]) -> Float[Tensor, "point"]:
-    """Return log of the mean over the axial phases of I₀(|⟨s, d⟩|) exp(−⟨s, s⟩/2), in units of the noise."""
-    summed = torch.logsumexp(torch.special.i0e(inner).log() + inner - power / 2, 1)
+def exponent(inner: Tensor, power: Tensor, gain_std: float = 0.0) -> Tensor:
+    """Return x − p/2 of x = |⟨s, d⟩| and p = ⟨s, s⟩, or its mean exponent under a prior of the amplitude's factor a.
+
+    ∫ N(a; 1, τ²) exp(ax − a²p/2) da = exp[(2x − p + τ²x²) / 2(1 + τ²p)] / √(1 + τ²p), τ half the gain's relative std.
+    """
+    variance = (gain_std / 2) ** 2
+    return (2 * inner - power + variance * inner.square()) / (2 * (1 + variance * power))
+
+
+def log_ratio(
+    inner: Float[Tensor, "point phase"], power: Float[Tensor, "point phase"], gain_std: float = 0.0
+) -> Float[Tensor, "point"]:
+    """Return log of the mean over the axial phases of I₀(|⟨s, d⟩|) exp(−⟨s, s⟩/2), in units of the noise.
+
+    With a gain that is known to `gain_std` also over it: I₀(ax) = e^{ax} I₀ₑ(ax), whose second factor changes little
+    over the prior and is taken at the amplitude (1 + τ²x)/(1 + τ²p) where the rest has its middle.
+    """
+    variance = (gain_std / 2) ** 2
+    widened = 1 + variance * power
+    middle = inner * (1 + variance * inner) / widened
+    summed = torch.logsumexp(torch.special.i0e(middle).log() + exponent(inner, power, gain_std) - widened.log() / 2, 1)
     return summed - math.log(inner.shape[1])

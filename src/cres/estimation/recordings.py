@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cres import schema
+from cres.data.noise_spectrum import spectrum_for
 from cres.data.records import Records, open_records
 from cres.data.splits import Split, split_by_event
 from cres.errors import UserError
-from cres.estimation.noise import Coloured, NoiseModel, White, read_relative_power
+from cres.estimation.noise import Coloured, NoiseModel, White, relative_power
 from cres.progress import progress_bar
-from cres.transforms.noise import WhiteNoise
+from cres.transforms.coloured import ColouredNoise
+from cres.transforms.noise import RandomTransform, WhiteNoise, channel_std_volt
 from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
 
 Rows = NDArray[np.int64]
@@ -31,8 +33,9 @@ class Recordings:
     """Electrons of data files, with noise keyed by event: what the training room draws for validation and test.
 
     data: a file, folder, glob or list; noise_scale multiplies the nominal noise power (0: the records carry their own);
-    noise_spectrum: a table that colours the noise; noise_seed: the model's seed; split_seed and fractions: those of
-    the data module.
+    noise_spectrum: a table that colours the noise, `white` for none, by default the table beside the data; noise_seed:
+    the model's seed; split_seed and fractions: those of the data module; density_w_per_hz: of the nominal noise (None:
+    what the files' simulation says of its read-out).
     """
 
     def __init__(
@@ -43,32 +46,36 @@ class Recordings:
         split_seed: int = 0,
         fractions: tuple[float, float, float] = FRACTIONS,
         noise_spectrum: str | None = None,
+        density_w_per_hz: float | None = None,
     ) -> None:
         if noise_scale < 0:
             raise UserError(f"the noise scale is {noise_scale}, but must be 0 or more")
         self.records: Records = open_records(data)
         self.noise_scale, self.noise_seed = noise_scale, noise_seed
         self.split: Split = split_by_event(self.records.event_ids, self.records.content_hashes(), fractions, split_seed)
-        self._noise = WhiteNoise(self.records.sampling_rate_hz)
-        self._relative_power = self._read_spectrum(noise_spectrum)
-
-    def _read_spectrum(self, path: str | None) -> Tensor | None:
-        if path is None:
-            return None
-        return read_relative_power(path, self.records.samples, self.records.sampling_rate_hz)
+        density = self.records.noise_density_w_per_hz if density_w_per_hz is None else density_w_per_hz
+        rate = self.records.sampling_rate_hz
+        self._std_volt = channel_std_volt(density, rate)
+        self.spectrum = spectrum_for(self.records, noise_spectrum)
+        self._noise: RandomTransform = (
+            WhiteNoise(rate, density)
+            if self.spectrum is None
+            else ColouredNoise(rate, self.spectrum.density_rows(density))
+        )
 
     @property
     def noise_model(self) -> NoiseModel:
         """What the estimators know of the noise: that of the records where none is injected."""
-        std_volt = self._noise.std_volt * math.sqrt(self.noise_scale or 1.0)
-        if self._relative_power is None:
+        std_volt = self._std_volt * math.sqrt(self.noise_scale or 1.0)
+        if self.spectrum is None:
             return White(std_volt)
-        return Coloured(std_volt * self._relative_power.sqrt())
+        relative = relative_power(self.spectrum, self.records.samples, self.records.sampling_rate_hz)
+        return Coloured(std_volt * relative.sqrt())
 
     @property
     def noise_std_volt(self) -> float:
         """Standard deviation of the injected noise, of I and of Q."""
-        return self._noise.std_volt * math.sqrt(self.noise_scale)
+        return self._std_volt * math.sqrt(self.noise_scale)
 
     def rows(self, split: str, limit: int | None = None) -> Rows:
         """Return the row numbers of a split, of `SPLITS`; the first `limit` of them."""
@@ -82,11 +89,7 @@ class Recordings:
         volts = torch.from_numpy(self.records.read_series(rows))
         events = torch.from_numpy(self.records.event_ids[rows])
         random = KeyedRandom(self.noise_seed, FROZEN_EPOCH, events)
-        if self._relative_power is None or not self.noise_scale:
-            return torch.view_as_complex(self._noise(volts, random, self.noise_scale).double())
-        white = torch.view_as_complex(self._noise(torch.zeros_like(volts), random, self.noise_scale).double())
-        coloured = torch.fft.ifft(torch.fft.fft(white) * self._relative_power.sqrt())
-        return torch.view_as_complex(volts.double()) + coloured
+        return torch.view_as_complex(self._noise(volts, random, self.noise_scale).double())
 
     def blocks(self, rows: Rows, size: int, description: str) -> Iterator[tuple[Rows, Complex[Tensor, "batch time"]]]:
         """Yield blocks of rows with their records while a bar shows how far they are."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -50,6 +51,8 @@ class Task:
     """What the bound takes the radiated loss to be: one of `cres.estimation.bounds.BOUNDS`."""
     bound_free: tuple[str, ...] = ()
     """What it frees besides: of `cres.estimation.bounds.ALSO_FREE`."""
+    gain_std: float | None = None
+    """Relative standard deviation of what is known of the gain; None: what the apparatus says."""
     device: str = AUTO
     """Where the records are estimated: a device of torch, or `auto`, the GPU where there is one."""
 
@@ -97,6 +100,13 @@ def timed_blocks(
 def training_rows(task: Task, recordings: Recordings) -> Rows:
     """Return the training electrons that curves and spreads are fitted on."""
     return recordings.rows("train", task.training_electrons)
+
+
+def with_gain_std(task: Task, config: SimulationConfig) -> SimulationConfig:
+    """Return the apparatus with what is known of its gain, where the task says it."""
+    if task.gain_std is None:
+        return config
+    return dataclasses.replace(config, readout=dataclasses.replace(config.readout, gain_std=task.gain_std))
 
 
 def apparatus_of(task: Task, config: SimulationConfig) -> Apparatus:

@@ -214,7 +214,7 @@ def power_and_detuning(expected: SimulationConfig, simulated: SimulationConfig) 
 
 def _noise(config: SimulationConfig, rows: int) -> NDArray[np.complex128]:
     readout = config.readout
-    noise = WhiteNoise(readout.sampling_rate_hz, readout.noise_density_w_per_hz, readout.resistance_ohm)
+    noise = WhiteNoise(readout.sampling_rate_hz, readout.density_w_per_hz, readout.resistance_ohm)
     random = KeyedRandom(config.seed, 0, torch.arange(rows), torch.device("cpu"))
     drawn = noise(torch.zeros(rows, readout.samples, 2), random).numpy().astype(np.float64)
     return drawn[..., 0] + 1j * drawn[..., 1]

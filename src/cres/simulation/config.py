@@ -25,12 +25,15 @@ from cres.simulation.field_maps import check_reach, file_sha256, read_field_map
 from cres.simulation.receiver import ReceiverTerm, build_receiver
 from cres.simulation.scattering_config import ScatteringConfig
 from cres.transforms import RandomChain
+from cres.transforms.temperature import noise_temperature_k, thermal_density_w_per_hz
 from cres.yaml_files import read_yaml
 
 TRAP_KINDS = ("bathtub", "harmonic", "coils", "map")
 LOSS_KINDS = ("cavity", "free_space", "off")
 ENSEMBLE_KINDS = ("uniform", "tritium", "krypton", "table")
 BIRTHS = ("minimum", "field_line")
+DEFAULT_NOISE_DENSITY_W_PER_HZ = 2.2e-13
+"""At the digitiser of the default apparatus: a system at 5.88 K."""
 SOURCE_MASS_U = {"tritium": 6.032, "krypton": 83.913}
 """Of T₂ and of ⁸³ᵐKr (AME2020), for the thermal motion of the source."""
 
@@ -87,20 +90,51 @@ class TrapConfig:
 class ReadoutConfig:
     """Mixing, sampling, and the nominal noise that signal-to-noise ratios are quoted at.
 
-    gain: power gain from the cavity's port to the digitiser.
+    gain: power gain from the cavity's port to the digitiser. The noise is given by the temperature of the whole system,
+    S = k T · gain at the digitiser (noise_temperature_k), or by that density itself, never by both; the other of the
+    two is None. Where neither is given the density is `DEFAULT_NOISE_DENSITY_W_PER_HZ`. gain_std: relative standard
+    deviation of what is known of the gain, for estimators and bound; 0: it is known.
     """
 
     lo_frequency_hz: float = DEFAULT_LO_FREQUENCY_HZ
     sampling_rate_hz: float = DEFAULT_SAMPLING_RATE_HZ
     samples: int = 8192
-    noise_density_w_per_hz: float = 2.2e-13
+    noise_density_w_per_hz: float | None = None
+    noise_temperature_k: float | None = None
     resistance_ohm: float = 50.0
     gain: float = 2.708e9
+    gain_std: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.gain_std < 1:
+            raise UserError(f"readout.gain_std must lie in 0 (the gain is known) to 1, not {self.gain_std!r}")
         _positive("readout.sampling_rate_hz", self.sampling_rate_hz)
         _positive("readout.samples", self.samples)
         _positive("readout.gain", self.gain)
+        if self.noise_temperature_k is None:
+            if self.noise_density_w_per_hz is None:
+                object.__setattr__(self, "noise_density_w_per_hz", DEFAULT_NOISE_DENSITY_W_PER_HZ)
+            if not self.density_w_per_hz >= 0:
+                raise UserError(f"readout.noise_density_w_per_hz must be 0 or more, not {self.density_w_per_hz!r}")
+            return
+        if self.noise_density_w_per_hz is not None:
+            raise UserError(
+                "readout has noise_density_w_per_hz and noise_temperature_k, and the density follows from the "
+                f"temperature, {self.density_w_per_hz:.4g} W/Hz at {self.noise_temperature_k:g} K: give one of the two"
+            )
+        _positive("readout.noise_temperature_k", self.noise_temperature_k)
+
+    @property
+    def density_w_per_hz(self) -> float:
+        """Power density of the nominal noise at the digitiser."""
+        if self.noise_temperature_k is not None:
+            return float(thermal_density_w_per_hz(self.noise_temperature_k, self.gain))
+        return float(self.noise_density_w_per_hz or 0.0)
+
+    @property
+    def temperature_k(self) -> float:
+        """Temperature of the whole system that makes the nominal noise."""
+        return float(noise_temperature_k(self.density_w_per_hz, self.gain))
 
     @property
     def duration_s(self) -> float:
@@ -110,7 +144,7 @@ class ReadoutConfig:
     @property
     def complex_noise_variance(self) -> float:
         """σ_c² = 2σ² = R S f_s, volts squared."""
-        return self.resistance_ohm * self.noise_density_w_per_hz * self.sampling_rate_hz
+        return self.resistance_ohm * self.density_w_per_hz * self.sampling_rate_hz
 
 
 @dataclass(frozen=True)
@@ -261,7 +295,10 @@ class SimulationConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain types, from which `from_dict` makes an equal object."""
-        return _plain(dataclasses.asdict(self))
+        content: dict[str, Any] = _plain(dataclasses.asdict(self))
+        # of temperature and density the one that is given
+        content["readout"] = {name: value for name, value in content["readout"].items() if value is not None}
+        return content
 
 
 def _found(folder: Path, content: Any) -> Any:
@@ -303,7 +340,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, Mapping):
             raise UserError(f"{where} must be a table of keys and values, not {value!r}")
-        return {str(key): item for key, item in value.items()}
+        kind = typing.get_args(hint)[1]
+        return {
+            str(key): item if kind is Any else _convert(kind, item, f"{where}, {key}") for key, item in value.items()
+        }
     if origin is tuple:
         return _convert_tuple(typing.get_args(hint), value, where)
     if origin in (types.UnionType, typing.Union):

@@ -77,6 +77,8 @@ def model_card(parser: Any, config: Namespace, data: CresDataModule, name: str) 
     facts = data.file_facts()
     model = plain["model"] | {
         "sampling_rate_hz": float(facts["sampling_rate_hz"]),
+        "noise_density_w_per_hz": float(facts["noise_density_w_per_hz"]),
+        "noise_rows": None if facts["noise_rows"] is None else [list(row) for row in facts["noise_rows"]],
         "targets": list(data.targets),
         "seed": int(config.seed_everything),
     }

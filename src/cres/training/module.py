@@ -42,6 +42,8 @@ from cres.training.reconstructor import (
 from cres.training.schedules import Cosine, Schedule
 from cres.training.streaming import noisy_pieces
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransform, WhiteNoise
+from cres.transforms.coloured import ColouredNoise
+from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 from cres.transforms.random import mix64
 
 Batch = dict[str, Any]
@@ -93,7 +95,10 @@ class CresModule(pl.LightningModule):
         encoders: An encoder for each view, under the same name.
         head: PointHead, GaussianHead, MixtureHead or QuantileHead.
         loss: MSE, Huber, GaussianNLL, CRPS or Pinball, on standardised targets.
-        noise: Sources of noise of the nominal apparatus; empty for records that carry their own.
+        noise: Sources of noise of the nominal apparatus, by default white noise of its density, or noise of the
+            spectrum that lies beside the data; empty for records that carry their own.
+        noise_density_w_per_hz: Density of that white noise; linked from the data, whose simulation states it.
+        noise_rows: Frequency and density of the measured spectrum; linked from the data.
         receiver: What the receiver does to every record after the noise, in training and in judging: gain and phase
             drift, an ADC (GainPhaseDrift, Quantise) …; left out at noise scale 0, for records that were measured.
         augmentations: Random changes of the training records only.
@@ -123,6 +128,8 @@ class CresModule(pl.LightningModule):
         head: HeadFactory,
         loss: Loss | None = None,
         noise: list[NoiseFactory] | None = None,
+        noise_density_w_per_hz: float = NOMINAL_DENSITY_W_PER_HZ,
+        noise_rows: list[tuple[float, float]] | None = None,
         receiver: list[RandomTransform] | None = None,
         augmentations: list[RandomTransform] | None = None,
         fusion: Literal["gated", "concatenate"] = "gated",
@@ -150,7 +157,9 @@ class CresModule(pl.LightningModule):
         if self.denoising is not None and not self.regresses:
             self.denoising.train_alone(self.reconstructor)
         self.loss = loss or GaussianNLL()
-        sources: list[NoiseFactory] = [WhiteNoise] if noise is None else noise
+        white = partial(WhiteNoise, density_w_per_hz=noise_density_w_per_hz)
+        nominal = white if noise_rows is None else partial(ColouredNoise, table=noise_rows)
+        sources: list[NoiseFactory] = [nominal] if noise is None else noise
         self.noise = RandomChain(source(sampling_rate_hz=sampling_rate_hz) for source in sources)
         self.receiver = RandomChain(receiver or [])
         self.augmentations = RandomChain(augmentations or [])

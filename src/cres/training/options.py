@@ -68,8 +68,8 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
     if command == "fit":
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("data.targets", "model.targets")
-        rate = "model.sampling_rate_hz"
-        parser.link_arguments("data", rate, compute_fn=_sampling_rate_hz, apply_on="instantiate")
+        for fact in (_sampling_rate_hz, _noise_density_w_per_hz, _noise_rows):
+            parser.link_arguments("data", f"model.{fact.__name__[1:]}", compute_fn=fact, apply_on="instantiate")
 
 
 def _add_fit_options(parser: LightningArgumentParser, command: str) -> None:
@@ -126,3 +126,12 @@ def _add_checkpoint_options(parser: LightningArgumentParser, command: str) -> No
 
 def _sampling_rate_hz(data: CresDataModule) -> float:
     return float(data.file_facts()["sampling_rate_hz"])
+
+
+def _noise_rows(data: CresDataModule) -> list[tuple[float, float]] | None:
+    rows: list[tuple[float, float]] | None = data.file_facts()["noise_rows"]
+    return rows
+
+
+def _noise_density_w_per_hz(data: CresDataModule) -> float:
+    return float(data.file_facts()["noise_density_w_per_hz"])

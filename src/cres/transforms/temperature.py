@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -31,3 +34,14 @@ def thermal_density_w_per_hz(
 def noise_temperature_k(density_w_per_hz: float | Tensor, gain: float = 1.0) -> Tensor:
     """Return the temperature T = S/(k · gain) of a density after a power gain. Float64."""
     return torch.as_tensor(density_w_per_hz, dtype=torch.float64) / (BOLTZMANN_J_PER_K * gain)
+
+
+def stated_density_w_per_hz(readout: Mapping[str, Any], default: float) -> float:
+    """Return the density of the nominal noise that a simulation's read-out states, by itself or as a temperature.
+
+    `default` where it states neither: records that were measured, or of simulations of others.
+    """
+    if readout.get("noise_temperature_k") is not None:
+        return float(thermal_density_w_per_hz(float(readout["noise_temperature_k"]), float(readout["gain"])))
+    stated = readout.get("noise_density_w_per_hz")
+    return default if stated is None else float(stated)

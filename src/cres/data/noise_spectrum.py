@@ -1,0 +1,134 @@
+"""A measured spectrum of noise: estimated from records without signal, kept beside the data, read by all who need it.
+
+The file is a CSV table of `COLUMNS`; what follows reads the first two. `run.hdf5` has its spectrum in `run.noise.csv`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cres.data.consistency import strongest_lines
+from cres.data.records import Records
+from cres.errors import UserError
+
+COLUMNS: Final = ("frequency_hz", "relative_power", "relative_power_std", "density_w_per_hz")
+SUFFIX: Final = ".noise.csv"
+SEGMENT: Final = 512
+WHITE: Final = "white"
+_RESISTANCE_OHM: Final = 50.0
+_ROWS_AT_ONCE: Final = 256
+_FEWEST: Final = 16
+# of records of noise alone one in 160 000 has such a line
+_RECORDS_WITH_LINES: Final = 1e-3
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class NoiseSpectrum:
+    """Power over that of nominal white noise against frequency after mixing, rising, (bin,) each."""
+
+    frequency_hz: Array
+    relative_power: Array
+    source: str
+    """Where it came from."""
+
+    @classmethod
+    def read(cls, path: str | Path) -> NoiseSpectrum:
+        """Read a table with the columns `frequency_hz` and `relative_power`. Raises UserError where it is none."""
+        import pandas as pd  # most data have no spectrum
+
+        try:
+            table = pd.read_csv(path)
+        except (OSError, ValueError) as error:
+            raise UserError(f"the noise spectrum {path} cannot be read as CSV: {error}") from error
+        needed = COLUMNS[:2]
+        missing = [name for name in needed if name not in table]
+        if missing:
+            raise UserError(f"the noise spectrum {path} needs the columns {', '.join(needed)}; no {missing[0]}")
+        try:
+            frequency, power = (table[name].to_numpy(np.float64) for name in needed)
+        except ValueError as error:
+            raise UserError(f"the noise spectrum {path} must hold numbers: {error}") from error
+        sound = np.isfinite(frequency).all() and np.isfinite(power).all()
+        if not len(table) or not sound or not np.all(np.diff(frequency) > 0) or not np.all(power > 0):
+            raise UserError(f"the noise spectrum {path} must have rising frequencies and positive powers")
+        return cls(frequency, power, str(path))
+
+    @classmethod
+    def beside(cls, data: str | Path) -> Path | None:
+        """Return the spectrum that lies beside a file of data, or None."""
+        path = spectrum_path(data)
+        return path if path.is_file() else None
+
+    def density_rows(self, nominal_w_per_hz: float) -> list[tuple[float, float]]:
+        """Return rows of frequency and density, as `cres.transforms.ColouredNoise` takes them."""
+        density = self.relative_power * nominal_w_per_hz
+        return list(zip(self.frequency_hz.tolist(), density.tolist(), strict=True))
+
+
+def spectrum_path(data: str | Path) -> Path:
+    """Return where the spectrum of a file of data lies: `run.noise.csv` beside `run.hdf5`."""
+    path = Path(data)
+    return path.with_name(path.name.removesuffix(path.suffix) + SUFFIX)
+
+
+def spectrum_for(records: Records, wanted: str | Path | None = None) -> NoiseSpectrum | None:
+    """Return the noise spectrum of records: the file that is named, `white` for none, else that beside their file.
+
+    Raises UserError for a table that is none.
+    """
+    if wanted is not None:
+        return None if str(wanted) == WHITE else NoiseSpectrum.read(wanted)
+    beside = NoiseSpectrum.beside(records.files[0].path)
+    return None if beside is None else NoiseSpectrum.read(beside)
+
+
+def measure_noise(records: Records, output: Path, segment: int = SEGMENT) -> int:
+    """Estimate the spectrum of records without signal, write it, and return how many records it is made of.
+
+    Welch, IEEE Trans. Audio Electroacoust. 15 (1967) 70: the mean power of Hann-windowed segments that overlap by half.
+    relative_power is over the records' nominal density; its error follows from its scatter between records.
+    Raises UserError for few records, for segments that do not fit, and where records hold lines, which noise has not.
+    """
+    if len(records) < _FEWEST:
+        raise UserError(f"{len(records)} records are too few for a spectrum of noise: {_FEWEST} or more are needed")
+    if not 8 <= segment <= records.samples:
+        raise UserError(f"--segment {segment} must lie in 8 to the {records.samples} samples of a record")
+    count, total, squares = 0, np.zeros(segment), np.zeros(segment)
+    for rows in np.array_split(np.arange(len(records)), range(_ROWS_AT_ONCE, len(records), _ROWS_AT_ONCE)):
+        power = _welch(rows, segment, records)
+        count, total, squares = count + len(power), total + power.sum(0), squares + np.square(power).sum(0)
+    mean = total / count
+    error = np.sqrt(np.maximum(squares / count - mean**2, 0.0) / (count - 1))
+    order = np.argsort(np.fft.fftfreq(segment))
+    frequency, nominal = np.fft.fftfreq(segment, 1 / records.sampling_rate_hz), records.noise_density_w_per_hz
+    columns = [values[order] for values in (frequency, mean / nominal, error / nominal, mean)]
+    rows_of_text = [",".join(f"{value:.10g}" for value in row) for row in zip(*columns, strict=True)]
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text("\n".join([",".join(COLUMNS), *rows_of_text]) + "\n")
+    return count
+
+
+def _welch(rows: NDArray[Any], segment: int, records: Records) -> Array:
+    """Return the density of each record in W/Hz, (row, bin) in FFT order."""
+    from scipy import signal
+
+    series = records.read_series(rows)
+    lines = strongest_lines(series[..., 0], series[..., 1])
+    if np.isfinite(lines).sum() > max(1.0, _RECORDS_WITH_LINES * len(rows)):
+        row = int(np.flatnonzero(np.isfinite(lines))[0])
+        raise UserError(
+            f"{int(np.isfinite(lines).sum())} of {len(rows)} records have a line that noise has not, the first of them "
+            f"{records.describe(int(rows[row]))}, at {lines[row] * records.sampling_rate_hz / 1e6:.3g} MHz after "
+            "mixing: take records without signal"
+        )
+    volts = series[..., 0].astype(np.complex128) + 1j * series[..., 1]
+    rate = records.sampling_rate_hz
+    _, power = signal.welch(volts, rate, "hann", segment, detrend=False, return_onesided=False, axis=-1)
+    return np.asarray(power / _RESISTANCE_OHM, np.float64)
