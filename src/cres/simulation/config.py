@@ -112,10 +112,10 @@ class ReadoutConfig:
         _positive("readout.samples", self.samples)
         _positive("readout.gain", self.gain)
         if self.noise_temperature_k is None:
-            if self.noise_density_w_per_hz is None:
-                object.__setattr__(self, "noise_density_w_per_hz", DEFAULT_NOISE_DENSITY_W_PER_HZ)
             if not self.density_w_per_hz >= 0:
                 raise UserError(f"readout.noise_density_w_per_hz must be 0 or more, not {self.density_w_per_hz!r}")
+            if self.noise_density_w_per_hz == DEFAULT_NOISE_DENSITY_W_PER_HZ:  # said or not, it is the same apparatus
+                object.__setattr__(self, "noise_density_w_per_hz", None)
             return
         if self.noise_density_w_per_hz is not None:
             raise UserError(
@@ -129,7 +129,8 @@ class ReadoutConfig:
         """Power density of the nominal noise at the digitiser."""
         if self.noise_temperature_k is not None:
             return float(thermal_density_w_per_hz(self.noise_temperature_k, self.gain))
-        return float(self.noise_density_w_per_hz or 0.0)
+        given = self.noise_density_w_per_hz
+        return DEFAULT_NOISE_DENSITY_W_PER_HZ if given is None else given
 
     @property
     def temperature_k(self) -> float:
@@ -296,8 +297,13 @@ class SimulationConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain types, from which `from_dict` makes an equal object."""
         content: dict[str, Any] = _plain(dataclasses.asdict(self))
-        # of temperature and density the one that is given
-        content["readout"] = {name: value for name, value in content["readout"].items() if value is not None}
+        readout = self.readout
+        if readout.noise_temperature_k is None:  # files say what their noise is, also where it is the default's
+            noise = {"noise_density_w_per_hz": readout.density_w_per_hz}
+        else:
+            noise = {"noise_temperature_k": readout.noise_temperature_k}
+        others = {name: value for name, value in content["readout"].items() if value is not None}
+        content["readout"] = others | noise
         return content
 
 
