@@ -17,6 +17,7 @@ import json
 import os
 import platform
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,11 +72,12 @@ class Outcome:
     asked: str
     figures: dict[str, float] = field(default_factory=dict)
     not_run: str = ""
+    failed: bool = False
     seconds: float = 0.0
 
 
 def measure(row: Row, bench: Bench, left_s: float) -> Outcome:
-    """Run one row, if there is a device and time for it. Raises what is a fault of the program."""
+    """Run one row, if there is a device and time for it; what it raises is told in its place, and the others go on."""
     outcome = Outcome(row.name, row.asked)
     if bench.device.type == "cpu" and not row.counted and not bench.small:
         outcome.not_run = "no GPU"
@@ -89,6 +91,10 @@ def measure(row: Row, bench: Bench, left_s: float) -> Outcome:
             outcome.not_run = str(reason)
         except torch.OutOfMemoryError:
             outcome.not_run = "out of memory"
+        except Exception as fault:  # a device's time is short: no row costs the others theirs
+            traceback.print_exc()
+            outcome.not_run = f"failed: {type(fault).__name__}: {str(fault).splitlines()[0] if str(fault) else ''}"
+            outcome.failed = True
         outcome.seconds = time.perf_counter() - started
     return outcome
 
@@ -152,6 +158,8 @@ def main() -> None:
             written = {"environment": about, "small": arguments.small, "rows": [vars(one) for one in outcomes]}
             arguments.output.write_text(json.dumps(written, indent=1, ensure_ascii=False) + "\n")
     print(table(outcomes))
+    if any(outcome.failed for outcome in outcomes):
+        raise UserError(f"failed: {', '.join(outcome.name for outcome in outcomes if outcome.failed)}")
 
 
 if __name__ == "__main__":
