@@ -18,12 +18,13 @@ from pathlib import Path
 from cres.command import Parser, number, whole
 from cres.data.noise_spectrum import SEGMENT, measure_noise, spectrum_path
 from cres.data.records import open_records
+from cres.errors import UserError
 from cres.estimation.bounds import ALSO_FREE, BOUNDS, TIED
 from cres.estimation.detection import write_efficiency_map
 from cres.estimation.maps import write_maps
 from cres.estimation.methods import METHODS, run
 from cres.estimation.origin import failures
-from cres.estimation.placement import AUTO
+from cres.estimation.placement import AUTO, choose_device
 from cres.estimation.recordings import FRACTIONS, SPLITS
 from cres.estimation.search import FALSE_ALARM_PROBABILITY
 from cres.estimation.task import DEFAULT_BAND_HZ, Task
@@ -34,6 +35,15 @@ from cres.simulation.config import SimulationConfig
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
     """The table of methods as it is written, and defaults."""
+
+
+def _device(text: str) -> str:
+    """Return the name of a device that is there."""
+    try:
+        choose_device(text)
+    except UserError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return text
 
 
 def command_line() -> Parser:
@@ -91,6 +101,7 @@ def command_line() -> Parser:
     )
     parser.add_argument(
         "--device",
+        type=_device,
         default=AUTO,
         help="cpu, cuda, cuda:NUMBER; auto: the GPU where torch can use one, else the processor",
     )

@@ -24,6 +24,8 @@ def choose_device(wanted: str = AUTO) -> torch.device:
         device = torch.device(wanted)
     except RuntimeError as error:
         raise UserError(f"there is no device {wanted!r}: use auto, cpu, cuda or cuda:NUMBER") from error
+    if device.type == "meta":
+        raise UserError("a device of the kind meta holds no numbers: use auto, cpu, cuda or cuda:NUMBER")
     if device.type == "mps":
         raise UserError("Apple's GPU (mps) has no float64, which energies need: use auto or cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
