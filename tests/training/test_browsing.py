@@ -95,6 +95,30 @@ def test_noise_alone_has_unit_power(table, file: Path, tmp_path: Path):
     assert np.median(pictures.spectrogram) == pytest.approx(np.log(2), abs=0.05)
 
 
+@pytest.mark.parametrize(("rate_hz", "samples"), [(403e6, 131_072), (403e6, 100), (5e6, 1000), (2e9, 4096)])
+def test_records_of_any_length_and_rate_stay_small(rate_hz: float, samples: int, tmp_path: Path):
+    """A tone: in the middle of the spectrogram, at its frequency; two electrons take what two electrons may."""
+    path, tone_hz = tmp_path / "tone.hdf5", -0.15 * rate_hz
+    turn = 2 * np.pi * tone_hz / rate_hz * np.arange(samples)
+    with h5py.File(path, "w") as held:
+        held["event_id"] = np.arange(2)
+        held[schema.SERIES_I], held[schema.SERIES_Q] = (
+            np.tile(1e-3 * f(turn), (2, 1)).astype("f4") for f in (np.cos, np.sin)
+        )
+        held.attrs.update(schema_version=schema.SCHEMA_VERSION, sampling_rate_hz=rate_hz, lo_frequency_hz=25.9702e9)
+    foreign = PredictionTable({"event_id": np.arange(2), "energy_ev": np.ones(2), "energy_std_ev": np.ones(2)})
+    pictures, _ = record_pictures(foreign, Source(open_records(path), 0.0))
+    _, frames, bins = pictures.spectrogram.shape
+    assert 1 <= frames <= 32
+    assert 2 <= bins <= 64
+    assert pictures.spectrum.shape[1] <= 512
+    assert frames * pictures.frame_s == pytest.approx(samples / rate_hz, rel=0.35)
+    if abs(tone_hz + 62e6) < 20e6 or rate_hz < 160e6:  # where the default view looks for a carrier
+        np.testing.assert_allclose(pictures.carrier_hz, tone_hz, atol=0.6 * rate_hz / samples)
+        assert np.abs(pictures.spectrogram.mean(axis=1).argmax(axis=1) - bins // 2).max() <= 1
+    assert len(browse([foreign], Source(open_records(path), 0.0), most=2).html) < 60_000
+
+
 def test_a_page_of_simulated_electrons(model, table, file: Path):
     page = browse([table], Source(open_records(file), 1.0, model.module), most=10)
     assert page.electrons == 10

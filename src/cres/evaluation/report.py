@@ -151,8 +151,8 @@ def standalone_page(
     parts = [
         _head(title),
         f"<header><h1>{escape(title)}</h1>{lead}</header><main>",
-        front,
         *(f'<p class="note">{escape(note)}</p>' for note in notes),
+        front,
         _contents(sections, endings),
         *body,
         *(_foldable(end.identity, end.title, end.html, first is not None) for end in endings),

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn.functional import max_pool1d
 
 from cres import schema
 from cres.data.records import Records, open_records
@@ -31,10 +32,13 @@ from cres.transforms.spectrogram import STFT
 from cres.transforms.spectrum import to_complex
 from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
 
-FRAMES = 32
-"""Frames of a spectrogram are as long as makes about so many of them, half overlapping."""
+FRAMES, BINS = 32, 64
+"""A spectrogram has no more columns and rows: long records are averaged over time, in power."""
+POSITIONS = 512
+"""A spectrum has no more positions: of those of long records that share one the strongest is shown."""
 HARMONICS = 8
 _BATCH = 64
+_BATCH_SAMPLES = 1 << 22
 _SAME = 1e-3
 """Of an error bar: as near is what the model says again to what the table holds."""
 
@@ -89,7 +93,7 @@ def record_pictures(table: PredictionTable, source: Source) -> tuple[RecordPictu
             "records that they were estimated from with --data"
         )
     made = _Maker(source, records)
-    parts = [made.batch(part) for part in _batches(rows[found])]
+    parts = [made.batch(part) for part in _batches(rows[found], records.samples)]
     joined = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in parts[0]}
     notes = [*made.notes, *_unlike(table.select(found), joined)]
     if not found.all():
@@ -100,11 +104,11 @@ def record_pictures(table: PredictionTable, source: Source) -> tuple[RecordPictu
     pictures = RecordPictures(
         table.event_id[found],
         joined["spectrogram"],
-        made.stft.hop / records.sampling_rate_hz,
+        made.group * made.stft.hop / records.sampling_rate_hz,
         records.sampling_rate_hz / made.stft.length,
         joined["carrier"],
         joined["spectrum"],
-        records.sampling_rate_hz / records.samples,
+        made.pool * records.sampling_rate_hz / records.samples,
         joined.get("attention"),
         sidebands,
         tuple(notes),
@@ -112,8 +116,9 @@ def record_pictures(table: PredictionTable, source: Source) -> tuple[RecordPictu
     return pictures, _posterior(table, found, joined)
 
 
-def _batches(rows: NDArray[np.int64]) -> list[NDArray[np.int64]]:
-    return np.split(rows, range(_BATCH, len(rows), _BATCH))
+def _batches(rows: NDArray[np.int64], samples: int) -> list[NDArray[np.int64]]:
+    size = max(1, min(_BATCH, _BATCH_SAMPLES // samples))
+    return np.split(rows, range(size, len(rows), size))
 
 
 class _Maker:
@@ -126,12 +131,15 @@ class _Maker:
         self.model = self._fitting(source.model)
         self.view = self._view(rate)
         self.scale_volt = nominal_scale_volt(rate, None)
-        self.reach_hz = self.view.bins(records.samples) * rate / records.samples
-        length = 1 << max(3, round(np.log2(max(8, 2 * records.samples / FRAMES))))
-        length = min(length, records.samples)
-        # long records: the frames stay short enough to show a chirp, and are taken further apart
-        self.stft = STFT(rate, (-rate / 2, rate / 2), length, max(1, (records.samples - length) // (FRAMES - 1)))
-        self.bins = max(8, 2 * int(self.reach_hz * length / rate))
+        positions = self.view.bins(records.samples)
+        self.pool = -(-positions // POSITIONS)
+        self.reach_hz = positions * rate / records.samples
+        # as long a frame as makes so many columns, or so many rows
+        longest = min(2 * records.samples / FRAMES, BINS * rate / (2 * self.reach_hz), records.samples)
+        length = 1 << max(1, int(np.log2(max(2.0, longest))))
+        self.stft = STFT(rate, (-rate / 2, rate / 2), length, max(1, length // 2))
+        self.group = -(-(1 + (records.samples - length) // self.stft.hop) // FRAMES)
+        self.bins = min(length, max(2, 2 * int(self.reach_hz * length / rate)))
 
     def _fitting(self, model: CresModule | None) -> CresModule | None:
         """Return the model if it reads such records, else None with a note."""
@@ -167,7 +175,7 @@ class _Maker:
         aligned = self.view(noisy)
         carrier = find_carrier(to_complex(noisy), self.records.sampling_rate_hz, self.view.band_hz).frequency_hz
         # four columns a channel, each of unit variance where there is noise alone
-        power = aligned.series.square().mean(dim=2)
+        power = _strongest(aligned.series.square().mean(dim=2), self.pool)
         made = {"carrier": carrier, "spectrum": power, "spectrogram": self._spectrogram(noisy, carrier)}
         return made | self._said(noisy)
 
@@ -189,7 +197,9 @@ class _Maker:
         first_hz = float(self.stft.frequency_hz[0])
         centre = torch.round((carrier - first_hz) * self.stft.length / self.records.sampling_rate_hz).long()
         index = (centre[:, None] + torch.arange(self.bins) - self.bins // 2) % count
-        return power.gather(2, index[:, None].expand(-1, power.shape[1], -1))
+        around = power.gather(2, index[:, None].expand(-1, power.shape[1], -1))
+        whole = around.shape[1] // self.group * self.group
+        return around[:, :whole].unflatten(1, (-1, self.group)).mean(dim=2)
 
     def _said(self, noisy: Tensor) -> dict[str, Tensor]:
         if self.model is None:
@@ -199,7 +209,12 @@ class _Maker:
         said = self.model.reconstructor.physical(outcome.distribution) if alone else self.model(noisy)
         made = {**posterior_columns(said), "estimate": said.estimate}
         attention = outcome.encoded[self.name].attention if self.name else None
-        return made if attention is None else made | {"attention": attention}
+        return made if attention is None else made | {"attention": _strongest(attention, self.pool)}
+
+
+def _strongest(values: Tensor, pool: int) -> Tensor:
+    """Return the largest of each `pool` neighbours of (batch, positions); the last group may be a smaller one."""
+    return values if pool == 1 else max_pool1d(values.unsqueeze(1), pool, ceil_mode=True).squeeze(1)
 
 
 def _sidebands(table: PredictionTable, reach_hz: float) -> Array | None:
