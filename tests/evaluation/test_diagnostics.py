@@ -227,7 +227,7 @@ def test_the_section_tells_honest_from_exhaustive():
     assert "the record tells more, as drawn shows" in section.html
     assert section.html.count("TARP near drawn") == 1
     wrong = diagnostics_section(compare([drawn_table(400, std_scale=0.6)]))
-    assert "drawn fails SBC of the energy, SBC of the pitch angle, TARP" in wrong.headline
+    assert "drawn fails SBC of the energy, SBC of the pitch angle and TARP" in wrong.headline
     assert "truths too often in the tails" in wrong.html
     names = [panel.name for picture in section.illustrations for panel in picture.panels]
     assert "tarp_all" in names

@@ -305,13 +305,15 @@
     if (!(std > 0)) return null;
     return { parts: [[1, mean, std]], density: (x) => Math.exp(-0.5 * ((x - mean) / std) ** 2) / (std * Math.sqrt(2 * Math.PI)) };
   };
-  const range = (i, r, whole) => {
+  // the main mode alone, those that matter and the truth, or every mode
+  const LEAST = { near: 1, usual: 0.05, whole: 1e-3 };
+  const range = (i, r, view) => {
     const t = targets[i], ends = [];
-    const own = marginal(main, i, r);
-    if (own) own.parts.filter(([w]) => whole ? w > 1e-3 : w === Math.max(...own.parts.map((p) => p[0]))).forEach(([, m, s]) => ends.push(m - 4.5 * s, m + 4.5 * s));
+    const own = marginal(main, i, r), least = own && Math.min(LEAST[view], Math.max(...own.parts.map((p) => p[0])));
+    if (own) own.parts.filter(([w]) => w >= least).forEach(([, m, s]) => ends.push(m - 4.5 * s, m + 4.5 * s));
     else if (Number.isFinite(main.mean[i][r])) ends.push(main.mean[i][r]);
     const width = ends.length > 1 ? Math.max(...ends) - Math.min(...ends) : 0;
-    const held = (v, slack) => { if (Number.isFinite(v) && (whole || !width || Math.abs(v - main.mean[i][r]) < 4 * width)) ends.push(v - slack, v + slack); };
+    const held = (v, slack) => { if (Number.isFinite(v) && (view !== "near" || !width || Math.abs(v - main.mean[i][r]) < 4 * width)) ends.push(v - slack, v + slack); };
     const slack = t.bound && t.bound[r] > 0 ? 3 * t.bound[r] : 0;
     if (t.truth) held(t.truth[r], slack);
     tables.slice(1).forEach((other) => { if (other.mean[i] && !(other.std[i] && other.std[i][r] > width)) held(other.mean[i][r], 0); });
@@ -325,12 +327,17 @@
     const middle = (x[0] + x[1]) / 2, size = 10 ** Math.ceil(Math.log10((x[1] - x[0]) || 1));
     return Math.abs(middle) > 100 * (x[1] - x[0]) ? Math.round(middle / size) * size : 0;
   };
-  const posterior = (parent, i, r, whole) => {
-    const t = targets[i], x = range(i, r, whole);
+  const posterior = (parent, i, r, view) => {
+    const t = targets[i], x = range(i, r, view);
     if (!Number.isFinite(main.mean[i][r])) parent.append(make("p", { class: "missing" }, `No estimate of the ${t.name}: it failed.`));
     if (!x) return;
     const from = offset(x), grid = Array.from({ length: 401 }, (_, g) => x[0] + (g / 400) * (x[1] - x[0]));
-    const shapes = tables.map((table) => marginal(table, i, r));
+    // beside a needle a wide mode has no height: unless looked at from near, a mode is as high as it is probable
+    const modes = ({ parts }) => (x) => Math.max(...parts.map(([w, m, s]) => w * Math.exp(-0.5 * ((x - m) / s) ** 2)));
+    const shapes = tables.map((table) => {
+      const s = marginal(table, i, r);
+      return s && view !== "near" && s.parts.length > 1 ? { ...s, density: modes(s) } : s;
+    });
     // a narrow mode may lie between the points of the grid: look at the middles too
     const highest = (s) => Math.max(...grid.map(s.density), ...s.parts.map(([, m]) => s.density(m)));
     const heights = shapes.map((s) => (s ? highest(s) : 0));
@@ -339,7 +346,8 @@
     const { px, py, done } = frame(where, [x[0] - from, x[1] - from], [0, 1.12], label, "", { left: 12, yticks: false });
     shapes.forEach((s, k) => {
       if (!s || !heights[k] || Math.min(...s.parts.map(([, , width]) => width)) > 3 * (x[1] - x[0])) return;
-      const points = [...grid, ...s.parts.map(([, m]) => m)].filter((v) => v >= x[0] && v <= x[1]).sort((a, b) => a - b);
+      const needles = s.parts.flatMap(([, m, w]) => [-3, -2, -1.5, -1, -0.5, 0, 0.5, 1, 1.5, 2, 3].map((k) => m + k * w));
+      const points = [...grid, ...needles].filter((v) => v >= x[0] && v <= x[1]).sort((a, b) => a - b);
       curve(pen, points.map((v) => [px(v - from), py(s.density(v) / heights[k])]), tables[k].colour, k ? { width: 1.3 } : { fill: tables[k].colour, base: py(0), width: 2 });
     });
     tables.forEach((table, k) => { if (!shapes[k] && table.mean[i] && Number.isFinite(table.mean[i][r]))
@@ -354,9 +362,9 @@
     }
     done();
   };
-  const joint = (parent, r, whole) => {
+  const joint = (parent, r, view) => {
     const p = main.posterior;
-    const x = range(0, r, whole), y = range(1, r, whole), n = targets.length, k = p.components;
+    const x = range(0, r, view), y = range(1, r, view), n = targets.length, k = p.components;
     if (!x || !y) return;
     const fx = offset(x), fy = offset(y), where = canvas(parent, "posterior of both", 0.6), pen = where.pen;
     const { px, py, done } = frame(where, [x[0] - fx, x[1] - fx], [y[0] - fy, y[1] - fy],
@@ -384,7 +392,7 @@
     done();
   };
 
-  let whole = false;
+  let view = "usual";
   const show = (r) => {
     detail.textContent = "";
     const place = state.rows.indexOf(r);
@@ -411,18 +419,19 @@
       detail.append(make("h3", {}, "Aligned spectrum")); spectrum(detail, r);
     } else detail.append(make("p", { class: "missing" }, records ? "The records of this electron were not found." : "No records were given: there is no spectrogram to show."));
     detail.append(make("div", { class: "bar" }, make("h3", {}, main.std.some(Boolean) ? "Posterior" : "Estimates"),
-      make("button", { type: "button", id: "whole", "aria-pressed": whole, onclick: () => { whole = !whole; show(r); } }, "all modes")));
+      make("span", {}, ...[["near", "main mode"], ["usual", "and truth"], ["whole", "all modes"]].map(([key, label]) =>
+        make("button", { type: "button", id: key, "aria-pressed": view === key, onclick: () => { view = key; show(r); } }, label)))));
     const pair = make("div", { class: "pair" });
     detail.append(pair);
     // all places first: a picture is as wide as its place, and places share the width
     const both = targets.length > 1 && main.posterior && main.posterior.kind === "mixture";
     const boxes = [...targets, ...(both ? [null] : [])].map(() => { const box = make("div"); pair.append(box); return box; });
-    targets.forEach((_, i) => posterior(boxes[i], i, r, whole));
-    if (both) joint(boxes[targets.length], r, whole);
+    targets.forEach((_, i) => posterior(boxes[i], i, r, view));
+    if (both) joint(boxes[targets.length], r, view);
     const legend = tables.flatMap((t) => [make("span", { class: "swatch", style: `background:${t.colour}` }), t.name]);
     if (targets.some((t) => t.truth)) legend.push(make("span", { class: "swatch", style: `background:${TRUTH}` }), "truth");
     if (targets.some((t) => t.bound)) legend.push("; dashed: the Cramér–Rao bound about the truth");
-    detail.append(make("p", { class: "key" }, ...legend, ". Each curve is drawn to its own height; those much wider than a picture are left out of it."));
+    detail.append(make("p", { class: "key" }, ...legend, `. Each curve is drawn to its own height${view === "near" ? "" : ", modes as high as they are probable"}; those much wider than a picture are left out of it.`));
     document.documentElement.dataset.drawn = data.ids[r];
   };
 

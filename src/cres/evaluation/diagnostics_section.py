@@ -26,7 +26,7 @@ from cres.evaluation.diagnostics import (
     uniformity,
 )
 from cres.evaluation.illustrations import GROUP_WORDS, Illustration, Panel, Section
-from cres.evaluation.numbers import plain_name, significant
+from cres.evaluation.numbers import listed, plain_name, significant
 from cres.evaluation.posterior import posterior_of
 from cres.evaluation.table import PredictionTable
 
@@ -89,7 +89,7 @@ def in_one_sentence(judged: Sequence[Judged]) -> str:
         own = [one for one in judged if one.table.estimator == name and not one.against]
         failed = [one.test for one in own if uniformity(one.fractions).passed is False]
         tests = "SBC and TARP" if any(not one.target for one in own) else "SBC"
-        said.append(f"{name} fails {', '.join(failed)}" if failed else f"{name} passes {tests}")
+        said.append(f"{name} fails {listed(failed)}" if failed else f"{name} passes {tests}")
     return f"Whole posteriors, all electrons: {'; '.join(said)}."
 
 

@@ -7,7 +7,7 @@ from html import escape
 
 from cres.evaluation.comparison import ALL, RESOLVED, Comparison, Row
 from cres.evaluation.illustrations import FEW, PITCH_ANGLE, Panel, Section
-from cres.evaluation.numbers import plain_name, with_error, with_unit
+from cres.evaluation.numbers import listed, plain_name, with_error, with_unit
 from cres.evaluation.summary import FIRST_PAGE, html_table, ruled_notes
 
 PICTURES = 5
@@ -94,7 +94,7 @@ def _error_bars(rows: Sequence[Row], target: str) -> str:
         return ""
     names = dict.fromkeys(row.estimator for row in judged)
     honest = [n for n in names if all(row.verdict.calibrated for row in judged if row.estimator == n and row.verdict)]
-    parts = [f"Honest: {escape(_listed(honest))}"] if honest else []
+    parts = [f"Honest: {escape(listed(honest))}"] if honest else []
     parts += [
         f"{escape(row.estimator)}, {escape(row.group)}: {escape(row.verdict.label)}"
         for row in judged
@@ -113,7 +113,3 @@ def _of(rows: Sequence[Row], target: str, group: str, name: str) -> list[Row]:
 
 def _figure(row: Row, name: str) -> str:
     return with_error(row.figures[name], with_unit(name, row.target))
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

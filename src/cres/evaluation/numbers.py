@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from cres import schema
 from cres.evaluation.bootstrap import Figure
@@ -71,6 +72,11 @@ def decimals(error: float) -> int:
 def significant(value: float, digits: int = 3) -> str:
     """Return a number with some significant digits and no exponent between 1e-4 and 1e6."""
     return minus(f"{value:.{digits}g}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def plain(value: float) -> str:
