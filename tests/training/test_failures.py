@@ -2,8 +2,10 @@
 
 import errno
 import math
+import multiprocessing
 import os
 import sys
+import time
 import warnings
 
 import pytest
@@ -11,9 +13,11 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from cres.data.loader import say_once
+from cres.data import reading_ahead
+from cres.data.loader import ElectronDataset
+from cres.data.reading_ahead import begin_reading, say_once
 from cres.errors import UserError
-from cres.training.checkpoints import Checkpoints
+from cres.training.checkpoints import Checkpoints, read_checkpoint
 from cres.training.cli import main
 from cres.training.failures import sentence
 from cres.training.module import CresModule
@@ -94,10 +98,68 @@ def test_a_score_that_is_not_a_number_is_never_the_best(fit, tmp_path, monkeypat
     monkeypatch.setattr(CresModule, "objective", poisoned)
     with pytest.warns(UserWarning, match="val/loss is nan after epoch 1"):
         fit(tmp_path, "--trainer.max_epochs=2")
-    assert (tmp_path / "checkpoints/best.ckpt").exists()
+    (kept,) = (
+        state
+        for state in read_checkpoint(tmp_path / "checkpoints/best.ckpt")["callbacks"].values()
+        if "best_epoch" in state
+    )
+    assert kept["best_epoch"] == 1
+    assert math.isfinite(kept["best_score"])
     old = Checkpoints()
     old.load_state_dict({"best_score": math.nan, "best_epoch": 0})
     assert old.best_score is None
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), errno.EMFILE),
+        (
+            RuntimeError("unable to open shared memory object </torch_7>: Too many open files (24)"),
+            24,
+        ),
+        (RuntimeError("unable to write to file </torch_7_1>: No space left on device (28)"), errno.ENOSPC),
+        (RuntimeError("something"), 1),
+    ],
+)
+def test_a_worker_that_cannot_hand_over_a_batch_ends_and_says_why_by_its_code(error, code, capfd):
+    def put() -> None:
+        begin_reading(0)
+        queue = multiprocessing.get_context("fork").Queue()
+        queue.put(Unsent(error))
+        time.sleep(60)  # for ever, but for the thread that cannot send
+
+    child = multiprocessing.get_context("fork").Process(target=put)
+    child.start()
+    child.join(30)
+    assert child.exitcode == code
+    assert ("something" in capfd.readouterr().err) == (code == 1)
+
+
+class Unsent:
+    """What cannot be sent to another process."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def __reduce__(self):
+        raise self.error
+
+
+def test_too_low_a_limit_of_open_files_is_refused_with_the_limit(monkeypatch, tiny, records, tmp_path):
+    monkeypatch.setattr(reading_ahead, "file_limit", lambda: 20)
+    with pytest.raises(UserError, match=r"limit is 20, data.workers=2 needs about \d+\).*ulimit -n.*workers=0"):
+        main(["fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path / 'run'}", "--data.workers=2"])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_batch_that_cannot_be_handed_over_ends_the_training_with_the_limit(monkeypatch, tiny, records, tmp_path):
+    def unsent(self, draws):
+        return {"series": Unsent(OSError(errno.EMFILE, "Too many open files"))}
+
+    monkeypatch.setattr(ElectronDataset, "__getitems__", unsent)
+    with pytest.raises(UserError, match=r"too few files may be open at once \(the limit is \d+\)"):
+        main(["fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path / 'run'}", "--data.workers=2"])
 
 
 def test_one_of_several_workers_warns():

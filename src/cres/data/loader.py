@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -15,8 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch.utils.data.distributed import DistributedSampler
 
+from cres.data.reading_ahead import why_ended
 from cres.data.records import Records, Rows
 from cres.data.windows import Band, Window
+from cres.errors import UserError
 
 Batch = dict[str, Any]
 """series float32 (batch, time, 2) volts; lengths int64 (batch,); event_id int64 (batch,); targets float64
@@ -139,12 +140,6 @@ def keep_batch(batch: Any) -> Any:
     return batch
 
 
-def say_once(worker: int) -> None:
-    """Let only the first of several workers warn: all of them read the same files."""
-    if worker > 0:
-        warnings.simplefilter("ignore")
-
-
 class KeyedSampler(DistributedSampler[Any]):
     """Draws of an epoch for one process, in an order keyed on (seed, epoch), or in file order.
 
@@ -204,9 +199,13 @@ class ResumableLoader(DataLoader[Batch]):
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
         self._used, self._resume_at = self._resume_at, 0
         self._keyed.skip = self._used * (self.batch_size or 1)
-        for batch in super().__iter__():
-            self._used += 1
-            yield batch
+        try:
+            for batch in super().__iter__():
+                self._used += 1
+                yield batch
+        except (RuntimeError, OSError) as error:
+            why = why_ended(worker.exitcode for worker in getattr(self._iterator, "_workers", ()))
+            raise error if why is None else UserError(why) from error
 
     def order_by_ease(self, easiest_first: NDArray[np.int64]) -> None:
         """Take the order of the electrons (their places in the dataset) by which `use_easiest` chooses."""

@@ -13,8 +13,9 @@ import torch
 from torch.utils.data import Dataset
 
 from cres import schema
-from cres.data.loader import Batch, Chosen, ElectronDataset, KeyedSampler, ResumableLoader, say_once
+from cres.data.loader import Batch, Chosen, ElectronDataset, KeyedSampler, ResumableLoader
 from cres.data.noise_spectrum import spectrum_for
+from cres.data.reading_ahead import begin_reading, require_files
 from cres.data.records import Records, Rows, open_records
 from cres.data.splits import Split, split_by_event, split_by_file
 from cres.data.stream import ElectronSource, StreamDataset, makes_on_device
@@ -284,13 +285,14 @@ class CresDataModule(lightning.LightningDataModule):
         sampler = KeyedSampler(len(dataset), self.seed, shuffle, rank, world, equal)  # type: ignore[arg-type]
         from_host = from_host and self.cache != "device"
         workers = self.workers if from_host else 0
+        require_files(workers)
         return ResumableLoader(
             dataset,
             self.batch_size,
             sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
-            worker_init_fn=say_once if workers > 1 else None,
+            worker_init_fn=begin_reading if workers else None,
             pin_memory=self._device().type == "cuda" and from_host,
             multiprocessing_context=self.start_method if workers else None,
         )

@@ -8,20 +8,13 @@ from collections.abc import Iterator
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from cres.data.reading_ahead import SHARED_MEMORY, too_few_files
 from cres.errors import UserError
 from cres.training.batch_finder import is_out_of_memory
 
 OUT_OF_MEMORY = (
     "out of memory: lower data.batch_size and raise trainer.accumulate_grad_batches by the same factor (the same "
     "training in smaller pieces), or set trainer.precision=bf16-mixed, or narrow the encoder"
-)
-SHARED_MEMORY = (
-    "shared memory (/dev/shm) is full, through which data.workers hand over their batches: lower data.batch_size or "
-    "data.workers (--data.workers=0 needs none), or give a container more (docker run --shm-size=8g)"
-)
-FILE_HANDLES = (
-    "too few file handles: raise their number (ulimit -n 65536) before the start, or read with fewer processes "
-    "(--data.workers=0)"
 )
 NO_LOCKS = (
     "the file system has no locks: set HDF5_USE_FILE_LOCKING=FALSE in the environment, or write to another file system"
@@ -35,10 +28,13 @@ OTHER_PROCESS = (
     "the same command and --resume"
 )
 
+_FEW_FILES = rf"too many open files|items of ancdata|exit code ({errno.EMFILE}|{errno.ENFILE})\b"
 _BY_TEXT = (
-    (r"too many open files|items of ancdata", FILE_HANDLES),
-    # before workers: a full shared memory ends one by a bus error
-    (r"bus error|shared memory|unable to \w+.*(/dev/shm|torch_)", SHARED_MEMORY),
+    # before workers: a full shared memory ends one by a bus error, or by its own hand
+    (
+        rf"bus error|shared memory|unable to \w+.*(/dev/shm|torch_)|DataLoader.*exit code {errno.ENOSPC}\b",
+        SHARED_MEMORY,
+    ),
     (r"no locks available", NO_LOCKS),
     (r"DataLoader worker \(pid.*(exited unexpectedly|killed by signal)", WORKER_ENDED),
     (r"connection (closed|reset) by peer|gloo/transport|NCCL|ProcessGroup", OTHER_PROCESS),
@@ -76,11 +72,13 @@ def _of_one(error: BaseException) -> str | None:
     if is_out_of_memory(error):
         return OUT_OF_MEMORY
     if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
-        return FILE_HANDLES
+        return too_few_files()
     if isinstance(error, OSError) and error.errno == errno.ENOLCK:
         return NO_LOCKS
     if not isinstance(error, RuntimeError | OSError | ConnectionError):
         return None
+    if re.search(_FEW_FILES, text, re.IGNORECASE):
+        return too_few_files()
     for pattern, said in _BY_TEXT:
         if re.search(pattern, text, re.IGNORECASE | re.DOTALL):
             return said
