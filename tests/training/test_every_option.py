@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import inspect
 import math
-import os
 import shutil
-import subprocess
-import sys
 import typing
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from forked import run_forked
+from jsonargparse import ArgumentParser
 
 import cres.models
 import cres.training.schedules
@@ -25,6 +24,7 @@ from cres.models import Encoder, Head, Loss
 from cres.ranges import RANGES, out_of_range
 from cres.training.arguments import with_expanded_paths
 from cres.training.cli import main
+from cres.training.options import whole_numbers_first
 from cres.training.schedules import Schedule
 from cres.training.sweep_check import ParsedOnly
 from cres.training.wanted import lists_in, wanted
@@ -67,7 +67,7 @@ def takes_any_text(hint) -> bool:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_a_value_of_the_wrong_type_is_one_sentence_that_names_the_option(lines, command, tiny, records):
+def test_a_value_of_the_wrong_type_is_one_sentence_that_names_the_option(lines, command):
     line = lines[command]
     own = options(line)
     known = set() if command == "fit" else set(options(lines["fit"]))
@@ -75,14 +75,30 @@ def test_a_value_of_the_wrong_type_is_one_sentence_that_names_the_option(lines, 
     for name, hint in own.items():
         if name in known or takes_any_text(hint) or name.endswith(".help"):
             continue
-        given = ["-c", str(tiny)] if command == "fit" else []
-        message = said(lambda words=[*given, f"--{name}={NONSENSE}"]: line.parse_arguments(line.parser, words))
+        # the first word that is read: what else a command needs is asked for behind it
+        message = said(lambda words=[f"--{name}={NONSENSE}"]: line.parse_arguments(line.parser, words))
         assert name in message, message
         assert NONSENSE in message, message
         for part in lists_in(hint):
             assert f"--{name}='[" in message, (part, message)
         tried += 1
     assert tried >= (80 if command == "fit" else 1) or command in ("validate", "export")
+
+
+@pytest.mark.parametrize("hint", [float | int | None, int | float | None, float | int | str])
+def test_a_whole_number_is_read_as_one_whatever_order_of_types_typing_remembers(hint):
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--batches", type=hint)
+    whole_numbers_first(parser)
+    assert repr(parser.parse_args(["--batches=1"]).batches) == "1"
+    assert repr(parser.parse_args(["--batches=1.0"]).batches) == "1.0"
+
+
+def test_limits_of_batches_are_whole_numbers_first(lines):
+    hints = options(lines["fit"])
+    both = [typing.get_args(hint) for hint in hints.values() if {int, float} <= set(typing.get_args(hint))]
+    assert len(both) >= 6
+    assert all(kinds.index(int) < kinds.index(float) for kinds in both)
 
 
 def numeric(hint) -> bool:
@@ -220,9 +236,7 @@ def test_a_refused_start_leaves_nothing_behind(tiny, records, tmp_path):
     ],
 )
 def test_a_process_says_one_sentence_and_exits_with_2(words, message, tiny, tmp_path):
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "cli.py"), *(str(tiny) if word == "TINY" else word for word in words)]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = run_forked(ROOT / "cli.py", *(tiny if word == "TINY" else word for word in words), folder=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
     assert done.stderr.startswith("error: ")

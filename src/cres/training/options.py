@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import functools
+import operator
+import typing
 from pathlib import Path
 
 import lightning.pytorch as pl
+from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser
 
 from cres.data.module import CresDataModule
@@ -64,12 +68,27 @@ def add_options(parser: LightningArgumentParser, command: str) -> None:
     _add_callbacks(parser)
     if command != "fit":
         _add_checkpoint_options(parser, command)
+    whole_numbers_first(parser)
     parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
     if command == "fit":
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("data.targets", "model.targets")
         for fact in (_sampling_rate_hz, _noise_density_w_per_hz, _noise_rows):
             parser.link_arguments("data", f"model.{fact.__name__[1:]}", compute_fn=fact, apply_on="instantiate")
+
+
+def whole_numbers_first(parser: ArgumentParser) -> None:
+    """Let options of whole numbers or numbers read 1 as the first: one batch, where 1.0 means all of them.
+
+    `typing` takes Optional[Union[int, float]] and Optional[Union[float, int]] for equal and returns whichever a process
+    made first, and the parser tries them in that order.
+    """
+    for action in parser._actions:
+        kinds = list(typing.get_args(getattr(action, "_typehint", None)))
+        if int in kinds and float in kinds and kinds.index(float) < kinds.index(int):
+            first, second = kinds.index(float), kinds.index(int)
+            kinds[first], kinds[second] = int, float
+            action._typehint = functools.reduce(operator.or_, kinds)  # type: ignore[attr-defined]
 
 
 def _add_fit_options(parser: LightningArgumentParser, command: str) -> None:
