@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,6 +50,8 @@ def run_programs(
         wrong = _watch(programs, quiet_s, most_processor_s)
         if wrong:
             _ask_where(programs)
+        else:
+            _let_the_others_end({program.pid for program in programs})
     finally:
         for program in programs:
             _end(program)
@@ -107,19 +109,32 @@ def _watch(programs: Sequence[subprocess.Popen[bytes]], quiet_s: float, most_pro
     return ""
 
 
+def _let_the_others_end(sessions: set[int]) -> None:
+    """Give what the programs have started a moment to say its last word."""
+    give_up = time.monotonic() + AFTER_A_DEATH_S
+    while _lives(sessions) and time.monotonic() < give_up:
+        time.sleep(0.1)
+
+
+def _lives(sessions: set[int]) -> bool:
+    """Return whether a process of some sessions is there that has not ended."""
+    return any(int(fields[3]) in sessions and fields[0] not in "ZX" for fields in _processes())
+
+
 def processor_s(sessions: set[int]) -> float:
     """Return the processor time of all processes of some sessions, in s; without a /proc, the time."""
     if not Path("/proc/self/stat").exists():
         return time.monotonic()
-    ticks = 0
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = file.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended meanwhile
-            continue
-        if int(fields[3]) in sessions:
-            ticks += sum(map(int, fields[11:15]))  # user and system, its own and that of children that have ended
+    # user and system, its own and that of children that have ended
+    ticks = sum(sum(map(int, fields[11:15])) for fields in _processes() if int(fields[3]) in sessions)
     return ticks / TICKS_PER_S
+
+
+def _processes() -> Iterator[list[str]]:
+    """Yield what the system says of each process, behind its name; nothing without a /proc."""
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            yield file.read_text().rpartition(")")[2].split()
 
 
 def _ask_where(programs: Sequence[subprocess.Popen[bytes]]) -> None:

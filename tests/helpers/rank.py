@@ -1,7 +1,6 @@
 """What each of two processes (gloo) does in the test of their gradients; run as a program, one a rank."""
 
 import json
-import os
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import torch.distributed as dist
 from lightning.pytorch import seed_everything
 
 from cres.training.loading import build_module
+from cres.training.processes import let_go_of_gradients
 
 ROWS = 8
 
@@ -60,12 +60,13 @@ def work(rank: int, config: dict, folder: Path) -> None:
     module = make(config)
     wrapped = torch.nn.parallel.DistributedDataParallel(Objective(module))
     mine = share(joint_batch(), rank)
-    found = gradients(module, wrapped(mine))
     noise = module.inject(mine, 0) - module.inject(mine, 0, 0.0)
+    loss = wrapped(mine)
+    (folder / "late").touch()
+    found = gradients(module, loss)
     torch.save({"gradients": found, "noise": noise.detach()}, folder / f"{rank}.pt")
-    # Without destructors: that of the reducer holds the interpreter's lock (torch 2.13) while it waits for gloo's
-    # thread, and where cores are busy that thread may still want the lock to let go of its last work: a deadlock.
-    os._exit(0)
+    let_go_of_gradients()
+    dist.destroy_process_group()
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +74,7 @@ model:
   ema_decay: 0.9
 curriculum: {noise_scale: {shape: linear, start: 0.1}}
 checkpoint: {every_minutes: 0.0}
+figures: {every_epochs: 0}
 """
 
 
@@ -97,7 +100,7 @@ def fit(tiny: Path, records: Path) -> Callable[..., None]:
 def trained(fit: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("trained")
-    fit(folder)
+    fit(folder, "--figures.every_epochs=5")
     return folder
 
 
@@ -105,3 +108,18 @@ def trained(fit: Callable[..., None], tmp_path_factory: pytest.TempPathFactory) 
 def make_records() -> Callable[..., Path]:
     """Write records: make_records(path, count, labelled, seed, **attributes)."""
     return write_records
+
+
+@pytest.fixture(scope="session")
+def late_gloo(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What makes gloo's threads come late in a program, from when the file is there that it finds in LATE_FROM.
+
+    Nothing where there is no C compiler, or no Linux: what is tested then hangs once in a thousand times, not always.
+    """
+    compiler, folder = shutil.which("cc"), tmp_path_factory.mktemp("late")
+    if compiler is None or not Path("/proc/self/stat").exists():
+        return {}
+    library = folder / "late_gloo.so"
+    source = HERE.parent / "helpers" / "late_gloo.c"
+    subprocess.run([compiler, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    return {"LD_PRELOAD": str(library)}

@@ -8,7 +8,7 @@ import pytest
 import rank
 import torch
 import yaml
-from programs import run_programs
+from programs import plain_environment, run_programs
 
 
 @pytest.fixture(scope="module")
@@ -17,16 +17,18 @@ def config(tiny):
     return model | {"sampling_rate_hz": 403e6, "targets": ["energy_eV", "pitch_angle_deg"], "augmentations": []}
 
 
-def run_two_processes(config: dict, folder: Path) -> list[dict]:
+def run_two_processes(config: dict, folder: Path, late: dict[str, str]) -> list[dict]:
+    """Run both ranks, whose ends meet gloo's threads still at work: let_go_of_gradients keeps them from hanging."""
     words = [sys.executable, rank.__file__, json.dumps(config), str(folder)]
-    ended = run_programs(*([*words, number] for number in range(2)), folder=folder)
+    environment = plain_environment(**late, LATE_FROM=str(folder / "late"))
+    ended = run_programs(*([*words, number] for number in range(2)), folder=folder, environment=environment)
     assert [one.code for one in ended] == [0, 0], "\n".join(one.said for one in ended)
     return [torch.load(folder / f"{number}.pt", weights_only=True) for number in range(2)]
 
 
 @pytest.mark.timeout(0)  # run_programs sees when they hang
-def test_two_processes_have_the_gradients_of_the_joint_batch_and_their_own_noise(config, tmp_path):
-    one, other = run_two_processes(config, tmp_path)
+def test_two_processes_have_the_gradients_of_the_joint_batch_and_their_own_noise(config, tmp_path, late_gloo):
+    one, other = run_two_processes(config, tmp_path, late_gloo)
     module = rank.make(config)
     together = rank.gradients(module, rank.Objective(module)(rank.joint_batch()))
     for name, gradient in together.items():

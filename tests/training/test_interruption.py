@@ -8,9 +8,14 @@ import time
 from pathlib import Path
 
 import pytest
-from programs import run_program
+from programs import plain_environment, run_program
 
-from cres.training.interruption import Interrupted, StopOnSignal, Watch, slurm_job
+from cres.training.checkpoints import read_checkpoint
+from cres.training.cli import main
+from cres.training.fitting import FitScalers
+from cres.training.interruption import Interrupted, StopOnSignal, Watch
+from cres.training.module import CresModule
+from cres.training.slurm import slurm_job
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,6 +65,27 @@ def test_a_program_that_was_started_to_outlive_its_terminal_does(monkeypatch, fi
         fit(tmp_path, "--trainer.max_epochs=1")
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+def test_a_signal_before_the_first_step_is_no_good_end(monkeypatch, tiny, records, tmp_path, capsys):
+    inner = FitScalers.on_fit_start
+    monkeypatch.setattr(FitScalers, "on_fit_start", lambda *all: os.kill(os.getpid(), signal.SIGTERM) or inner(*all))
+    words = ["fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}"]
+    assert main(words) == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM before anything was trained" in capsys.readouterr().err
+
+
+def test_a_signal_while_a_trained_model_is_used_is_no_good_end(monkeypatch, trained, tmp_path, capsys):
+    words = ["test", f"--run={trained}", "--data.batch_size=4", f"--predictions={tmp_path / 'p.hdf5'}"]
+    inner = CresModule.test_step
+    with monkeypatch.context() as patched:
+        patched.setattr(CresModule, "test_step", lambda *given: os.kill(os.getpid(), signal.SIGTERM) or inner(*given))
+        assert main(words) == 128 + signal.SIGTERM
+    assert "stopped by SIGTERM before it was done" in capsys.readouterr().err
+    monkeypatch.setattr(CresModule, "test_step", lambda *given: signal.raise_signal(signal.SIGINT) or inner(*given))
+    with pytest.raises(KeyboardInterrupt):
+        main(words)
+    assert list(tmp_path.iterdir()) == []
 
 
 # Trainings that hang ------------------------------------------------------------------------------------------------
@@ -131,7 +157,7 @@ errors.run(lambda: main(sys.argv[1:]))
 """
 
 
-def run_broken(what, rank, tiny, records, folder, *options):
+def run_broken(what, rank, tiny, records, folder, *options, environment=None):
     """Train with something that happens in one process, in the third step of the second epoch."""
     (folder / "broken.py").write_text(BROKEN.format(root=str(ROOT / "src"), rank=rank, what=what))
     words = [
@@ -143,18 +169,31 @@ def run_broken(what, rank, tiny, records, folder, *options):
         f"--data.data={records}",
         f"--run={folder / 'run'}",
     ]
-    return run_program([*words, *options], folder)
+    return run_program([*words, *options], folder, environment)
+
+
+HANGS_IN_A_SAVE = """
+        import ctypes
+        from cres.training import checkpoints
+        def save(checkpoint, stream):
+            stream.write(b"half of it")
+            os.kill(os.getpid(), signal.SIGTERM)
+            ctypes.CDLL(None).sleep(600)  # no signal handler of Python runs meanwhile
+        checkpoints._save = save
+        self.trainer.save_checkpoint(self.trainer.default_root_dir + "/checkpoints/last.ckpt")
+"""
 
 
 @pytest.mark.timeout(0)  # run_program sees when it hangs
 def test_a_step_that_never_ends_is_left_with_what_was_saved(tiny, records, tmp_path):
-    # a pipe that nobody writes to, read in a thread-less wait: no signal handler of Python runs meanwhile
-    what = "os.kill(os.getpid(), signal.SIGTERM); import ctypes; ctypes.CDLL(None).sleep(600)"
-    done = run_broken(what, 0, tiny, records, tmp_path, "--interruption.grace_s=1")
+    done = run_broken(HANGS_IN_A_SAVE, 0, tiny, records, tmp_path, "--interruption.grace_s=1")
     assert done.code == 128 + signal.SIGTERM, done.said
     assert "stopped by SIGTERM at once (its step did not end" in done.said
     assert f"{tmp_path}/run/checkpoints/last.ckpt: go on with the same command and --resume" in done.said
     assert "Traceback" not in done.said
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.ckpt")["global_step"] == 5
+    assert [path.name for path in (tmp_path / "run").rglob(".*")] == []
+    assert not (tmp_path / "run/training").exists()
 
 
 TWO = ["--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.max_epochs=9"]
@@ -171,8 +210,10 @@ def test_a_process_that_dies_ends_the_others_with_one_sentence(tiny, records, tm
 
 
 @pytest.mark.timeout(0)
-def test_a_loss_that_is_not_finite_in_one_process_ends_both(tiny, records, tmp_path):
-    done = run_broken("batch['series'].fill_(float('nan'))", 1, tiny, records, tmp_path, *TWO)
+def test_a_loss_that_is_not_finite_in_one_process_ends_both(tiny, records, tmp_path, late_gloo):
+    what = "batch['series'].fill_(float('nan')); open(os.environ['LATE_FROM'], 'w')"
+    late = plain_environment(**late_gloo, LATE_FROM=str(tmp_path / "late"))
+    done = run_broken(what, 1, tiny, records, tmp_path, *TWO, environment=late)
     assert done.code != 0
     assert done.said.count("error: the loss is nan in epoch") == 1, done.said
     assert done.said.count(OTHER) <= 1

@@ -197,6 +197,18 @@ def test_a_job_that_was_queued_again_takes_over_from_itself(tmp_path, monkeypatc
         pass
 
 
+def test_a_copy_of_a_folder_in_which_a_training_runs_is_free(tmp_path):
+    with training_alone(tmp_path / "original"):
+        lock = tmp_path / "original" / LOCK
+        lock.write_text(json.dumps(json.loads(lock.read_text()) | {"machine": "another"}))
+        shutil.copytree(tmp_path / "original", tmp_path / "copy")
+        with pytest.raises(UserError, match="trains in"), training_alone(tmp_path / "original"):
+            pass
+        with training_alone(tmp_path / "copy"):
+            pass
+        assert lock.exists()
+
+
 def test_a_later_process_of_the_same_number_holds_nothing(tmp_path):
     holder = {"host": "here", "machine": run_lock._machine(), "pid": os.getppid(), "started": "1"}
     (tmp_path / LOCK).write_text(json.dumps(holder))

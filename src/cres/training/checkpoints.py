@@ -79,6 +79,13 @@ def _write_atomically(checkpoint: dict[str, Any], path: Path) -> None:
     _sync_folder(path.parent)
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what a process that was ended while it wrote has left among the checkpoints: no other may write there."""
+    for name in (BEST, LAST):
+        for path in (*folder.glob(f".{name}.[0-9]*"), *folder.glob(f".{name}.link.[0-9]*")):
+            path.unlink(missing_ok=True)
+
+
 def _save(checkpoint: dict[str, Any], stream: BinaryIO) -> None:
     try:
         torch.save(checkpoint, stream)

@@ -8,6 +8,7 @@ and trainer are made here; what a command does with them is elsewhere: `fit_comm
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from cres.data.module import CresDataModule
 from cres.errors import EXIT_USER_ERROR, UserError, nearest, one_line
@@ -31,12 +33,13 @@ from cres.training.failures import OTHER_PROCESS, sentence
 from cres.training.fit_command import FitCommand
 from cres.training.fitting import FitCalibration, FitScalers
 from cres.training.hardware import require_exact, usable_accelerator
-from cres.training.interruption import Interrupted, end_children
+from cres.training.interruption import ENDED_EARLY, Interrupted, end_children
 from cres.training.loading import load_ensemble
 from cres.training.loggers import make_loggers
 from cres.training.module import CresModule, NonFiniteLoss
 from cres.training.options import COMMANDS, OVERVIEW, TRAINER_DEFAULTS, add_checkpoint_core, add_options
 from cres.training.output import lasting_output
+from cres.training.processes import let_go_of_gradients
 from cres.training.progress import EpochLines, TrainingBar
 from cres.training.quiet import leave_out_library_messages
 from cres.training.reconstruction import Reconstruction, validate
@@ -254,6 +257,14 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     except Interrupted as stop:
         rank_zero_only(print)(stop, file=sys.stderr)
         return stop.exit_code
+    except SystemExit as end:
+        # what Lightning makes of signals where no training has begun: it would end well, or as from an error
+        if isinstance(end, SIGTERMException):
+            rank_zero_only(print)(ENDED_EARLY[command == "fit"], file=sys.stderr)
+            return 128 + signal.SIGTERM
+        if isinstance(end.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from None
+        raise
     except Exception as error:
         if cli is not None:
             end_children(cli.trainer)
@@ -267,6 +278,7 @@ def _run(command: str, arguments: Sequence[str]) -> int:
             raise
         raise UserError(said) from error
     finally:
+        let_go_of_gradients()
         if cli is not None and cli.trial is not None:
             cli.trial.forget()
     return 0

@@ -14,7 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from cres.data.module import CresDataModule
 from cres.training.batch_finder import scan_sizes
-from cres.training.checkpoints import read_checkpoint, resumable
+from cres.training.checkpoints import read_checkpoint, remove_unfinished, resumable
 from cres.training.fitting import FEWEST, fit_scalers, is_uncalibrated
 from cres.training.loading import model_card
 from cres.training.module import CARD, CresModule
@@ -50,6 +50,8 @@ class FitCommand:
         start = resumable(self.run_folder / "checkpoints") if config.resume else None
         alone = training_alone(self.run_folder) if self.trainer.is_global_zero else contextlib.nullcontext()
         with alone:
+            if self.trainer.is_global_zero:
+                remove_unfinished(self.run_folder / "checkpoints")
             self._fit(parser, config, start)
 
     def _fit(self, parser: ArgumentParser, config: Namespace, start: Path | None) -> None:

@@ -26,7 +26,9 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
-from cres.training.checkpoints import LAST, Checkpoints, between_steps
+from cres.training.checkpoints import LAST, Checkpoints, between_steps, remove_unfinished
+from cres.training.run_lock import let_go
+from cres.training.slurm import slurm_job
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
@@ -34,6 +36,13 @@ ONE_SIGNAL_S = 0.5
 """What comes within this is one signal, sent to a process and to its group."""
 AFTER_A_DEATH_S = 5.0
 """So long after the death of another process of the training, this one may still end by itself, and say why."""
+
+
+ENDED_EARLY = (
+    "stopped by SIGTERM before it was done: nothing was written; start it again",
+    "stopped by SIGTERM before anything was trained: start it again",
+)
+"""What is said of a command on a trained model, and of a training whose first step had not begun."""
 
 
 class Interrupted(Exception):
@@ -178,6 +187,9 @@ class StopOnSignal(pl.Callback):
             with contextlib.suppress(OSError):
                 os.write(2, f"stopped by {signal.Signals(number).name} at once ({why}); {state}\n".encode())
         end_children(trainer)
+        if trainer.is_global_zero:
+            remove_unfinished(saved.parent)  # the signal may have come while it was written
+            let_go(Path(trainer.default_root_dir))
         os._exit(0 if requeued else 128 + number)
 
     def _moved(self) -> None:
@@ -281,9 +293,3 @@ def _leave_watching_to_us() -> None:
     for thread in threading.enumerate():
         if thread.name == "child-process-observer":
             thread._run = lambda: True  # type: ignore[attr-defined]  # "all of them have ended"
-
-
-def slurm_job() -> str | None:
-    """Return the identity of the Slurm job (or array task) that runs this process."""
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{task}" if array and task else os.environ.get("SLURM_JOB_ID")

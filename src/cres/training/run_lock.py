@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from cres.errors import UserError
-from cres.training.interruption import slurm_job
+from cres.training.slurm import slurm_job
 
 LOCK = "training"
 """Name of the file in the run's folder."""
@@ -47,12 +47,19 @@ def training_alone(folder: Path) -> Iterator[None]:
                 one.rmdir()
 
 
+def let_go(folder: Path) -> None:
+    """Give up a folder that this process holds, which is about to end without further ado."""
+    path = folder / LOCK
+    holder = _holder(path) or {}
+    if (holder.get("machine"), holder.get("pid")) == (_machine(), os.getpid()):
+        path.unlink(missing_ok=True)
+
+
 def _take(path: Path) -> None:
-    mine = json.dumps(_this_process()) + "\n"
     for _ in range(3):
         try:
             with path.open("x") as stream:
-                stream.write(mine)
+                stream.write(json.dumps(_this_process() | {"file": os.fstat(stream.fileno()).st_ino}) + "\n")
             return
         except FileExistsError:
             holder = _holder(path)
@@ -107,6 +114,9 @@ def _holder(path: Path) -> dict[str, Any] | None:
 def _lives(path: Path, holder: dict[str, Any]) -> bool:
     if holder.get("job") and holder.get("job") == slurm_job():
         return False  # the same job, queued again: its earlier start is over
+    with contextlib.suppress(OSError):
+        if holder.get("file", own := path.stat().st_ino) != own:
+            return False  # the folder was copied while a training ran in the original
     pid = holder.get("pid")
     if holder.get("machine") != _machine() or not isinstance(pid, int):
         return _age_s(path) < SILENT_S

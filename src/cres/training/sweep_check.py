@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cres.errors import UserError
+from cres.training.arguments import configs_first
 from cres.training.cli import CresCLI
 
 
@@ -23,8 +24,12 @@ class ParsedOnly(CresCLI):
 
 def check_points(points: Iterable[Sequence[str]]) -> None:
     """Parse the arguments of `cli.py fit` of every point. Raises UserError that names the first one with a mistake."""
+    line: ParsedOnly | None = None
     for index, arguments in enumerate(points):
         try:
-            ParsedOnly("fit", arguments)
+            if line is None:
+                line = ParsedOnly("fit", arguments)
+            else:  # to make the parser takes longer than to read with it
+                line.parse_arguments(line.parser, configs_first(arguments))
         except UserError as error:
             raise UserError(f"point {index}: {error}") from error
