@@ -17,6 +17,15 @@ hypothesis.settings.register_profile("cres", deadline=None, derandomize=True, ma
 hypothesis.settings.load_profile("cres")
 
 
+LONGEST = ("test_on_pretended_device", "test_end_to_end", "test_endpoint_notebook", "test_notebooks", "test_shipped")
+"""Files with tests of many seconds each."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: the last of several workers does not end alone."""
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     """The device of the tests marked `gpu`."""
     parser.addoption(

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 
 from cres.evaluation import PredictionTable
 
@@ -24,9 +22,7 @@ SMALL_MODEL = (
 
 def run(folder: Path, *words: str, code: int = 0) -> str:
     """Run a command of the project in a folder; return what it said."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "COLUMNS": "200"}
-    command = [sys.executable, str(ROOT / words[0]), *words[1:]]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    done = run_forked(ROOT / words[0], *words[1:], folder=folder, environment={"COLUMNS": "200"})
     said = done.stdout + done.stderr
     assert done.returncode == code, said
     assert "Traceback" not in said

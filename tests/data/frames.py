@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pandas as pd
+from forked import run_forked
 
 from cres import schema
 from cres.data.records import open_records
@@ -47,7 +47,6 @@ def assert_holds(data: Path, frame: pd.DataFrame) -> None:
         np.testing.assert_array_equal(stored[name], np.stack(list(frame[name])), err_msg=name)
 
 
-def run_script(*words: object) -> subprocess.CompletedProcess[str]:
+def run_script(*words: object) -> CompletedProcess[str]:
     """Run scripts/data_prep.py."""
-    script = Path(__file__).parents[2] / "scripts" / "data_prep.py"
-    return subprocess.run([sys.executable, str(script), *map(str, words)], capture_output=True, text=True, timeout=120)
+    return run_forked(Path(__file__).parents[2] / "scripts" / "data_prep.py", *words)

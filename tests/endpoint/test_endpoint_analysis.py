@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from forked import run_forked
 
 from cres.endpoint import plots, report
 from cres.endpoint.analysis import Options, analyse, true_endpoint_ev
@@ -155,10 +156,9 @@ def test_the_report_has_the_endpoints_of_several_estimators_under_their_display_
         tritium.renamed(name).write(pair[0])
         calibration.renamed(name).write(pair[1])
         paths.append(pair)
-    command = [sys.executable, str(ROOT / "scripts" / "evaluate.py"), *(str(pair[1]) for pair in paths)]
-    command += ["--tritium", *(str(pair[0]) for pair in paths), "--names", "the first", "the second"]
-    command += ["--output", str(tmp_path / "out"), "--bootstrap", "20"]
-    done = subprocess.run(command, capture_output=True, text=True)
+    words = [*(pair[1] for pair in paths), "--tritium", *(pair[0] for pair in paths)]
+    words += ["--names", "the first", "the second", "--output", tmp_path / "out", "--bootstrap", "20"]
+    done = run_forked(ROOT / "scripts" / "evaluate.py", *words)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("fitted endpoint") == 2
     assert "estimator            the second" in done.stdout

@@ -157,25 +157,27 @@ def test_parabola_minimum():
 SMALL = Experiment(electrons=80.0, background_fraction=0.02, window=WINDOW, mass_squared_ev2=144.0)
 
 
-def coverage(scale, toys=80):
-    """Share of toys whose interval holds the true mass, with a belt whose critical values are scaled."""
+COVERING_TOYS = 80
+
+
+@pytest.fixture(scope="module")
+def toys_and_belt():
+    """Spectra, toys with their scans, and the belt for the true mass."""
     spectra = SmearedSpectra(SMALL.response(), WINDOW, Physics(), np.array([0.0, 36.0, 144.0, 324.0, 676.0, 1600.0]))
     mass = int(np.argmin(np.abs(spectra.mass_squared_ev2 - 144.0)))
     expected = Expectation(E0, 78.4, 1.6)
     belt = make_belt(spectra, lambda _: expected, [mass], 150, 0.9, seed=3)
-    belt = Belt(belt.mass_squared_ev2, scale * belt.critical, 0.9, 150)
-    held = 0
-    for index in range(toys):
-        sample = spectra.sample(*SMALL.generate(np.random.default_rng([9, index]))[:2])
-        found = construct(spectra, sample, scan(spectra, sample), belt, 0.9)
-        held += found.neyman.holds(144.0)
-    return held, toys
+    drawn = (SMALL.generate(np.random.default_rng([9, index]))[:2] for index in range(COVERING_TOYS))
+    samples = [spectra.sample(*electrons) for electrons in drawn]
+    return spectra, [(sample, scan(spectra, sample)) for sample in samples], belt
 
 
 @pytest.mark.parametrize(("scale", "covers"), [(1.0, True), (0.3, False)])
-def test_neyman_construction_covers_and_a_wrong_belt_does_not(scale, covers):
-    held, toys = coverage(scale)
-    low, high = beta.ppf(0.002, held, toys - held + 1), beta.ppf(0.998, held + 1, toys - held)
+def test_neyman_construction_covers_and_a_wrong_belt_does_not(toys_and_belt, scale, covers):
+    spectra, toys, belt = toys_and_belt
+    scaled = Belt(belt.mass_squared_ev2, scale * belt.critical, 0.9, 150)
+    held = sum(construct(spectra, *toy, scaled, 0.9).neyman.holds(144.0) for toy in toys)
+    low, high = beta.ppf(0.002, held, len(toys) - held + 1), beta.ppf(0.998, held + 1, len(toys) - held)
     assert (low <= 0.9 <= high) == covers
 
 

@@ -135,7 +135,7 @@ def test_factor_is_linear_between_knots_and_constant_outside() -> None:
 
 def test_a_state_dictionary_carries_the_calibration() -> None:
     torch.manual_seed(8)
-    honest = two_modes(widths(COUNT, 8))
+    honest = two_modes(widths(1_000, 8))
     fitted, fresh = Calibration(2), Calibration(2)
     fitted.fit(honest, 2 * honest.sample(1)[0])
     fresh.load_state_dict(fitted.state_dict())

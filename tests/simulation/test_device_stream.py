@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forked import run_forked
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -136,7 +135,7 @@ def test_operations_do_not_grow_with_the_batch_and_the_host_never_waits() -> Non
 def test_everything_stays_on_a_pretended_device() -> None:
     """In a process of its own: the backend is registered for good."""
     script = Path(__file__).with_name("pretended_device.py")
-    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    done = run_forked(script)
     assert done.stdout.strip() == "all on the device", done.stderr[-3000:]
 
 

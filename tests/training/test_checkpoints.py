@@ -2,12 +2,11 @@
 
 import errno
 import shutil
-import subprocess
-import sys
 import warnings
 
 import pytest
 import torch
+from forked import run_forked
 
 from cres.errors import UserError
 from cres.training import checkpoints
@@ -103,8 +102,9 @@ for limit in range(1, size, size // 40):
 
 def test_a_disk_that_fills_up_anywhere_leaves_the_last_good_file(tmp_path):
     """The operating system refuses to write on at every fortieth of the file; torch words some of that its own way."""
-    command = [sys.executable, "-c", FILLED, str(tmp_path / "last.ckpt")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (tmp_path / "fill.py").write_text(FILLED)
+    (tmp_path / "run").mkdir()
+    done = run_forked(tmp_path / "fill.py", tmp_path / "run" / "last.ckpt")
     assert done.returncode == 0, done.stdout + done.stderr
 
 
