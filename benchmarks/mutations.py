@@ -47,6 +47,17 @@ MUTATIONS = (
              "estimation/test_fallback.py"),
     Mutation("averaged_weights", "training/fitting.py", "evaluation_weights(checkpoint))", 'checkpoint["state_dict"])',
              "training/test_average_calibration.py"),
+    # trainings that are stopped, resumed, and end
+    Mutation("first_score", "training/checkpoints.py", "if not math.isfinite(score):", "if False:",
+             "training/test_failures.py", "never_the_best"),
+    Mutation("said_but_kept", "training/checkpoints.py", ")\n            return\n        if self.best_score",
+             ")\n        if self.best_score", "training/test_failures.py", "never_the_best"),
+    Mutation("resumed_rate", "training/resuming.py", '"seed_everything", "model", ', '"seed_everything", ',
+             "training/test_run_record.py", "another_training"),
+    Mutation("unfinished", "training/interruption.py", "remove_unfinished(saved.parent)", "pass",
+             "training/test_interruption.py", "never_ends"),
+    Mutation("late_gloo", "training/processes.py", "one.__dict__.update(reducer=None, logger=None)", "pass",
+             "training/test_distributed.py"),
     # the bound
     Mutation("tied_loss", "estimation/information.py", "2 / parameters[:, amplitude, None] * by_loss",
              "1 / parameters[:, amplitude, None] * by_loss", "estimation/test_bounds.py", "finite_differences"),

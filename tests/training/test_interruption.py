@@ -12,7 +12,6 @@ from programs import plain_environment, run_program
 
 from cres.training.checkpoints import read_checkpoint
 from cres.training.cli import main
-from cres.training.fitting import FitScalers
 from cres.training.interruption import Interrupted, StopOnSignal, Watch
 from cres.training.module import CresModule
 from cres.training.slurm import slurm_job
@@ -67,14 +66,23 @@ def test_a_program_that_was_started_to_outlive_its_terminal_does(monkeypatch, fi
         signal.signal(signal.SIGHUP, before)
 
 
+@pytest.fixture
+def survives_sigterm():
+    """Where a training does not take the signal, a test fails and does not end."""
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("survives_sigterm")
 def test_a_signal_before_the_first_step_is_no_good_end(monkeypatch, tiny, records, tmp_path, capsys):
-    inner = FitScalers.on_fit_start
-    monkeypatch.setattr(FitScalers, "on_fit_start", lambda *all: os.kill(os.getpid(), signal.SIGTERM) or inner(*all))
-    words = ["fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}"]
+    monkeypatch.setattr(StopOnSignal, "on_sanity_check_start", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+    words = ["fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}", "--trainer.num_sanity_val_steps=1"]
     assert main(words) == 128 + signal.SIGTERM
     assert "stopped by SIGTERM before anything was trained" in capsys.readouterr().err
 
 
+@pytest.mark.usefixtures("survives_sigterm")
 def test_a_signal_while_a_trained_model_is_used_is_no_good_end(monkeypatch, trained, tmp_path, capsys):
     words = ["test", f"--run={trained}", "--data.batch_size=4", f"--predictions={tmp_path / 'p.hdf5'}"]
     inner = CresModule.test_step
