@@ -240,10 +240,10 @@ def test_a_simulation_that_was_broken_on_purpose_fails(broken, found_by):
 
 
 def test_energy_that_is_lost_fails(monkeypatch):
-    from collider.showers import simulation
+    from collider.showers import spots
 
-    whole = simulation._shares
-    monkeypatch.setattr(simulation, "_shares", lambda *given: 0.99 * whole(*given))
+    whole = spots._shares
+    monkeypatch.setattr(spots, "_shares", lambda *given: 0.99 * whole(*given))
     found = validate(SMALL, 40, with_cascade=False)
     assert "deposited over incident energy" in [check.name for check in found.checks if not check.passed]
 

@@ -71,10 +71,8 @@ class Rates:
         self.loss_mev = material.critical_energy_mev
         """Ionisation per X0."""
         atoms = AVOGADRO / material.mass_number * material.radiation_length_g_per_cm2
-        pair_unit = FINE_STRUCTURE * CLASSICAL_RADIUS_CM**2 * z * (z + 1)
         self._full_pair = 7 / 9
         self._pair_scale = self._full_pair / (28 / 9 * math.log(183 / z ** (1 / 3)) - 2 / 27)
-        self._atoms, self._pair_unit = atoms, pair_unit
         self._compton = atoms * z * 2 * math.pi * CLASSICAL_RADIUS_CM**2
         xi = FINE_STRUCTURE * z
         thomson = 8 / 3 * math.pi * CLASSICAL_RADIUS_CM**2
@@ -189,13 +187,13 @@ class _Tally:
         self.depth = np.zeros((len(energies), len(depths) - 1))
         self.radius = np.zeros((len(energies), len(radii) - 1))
         self.lost = np.zeros(len(energies))
-        self._depths, self._radii = depths, radii
+        self.depths_x0, self._radii = depths, radii
         self._per_x0 = material.radiation_length_cm / material.moliere_radius_cm
 
     def add(self, event: NDArray[Any], energy: Values, x: Values, y: Values, z: Values) -> None:
         """Add energy at places in X0."""
         events, layers, rings = len(self.lost), self.depth.shape[1], self.radius.shape[1]
-        layer = np.searchsorted(self._depths, z, side="right") - 1
+        layer = np.searchsorted(self.depths_x0, z, side="right") - 1
         ring = np.searchsorted(self._radii, np.hypot(x, y) * self._per_x0, side="right") - 1
         within = (layer >= 0) & (layer < layers)
         near = within & (ring < rings)
@@ -220,7 +218,7 @@ def _follow(stack: _Stack, rates: Rates, tally: _Tally, rng: np.random.Generator
 def _alive(part: dict[str, NDArray[Any]], tally: _Tally) -> dict[str, NDArray[Any]]:
     """Return the particles above the cuts and inside; the others leave their energy, a positron two photons."""
     photon = part["kind"] == PHOTON
-    inside = (part["z"] >= tally._depths[0]) & (part["z"] < tally._depths[-1])
+    inside = (part["z"] >= tally.depths_x0[0]) & (part["z"] < tally.depths_x0[-1])
     on = (part["energy"] > np.where(photon, PHOTON_CUT_MEV, ELECTRON_CUT_MEV)) & inside
     ends = {name: column[~on] for name, column in part.items()}
     at_rest = (ends["kind"] == PDG_CODES["positron"]) & inside[~on]
@@ -247,7 +245,7 @@ def _photons(
     length = rng.exponential(size=len(chosen)) / total
     for place, direction in zip("xyz", ("dx", "dy", "dz"), strict=True):
         here[place] = here[place] + length * here[direction]
-    inside = (here["z"] >= tally._depths[0]) & (here["z"] < tally._depths[-1])
+    inside = (here["z"] >= tally.depths_x0[0]) & (here["z"] < tally.depths_x0[-1])
     choice = rng.random(len(chosen)) * total
     kind = np.where(choice < pair, 0, np.where(choice < pair + compton, 1, 2))
     kind[~inside] = 3

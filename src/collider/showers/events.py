@@ -15,8 +15,6 @@ from collider.showers.grid import CylindricalGrid, Grid
 from collider.showers.simulation import CENTRAL, Beam, Showers, simulate_showers
 
 SPLITS: Final = {"train": 0, "validation": 1}
-_EVENT: Final = 9
-"""Stream of the numbers that say what enters."""
 
 Values = NDArray[np.float64]
 
@@ -34,7 +32,7 @@ class Incident:
 def incident(config: ShowerConfig, event_id: NDArray[np.int64], split: str) -> Incident:
     """Return what enters in some events of a split; each depends on the configuration's seed and its id alone."""
     keys = keyed.event_keys(NUMPY, config.seed, SPLITS[split], event_id)
-    uniform = keyed.uniforms(NUMPY, keys[:, None], _EVENT, np.arange(4)[None])
+    uniform = keyed.uniforms(NUMPY, keys[:, None], keyed.ENTRANCE, np.arange(4)[None])
     particles = config.particles
     energies = np.asarray(particles.energy_gev, dtype=np.float64)
     if particles.spectrum == "values":
@@ -53,7 +51,7 @@ def _beam(config: ShowerConfig, keys: NDArray[np.int64], uniform: Values) -> Bea
     spread, angle = config.particles.position_spread_cm, np.radians(config.particles.angle_deg)
     if spread == 0 and angle == 0:
         return CENTRAL
-    position = spread * np.stack(keyed.normals(NUMPY, keys, _EVENT, np.full(len(keys), 16)), axis=1)
+    position = spread * np.stack(keyed.normals(NUMPY, keys, keyed.ENTRANCE, np.full(len(keys), 16)), axis=1)
     cosine = 1 - uniform[:, 0] * (1 - np.cos(angle))
     sine, azimuth = np.sqrt(1 - cosine**2), 2 * np.pi * uniform[:, 1]
     return Beam(position, np.stack([sine * np.cos(azimuth), sine * np.sin(azimuth), cosine], axis=1))

@@ -20,7 +20,7 @@ _ROUNDS: Final = 12
 """Trials of a gamma variate: one in 10^15 is not taken at any."""
 
 # Streams of an event, far apart
-FLUCTUATION, SPLITTING, COUNTS, SAMPLING, SPOTS, NOISE, SOURCE, RESPONSE = range(8)
+FLUCTUATION, COUNTS, SAMPLING, SPOTS, DEPTHS, NOISE, SOURCE, RESPONSE, ENTRANCE = range(9)
 _STREAM_BITS: Final = 44
 
 
