@@ -35,6 +35,7 @@ class Mutation:
     new: str
     tests: str
     words: str = ""
+    package: str = "cres"
 
 
 MUTATIONS = (
@@ -114,6 +115,43 @@ MUTATIONS = (
              "return ((value - self.centre) / self.std) ** 2", "endpoint/test_endpoint_likelihood.py", "interpolated"),
     Mutation("efficiency_slope", "endpoint/likelihood.py", 'np.exp(values["efficiency_slope"] * self._distance)',
              'np.exp(-values["efficiency_slope"] * self._distance)', "endpoint/test_background_classes.py", "slope"),
+    # showers
+    Mutation("spot_profile", "showers/parameters.py",
+             "return t * (0.813 + 0.0019 * z), alpha * (0.844 + 0.0026 * z)",
+             "return t * (0.698 + 0.00212 * z), alpha * (0.639 + 0.00334 * z)",
+             "showers/test_parameters.py", "spots", "collider"),
+    Mutation("tail_slope", "showers/parameters.py",
+             "(0.3585 + 0.0421 * log_energy)",
+             "(0.3585 + 0.0412 * log_energy)",
+             "showers/test_parameters.py", "radial", "collider"),
+    Mutation("layer_term", "showers/parameters.py",
+             "t - 0.55 * per_layer - 0.69 * less",
+             "t - 0.59 * per_layer - 0.53 * less",
+             "showers/test_parameters.py", "sampling", "collider"),
+    Mutation("opposite_sign", "showers/sources.py",
+             "(common - opposite)), SMALLEST_ALPHA)",
+             "(common + opposite)), SMALLEST_ALPHA)",
+             "showers/test_simulation.py", "fluctuations or twin", "collider"),
+    Mutation("pair_share", "showers/sources.py", "np.where(first < 6 / 7, second, (1 + edge) / 2)", "second",
+             "showers/test_simulation.py", "photon", "collider"),
+    Mutation("conversion", "showers/sources.py", "-9 / 7 * np.log", "-7 / 9 * np.log",
+             "showers/test_simulation.py", "photon", "collider"),
+    Mutation("tail_choice", "showers/spots.py", "(choice - p) / (1 - p)", "choice",
+             "showers/test_simulation.py", "twin", "collider"),
+    Mutation("sampling_scale", "showers/spots.py", "energy / c_square)", "energy / c_square**0.5)",
+             "showers/test_simulation.py", "fluctuations", "collider"),
+    Mutation("sheppard", "showers/validation.py", " - np.diff(DEPTHS_X0)[0] ** 2 / 12", "",
+             "showers/test_dataset.py", "measured", "collider"),
+    Mutation("holm", "showers/checks.py", "(len(checks) - rank) * checks[i].p_value", "checks[i].p_value",
+             "showers/test_dataset.py", "corrected", "collider"),
+    Mutation("soft_loss", "showers/cascade.py",
+             "return energy * (4 / 3 * (low - low**2 / 2) + low**3 / 3)",
+             "return energy * 4 / 3 * low**2",
+             "showers/test_cascade.py", "bremsstrahlung", "collider"),
+    Mutation("pair_series", "showers/cascade.py", "(6 - math.pi**2 / 3) * log", "6 * log",
+             "showers/test_cascade.py", "meet", "collider"),
+    Mutation("prior", "showers/information.py", "+ np.diag([0.0, 1.0, 1.0])", "",
+             "showers/test_information.py", "curvature", "collider"),
 )  # fmt: skip
 
 
@@ -136,7 +174,7 @@ def markdown() -> str:
 
 def survived(one: Mutation, folder: Path) -> str:
     """Return an empty text where the mutation is found, else what happened."""
-    path = folder / "src" / "cres" / one.file
+    path = folder / "src" / one.package / one.file
     sound = path.read_text()
     if sound.count(one.old) != 1:
         return f"its text is there {sound.count(one.old)} times: bring the list up to date"

@@ -22,7 +22,7 @@ from collider.showers.config import GridConfig, MaterialConfig, ParticleConfig, 
 from collider.showers.dataset import read_showers, shards_of, write_dataset, write_shard
 from collider.showers.events import incident, observables, simulate_events
 from collider.showers.report import write_report
-from collider.showers.validation import validate
+from collider.showers.validation import _sample, shapes, validate
 from reconstruction import errors
 from reconstruction.errors import UserError
 
@@ -237,6 +237,14 @@ def test_a_simulation_that_was_broken_on_purpose_fails(broken, found_by):
     found = validate(ShowerConfig(particles=particles, tuning=Tuning(**broken)), 250, with_cascade=False)
     assert not found.passed
     assert any(check.name.startswith(found_by) for check in found.checks if not check.passed)
+
+
+def test_shapes_are_measured_as_they_were_drawn():
+    """From the cells alone, also where a shower is short and its layers are thick (Sheppard's correction)."""
+    sample = _sample(SMALL, 1.0, 60, 0)
+    log_t, log_alpha = shapes(sample, is_sampling=False)
+    assert np.median(np.abs(log_t - np.log(sample.showers.t))) < 3e-4
+    assert np.median(np.abs(log_alpha - np.log(sample.showers.alpha))) < 3e-4
 
 
 def test_energy_that_is_lost_fails(monkeypatch):

@@ -20,6 +20,7 @@ from collider.showers import (
     radius_containment,
     shower_parameters,
 )
+from collider.showers.parameters import spot_profile
 from collider.showers.profiles import depth_containment, depth_of_maximum
 from reconstruction.errors import UserError
 
@@ -90,6 +91,14 @@ def test_sampling_by_hand():
     assert got.sigma_ln_alpha == pytest.approx(1 / (-0.82 + 0.79 * log_y))
     assert got.rho == pytest.approx(0.784 - 0.023 * log_y)
     assert got.spots == pytest.approx(10.3 / 0.11 * 10**0.959)
+
+
+def test_spots_have_a_profile_of_their_own():
+    """A.1.4 and A.2.5: sampling calorimeters have their own coefficients."""
+    assert spot_profile(6.0, 4.0, LEAD) == pytest.approx((6 * (0.698 + 0.00212 * 82), 4 * (0.639 + 0.00334 * 82)))
+    z = LEAD_ARGON.atomic_number
+    wanted = (6 * (0.813 + 0.0019 * z), 4 * (0.844 + 0.0026 * z))
+    assert spot_profile(6.0, 4.0, LEAD_ARGON) == pytest.approx(wanted)
 
 
 def test_radial_parameters_by_hand():
