@@ -112,12 +112,8 @@ def main() -> None:
                 f"{row['ratio']:.3f} ± {row['error']:.3f} | {row['bias']:+.2%} | {row['covered']:.1%} |"
             )
     told = {}
-    print(
-        "\n| electron or photon, 10 GeV |"
-        + "".join(f" {x:g} X0 |" for x in LAYERS_X0)
-        + "\n|---" * (len(LAYERS_X0) + 1)
-        + "|"
-    )
+    print("\n| electron or photon, 10 GeV |" + "".join(f" {x:g} X0 |" for x in LAYERS_X0))
+    print("|---" * (len(LAYERS_X0) + 1) + "|")
     for name, medium, term in (
         ("PbWO4, no fluctuation", material("PbWO4"), 0.0),
         ("PbWO4, 2.8 %/√E", material("PbWO4"), 0.028),

@@ -172,6 +172,7 @@ WRONG = {
     "weights": (lambda: compound({"Pb": 0.5, "W": 0.6}, 8.0, "alloy"), "must be positive and sum to 1, not 1.1"),
     "negative weight": (lambda: compound({"Pb": 1.5, "W": -0.5}, 8.0, "alloy"), "must be positive and sum to 1"),
     "no layer": (lambda: SamplingMaterial(LEAD, LEAD, 0.0, 1.0), "passive_thickness_cm"),
+    "layers": (lambda: shower_parameters(10.0, SamplingMaterial(LEAD, LEAD, 12.0, 1.0)), "are too thick for"),
     "percent": (lambda: SamplingMaterial(LEAD, LEAD, 1.0, 1.0, sampling_term=11), "between 0 and 1"),
 }
 

@@ -90,13 +90,19 @@ NOMINAL = Tuning()
 def lowest_energy_gev(material: AnyMaterial) -> float:
     """Return the energy below which the formulae of single showers have no meaning.
 
-    There T, a width or the room for α ends: L = 1.12 in a homogeneous material, later in sampling calorimeters.
+    There T, a width or the room for α ends: L = 1.12 in a homogeneous material, later in sampling calorimeters. Raises
+    UserError for layers so thick that the formulae have no meaning up to y = e^12.
     """
-    log_y = np.linspace(0, 10, 2001)
+    log_y = np.linspace(0, 12, 2401)
     with np.errstate(all="ignore"):
         found = _formulae(log_y, material)
     widths = (found["t_width"] > 0) & (found["alpha_width"] > 0)
     good = (found["t"] > 0) & (found["mean_t"] > 0) & (found["alpha"] > 1) & (found["mean_alpha"] > 1) & widths
+    if not good.any():
+        raise UserError(
+            f"the layers of {material.name or 'this material'} are too thick for the parametrisation: "
+            f"{_layer_x0(material):.3g} X0 each; give thinner ones"
+        )
     first = log_y[np.argmax(good)]
     return float(np.exp(first) * material.critical_energy_mev * 1e-3)
 
@@ -153,6 +159,10 @@ def _formulae(log_y: Values, material: AnyMaterial) -> dict[str, Values]:
         t_width, alpha_width, rho = -2.5 + 1.25 * log_y, -0.82 + 0.79 * log_y, 0.784 - 0.023 * log_y
     names = ("mean_t", "mean_alpha", "t", "alpha", "t_width", "alpha_width", "rho")
     return dict(zip(names, (mean_t, mean_alpha, t, alpha, t_width, alpha_width, rho), strict=True))
+
+
+def _layer_x0(material: AnyMaterial) -> float:
+    return 1 / material.sampling_frequency if isinstance(material, SamplingMaterial) else 0.0
 
 
 def _width(inverse: Values) -> Values:

@@ -17,7 +17,7 @@ from collider.showers.materials import SamplingMaterial
 from collider.showers.parameters import shower_parameters
 from collider.showers.particles import NAMES
 from collider.showers.simulation import Showers
-from collider.showers.validation import DEPTHS_X0, RADII_RM, RADIUS_DEPTH_X0, Validation, maxima, shapes
+from collider.showers.validation import DEPTHS_X0, RADII_RM, RADIUS_DEPTH_X0, Validation, maxima, mean_of_maxima, shapes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -146,11 +146,11 @@ def profile_picture(validation: Validation) -> bytes:
 def maximum_picture(validation: Validation) -> bytes:
     """Draw the depth of the maximum against ln y: simulation, formula, and the Particle Data Group's line."""
     log_y, depth, error = maxima(validation.config, validation.samples)
-    wanted = [shower_parameters(s.energy_gev, validation.config.medium).mean_t for s in validation.samples]
+    wanted = [mean_of_maxima(validation.config, sample.energy_gev) for sample in validation.samples]
     with _figure(5.2, 3.6) as (figure, axis):
-        axis.plot(log_y, wanted, color=GREEN, ls="--", label="formula: mean profile")
+        axis.plot(log_y, wanted, color=GREEN, ls="--", label="formula: mean of single showers")
         axis.plot(log_y, log_y - 0.5, color=GREY, ls=":", label="PDG: ln y − 0.5 (homogeneous)")
-        axis.errorbar(log_y, depth, error, fmt="o", ms=4, color=BLUE, label="simulation, mean of single showers")
+        axis.errorbar(log_y, depth, error, fmt="o", ms=4, color=BLUE, label="simulation")
         axis.set(xlabel="ln y = ln E/E_c", ylabel="depth of the maximum (X0)", title="Deeper with the logarithm")
         axis.legend()
         return _png(figure)
