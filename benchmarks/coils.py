@@ -52,18 +52,20 @@ def main() -> None:
     parser.add_argument("--electrons", type=int, default=800, help="electrons (default 800)")
     parser.add_argument("--gain-off", type=float, default=0.0, help="std of the records' power gains about the nominal")
     parser.add_argument("--gain-std", type=float, default=0.0, help="what estimators know of it (readout.gain_std)")
+    parser.add_argument("--first", type=int, default=0, help="electrons to skip, of an endless sequence")
     arguments = parser.parse_args()
     count = arguments.electrons
     config = SimulationConfig.from_yaml(CONFIG)
     known = dataclasses.replace(config, readout=dataclasses.replace(config.readout, gain_std=arguments.gain_std))
     apparatus = Apparatus.from_config(known)
-    gains = 1 + arguments.gain_off * np.random.default_rng(SEED).standard_normal(count)
+    seed = SEED + arguments.first
+    gains = 1 + arguments.gain_off * np.random.default_rng(seed).standard_normal(count)
     estimator = RadialEstimator(MatchedFilter(apparatus))
-    generator = torch.Generator().manual_seed(SEED)
+    generator = torch.Generator().manual_seed(seed)
     start = time.process_time()
     parts, truths = [], []
     for begin in range(0, count, BLOCK):
-        columns = simulate_columns(config, sample_electrons(config, min(BLOCK, count - begin), SEED + begin))
+        columns = simulate_columns(config, sample_electrons(config, min(BLOCK, count - begin), seed + begin))
         clean = torch.from_numpy(columns[schema.SERIES_I] + 1j * columns[schema.SERIES_Q]).to(torch.complex128)
         clean *= torch.from_numpy(np.sqrt(gains[begin : begin + len(clean)]))[:, None]
         noise = torch.randn(*clean.shape, 2, dtype=torch.float64, generator=generator) * apparatus.noise_std_volt

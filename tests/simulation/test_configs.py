@@ -72,6 +72,13 @@ def test_atomic_tritium_is_in_the_scaled_cavity_at_one_tesla() -> None:
     assert config.ensemble.endpoint_ev == pytest.approx(T_ENDPOINT_EV, abs=0.01)
 
 
+def test_final_states_may_lie_beside_their_configuration(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text("excitation_ev,probability\n0,0.6\n40,0.4\n")
+    (tmp_path / "mine.yaml").write_text("ensemble: {kind: tritium, final_states: mine.csv}")
+    config = SimulationConfig.from_yaml(tmp_path / "mine.yaml")
+    assert config.ensemble.final_states == str(tmp_path / "mine.csv")
+
+
 def test_the_noisy_scattered_set_is_noisy_and_scattered() -> None:
     config = read("noisy_scattered")
     quiet = dataclasses.replace(config, receiver=())

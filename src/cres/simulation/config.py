@@ -308,10 +308,10 @@ class SimulationConfig:
 
 
 def _found(folder: Path, content: Any) -> Any:
-    """Return the content with absolute paths of a field map and a table that lie here, or beside the YAML file."""
+    """Return the content with absolute paths of files (map, table, final states) that lie here, or beside the YAML."""
     if not isinstance(content, dict):
         return content
-    for section, key in (("trap", "map"), ("ensemble", "table")):
+    for section, key in (("trap", "map"), ("ensemble", "table"), ("ensemble", "final_states")):
         values = content.get(section)
         if isinstance(values, dict) and isinstance(values.get(key), str) and values[key]:
             for file in (Path(values[key]), folder / values[key]):

@@ -157,7 +157,7 @@ def test_an_export_says_what_the_model_says_on_any_device(
     run: Run, device: torch.device, records: Path, tmp_path: Path
 ) -> None:
     run("fit", tmp_path, "--trainer.max_epochs=1")
-    run("predict", tmp_path, "--noise_scale=0")
+    run("predict", tmp_path, "--noise_scale=0", f"--predictions={tmp_path / 'predictions.hdf5'}")
     run("export", tmp_path, f"--output={tmp_path / 'model.pt2'}")
     said = table(tmp_path)
     opened = open_records(records)
