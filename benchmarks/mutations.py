@@ -152,6 +152,21 @@ MUTATIONS = (
              "showers/test_cascade.py", "meet", "collider"),
     Mutation("prior", "showers/information.py", "+ np.diag([0.0, 1.0, 1.0])", "",
              "showers/test_information.py", "curvature", "collider"),
+    # reports, pages and what judges posteriors
+    Mutation("always_honest", "evaluation/first_page.py", "if all(row.verdict.calibrated for row in judged",
+             "if all(True for row in judged", "evaluation/test_first_page.py", "verdict_says"),
+    Mutation("broken_by_a_name", "evaluation/browser.py", '.replace("<", "\\\\u003c")', "",
+             "evaluation/test_browser.py", "names_cannot"),
+    Mutation("exchanged_nibbles", "evaluation/browser.py", "flat[:, ::2] | (flat[:, 1::2] << 4)",
+             "flat[:, 1::2] | (flat[:, ::2] << 4)", "evaluation/test_browser.py", "coarse"),
+    Mutation("one_outlier", "evaluation/influence.py", "if mean - without <= DECIDES", "if mean - without <= 1e9",
+             "evaluation/test_first_page.py", "one_electron"),
+    Mutation("tarp_to_all_sides", "evaluation/diagnostics.py", "np.abs(random.standard_normal(own.shape))",
+             "random.standard_normal(own.shape)", "evaluation/test_diagnostics.py", "right_posteriors"),
+    Mutation("equal_weights", "evaluation/posterior.py", 'np.einsum("rk,rkt->rt", self.weights, below)',
+             "below.mean(axis=1)", "evaluation/test_diagnostics.py", "distribution_of_the_network"),
+    Mutation("sidebands_elsewhere", "training/browsing.py", "lines = 2 * table.column", "lines = 1.9 * table.column",
+             "training/test_browsing.py", "lines_stand"),
 )  # fmt: skip
 
 
