@@ -56,7 +56,7 @@ def test_the_records_are_those_that_the_model_judged(model, table, file: Path):
     assert pictures.notes == ()
     np.testing.assert_allclose(pictures.attention.sum(axis=1), 1, rtol=1e-5)
     for name in schema.POSTERIOR_COLUMNS[:3]:
-        np.testing.assert_allclose(posterior[name], table.column(name), rtol=1e-4, atol=1e-7)
+        np.testing.assert_allclose(posterior[name], table.column(name), rtol=2e-3, atol=1e-6)
     assert record_pictures(table, Source(open_records(file), 1.0, model.module))[1] == {}
 
 
