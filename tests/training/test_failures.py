@@ -191,6 +191,9 @@ def test_one_of_several_workers_warns():
         (["--trainer.enable_checkpointing=false"], "would lose the training"),
         (["--trainer.devices=64", "--trainer.strategy=ddp"], "the validation split has 19 electrons"),
         (["--trainer.overfit_batches=-1"], "overfit_batches is -1"),
+        (["--trainer.max_epochs=0"], "trainer.max_epochs=0 would train nothing"),
+        (["--trainer.max_steps=0"], "trainer.max_steps=0 would train nothing"),
+        (["--trainer.limit_train_batches=0"], "trainer.limit_train_batches=0 would train nothing"),
     ],
 )
 def test_what_cannot_be_trained_is_one_sentence(tiny, records, tmp_path, options, said):

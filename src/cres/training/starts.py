@@ -16,6 +16,7 @@ from cres.errors import UserError
 
 FEW_TO_TRAIN = 32
 """With fewer training electrons a network learns them by heart."""
+NOTHING_AT_ZERO = ("max_epochs", "max_steps", "limit_train_batches")
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,9 @@ def refuse_impossible(config: Namespace) -> None:
             "trainer.enable_checkpointing=false would lose the training: leave it out; trainer.fast_dev_run=true tries "
             "a training without keeping anything"
         )
+    for name in NOTHING_AT_ZERO:
+        if config.trainer[name] == 0:
+            raise UserError(f"trainer.{name}=0 would train nothing: give it a larger number, or leave it out")
 
 
 def check_electrons(data: CresDataModule, trainer: pl.Trainer) -> None:
