@@ -1,50 +1,53 @@
-"""Resolution against track length: windows of long records, each through a network of short ones, combined.
+"""Resolution and coverage against track length: windows of long records through a network of short ones, combined.
 
-    python benchmarks/tracks.py --run runs/standard/models/s4d__55_min
-    python benchmarks/tracks.py --run runs/demo --electrons 200 --windows 8
-    python benchmarks/tracks.py --run RUN --bound-windows 1 4 16 64 --bound-electrons 100      a slow bound to the end
+    python benchmarks/tracks.py                                        the network that comes with the package
+    python benchmarks/tracks.py --run runs/demo --electrons 200 --calibrating 100 --windows 8
+    python benchmarks/tracks.py --bound-windows 1 4 16 64 --bound-electrons 100      a slow bound to the end
 
-Simulates long tracks of the default apparatus, reconstructs them with `cli.py test --windows`, and prints a Markdown
-table for resolved electrons (sideband SNR of 25 or more in a single window) and for all: every second electron
-calibrates the combination, the others are judged. The bound is that of the whole record of that length, coherent from
-end to end, for the first --bound-electrons of the judged; combined windows know nothing of each other's phase and
-cannot reach it. What is there in --folder is not made again, except the picture and the table.
+Simulates long tracks of the default apparatus, lets the network read their windows, and prints a Markdown table for
+resolved electrons (sideband SNR of 25 or more in a single window) and for all: the first --calibrating tracks calibrate
+the combination (as `cli.py test --windows` does), the others are judged. No record is kept: blocks of tracks become
+tables of windows in --folder, and the same command after an interruption goes on from there. The bound, tied, is that
+of the whole record of that length, coherent from end to end, for the first --bound-electrons of the judged; combined
+windows know nothing of each other's phase and cannot reach it.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 from matplotlib.figure import Figure
 
-from cres import errors
+import cres
+from cres import errors, schema
+from cres.api import Model
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bounds import electron_bounds
-from cres.estimation.model_methods import true_parameters
-from cres.estimation.recordings import Recordings
 from cres.evaluation.metrics import coverage, gaussian_core, resolved_mask, sigma68
 from cres.evaluation.plots import in_style
 from cres.evaluation.table import SIDEBAND_SNR, PredictionTable
-from cres.evaluation.windows import ELECTRON, combine_windows, fit_combination, tracks_of
-from cres.simulation import SimulationConfig
+from cres.evaluation.window_calibration import fit_combination
+from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, combine_windows, tracks_of
+from cres.progress import track
+from cres.simulation import PARAMETERS, SimulationConfig, sample_electrons, simulate_columns
+from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
 
-ROOT = Path(__file__).parents[1]
 SEED = 20777
 SAMPLES = 8192
+BLOCK = 20
 TARGET = "energy_ev"
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of a trained run")
+    parser.add_argument("--run", type=Path, default=None, help="folder of a trained run (default: the shipped model)")
     parser.add_argument("--folder", type=Path, default=Path("runs/tracks"), help="where everything is kept")
-    parser.add_argument("--electrons", type=int, default=480, help="tracks (default 480)")
+    parser.add_argument("--electrons", type=int, default=2000, help="tracks that are judged (default 2000)")
+    parser.add_argument("--calibrating", type=int, default=1000, help="tracks that calibrate (default 1000)")
     parser.add_argument("--windows", type=int, default=64, help="windows of 8192 samples in a track (default 64)")
     parser.add_argument("--bound-windows", type=int, nargs="*", default=[1, 4, 16], help="lengths for the bound")
     parser.add_argument("--bound-electrons", type=int, default=24, help="electrons for the bound (default 24)")
@@ -52,46 +55,58 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def run(*words: str | Path) -> None:
-    subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, check=True)
+def apparatus_of(windows: int) -> SimulationConfig:
+    """Return the default apparatus with records of so many windows."""
+    config = SimulationConfig.default()
+    return dataclasses.replace(config, readout=dataclasses.replace(config.readout, samples=SAMPLES * windows))
 
 
 def make_windows(arguments: argparse.Namespace) -> PredictionTable:
-    """Simulate, prepare and reconstruct what is not there yet; return the table of windows."""
-    folder = arguments.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    data, predictions = folder / "tracks.hdf5", folder / "predictions.hdf5"
-    windows = folder / "predictions_windows.hdf5"
-    if not data.exists():
-        config = folder / "simulation.yaml"
-        config.write_text(f"readout:\n  samples: {SAMPLES * arguments.windows}\n")
-        raw = ("--events", str(arguments.electrons), "--seed", str(SEED), "--output", folder / "raw")
-        run("scripts/simulate.py", "-c", config, *raw)
-        run("scripts/data_prep.py", "--input", folder / "raw", "--output", data)
-        shutil.rmtree(folder / "raw")
-    if not windows.exists():
-        options = [f"--data.data={data}", f"--windows={SAMPLES}", f"--predictions={predictions}"]
-        run("cli.py", "predict", f"--run={arguments.run.resolve()}", *options)
-    return PredictionTable.read(windows)
-
-
-def bounds(arguments: argparse.Namespace, electrons: np.ndarray) -> dict[int, tuple[float, float]]:
-    """Return the median bounds of resolved and of all electrons by the number of windows, kept in the folder."""
-    recordings = Recordings(str(arguments.folder / "tracks.hdf5"))
-    rows = np.flatnonzero(np.isin(recordings.records.event_ids, electrons))[: arguments.bound_electrons]
-    snr = recordings.truth(SIDEBAND_SNR, rows) / arguments.windows
-    found = {}
-    for count in arguments.bound_windows:
-        path = arguments.folder / f"bound_{count}_{len(rows)}.npy"
+    """Return the table of all windows, by blocks of tracks, those in the folder first."""
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    model = cres.load(arguments.run) if arguments.run else cres.pretrained()
+    wanted = arguments.calibrating + arguments.electrons
+    blocks = []
+    for first in track(range(0, wanted, BLOCK), "tracks", -(-wanted // BLOCK), "blocks"):
+        path = arguments.folder / f"windows_{first:05d}.hdf5"
         if not path.exists():
-            config = SimulationConfig.default()
-            config = dataclasses.replace(config, readout=dataclasses.replace(config.readout, samples=SAMPLES * count))
+            windows_of_tracks(model, arguments.windows, first, BLOCK).write(path)
+        blocks.append(PredictionTable.read(path))
+    columns = {name: np.concatenate([block.column(name) for block in blocks]) for name in blocks[0].columns}
+    return PredictionTable(columns, blocks[0].attributes)
+
+
+def windows_of_tracks(model: Model, windows: int, first: int, count: int) -> PredictionTable:
+    """Return what the model says of the windows of the tracks `first` to `first + count`; every window has noise."""
+    config = apparatus_of(windows)
+    columns = simulate_columns(config, sample_electrons(config, count, SEED, first))
+    volts = np.stack([columns[name].reshape(-1, SAMPLES) for name in schema.SERIES_COLUMNS], axis=-1)
+    electron = np.repeat(first + np.arange(count), windows)
+    window = np.tile(np.arange(windows), count)
+    rows = electron * windows + window
+    random = KeyedRandom(SEED, FROZEN_EPOCH, torch.from_numpy(rows))
+    noisy = WhiteNoise(config.readout.sampling_rate_hz)(torch.from_numpy(volts), random, 1.0)
+    single = {name: v for name, v in columns.items() if v.ndim == 1 and name != schema.EVENT_ID}
+    table = model(noisy, event_id=rows, truth={name: np.repeat(v, windows) for name, v in single.items()}).table
+    start_s = window * SAMPLES / config.readout.sampling_rate_hz
+    return table.with_columns({ELECTRON: electron, WINDOW: window, WINDOW_START: start_s})
+
+
+def bounds(arguments: argparse.Namespace, snr: np.ndarray) -> dict[int, tuple[float, float]]:
+    """Return the median bounds of resolved and of all electrons by the number of windows, kept in the folder."""
+    count = min(arguments.bound_electrons, arguments.electrons)
+    electrons = sample_electrons(apparatus_of(1), count, SEED, arguments.calibrating)
+    parameters = torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], axis=1))
+    found = {}
+    for windows in arguments.bound_windows:
+        path = arguments.folder / f"bound_{windows}_{arguments.calibrating}_{count}.npy"
+        if not path.exists():
+            config = apparatus_of(windows)
             apparatus = Apparatus.from_config(config)
-            parts = [electron_bounds(apparatus, config, true_parameters(recordings, rows[i : i + 4]))
-                     for i in range(0, len(rows), 4)]  # fmt: skip
-            np.save(path, np.concatenate([part.std["energy_eV"] for part in parts]))
+            parts = [electron_bounds(apparatus, config, parameters[i : i + 4]) for i in range(0, count, 4)]
+            np.save(path, np.concatenate([part.std[schema.ENERGY] for part in parts]))
         std = np.load(path)
-        found[count] = (float(np.median(std[resolved_mask(snr)])), float(np.median(std)))
+        found[windows] = (float(np.median(std[resolved_mask(snr[:count])])), float(np.median(std)))
     return found
 
 
@@ -99,10 +114,11 @@ def main() -> None:
     """Make what is missing, print the table, draw the picture."""
     arguments = parse_arguments()
     table = make_windows(arguments)
-    electrons = np.unique(table.column(ELECTRON))
-    combination = fit_combination(tracks_of(table, electrons[::2]))
-    judged = tracks_of(table, electrons[1::2])
-    bound = bounds(arguments, electrons[1::2])
+    electrons = np.arange(arguments.calibrating + arguments.electrons)
+    combination = fit_combination(tracks_of(table, electrons[: arguments.calibrating]))
+    judged = tracks_of(table, electrons[arguments.calibrating :])
+    snr = judged.column(SIDEBAND_SNR)[judged.column(WINDOW) == 0] / arguments.windows
+    bound = bounds(arguments, snr)
     lengths = [2**i for i in range(int(np.log2(arguments.windows)) + 1)]
     drawn: dict[str, list[float]] = {"resolved": [], "all": []}
     print("| windows | track (µs) | group | electrons | σ68 (eV) | core σ (eV) | within 3 eV | 1σ coverage | "

@@ -14,7 +14,8 @@ from cres.data.module import CresDataModule
 from cres.data.tracks import ROW
 from cres.data.tracks import WINDOW as WINDOW_COLUMN
 from cres.evaluation.table import PredictionTable
-from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows, fit_combination
+from cres.evaluation.window_calibration import fit_combination
+from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows
 from cres.evaluation.windows import tracks_of as windows_of
 from cres.training.metrics import Collected
 from cres.training.module import CresModule
