@@ -3,6 +3,8 @@
 dΓ/dK = G_F² |V_ud|² (g_V² + g_A² M_GT²)/(2π³ħ) · F(2,K) · p E · Σ_f P_f ε_f √(ε_f² − m²) Θ(ε_f − m) · corrections,
 ε_f = E₀ − V_f − K.   Kleesiek et al. 2018 (arXiv:1806.00369), after Wilkinson, Nucl. Phys. A 526 (1991) 131.
 
+Constants and what they were checked against: docs/concepts/constants.md.
+
 `endpoint_ev` is the largest electron energy for a massless neutrino and the lowest final state (V = 0). A negative
 squared mass has no meaning but is wanted by fits: there ε√(ε² − m²) is continued by its first-order form ε² − m²/2 on
 ε > 0, so that the spectrum is linear in m², and a smeared one has no kink at m² = 0.

@@ -6,6 +6,8 @@ with the ionisation of Kim and Rudd, Phys. Rev. A 50 (1994) 3954; it supersedes 
 scattering: Born approximation for the hydrogen atom (Mott & Massey, The Theory of Atomic Collisions), two atoms a
 molecule, 2.95e-23 m² at 18.6 keV, which is Liu's 2.9e-23 m². Angles of inelastic scattering: dipole Lorentzian up to
 the Bethe ridge (Egerton, Electron Energy-Loss Spectroscopy in the Electron Microscope, ch. 3).
+
+Which of these values were checked against a second source: docs/concepts/constants.md.
 """
 
 from __future__ import annotations
