@@ -14,7 +14,7 @@ import pytest
 from cres.endpoint import report
 from cres.endpoint.analysis import Options, analyse, physics_of
 from cres.endpoint.examples import example_tables
-from cres.endpoint.fit import fit_endpoint
+from cres.endpoint.fit import REACH_EV, fit_endpoint
 from cres.endpoint.likelihood import EndpointLikelihood, Window
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.quality import fitting_window, usable
@@ -71,6 +71,27 @@ def test_background_alone_has_no_endpoint(tables, electrons, seed):
     assert result.limit is None
 
 
+@pytest.mark.parametrize("electrons", [40, 400])
+def test_no_endpoint_is_tried_far_from_the_electrons(tables, electrons, monkeypatch):
+    # of T₂, whose spectra are tabulated as deep as they are asked for: a minimiser that ran off took all the memory
+    data, calibration = tables
+    generator = np.random.default_rng(100 * electrons)
+    stds = data.columns["energy_std_ev"][generator.integers(0, len(data), electrons)]
+    columns = {"energy_ev": generator.uniform(18_490, 18_710, electrons), "energy_std_ev": stds}
+    flat = PredictionTable({"event_id": np.arange(electrons), **columns}, {"final_states": "T2"})
+    asked, nll = [], EndpointLikelihood.nll
+
+    def remembered(self, values):
+        asked.append(values["endpoint_ev"])
+        return nll(self, values)
+
+    monkeypatch.setattr(EndpointLikelihood, "nll", remembered)
+    result = analyse(flat, calibration, QUICK)
+    assert not result.valid
+    assert "no endpoint is seen" in warned(result)
+    assert 18_490 - REACH_EV <= min(asked) <= max(asked) <= 18_710 + REACH_EV
+
+
 @pytest.mark.parametrize("window", [(18_000.0, 19_000.0), (18_540.0, 18_800.0)])
 def test_a_window_beyond_the_calibration_is_cut_and_that_is_said(tables, window):
     result = analyse(*tables, replace(QUICK, window_ev=window))
@@ -117,6 +138,88 @@ def test_electrons_that_cannot_be_weighed_are_counted_and_named(tables, which, c
         assert result.valid
     with pytest.raises(UserError, match="can be used"):
         usable(changed(tables[which], **{column: np.full(len(values), value)}), "data table")
+
+
+@pytest.mark.parametrize(("value", "count"), [(np.nan, 400), (np.inf, 400), (np.nan, 1200)])
+def test_calibration_electrons_without_a_true_energy_are_counted_and_named(tables, value, count):
+    data, calibration = tables
+    truth = calibration.columns["true_energy_ev"].copy()
+    truth[:: 1200 // count] = value
+    table = changed(calibration, true_energy_ev=truth)
+    if count == 1200:
+        with pytest.raises(UserError, match="1200 have no true energy"):
+            analyse(data, table, QUICK)
+    else:
+        result = analyse(data, table, QUICK)
+        assert result.valid
+        assert "400 have no true energy" in warned(result)
+
+
+@pytest.mark.parametrize(
+    ("columns", "sentence"),
+    [
+        ({"true_energy_ev": np.full(1200, 18_600.0)}, "are all 18600 eV"),
+        ({"energy_ev": "true_energy_ev"}, "a copy of the truth"),
+    ],
+)
+def test_a_calibration_that_tells_nothing_of_the_response(tables, columns, sentence):
+    data, calibration = tables
+    known = {name: calibration.columns.get(str(value), value) for name, value in columns.items()}
+    with pytest.raises(UserError, match=sentence):
+        analyse(data, changed(calibration, **known), QUICK)
+
+
+def test_error_bars_that_are_all_alike_are_no_hindrance(tables):
+    data, calibration = tables
+    generator = np.random.default_rng(5)
+    same = [
+        changed(table, energy_ev=truth + generator.normal(0, 2.0, len(truth)), energy_std_ev=np.full(len(truth), 2.0))
+        for table, truth in ((table, table.columns["true_energy_ev"]) for table in (data, calibration))
+    ]
+    result = analyse(*same, QUICK)
+    assert result.valid
+    assert abs(result.response.parameter("log_scale")) < 0.15
+    assert abs(result.fit.endpoint_ev - 18_574.0) < 4 * result.statistical_ev
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"confidence": 1.5}, {"confidence": 0.0}, {"mass_toys": -5}, {"max_std_ev": 0.0}, {"max_std_ev": np.nan},
+        {"max_spread_ev": -1.0}, {"energy_scale_std_ev": -1.0}, {"energy_scale_std_ev": np.nan},
+        {"resolution_scale_std": -0.1}, {"efficiency_slope_std": np.inf}, {"nuisance_stds": {"excited_states": -0.1}},
+    ],
+)  # fmt: skip
+def test_options_that_mean_nothing_are_refused(option):
+    with pytest.raises(UserError, match="must be"):
+        Options(**option)
+
+
+@pytest.mark.parametrize("share", [3, 20])
+def test_a_background_larger_than_the_signal_is_fitted_or_said(tables, share):
+    data, calibration = tables
+    generator = np.random.default_rng(7)
+    few = data.select(np.arange(len(data) // (share + 1)))
+    count = share * len(few)
+    columns = {
+        "event_id": np.arange(count + len(few)),
+        "energy_ev": np.concatenate([few.columns["energy_ev"], generator.uniform(18_490, 18_710, count)]),
+        "energy_std_ev": np.concatenate(
+            [few.columns["energy_std_ev"], data.columns["energy_std_ev"][generator.integers(0, len(data), count)]]
+        ),
+    }
+    result = analyse(PredictionTable(columns, {"final_states": "none"}), calibration, QUICK)
+    if result.valid:
+        assert abs(result.fit.endpoint_ev - 18_574.0) < 4 * result.statistical_ev
+    else:
+        assert "no endpoint is seen" in warned(result)
+    assert result.valid == (share == 3)
+
+
+def test_energies_in_another_unit_are_shown(tables):
+    data, calibration = tables
+    with pytest.raises(UserError, match=r"0 electrons in the fit window .* which lie at 18\.\d+ to 18\.\d+ eV"):
+        analyse(changed(data, energy_ev=data.columns["energy_ev"] / 1e3), calibration, QUICK)
 
 
 def test_an_estimator_that_is_stuck(tables):

@@ -193,6 +193,16 @@ def test_coverage_summary_tells_good_from_bad(bias, width, good):
     assert verdict == good
 
 
+def test_summary_says_on_which_side_the_truth_lies():
+    result = summarise([{**toy, "unbiased_ev": toy["endpoint_ev"] + 0.5} for toy in toys_with(-0.5, 1.0)], E0)
+    assert result.below == pytest.approx(norm.cdf(-0.5), abs=0.01)
+    assert result.above == pytest.approx(norm.cdf(-1.5), abs=0.01)
+    assert result.below + result.above + result.inside == pytest.approx(1)
+    assert result.low_share == pytest.approx(norm.cdf(0.5), abs=0.01)
+    assert result.unbiased_low_share == pytest.approx(0.5, abs=0.01)
+    assert summarise(toys_with(0.0, 1.0), E0).unbiased_low_share is None
+
+
 def test_summary_needs_toys():
     with pytest.raises(UserError, match="too few"):
         summarise([], E0)

@@ -254,6 +254,12 @@ def test_settings_with_fields_of_their_own_are_fitted_together():
     assert joint.agreement > 0.01
     apart, own = settings({"may": 0.0, "june": 12.0})
     assert fit_together(apart, own, dict.fromkeys(apart, 0.2)).agreement < 1e-4
+    # one that shows no endpoint, as `analyse` says, spoils the common fit, and is named
+    blind = {**alone, "june": replace(alone["june"], problems=("no endpoint is seen",))}
+    spoilt = fit_together(parts, blind, dict.fromkeys(parts, 0.2))
+    assert not spoilt.valid
+    assert "june alone is not valid, no endpoint is seen" in spoilt.lines()[-1]
+    assert spoilt.to_dict()["valid"] is False
     with pytest.raises(UserError, match="two data sets"):
         fit_together({"may": parts["may"]}, alone, {"may": 0.2})
     with pytest.raises(UserError, match="'june'"):

@@ -13,7 +13,7 @@ from scipy.stats import beta, ks_2samp
 
 from cres.endpoint.belt import Belt, Expectation, draw_sample, make_belt, statistics
 from cres.endpoint.efficiency import Efficiency
-from cres.endpoint.endpoint_interval import endpoint_interval, massless
+from cres.endpoint.endpoint_interval import endpoint_interval, endpoint_statistics, massless
 from cres.endpoint.fit import fit_endpoint
 from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, Physics, Window
 from cres.endpoint.limits import MassInterval, accepted, construct, feldman_cousins_upper, mass_grid_ev2, mass_limits
@@ -206,3 +206,21 @@ def test_endpoint_intervals_agree_with_minos_and_widen_for_few_electrons():
     assert 0.5 < measured.critical < 2.5
     assert measured.critical != 1.0
     assert measured.holds(measured.best_ev)
+    assert np.isnan(wilks.bias_ev)
+
+
+def test_the_expected_bias_is_that_of_the_simulations_own_electrons():
+    # the twin draws electrons from the spectrum and not from the fit's tables
+    experiment = Experiment(electrons=20.0, window=Window(E0 - 60.0, E0 + 40.0), background_fraction=0.02)
+    spectra = massless(experiment.response(), experiment.window, Physics())
+    statistic, distance = endpoint_statistics(spectra, Expectation(E0, 19.6, 0.4), 300, seed=1)
+    generator = np.random.default_rng(3)
+    samples = [spectra.sample(*experiment.generate(generator)[:2]) for _ in range(200)]
+    twin = np.array([scan(spectra, sample).edge_ev[0] for sample in samples]) - E0
+    error = 1.25 * np.sqrt(1 / 300 + 1 / 200) * twin.std()
+    assert np.median(distance) == pytest.approx(np.median(twin), abs=3 * error)
+    assert np.quantile(statistic, 0.68) == pytest.approx(1.1, abs=0.35)
+    # the largest likelihood lies low
+    assert np.median(distance) < 0
+    found = endpoint_interval(spectra, samples[0], toys=60, seed=1)
+    assert found.median_unbiased_ev == pytest.approx(found.best_ev - found.bias_ev)

@@ -31,6 +31,7 @@ from cres.evaluation.signature import apparatus_notes, signature_of
 from cres.evaluation.splits import refuse_training, split_notes
 from cres.evaluation.table import PredictionTable
 from cres.physics.final_states import FinalStates
+from cres.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Allowed
 
 Array = NDArray[np.float64]
 
@@ -38,6 +39,17 @@ DISAGREEMENT = 0.25
 """Part of the 68 % interval by which the minimiser may miss what a search over all endpoints finds."""
 SCANNED_MASSES_EV = (20.0, 100.0)
 """Least and largest mass that ends the scan."""
+
+ALLOWED = {
+    "max_std_ev": POSITIVE,
+    "max_spread_ev": POSITIVE,
+    "energy_scale_std_ev": NOT_NEGATIVE,
+    "resolution_scale_std": NOT_NEGATIVE,
+    "krypton_resolution_std": NOT_NEGATIVE,
+    "efficiency_slope_std": NOT_NEGATIVE,
+    "confidence": Allowed(0, 1, above=True, below=True),
+    "mass_toys": COUNT,
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +78,16 @@ class Options:
     mass_toys: int = DEFAULT_TOYS
     allow_training: bool = False
     """Whether the calibration may hold electrons that the estimator was trained on."""
+
+    def __post_init__(self) -> None:
+        """Raise UserError for numbers that mean nothing."""
+        for name, allowed in ALLOWED.items():
+            value = getattr(self, name)
+            if value is not None and value not in allowed and not (name.startswith("max_") and value == np.inf):
+                raise UserError(f"the option {name} of the endpoint fit is {value:g}: it must be {allowed}")
+        for name, std in self.nuisance_stds.items():
+            if std not in NOT_NEGATIVE:
+                raise UserError(f"the standard deviation of {name} is {std:g}: it must be {NOT_NEGATIVE}")
 
 
 @dataclass(frozen=True)
@@ -165,7 +187,7 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
         raise UserError("a table of Cramér–Rao bounds holds no estimates: give the predictions of an estimator")
     refuse_training(calibration, "used as calibration", options.allow_training)
     notes = tuple(_notes(data, calibration))
-    calibration, said = usable(calibration, "calibration table")
+    calibration, said = usable(calibration, "calibration table", known=True)
     response = measure_response(calibration, options.max_std_ev, options.max_spread_ev)
     data, more = usable(data, "data table")
     window, cut = fitting_window(response, options.window_ev)
@@ -189,9 +211,9 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
     fit = _judged(fit, interval, missing)
     constraints = nuisance_constraints(response, options)
     constrained = likelihood.with_constraints(constraints, options.correlations)
-    full_fit = fit_endpoint(constrained, start=fit.values)
     # an endpoint that is not seen has neither systematic uncertainties nor a mass
     seen = missing is None
+    full_fit = fit_endpoint(constrained, start=fit.values) if seen else fit
     shifts = []
     if options.systematics and seen:
         shifts = systematic_shifts(likelihood, fit, constraints, _from_calibration(options))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from cres.endpoint.mass_scan import MassProfile, scan
 from cres.endpoint.missed import draw_losses
 from cres.endpoint.smeared import Sample, SmearedSpectra
 from cres.physics.beta import beta_quantile
+from cres.physics.final_states import FinalStates
 
 Array = NDArray[np.float64]
 
@@ -118,7 +120,10 @@ def _signal(
 ) -> Sample:
     window, low = spectra.window, spectra.window.low_ev - MARGIN_EV
     # the distance to the endpoint is what is drawn, so that one table serves all endpoints
-    energy = _quantiles(spectra, endpoint_ev - low, mass_squared_ev2) + endpoint_ev
+    depth_ev = 10.0 * np.ceil((endpoint_ev - low) / 10.0)
+    physics = spectra.physics
+    decay = physics.final_states, tuple(physics.corrections)
+    energy = _quantiles(*decay, float(depth_ev), float(mass_squared_ev2)) + endpoint_ev
     found, accepted = np.empty((3, 0)), 0.1
     while found.shape[1] < count:
         batch = int(1.2 * (count - found.shape[1]) / accepted) + 50
@@ -136,20 +141,24 @@ def _signal(
     return Sample(found[0, :count], found[1, :count], found[2, :count].astype(np.int64))
 
 
-def _quantiles(spectra: SmearedSpectra, depth_ev: float, mass_squared_ev2: float) -> Array:
-    """Return energies below the endpoint at QUANTILES; the depth is rounded to 10 eV to be remembered."""
-    depth = 10.0 * np.ceil(depth_ev / 10.0)
+@lru_cache(maxsize=64)
+def _quantiles(
+    final_states: FinalStates | None, corrections: tuple[str, ...], depth_ev: float, mass_squared_ev2: float
+) -> Array:
+    """Return energies less the endpoint at QUANTILES of the spectrum's last `depth_ev`, read only."""
     reference = 18_574.0
     quantiles = beta_quantile(
         QUANTILES,
-        reference - depth,
+        reference - depth_ev,
         reference,
         reference,
         neutrino_mass_squared_ev2=mass_squared_ev2,
-        corrections=spectra.physics.corrections,
-        final_states=spectra.physics.final_states,
+        corrections=corrections,
+        final_states=final_states,
     )
-    return quantiles - reference
+    below = np.asarray(quantiles - reference)
+    below.flags.writeable = False
+    return below
 
 
 def _resolutions(

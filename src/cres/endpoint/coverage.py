@@ -34,9 +34,11 @@ COMMON_BIN_EV = 0.5
 class Coverage:
     """What a set of pseudo-experiments says; uncertainties are standard errors from their number.
 
-    `inside` is the share of 68 % intervals that hold the true endpoint; `error_ev` the median stated uncertainty,
-    `spread_ev` the standard deviation of the fitted endpoints; `gain` the median ratio of the uncertainty with one
-    common resolution to that with each electron's own (None when it was not fitted).
+    `inside` is the share of 68 % intervals that hold the true endpoint, `below` and `above` those of intervals that end
+    below it and begin above it; `error_ev` the median stated uncertainty, `spread_ev` the standard deviation of the
+    fitted endpoints; `gain` the median ratio of the uncertainty with one common resolution to that with each electron's
+    own (None when it was not fitted). `low_share` is the share of fitted endpoints below the true one, and
+    `unbiased_low_share` that of the median-unbiased ones (None without pseudo-experiments in the intervals).
     """
 
     toys: int
@@ -47,6 +49,10 @@ class Coverage:
     pull_width_error: float
     inside: float
     inside_error: float
+    below: float
+    above: float
+    low_share: float
+    unbiased_low_share: float | None
     error_ev: float
     spread_ev: float
     gain: float | None
@@ -59,7 +65,10 @@ class Coverage:
             f"{self.seconds_per_fit:.2f} s a fit",
             f"endpoint pull        mean {self.pull_mean:+.3f} ± {self.pull_mean_error:.3f}, "
             f"width {self.pull_width:.3f} ± {self.pull_width_error:.3f}",
-            f"68 % intervals hold  {self.inside:.1%} ± {self.inside_error:.1%}",
+            f"68 % intervals hold  {self.inside:.1%} ± {self.inside_error:.1%}; {self.below:.1%} end below the truth, "
+            f"{self.above:.1%} begin above",
+            f"endpoints below truth {self.low_share:.1%} ± {0.5 / np.sqrt(self.toys):.1%}"
+            + ("" if self.unbiased_low_share is None else f", median-unbiased ones {self.unbiased_low_share:.1%}"),
             f"endpoint uncertainty {self.error_ev:.3f} eV stated, {self.spread_ev:.3f} eV seen",
         ]
         if self.gain is not None:
@@ -76,14 +85,18 @@ def run_toys(
     workers: int = 1,
     common: bool = False,
     task: tuple[int, int] | None = None,
+    interval_toys: int | None = None,
 ) -> list[Toy]:
     """Make `count` pseudo-experiments, appending each to the JSON-lines file `path`; what is there is not made again.
 
     Toy i depends only on (seed, i). With `common` each is also fitted with one average resolution for all electrons.
     `task` (i, n) makes every n-th toy from i on, in a file of its own beside `path`; without it the files of such tasks
-    are read too. Raises UserError when a file belongs to another study.
+    are read too. `interval_toys`: pseudo-experiments that each interval rests on, None for what `endpoint_interval`
+    chooses. Raises UserError when a file belongs to another study.
     """
-    header = {"experiment": _description(experiment), "seed": seed, "common": common}
+    header: dict[str, Any] = {"experiment": _description(experiment), "seed": seed, "common": common}
+    if interval_toys is not None:
+        header["interval_toys"] = interval_toys
     done: dict[int, Toy] = {}
     wanted = range(count)
     if task is None:
@@ -99,19 +112,22 @@ def run_toys(
         with path.open("a") as stream:
             if not path.stat().st_size:
                 stream.write(json.dumps(header, sort_keys=True) + "\n")
-            for toy in track(_made(experiment, missing, seed, workers, common), "toys", len(missing), "toys"):
+            made = _made(experiment, missing, seed, workers, common, interval_toys)
+            for toy in track(made, "toys", len(missing), "toys"):
                 stream.write(json.dumps(toy) + "\n")
                 stream.flush()
                 done[toy["index"]] = toy
     return [done[index] for index in wanted]
 
 
-def run_toy(experiment: Experiment, seed: int, index: int, common: bool = False) -> Toy:
+def run_toy(
+    experiment: Experiment, seed: int, index: int, common: bool = False, interval_toys: int | None = None
+) -> Toy:
     """Make and fit one pseudo-experiment on tabulated spectra; the interval is that of `endpoint_interval`."""
     energy, std, _ = experiment.generate(np.random.default_rng([seed, index]))
     spectra = _spectra(experiment)
     start = time.perf_counter()
-    found = endpoint_interval(spectra, spectra.sample(energy, std), seed=index)
+    found = endpoint_interval(spectra, spectra.sample(energy, std), toys=interval_toys, seed=index)
     seconds = time.perf_counter() - start
     toy: Toy = {
         "index": index,
@@ -121,6 +137,7 @@ def run_toy(experiment: Experiment, seed: int, index: int, common: bool = False)
         "high_ev": found.high_ev if np.isfinite(found.high_ev) else None,
         "valid": found.found,
         "holds": found.holds(experiment.endpoint_ev),
+        "unbiased_ev": found.median_unbiased_ev if found.toys else None,
         "electrons": len(energy),
         "seconds": seconds,
     }
@@ -153,6 +170,12 @@ def summarise(toys: list[Toy], endpoint_ev: float) -> Coverage:
         pull_width_error=width / float(np.sqrt(2 * number)),
         inside=inside,
         inside_error=float(np.sqrt(inside * (1 - inside) / len(toys))),
+        below=_share(toys, "high_ev", np.less, endpoint_ev),
+        above=_share(toys, "low_ev", np.greater, endpoint_ev),
+        low_share=_share(toys, "endpoint_ev", np.less, endpoint_ev),
+        unbiased_low_share=None
+        if good[0].get("unbiased_ev") is None
+        else _share(toys, "unbiased_ev", np.less, endpoint_ev),
         error_ev=float(np.median(column["error_ev"])),
         spread_ev=float(column["endpoint_ev"].std(ddof=1)),
         gain=gain,
@@ -168,15 +191,24 @@ def pulls(toys: Sequence[Toy], endpoint_ev: float) -> Array:
     return np.asarray((found - endpoint_ev) / np.where(found > endpoint_ev, found - low, high - found))
 
 
-def _made(experiment: Experiment, indices: list[int], seed: int, workers: int, common: bool) -> Iterator[Toy]:
+def _share(toys: Sequence[Toy], name: str, compared: np.ufunc, endpoint_ev: float) -> float:
+    """Return the share of toys whose number `name` is less or greater than the true endpoint; none is neither."""
+    values = np.array([toy[name] for toy in toys], np.float64)
+    return float(np.mean(compared(values, endpoint_ev)))
+
+
+def _made(
+    experiment: Experiment, indices: list[int], seed: int, workers: int, common: bool, interval_toys: int | None
+) -> Iterator[Toy]:
     if workers <= 1:
         for index in indices:
-            yield run_toy(experiment, seed, index, common)
+            yield run_toy(experiment, seed, index, common, interval_toys)
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         number = len(indices)
-        yield from pool.map(run_toy, [experiment] * number, [seed] * number, indices, [common] * number, chunksize=4)
+        settings = [experiment] * number, [seed] * number, indices, [common] * number, [interval_toys] * number
+        yield from pool.map(run_toy, *settings, chunksize=4)
 
 
 def _read(path: Path, header: dict[str, Any], mend: bool = True) -> dict[int, Toy]:

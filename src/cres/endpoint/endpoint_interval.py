@@ -2,7 +2,8 @@
 
 The interval is where 2 Δ(−ln L), profiled over the numbers of electrons, stays below a critical value: 1 for many
 electrons (68 %, Wilks); for few it is measured on pseudo-experiments of the fitted model, because then the electrons
-nearest to the endpoint decide, and the statistic is wider than χ².
+nearest to the endpoint decide, and the statistic is wider than χ². The same pseudo-experiments say how far the largest
+likelihood lies from the truth in the median.
 """
 
 from __future__ import annotations
@@ -36,7 +37,8 @@ NEAR_SIGMAS, NEAREST_EV = 8.0, 4.0
 class EndpointInterval:
     """The 68 % interval of the endpoint in eV and the critical value it rests on; `toys` 0: that of χ².
 
-    An end is nan where the likelihood does not rise to the critical value within the window.
+    An end is nan where the likelihood does not rise to the critical value within the window. `bias_ev` is the median
+    distance of the best endpoint from the true one in the pseudo-experiments, nan without them.
     """
 
     best_ev: float
@@ -44,6 +46,12 @@ class EndpointInterval:
     high_ev: float
     critical: float
     toys: int
+    bias_ev: float = float("nan")
+
+    @property
+    def median_unbiased_ev(self) -> float:
+        """The best endpoint less its expected bias, as often above the truth as below; nan without a bias."""
+        return self.best_ev - self.bias_ev
 
     @property
     def found(self) -> bool:
@@ -69,18 +77,19 @@ def endpoint_interval(
 ) -> EndpointInterval:
     """Return the interval; `toys` None: 400 pseudo-experiments for fewer than 200 electrons, none for more."""
     number = (INTERVAL_TOYS if len(sample) < FEW_ELECTRONS else 0) if toys is None else toys
-    critical = float(chi2.ppf(ONE_SIGMA, 1))
+    critical, bias = float(chi2.ppf(ONE_SIGMA, 1)), float("nan")
     centre = float(scan(spectra, sample).edge_ev[0])
     if number:
         expected = fitted_expectation(spectra, sample)
-        critical = float(np.quantile(endpoint_statistics(spectra, expected, number, seed), ONE_SIGMA))
+        statistic, distance = endpoint_statistics(spectra, expected, number, seed)
+        critical, bias = float(np.quantile(statistic, ONE_SIGMA)), float(np.median(distance))
     reach = max(NEAR_SIGMAS * spectra.window.width_ev / np.sqrt(3 * max(len(sample), 1)), NEAREST_EV)
     for edges in (np.flatnonzero(np.abs(spectra.edges_ev - centre) < reach), np.arange(len(spectra.edges_ev))):
         best, low, high = _crossings(spectra, sample, edges, critical)
         if np.isfinite(low) and np.isfinite(high):
             break
     offset = spectra.physics.endpoint_offset_ev
-    return EndpointInterval(best + offset, low + offset, high + offset, critical, number)
+    return EndpointInterval(best + offset, low + offset, high + offset, critical, number, bias)
 
 
 def _crossings(
@@ -106,14 +115,18 @@ def fitted_expectation(spectra: SmearedSpectra, sample: Sample) -> Expectation:
     return Expectation(float(profile.edge_ev[0]), len(sample) * (1 - share), len(sample) * share)
 
 
-def endpoint_statistics(spectra: SmearedSpectra, expected: Expectation, toys: int, seed: int = 0) -> Array:
-    """Return 2 Δ(−ln L) of the true endpoint over the best one in pseudo-experiments, (toys,)."""
+def endpoint_statistics(
+    spectra: SmearedSpectra, expected: Expectation, toys: int, seed: int = 0
+) -> tuple[Array, Array]:
+    """Return 2 Δ(−ln L) of the true endpoint over the best one, and best less true in eV, of toys, (toys,) each."""
     # the nearest edge of the tables, so that the truth is one of the points that are compared
     truth = int(np.argmin(np.abs(spectra.edges_ev - expected.endpoint_ev)))
     expected = Expectation(float(spectra.edges_ev[truth]), expected.signal, expected.background)
-    found = np.empty(toys)
+    statistic, distance = np.empty(toys), np.empty(toys)
     for index in range(toys):
         sample = draw_sample(spectra, expected, 0.0, np.random.default_rng([seed, 7, index]))
         at_truth = edge_profile(spectra, sample, edges=np.array([truth]))[0]
-        found[index] = max(2 * (at_truth - scan(spectra, sample).nll[0]), 0.0)
-    return found
+        best = scan(spectra, sample)
+        statistic[index] = max(2 * (at_truth - best.nll[0]), 0.0)
+        distance[index] = best.edge_ev[0] - expected.endpoint_ev
+    return statistic, distance

@@ -21,6 +21,8 @@ NO_BACKGROUND = 1e-2
 """Fewer background electrons than this are none."""
 FURTHEST_EV = 30.0
 """An endpoint further above the highest electron is not seen in the data."""
+REACH_EV = 1000.0
+"""No endpoint is tried further from the electrons: without one in the data the likelihood is flat for ever."""
 BENT = 1.5
 """Where half of the MINOS interval and the HESSE error differ by more than this factor, the latter means nothing."""
 
@@ -190,9 +192,19 @@ def profile(likelihood: Likelihood, best: EndpointFit, name: str, points: Array)
     return np.maximum(result, 0.0)
 
 
+def nll_within_reach(likelihood: Likelihood, values: Mapping[str, float]) -> float:
+    """Return −ln L; of an endpoint far from all electrons that of the nearest one within reach, and a steep rise."""
+    lowest, highest = likelihood.calibrated_range_ev
+    endpoint = values["endpoint_ev"]
+    nearest = min(max(endpoint, lowest - REACH_EV), highest + REACH_EV)
+    if nearest == endpoint:
+        return likelihood.nll(values)
+    return likelihood.nll({**values, "endpoint_ev": nearest}) + (endpoint - nearest) ** 2
+
+
 def _minuit(likelihood: Likelihood, start: Mapping[str, float], free_mass: bool, fixed: Mapping[str, float]) -> Minuit:
     def cost(*values: float) -> float:
-        return likelihood.nll(dict(zip(PARAMETERS, values, strict=True)))
+        return nll_within_reach(likelihood, dict(zip(PARAMETERS, values, strict=True)))
 
     minuit = Minuit(cost, *(float(start[name]) for name in PARAMETERS), name=PARAMETERS)
     minuit.errordef = Minuit.LIKELIHOOD

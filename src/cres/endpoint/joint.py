@@ -14,7 +14,7 @@ import numpy as np
 from iminuit import Minuit
 from scipy.stats import chi2
 
-from cres.endpoint.fit import NO_BACKGROUND, EndpointFit
+from cres.endpoint.fit import NO_BACKGROUND, EndpointFit, nll_within_reach
 from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood
 from cres.errors import UserError
 
@@ -25,6 +25,7 @@ class JointFit:
 
     `endpoint_ev` with its error, that of fixed fields in `statistical_ev`; by data set `shifts_ev`, the fitted shift of
     the energy scale and its error, `alone_ev`, its own endpoint; `agreement` is the p-value of one endpoint for all.
+    `problems` says in sentences why it means nothing: it did not converge, or a data set alone shows no endpoint.
     """
 
     endpoint_ev: float
@@ -34,11 +35,16 @@ class JointFit:
     alone_ev: dict[str, tuple[float, float]]
     agreement: float
     nll: float
-    valid: bool
+    problems: tuple[str, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Whether nothing speaks against it."""
+        return not self.problems
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain numbers for JSON."""
-        return asdict(self)
+        return {**asdict(self), "valid": self.valid}
 
     def lines(self) -> list[str]:
         """Return the result in plain words."""
@@ -51,7 +57,7 @@ class JointFit:
             said.append(
                 f"  {name:<18} {alone:.3f} ± {own:.3f} eV alone; its scale moves by {shift:+.3f} ± {error:.3f} eV"
             )
-        return said if self.valid else [*said, "WARNING: the common fit did not converge; do not use it"]
+        return said + [f"WARNING: do not use the common fit: {problem}" for problem in self.problems]
 
 
 def fit_together(
@@ -66,11 +72,15 @@ def fit_together(
         raise UserError("a common fit wants two data sets or more")
     if missing := [name for name in likelihoods if name not in scale_std_ev or name not in starts]:
         raise UserError(f"the data set {missing[0]!r} has no uncertainty of its energy scale, or no fit of its own")
+    names = list(likelihoods)
     held = _minimise(likelihoods, starts, dict.fromkeys(likelihoods, 0.0))
     fit = _minimise(likelihoods, starts, scale_std_ev)
     weights = np.array([1 / (starts[n].endpoint_error_ev ** 2 + scale_std_ev[n] ** 2) for n in likelihoods])
     alone = np.array([starts[name].endpoint_ev for name in likelihoods])
     spread = float(weights @ (alone - weights @ alone / weights.sum()) ** 2)
+    problems = [f"{name} alone is not valid, {starts[name].problems[0]}" for name in names if not starts[name].valid]
+    if not fit.valid or fit.covariance is None:
+        problems.append("it did not converge")
     return JointFit(
         float(fit.values["endpoint"]),
         float(fit.errors["endpoint"]),
@@ -79,7 +89,7 @@ def fit_together(
         {name: (starts[name].endpoint_ev, starts[name].endpoint_error_ev) for name in likelihoods},
         float(chi2.sf(spread, len(likelihoods) - 1)),
         float(fit.fval),
-        bool(fit.valid and fit.covariance is not None),
+        tuple(problems),
     )
 
 
@@ -95,11 +105,13 @@ def _minimise(
             point = dict.fromkeys(PARAMETERS, 0.0) | NUISANCES
             # a scale that reads too high puts the endpoint higher in its own data
             point |= {"endpoint_ev": values[0] + shift, "signal": signal, "background": background}
-            total += likelihoods[name].nll(point)
+            total += nll_within_reach(likelihoods[name], point)
             total += 0.5 * (shift / scale_std_ev[name]) ** 2 if scale_std_ev[name] else 0.0
         return total
 
-    first, labels = [float(np.mean([starts[name].endpoint_ev for name in names]))], ["endpoint"]
+    # where a data set has no endpoint, its own lies anywhere
+    seen = [name for name in names if starts[name].valid] or names
+    first, labels = [float(np.mean([starts[name].endpoint_ev for name in seen]))], ["endpoint"]
     for name in names:
         first += [0.0, starts[name].values["signal"], max(starts[name].values["background"], NO_BACKGROUND)]
         labels += [f"shift {name}", f"signal {name}", f"background {name}"]

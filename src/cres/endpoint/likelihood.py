@@ -65,7 +65,7 @@ class Window:
 
     def __post_init__(self) -> None:
         if not self.low_ev < self.high_ev:
-            raise UserError(f"the fit window {self.low_ev:g} to {self.high_ev:g} eV is empty")
+            raise UserError(f"the fit window {self.low_ev:g} to {self.high_ev:g} eV is empty: name its lower end first")
 
     @property
     def width_ev(self) -> float:
@@ -189,9 +189,11 @@ class EndpointLikelihood:
         self.calibrated_ev, self.core_ev = calibrated[inside], core[inside]
         self.label = self.response.labels(self.std_ev[usable][inside])
         if len(self.calibrated_ev) < 3:
+            where = f", which lie at {calibrated.min():.6g} to {calibrated.max():.6g} eV" if len(calibrated) else ""
             raise UserError(
                 f"{len(self.calibrated_ev)} electrons in the fit window {self.window.low_ev:g} to "
-                f"{self.window.high_ev:g} eV are too few: widen the window (--window) or raise the cut (--max-std)"
+                f"{self.window.high_ev:g} eV, of {len(calibrated)} that pass the cut{where}, are too few: widen the "
+                "window (--window) or raise the cut (--max-std)"
             )
         self.model = spectrum_model(self.window, self.physics)
         self._distance = (self.model.grid_ev - self.response.centre_ev) / ENERGY_UNIT_EV

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cres.endpoint.fit import EndpointFit, Likelihood
 from cres.endpoint.likelihood import PARAMETERS, EndpointLikelihood, Window
-from cres.endpoint.response import LIMITS, Response, energies_and_stds
+from cres.endpoint.response import ENERGY, LIMITS, Response, energies_and_stds
 from cres.endpoint.response import PARAMETERS as RESPONSE_PARAMETERS
 from cres.errors import UserError
 from cres.evaluation.table import PredictionTable
@@ -24,12 +24,15 @@ LEAST_RISE = 12.0
 """2 Δ(−ln L) by which a spectrum with an endpoint must describe the electrons better than a flat background."""
 WORST_P_VALUE = 1e-3
 SMALLEST_SLOPE = 0.3
+COPIED = 1e-3
+"""Half of the estimates within this part of their error bar from the truth were not estimated."""
 
 
-def usable(table: PredictionTable, what: str) -> tuple[PredictionTable, list[str]]:
+def usable(table: PredictionTable, what: str, known: bool = False) -> tuple[PredictionTable, list[str]]:
     """Return the electrons that state an energy and a positive error bar, and sentences on those that do not.
 
-    `what` names the table for the reader. Raises UserError when too few remain, or when the estimates do not vary.
+    `what` names the table for the reader; of electrons that are to be `known` the true energy counts, too. Raises
+    UserError when too few remain, or when the estimates do not vary, or the true energies do not.
     """
     energy, std = energies_and_stds(table)
     stated = {
@@ -39,16 +42,37 @@ def usable(table: PredictionTable, what: str) -> tuple[PredictionTable, list[str
         "state a negative uncertainty": np.isfinite(energy) & (std < 0),
         "state an infinite uncertainty": np.isfinite(energy) & np.isposinf(std),
     }
+    truth = table.truth(ENERGY).astype(np.float64) if known and table.has_truth(ENERGY) else np.zeros(len(table))
+    stated["have no true energy (not a number, or infinite)"] = np.isfinite(energy) & ~np.isfinite(truth)
     counts = {reason: int(wrong.sum()) for reason, wrong in stated.items() if wrong.any()}
     kept = ~np.any([*stated.values()], axis=0)
     said = ", ".join(f"{count} {reason}" for reason, count in counts.items())
     if kept.sum() < FEWEST:
         reason = f": {said}; a fit weighs electrons with a positive uncertainty" if said else ""
-        raise UserError(f"{int(kept.sum())} of {len(table)} electrons of the {what} can be used{reason}")
+        raise UserError(
+            f"{int(kept.sum())} of {len(table)} electrons of the {what} can be used, {FEWEST} or more are needed"
+            f"{reason}"
+        )
+    if known and table.has_truth(ENERGY):
+        _telling(energy[kept], truth[kept], std[kept], what)
     warnings = (
         [f"{len(table) - int(kept.sum())} of {len(table)} electrons of the {what} are left out: {said}"] if said else []
     )
     return (table.select(np.flatnonzero(kept)) if said else table), warnings + _stuck(energy[kept], what)
+
+
+def _telling(energy_ev: Array, truth_ev: Array, std_ev: Array, what: str) -> None:
+    """Raise UserError where true energies are all alike, or where the estimates are the true energies."""
+    if np.ptp(truth_ev) == 0:
+        raise UserError(
+            f"the true energies of the {len(truth_ev)} electrons of the {what} are all {truth_ev[0]:g} eV: the "
+            "response is measured on energies that are spread over the window"
+        )
+    if np.median(np.abs(energy_ev - truth_ev) / std_ev) < COPIED:
+        raise UserError(
+            f"the estimates of the {what} are the true energies, to {COPIED:g} of their error bars: no estimator does "
+            "that; is the column of estimates a copy of the truth?"
+        )
 
 
 def _stuck(energy_ev: Array, what: str) -> list[str]:

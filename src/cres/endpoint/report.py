@@ -36,7 +36,7 @@ MEANINGS = {
 def summary_rows(analysis: Analysis) -> dict[str, str]:
     """Return the result in plain words: what → figure with its uncertainty and unit."""
     fit, window, interval = analysis.fit, analysis.likelihood.window, analysis.interval
-    made = f" ({interval.toys} pseudo-experiments)" if interval.toys else ""
+    made = f" ({interval.toys} pseudo-experiments; bias {signed(interval.bias_ev, 2)} eV)" if interval.toys else ""
     statistic, degrees, probability = analysis.goodness
     rows = {
         "estimator": analysis.estimator,

@@ -39,7 +39,15 @@ PARAMETERS = (
     "tail_fraction",
     "tail_scale",
 )
-LIMITS = {"shrinkage": (-20.0, 20.0), "log_scale": (-3.0, 4.0), "tail_fraction": (0.0, 0.5), "tail_scale": (1.5, 30.0)}
+LIMITS = {
+    "shrinkage": (-20.0, 20.0),
+    "log_scale": (-3.0, 4.0),
+    "scale_tilt": (-3.0, 3.0),
+    "tail_fraction": (0.0, 0.5),
+    "tail_scale": (1.5, 30.0),
+}
+ALIKE = 1.001
+"""Error bars that differ by less than this factor do not tell how anything depends on them."""
 IDEAL = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 3.0)
 CLASSES = 4
 MINIMUM_ELECTRONS = 30
@@ -281,6 +289,8 @@ def residual_nll(response: Response, energy_ev: Array, std_ev: Array, truth_ev: 
 def _fit_residuals(start: Response, energy: Array, std: Array, truth: Array) -> Response:
     # at a distance of τ the pull to the middle is κσ²/τ: nothing that could be measured, or that would matter
     sharp = {"shrinkage": 1.0} if np.quantile(std, 0.9) < NEGLIGIBLE_PULL * start.prior_std_ev else {}
+    if std.max() < ALIKE * std.min():
+        sharp |= {"scale_tilt": 0.0, "bias_pull": 0.0}
     few = {"scale_tilt": 0.0, "tail_fraction": 0.0, "slope_per_100ev": 0.0, "bias_ev": 0.0, "tail_scale": 3.0}
     no_tail = {"tail_fraction": 0.0, "tail_scale": 3.0, **sharp}
     # few electrons determine location and scale only
