@@ -4,6 +4,7 @@
     python benchmarks/efficiency.py --electrons 100        a look
     python benchmarks/efficiency.py --data FILE --network predictions.hdf5 --folder runs/efficiency
                                                            the test split, with a trained network
+    python benchmarks/efficiency.py --network pretrained --methods     the model that comes with the package, alone
 
 Without --network a stand-in seeds the likelihood: the truth smeared by 1.2 eV and 0.014°, the published resolution of
 the collaboration's network. Electrons go in blocks, through all methods in turn; each block's tables stay in --folder,
@@ -30,6 +31,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+import cres
 from cres import errors, schema
 from cres.data.prepare import prepare
 from cres.errors import UserError
@@ -49,6 +51,7 @@ STAND_IN_STD = {schema.ENERGY: 1.2, schema.PITCH_ANGLE: 0.014}
 SEED = 2026
 BLOCK = 512
 RESAMPLES = 400
+PRETRAINED = "pretrained"
 # These fit curves on training electrons first: all electrons are one block.
 WHOLE = ("carrier", "peaks", "matched-filter")
 
@@ -57,12 +60,12 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--electrons", type=int, default=2300, help="electrons to estimate (default 2300)")
     parser.add_argument("--data", default=None, help="prepared data; without it electrons are simulated")
-    parser.add_argument("--network", default=None, help="predictions table of a network on the same data")
+    parser.add_argument("--network", default=None, help="predictions of a network on the same data, or pretrained")
     parser.add_argument("--split", default="test", help="test for figures, validation to steer by (default test)")
     parser.add_argument(
         "--fractions", type=float, nargs=3, default=FRACTIONS, help="training, validation, test: as the network's data"
     )
-    parser.add_argument("--methods", nargs="+", default=["peaks", "matched-filter", "likelihood", "seeded"])
+    parser.add_argument("--methods", nargs="*", default=["peaks", "matched-filter", "likelihood", "seeded"])
     parser.add_argument("--folder", type=Path, default=None, help="keep the blocks' tables here and go on from them")
     return parser.parse_args()
 
@@ -92,6 +95,16 @@ def stand_in(bound: PredictionTable, folder: Path) -> Path:
         observables={"sideband_snr": bound.column("sideband_snr")},
     )
     return table.write(folder / "network.hdf5")
+
+
+def shipped(recordings: Recordings, rows: np.ndarray, folder: Path) -> Path:
+    """Write the predictions of the model that comes with the package, whose training held other electrons."""
+    model, parts = cres.pretrained(), []
+    for part in np.split(rows, range(BLOCK, len(rows), BLOCK)):
+        truth = {name: recordings.truth(name, part) for name in (*model.targets, "sideband_snr")}
+        volts = recordings.series(part).numpy()
+        parts.append(model(volts, event_id=recordings.records.event_ids[part], truth=truth).table)
+    return joined(parts).write(folder / "pretrained.hdf5")
 
 
 def row(table: PredictionTable, bound: PredictionTable, chosen: np.ndarray, label: str) -> str:
@@ -174,7 +187,7 @@ def joined(parts: list[PredictionTable]) -> PredictionTable:
 
 def main() -> None:
     arguments = parse_arguments()
-    if arguments.network and not arguments.data:
+    if arguments.network not in (None, PRETRAINED) and not arguments.data:
         raise UserError("--network goes with --data: the network has seen no simulated electrons of this run")
     with tempfile.TemporaryDirectory() as name:
         folder = arguments.folder or Path(name)
@@ -185,11 +198,16 @@ def main() -> None:
         def task(method: str, network: str | None = None, bound: str = TIED) -> Task:
             return Task(data, method, arguments.split, fractions=fractions, network=network, bound=bound)
 
-        electrons = len(Recordings(data, fractions=fractions).rows(arguments.split, arguments.electrons))
+        recordings = Recordings(data, fractions=fractions)
+        rows = recordings.rows(arguments.split, arguments.electrons)
+        electrons = len(rows)
         tables = in_blocks([task("bound", bound=name) for name in BOUNDS], electrons, folder)
         bounds = dict(zip(BOUNDS, tables, strict=True))
         bound = bounds[TIED]
-        network = arguments.network or str(stand_in(bound, folder))
+        if arguments.network == PRETRAINED:
+            network = str(shipped(recordings, rows, folder))
+        else:
+            network = arguments.network or str(stand_in(bound, folder))
         tables = in_blocks([task(method, network) for method in arguments.methods], electrons, folder)
         network_table = PredictionTable.read(network)
     print(f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}, commit {git_commit()}")

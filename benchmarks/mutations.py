@@ -108,13 +108,9 @@ MUTATIONS = (
     # the endpoint
     Mutation("background_window", "endpoint/likelihood.py", "response.efficiency.of(energies).mean(axis=0)",
              "response.efficiency.of(energies)[0]", "endpoint/test_background_classes.py", "averaged"),
-    Mutation("energy_shift_sign", "endpoint/likelihood.py", 'values["endpoint_ev"] + values["energy_shift_ev"]',
-             'values["endpoint_ev"] - values["energy_shift_ev"]', "endpoint/test_endpoint_likelihood.py",
+    Mutation("energy_shift_sign", "endpoint/model.py", 'endpoint_offset_ev + values["energy_shift_ev"]',
+             'endpoint_offset_ev - values["energy_shift_ev"]', "endpoint/test_endpoint_likelihood.py",
              "energy_shift"),
-    Mutation("penalty", "endpoint/likelihood.py", "return 0.5 * ((value - self.centre) / self.std) ** 2",
-             "return ((value - self.centre) / self.std) ** 2", "endpoint/test_endpoint_likelihood.py", "interpolated"),
-    Mutation("efficiency_slope", "endpoint/likelihood.py", 'np.exp(values["efficiency_slope"] * self._distance)',
-             'np.exp(-values["efficiency_slope"] * self._distance)', "endpoint/test_background_classes.py", "slope"),
     # showers
     Mutation("spot_profile", "showers/parameters.py",
              "return t * (0.813 + 0.0019 * z), alpha * (0.844 + 0.0026 * z)",
@@ -167,6 +163,30 @@ MUTATIONS = (
              "below.mean(axis=1)", "evaluation/test_diagnostics.py", "distribution_of_the_network"),
     Mutation("sidebands_elsewhere", "training/browsing.py", "lines = 2 * table.column", "lines = 1.9 * table.column",
              "training/test_browsing.py", "lines_stand"),
+    Mutation("penalty", "endpoint/likelihood.py", "float(0.5 * away @ self.inverse @ away)",
+             "float(away @ self.inverse @ away)", "endpoint/test_endpoint_systematics.py", "penalty"),
+    Mutation("efficiency_slope", "endpoint/likelihood.py", 'np.exp(slope * distance + curved)',
+             'np.exp(-slope * distance + curved)', "endpoint/test_background_classes.py", "slope"),
+    # long tracks
+    Mutation("window_bias", "evaluation/windows.py", "start = start - np.stack", "start = start - 0 * np.stack",
+             "evaluation/test_windows.py", "bias_of_all"),
+    Mutation("window_bias_slope", "evaluation/window_combination.py", "len(estimates), 1)), away]",
+             "len(estimates), 1)), 0 * away]", "evaluation/test_windows.py", "bias_of_all"),
+    Mutation("window_factor", "evaluation/window_calibration.py", "1 if alike else int(",
+             "1 if True else int(", "evaluation/test_windows.py", "easy_and_for_hard"),
+    Mutation("window_tail", "evaluation/windows.py", "half = 2 * std[:, i] * combination.tail(*at[i])",
+             "half = 3 * std[:, i] * combination.tail(*at[i])", "evaluation/test_windows.py", "easy_and_for_hard"),
+    # few electrons, and data that do not hold what is fitted
+    Mutation("interval_bias", "endpoint/endpoint_interval.py", "best.edge_ev[0] - expected.endpoint_ev",
+             "expected.endpoint_ev - best.edge_ev[0]", "endpoint/test_mass_scan.py", "expected_bias"),
+    Mutation("far_endpoint", "endpoint/fit.py", "nearest = min(max(endpoint, lowest - REACH_EV), highest + REACH_EV)",
+             "nearest = endpoint", "endpoint/test_endpoint_quality.py", "far_from_the_electrons and 40"),
+    Mutation("unknown_truth", "endpoint/quality.py", "np.isfinite(energy) & ~np.isfinite(truth)",
+             "np.zeros(len(table), bool)", "endpoint/test_endpoint_quality.py", "without_a_true_energy"),
+    Mutation("copied_truth", "endpoint/quality.py", "COPIED = 1e-3", "COPIED = 0.0",
+             "endpoint/test_endpoint_quality.py", "tells_nothing_of_the_response"),
+    Mutation("joint_blind", "endpoint/joint.py", "for name in names if not starts[name].valid]\n",
+             "for name in names if 0]\n", "endpoint/test_endpoint_systematics.py", "fitted_together"),
 )  # fmt: skip
 
 
