@@ -189,7 +189,8 @@ class EndpointLikelihood:
         self.calibrated_ev, self.core_ev = calibrated[inside], core[inside]
         self.label = self.response.labels(self.std_ev[usable][inside])
         if len(self.calibrated_ev) < 3:
-            where = f", which lie at {calibrated.min():.6g} to {calibrated.max():.6g} eV" if len(calibrated) else ""
+            stated = self.energy_ev[usable]
+            where = f", which lie at {stated.min():.6g} to {stated.max():.6g} eV" if len(stated) else ""
             raise UserError(
                 f"{len(self.calibrated_ev)} electrons in the fit window {self.window.low_ev:g} to "
                 f"{self.window.high_ev:g} eV, of {len(calibrated)} that pass the cut{where}, are too few: widen the "
