@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,21 +91,29 @@ class Combination:
             stored = json.loads(path.read_text())
             drifts = {name: (float(mean), float(std)) for name, (mean, std) in stored.pop("drift_per_s").items()}
             shares = {name: _knots(knots) for name, knots in stored.pop("common_share").items()}
-            surfaces = {
-                key: {name: [(float(n), _knots(knots)) for n, knots in rows] for name, rows in stored.pop(key).items()}
-                for key in ("scale68", "scale95")
-            }
             population = {name: (float(mean), float(std)) for name, (mean, std) in stored.pop("population").items()}
             bias = {
                 name: [(float(n), [float(value) for value in plane]) for n, plane in planes]
                 for name, planes in stored.pop("bias").items()
             }
-            return cls(drift_per_s=drifts, common_share=shares, population=population, bias=bias, **surfaces, **stored)
+            return cls(
+                drift_per_s=drifts,
+                common_share=shares,
+                population=population,
+                bias=bias,
+                scale68=_surfaces(stored.pop("scale68")),
+                scale95=_surfaces(stored.pop("scale95")),
+                **stored,
+            )
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(
                 f"{path} is no calibration of windows of this version ({error}): remove it, or write it again with "
                 "`python cli.py test --windows`"
             ) from error
+
+
+def _surfaces(stored: dict[str, Any]) -> dict[str, Surface]:
+    return {name: [(float(number), _knots(knots)) for number, knots in rows] for name, rows in stored.items()}
 
 
 def _knots(stored: list[list[float]]) -> Knots:
