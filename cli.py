@@ -9,7 +9,10 @@ from cres.commands.memory import with_malloc_settings
 
 def main() -> int:
     """Run one command."""
-    from cres.training.cli import main as run
+    from cres.progress import waiting
+
+    with waiting("loading torch and Lightning"):
+        from cres.training.cli import main as run
 
     return run(sys.argv[1:])
 

@@ -173,7 +173,9 @@ has_checkpoint() { [[ -e $1/checkpoints/last.ckpt || -e $1/checkpoints/last.ckpt
 # train INDEX OPTIONS…: one point, from its checkpoint if there is one that belongs to it, then its test split.
 train() {
   local text lines run options started=no
-  text=$(sweep point "$what" "$@") || return $?
+  local asking=()
+  [[ ${CRES_DRY_RUN:-} != 1 ]] || asking=(--dry-run)
+  text=$(sweep point ${asking[@]+"${asking[@]}"} "$what" "$@") || return $?
   mapfile -t lines <<<"$text"
   run=${lines[0]} options=("${lines[@]:2}")
   mkdir -p "$run" || fail "the run's folder $run cannot be made"
@@ -186,6 +188,7 @@ train() {
       echo "$run is finished"
       return 0
     fi
+    if [[ -e $run/pruned ]]; then echo "$run: $(<"$run/pruned")"; return 0; fi
     if has_checkpoint "$run"; then started=yes; fi
   elif [[ ${SLURM_RESTART_COUNT:-0} -gt 0 && -e $run/job && $(<"$run/job") == "$job" ]]; then
     # a checkpoint that is older than this job is of another training
@@ -204,6 +207,8 @@ train() {
     # requeueing is decided here, for every command in the same way
     [[ -z $job ]] || options+=("--trainer.num_nodes=$nodes" "--trainer.devices=$processes" --interruption.requeue=false)
     launch "$processes" "$nodes" "$home/cli.py" fit "${options[@]}" || return $?
+    # an adaptive sweep ends a point early that is worse than the others: nothing of it is to be tested
+    if [[ -e $run/pruned ]]; then return 0; fi
     [[ ${CRES_DRY_RUN:-} == 1 ]] || touch "$run/trained"
   fi
   launch 1 1 "$home/cli.py" test "--run=$run" ${job:+--trainer.num_nodes=1 --trainer.devices=1} || return $?
@@ -215,6 +220,14 @@ script() {
   if [[ ${words[*]} == *"{tasks}"* ]]; then count=$(count_tasks) || exit 2; fi
   words=("${words[@]//"{tasks}"/$count}")
   launch 1 1 "$what" "${words[@]//"{task}"/$index}"
+}
+
+# One table and one page over all points; of an array, by the task that ends last.
+summarise() {
+  [[ $kind == sweep && ${CRES_DRY_RUN:-} != 1 ]] || return 0
+  local when=()
+  [[ -z $job ]] || when=(--when-complete)
+  sweep summarise ${when[@]+"${when[@]}"} "$what" "$@" || echo "no summary was made: python scripts/sweep.py summarise $what" >&2
 }
 
 run_task() {
@@ -234,6 +247,7 @@ one_after_another() {
     if (( code != 0 )); then failed+=("$index"); fi
     if (( code != 0 && ${#tasks[@]} == 1 )); then exit $code; fi
   done
+  summarise "$@"
   (( ${#failed[@]} == 0 )) || fail "${#failed[@]} of ${#tasks[@]} tasks failed: ${failed[*]} (the same command runs them again)"
 }
 
@@ -260,6 +274,7 @@ several_at_a_time() {
   done
   trap 'kill -TERM "${pids[@]}" 2>/dev/null; wait; exit 130' INT TERM
   for pid in "${pids[@]}"; do wait "$pid" || result=1; done
+  summarise "$@"
   (( result == 0 )) || fail "some tasks failed (the same command runs them again)"
 }
 

@@ -18,9 +18,9 @@ MAY_IMPORT = {
     "simulation": {"physics", "transforms"},
     "data": {"transforms"},
     "models": set(),
-    "training": {"data", "transforms", "models", "evaluation"},
+    "training": {"data", "transforms", "models", "evaluation", "studies"},
     "estimation": {"physics", "simulation", "transforms", "data", "evaluation"},
-    "evaluation": {"physics"},
+    "evaluation": {"physics", "sweeps"},
     # the command line: what scripts and the program `cres` do
     "commands": {
         "simulation",

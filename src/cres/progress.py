@@ -1,5 +1,5 @@
-"""Progress bars: see `reconstruction.progress`, which every system shares."""
+"""Progress: see `reconstruction.progress`, which every system shares."""
 
-from reconstruction.progress import progress_bar, track
+from reconstruction.progress import EVERY, every_s, progress_bar, track, waiting
 
-__all__ = ["progress_bar", "track"]
+__all__ = ["EVERY", "every_s", "progress_bar", "track", "waiting"]

@@ -81,6 +81,7 @@ RANGES: dict[str, Allowed] = {
     "betas": PROBABILITY,
     "factor": POSITIVE,
     "patience": COUNT,
+    **dict.fromkeys(("point", "startup_points", "warmup_epochs"), COUNT),
     **dict.fromkeys(("every_minutes", "every_steps", "every_epochs", "requeue_limit", "trainable_layers"), COUNT),
     **dict.fromkeys(("warmup", "floor", "rise"), SHARE),
     **dict.fromkeys(("start", "end", "over", "epochs"), NOT_NEGATIVE),

@@ -18,12 +18,16 @@ from typing import Any, NoReturn
 import numpy as np
 import yaml
 
+from cres import studies
 from cres.errors import UserError, nearest
 from cres.paths import all_expanded, expanded
 from cres.yaml_files import read_yaml
 
 RUNS = Path("runs")
-METHODS = ("grid", "random")
+METHODS = ("grid", "random", "adaptive")
+MONITOR = "checkpoint.monitor"
+WHAT_LOSS_MEANS = ("model.loss", "model.head", "model.targets", "data.targets")
+"""Keys that change what a value of the loss means."""
 KEYS = ("name", "base", "method", "points", "seed", "axes", "fixed")
 RANGE_KEYS = ("low", "high", "scale", "integer")
 SCALES = ("linear", "log")
@@ -46,7 +50,11 @@ class Range:
             value = self.low * (high / self.low) ** fraction
         else:
             value = self.low + fraction * (high - self.low)
-        return int(value) if self.integer else float(f"{value:.{SIGNIFICANT_DIGITS}g}")
+        return int(value) if self.integer else self.rounded(value)
+
+    def rounded(self, value: float) -> float:
+        """Return a number of the range with four digits."""
+        return min(max(float(f"{value:.{SIGNIFICANT_DIGITS}g}"), self.low), self.high)
 
 
 Axis = list[Any] | Range
@@ -73,11 +81,17 @@ class Sweep:
         return self.points
 
     def settings(self, index: int) -> dict[str, Any]:
-        """Return what point `index` varies: dotted key → value. Raises UserError for an index that is no point."""
+        """Return what point `index` varies: dotted key → value. Raises UserError for an index that is no point.
+
+        Of an adaptive sweep it is an example: what a point has is known when it starts.
+        """
+        self.require(index)
+        return by_key(self._on_grid(index) if self.method == "grid" else self._drawn(index))
+
+    def require(self, index: int) -> None:
+        """Raise UserError for an index that is no point."""
         if not 0 <= index < len(self):
             self._refuse(index)
-        chosen = self._drawn(index) if self.method == "random" else self._on_grid(index)
-        return {key: value for axis, values in chosen.items() for key, value in _split(axis, values)}
 
     def _refuse(self, index: int) -> NoReturn:
         if not self.is_sweep:
@@ -104,7 +118,11 @@ class Sweep:
 
     def arguments(self, index: int) -> list[str]:
         """Return the options of `cli.py fit` for a point, without the run's folder."""
-        settings = {**self.fixed, **self.settings(index)}
+        return self.options(self.settings(index))
+
+    def options(self, settings: Mapping[str, Any]) -> list[str]:
+        """Return the options of `cli.py fit` for a point that varies so."""
+        settings = {**self.fixed, **settings}
         return ["-c", str(self.base), *(f"--{key}={as_text(value)}" for key, value in settings.items())]
 
 
@@ -128,24 +146,41 @@ def read(path: Path) -> Sweep:
     axes = {key: _axis(path, key, values, method) for key, values in _mapping(path, content, "axes").items()}
     points = _count(path, content, method, axes)
     fixed = _mapping(path, content, "fixed")
+    if method == "adaptive":
+        _require_one_metric(path, axes, fixed)
     seed = content.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UserError(f"{path}: seed is {seed!r}, but must be a whole number, 0 or more")
     return Sweep(str(content.get("name", path.stem)), base, method, points, seed, axes, fixed)
 
 
-def plan(path: Path, index: int, overrides: Sequence[str] = ()) -> tuple[Path, list[str]]:
+def plan(path: Path, index: int, overrides: Sequence[str] = (), ask: bool = True) -> tuple[Path, list[str]]:
     """Return the folder and the options of `cli.py fit` for a point, options of the command line last.
 
-    `--run=FOLDER` among the overrides moves the runs there. Raises UserError when the data do not exist.
+    `--run=FOLDER` among the overrides moves the runs there. A point of an adaptive sweep asks its study for values, or
+    without `ask` has some example's. Raises UserError when the data do not exist.
     """
     sweep = read(path)
+    root, others = root_of(sweep, overrides)
+    settings = sweep.settings(index)
+    _refuse_missing_data(sweep.base, [*sweep.options(settings), *others])
+    if sweep.method == "adaptive" and ask:
+        settings = by_key(studies.settings(sweep, index, root))
+    study = [f"--study.journal={studies.journal(root)}", f"--study.point={index}"] if sweep.method == "adaptive" else []
+    folder = sweep.folder(index, root)
+    return folder, [*sweep.options(settings), *study, *others, f"--run={folder}"]
+
+
+def root_of(sweep: Sweep, overrides: Sequence[str]) -> tuple[Path, list[str]]:
+    """Return the folder of all runs of a sweep, which `--run=FOLDER` moves, and the other options."""
     roots = [expanded(text.removeprefix("--run=")) for text in overrides if text.startswith("--run=")]
     others = [text for text in overrides if not text.startswith("--run=")]
-    folder = sweep.folder(index, Path(roots[-1]) if roots else None)
-    arguments = [*sweep.arguments(index), *others]
-    _refuse_missing_data(sweep.base, arguments)
-    return folder, [*arguments, f"--run={folder}"]
+    return Path(roots[-1]) if roots else RUNS / sweep.name, others
+
+
+def by_key(chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """Return dotted key → value from axis → value, where keys that vary together are one axis."""
+    return {key: value for axis, values in chosen.items() for key, value in _split(axis, values)}
 
 
 def wandb_file(path: Path) -> str:
@@ -164,12 +199,12 @@ def wandb_file(path: Path) -> str:
         "name": sweep.name,
         "project": "cres",
         "program": "cli.py",
-        "method": sweep.method,
+        "method": "bayes" if sweep.method == "adaptive" else sweep.method,
         "metric": {"name": "val/loss", "goal": "minimize"},
         "parameters": parameters,
         "command": ["${env}", "bash", "-c", start, "cres", "${args}"],
     }
-    if sweep.method == "random":
+    if sweep.method != "grid":
         content["run_cap"] = len(sweep)
     head = f"# wandb sweep THIS_FILE, then on each machine: wandb agent SWEEP_ID; made from {path.name} by\n"
     return f"{head}# python scripts/sweep.py wandb\n{yaml.safe_dump(content, sort_keys=False, width=200)}"
@@ -196,6 +231,8 @@ def _mapping(path: Path, content: Mapping[str, Any], key: str) -> dict[str, Any]
 
 def _axis(path: Path, key: str, values: Any, method: str) -> Axis:
     where = f"{path}: axis {key}"
+    if isinstance(values, dict) and "," in key:
+        raise UserError(f"{where} varies several keys together, so it wants a list of values, not a range")
     if isinstance(values, dict):
         return _range(where, values, method)
     if not isinstance(values, list) or not values:
@@ -210,8 +247,10 @@ def _range(where: str, values: Mapping[str, Any], method: str) -> Range:
     for key in values:
         if key not in RANGE_KEYS:
             raise UserError(f"{where} has no {key!r}{nearest(str(key), RANGE_KEYS)}; it has {', '.join(RANGE_KEYS)}")
-    if method != "random":
-        raise UserError(f"{where} is a range: only `method: random` draws from ranges, a grid wants a list of values")
+    if method == "grid":
+        raise UserError(
+            f"{where} is a range: `method: random` or `adaptive` draws from ranges, a grid wants a list of values"
+        )
     try:
         low, high = float(values["low"]), float(values["high"])
     except (KeyError, TypeError, ValueError) as error:
@@ -225,14 +264,25 @@ def _range(where: str, values: Mapping[str, Any], method: str) -> Range:
 
 
 def _count(path: Path, content: Mapping[str, Any], method: str, axes: Mapping[str, Axis]) -> int:
-    if method == "random":
+    if method != "grid":
         points = content.get("points")
-        if not isinstance(points, int) or points < 1:
-            raise UserError(f"{path}: a random sweep wants `points`, how many to draw")
+        if isinstance(points, bool) or not isinstance(points, int) or points < 1:
+            raise UserError(f"{path}: a sweep with `method: {method}` wants `points`, how many to draw")
         return points
     if "points" in content:
-        raise UserError(f"{path}: the points of a grid are counted from its axes; `points` is for `method: random`")
+        raise UserError(f"{path}: the points of a grid are counted from its axes; `points` is for the other methods")
     return int(np.prod([len(values) for values in axes.values() if isinstance(values, list)]))
+
+
+def _require_one_metric(path: Path, axes: Mapping[str, Axis], fixed: Mapping[str, Any]) -> None:
+    """Refuse an adaptive sweep whose points would be compared by losses that mean different things."""
+    keys = [key.strip() for axis in axes for key in axis.split(",")]
+    changes = [key for key in keys if key.startswith(WHAT_LOSS_MEANS)]
+    if changes and MONITOR not in fixed:
+        raise UserError(
+            f"{path} varies {changes[0]}, which changes what the loss means, so points cannot be compared by it: fix "
+            f"another metric, such as `{MONITOR}: val/energy_sigma68_eV` under `fixed`"
+        )
 
 
 def _fraction(seed: int, index: int, key: str) -> float:

@@ -22,8 +22,8 @@ SIMULATION = (
     "tritium_band",
 )
 SHOWERS = ("crystals", "iron_pions", "lead_argon", "pbwo4", "pbwo4_dense")
-SWEEPS = ("encoders", "s4d_random", "s4d_size", "seeds")
-WANDB_SWEEPS = ("encoders", "s4d_random", "seeds")
+SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
+WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
 NOTEBOOKS = ("endpoint", "evaluate", "explore_data")
 
 

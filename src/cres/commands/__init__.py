@@ -33,11 +33,29 @@ OTHERS: Final = {
 }
 
 
+STEPS: Final = {
+    "electrons": ("simulate", "prep"),
+    "networks": ("fit", "test", "predict", "validate", "export", "sweep"),
+    "results": ("estimate", "evaluate", "endpoint"),
+}
+"""The commands in the order in which they are needed."""
+
+EXAMPLES: Final = """\
+from nothing to a table and a report:
+  cres simulate --events 3000                      data/raw/*.pkl.gz
+  cres prep                                        data/cres.hdf5
+  cres fit -c s4d --trainer.max_epochs=6           runs/s4d/ (other models: conformer, lstm …)
+  cres test --run=runs/s4d                         runs/s4d/predictions.hdf5
+  cres evaluate runs/s4d/predictions.hdf5          runs/evaluation/report.html"""
+
+
 def overview() -> str:
     """Return what `cres --help` prints."""
     told = {**TRAINING, **{name: text for name, (_, text) in OTHERS.items()}}
-    lines = [f"  {name:<10}{text}" for name, text in told.items()]
-    return "\n".join(["usage: cres COMMAND [options]; cres COMMAND --help lists them", "", *lines])
+    parts = ["usage: cres COMMAND [options]; cres COMMAND --help lists them"]
+    for step, names in STEPS.items():
+        parts.append("\n".join([f"{step}:", *(f"  {name:<10}{told[name]}" for name in names)]))
+    return "\n\n".join([*parts, EXAMPLES])
 
 
 def main() -> int | None:
@@ -52,7 +70,10 @@ def main() -> int | None:
         print(f"cres {cres.__version__}")
         return 0
     if command in TRAINING:
-        from cres.training.cli import main as train
+        from cres.progress import waiting
+
+        with waiting("loading torch and Lightning"):
+            from cres.training.cli import main as train
 
         return train([command, *map(with_shipped_config, sys.argv[2:], sys.argv[1:])])
     if command not in OTHERS:

@@ -30,6 +30,7 @@ from cres.evaluation.report import write_comparison
 from cres.evaluation.splits import ALLOW_TRAINING
 from cres.evaluation.table import PredictionTable
 from cres.paths import path_of
+from cres.progress import waiting
 from cres.ranges import COUNT, SEED
 
 PLAIN_WIDTH = 110
@@ -41,8 +42,9 @@ def main() -> None:
     options = command_line().parse_args()
     paths = options.tables or [newest_table(Path("runs"))]
     tables = read_tables(paths, options.names)
-    comparison = compare(tables, allow_training=options.allow_training)
-    rows = summarise(comparison, resamples=options.bootstrap, seed=options.seed)
+    with waiting("comparing the tables"):
+        comparison = compare(tables, allow_training=options.allow_training)
+        rows = summarise(comparison, resamples=options.bootstrap, seed=options.seed)
     sections, endpoint_lines = _endpoint(options.tritium, read_tables(paths, []), tables, options.allow_training)
     report = write_comparison(comparison, rows, options.output, sections=sections)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
@@ -66,7 +68,8 @@ def _endpoint(
         calibration = next(table for one, table in zip(given, named, strict=True) if one is own)
         # a report does not wait for pseudo-experiments of each estimator: scripts/endpoint.py makes them
         options = Options(allow_training=allow_training, mass_toys=0)
-        analysis = analyse(tritium.renamed(calibration.estimator), calibration, options)
+        with waiting(f"fitting the endpoint of {calibration.estimator}"):
+            analysis = analyse(tritium.renamed(calibration.estimator), calibration, options)
         sections.append(endpoint_section(analysis, calibration))
         lines += ["The tritium endpoint", *summary_lines(analysis), ""]
     return sections, lines

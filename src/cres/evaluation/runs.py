@@ -23,9 +23,11 @@ METRICS_FILE = "metrics.csv"
 POINTS = "points"
 WANDB_ID = "wandb_id"
 """File in a run's folder with its identity on Weights & Biases, where it went there."""
+PRUNED = "pruned"
+"""File in a run's folder that says when and why its sweep ended it early."""
 BEST_CHECKPOINT = Path("checkpoints") / "best.ckpt"
 DEFAULT_MONITOR = "val/loss"
-OF_THE_FOLDER = ("run", "resume", "trainer.default_root_dir")
+OF_THE_FOLDER = ("run", "resume", "trainer.default_root_dir", "study.journal", "study.point")
 """Keys that differ between any two runs and say nothing."""
 
 
@@ -65,6 +67,8 @@ class Run:
             return "complete"
         if not self.config:
             return "not begun"
+        if self.is_pruned:
+            return f"pruned at {self.epochs}"
         if self.epochs and self.epochs == planned:
             return "trained, not tested"
         return f"epoch {self.epochs} of {planned}"
@@ -74,6 +78,16 @@ class Run:
         """The best checkpoint's file, if it is there."""
         path = self.folder / BEST_CHECKPOINT
         return path if path.exists() else None
+
+    @property
+    def is_pruned(self) -> bool:
+        """Whether an adaptive sweep ended it early."""
+        return (self.folder / PRUNED).exists()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing is left to do for it."""
+        return self.table is not None or self.is_pruned
 
     @property
     def is_online(self) -> bool:

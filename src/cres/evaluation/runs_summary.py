@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -23,9 +24,8 @@ from cres.evaluation.metrics import metric
 from cres.evaluation.numbers import in_brackets, plain_name, significant, with_unit
 from cres.evaluation.runs import DEFAULT_MONITOR, Run, differences, read_runs, short_names
 from cres.evaluation.table import PredictionTable
+from cres.sweeps import WHAT_LOSS_MEANS
 
-WHAT_LOSS_MEANS = ("model.loss", "model.head", "model.targets", "data.targets")
-"""Keys that change what a value of the loss means."""
 WHICH_ELECTRONS = ("data.data", "data.fractions", "data.split")
 """Keys that change which electrons a run is judged on."""
 MOST_KEYS = 12
@@ -138,16 +138,37 @@ class Summary:
             wide=target != self.targets[0],
         )
 
-    def terminal(self) -> RichTable:
-        """Return the table for the terminal, without the columns that need much room."""
-        chosen = [column for column in self.columns() if not column.wide]
+    def terminal(self, width: int = 80) -> RichTable:
+        """Return the table for a terminal of so many columns: what fits, and how many columns the CSV file has more."""
+        candidates = [column for column in self.columns() if not column.wide]
+        cells = [[_shortened(column.text(run)) for run in self.runs] for column in candidates]
+        widths = [_natural_width(column, texts) for column, texts in zip(candidates, cells, strict=True)]
+        chosen = _that_fit(widths, self._importance(candidates), width)
         title = f"{self.title}, best first by {metric_label(self.by)}; (12) is the 68 % interval of the last digits"
-        table = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD)
-        for column in chosen:
-            table.add_column(escape(column.heading), justify="left" if column.heading == "run" else "right")
-        for run in self.runs:
-            table.add_row(*(escape(column.text(run)) for column in chosen))
+        more = len(self.columns(all_keys=True)) - len(chosen)
+        caption = f"{more} more columns: summary.csv" if more else None
+        table = RichTable(
+            title=title, title_justify="left", caption=caption, caption_justify="left", box=SIMPLE_HEAD, padding=(0, 1)
+        )
+        for place in chosen:
+            heading = escape(candidates[place].heading)
+            table.add_column(heading, justify="left" if place == 0 else "right", width=widths[place])
+        for row in range(len(self.runs)):
+            table.add_row(*(escape(cells[place][row]) for place in chosen))
         return table
+
+    def _importance(self, columns: Sequence[Column]) -> list[int]:
+        """Return the places of columns, those first that are told even where there is little room."""
+        settings = {column.heading for column in self._settings(all_keys=False)}
+        ranking = metric_label(self.by)
+
+        def rank(place: int) -> int:
+            heading = columns[place].heading
+            if heading in ("run", ranking):
+                return 0
+            return 1 if heading in settings else 3 if heading == "status" else 2
+
+        return sorted(range(len(columns)), key=rank)
 
     def markdown(self) -> str:
         """Return the table in Markdown."""
@@ -189,6 +210,34 @@ def summarise_runs(
     rows = {run.name: _test_rows(run, limits, resamples, seed, notes) for run in runs if run.table is not None}
     ranked = sorted(runs, key=lambda run: (not math.isfinite(run.at_best(by)), run.at_best(by), run.name))
     return Summary(folder.name, ranked, by, keys, rows, [*notes, *_notes(runs, keys, by)])
+
+
+WIDEST_CELL = 22
+"""Longer texts are cut in the terminal's table."""
+
+
+def _shortened(text: str) -> str:
+    """Return a cell's text, of a class with its options the name of the class alone."""
+    if text.startswith("{"):
+        with contextlib.suppress(ValueError, KeyError):
+            text = str(json.loads(text)["class_path"]).rpartition(".")[2]
+    return text if len(text) <= WIDEST_CELL else f"{text[: WIDEST_CELL - 1]}…"
+
+
+def _natural_width(column: Column, texts: Sequence[str]) -> int:
+    """Return how wide a column is whose heading is broken between words."""
+    return max(len(word) for word in [*column.heading.split(), *texts])
+
+
+def _that_fit(widths: Sequence[int], importance: Sequence[int], room: int) -> list[int]:
+    """Return the places of the most important columns that fit beside each other, in their order."""
+    chosen: list[int] = []
+    used = 1
+    for place in importance:
+        if used + widths[place] + 2 <= room:
+            chosen.append(place)
+            used += widths[place] + 2
+    return sorted(chosen)
 
 
 def metric_label(name: str) -> str:
@@ -244,7 +293,10 @@ def _test_rows(run: Run, bound: PredictionTable | None, resamples: int, seed: in
 
 def _notes(runs: Sequence[Run], keys: Sequence[str], by: str) -> list[str]:
     notes = []
-    waiting = [run for run in runs if run.status != "complete"]
+    waiting = [run for run in runs if not run.is_over]
+    pruned = sum(run.is_pruned for run in runs)
+    if pruned:
+        notes.append(f"{pruned} of {len(runs)} runs were ended early, since the others were better at the same epoch.")
     if waiting:
         names = ", ".join(f"{run.name} ({run.status})" for run in waiting[:8])
         more = f" and {len(waiting) - 8} more" if len(waiting) > 8 else ""

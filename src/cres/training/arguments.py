@@ -49,17 +49,16 @@ def expanded_word(text: str) -> str:
 
 
 def with_run_config(command: str, arguments: list[str]) -> list[str]:
-    """Return the arguments of a command on a checkpoint, with the run's own configuration where none is given."""
+    """Return the arguments of a command on a run, with the run's own configuration where none is given."""
     overridden = [text for text in arguments if text.startswith("--model.")]
-    if overridden:
+    if overridden and command != "fit":
         raise UserError(f"{command} takes the model from the checkpoint, so {overridden[0]} would change nothing")
-    if any(text in ("-h", "--help", "-c") or text.startswith("--config") for text in arguments):
+    if any(text in ("-h", "-c") or text.startswith(("--help", "--config", "-c=")) for text in arguments):
         return arguments
     folder = _named_run(arguments)
     if folder is None:
-        raise UserError(
-            f"name the run: `python cli.py {command} -c configs/s4d.yaml` or --run=runs/s4d{_runs(Path('runs'))}"
-        )
+        how = f"{command} --resume" if command == "fit" else command
+        raise UserError(f"name the run: `python cli.py {how} --run=runs/s4d`{_runs(Path('runs'))}")
     if not (folder / "config.yaml").exists():
         missing = "it has no config.yaml" if folder.is_dir() else "there is no such folder"
         raise UserError(f"{folder} is no run, {missing}: name one that was trained{_runs(folder.parent)}")

@@ -20,6 +20,7 @@ from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -33,6 +34,7 @@ from cres.training.failures import OTHER_PROCESS, sentence
 from cres.training.fit_command import FitCommand
 from cres.training.fitting import FitCalibration, FitScalers
 from cres.training.hardware import require_exact, usable_accelerator
+from cres.training.help import help_text, known, topic_of, usage
 from cres.training.interruption import ENDED_EARLY, Interrupted, end_children
 from cres.training.loading import load_ensemble
 from cres.training.loggers import make_loggers
@@ -40,12 +42,13 @@ from cres.training.module import CresModule, NonFiniteLoss
 from cres.training.options import COMMANDS, OVERVIEW, TRAINER_DEFAULTS, add_checkpoint_core, add_options
 from cres.training.output import lasting_output
 from cres.training.processes import let_go_of_gradients
-from cres.training.progress import EpochLines, TrainingBar
+from cres.training.progress import EpochLines, ProgressLines, TrainingBar
 from cres.training.quiet import leave_out_library_messages
 from cres.training.reconstruction import Reconstruction, validate
 from cres.training.runs import RunRecord, default_folder, require_writable
 from cres.training.settled import settle
 from cres.training.starts import Trial, refuse_impossible
+from cres.training.study import Pruned
 from cres.yaml_files import require_yaml
 
 
@@ -65,7 +68,7 @@ class CresCLI(LightningCLI):
             parser_kwargs={
                 "prog": f"cli.py {command}",
                 "description": COMMANDS[command],
-                "usage": f"python cli.py {command} -c CONFIG [--section.option=value …]",
+                "usage": usage(command),
                 "exit_on_error": False,
                 "allow_abbrev": False,
             },
@@ -89,7 +92,11 @@ class CresCLI(LightningCLI):
         add_options(parser, self.command)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse; mistakes become one sentence that names the nearest key."""
+        """Parse, or print the help that is asked for; mistakes become one sentence that names the nearest key."""
+        topic = topic_of(args)
+        if topic is not None and known(topic, self.command):
+            print(help_text(parser, self.command, topic), end="")
+            sys.exit(0)
         for path in config_files(args):
             require_yaml(path)
         try:
@@ -177,12 +184,19 @@ class CresCLI(LightningCLI):
         """Make the trainer with the callbacks that every run has."""
         if self.command == "fit":
             record: list[pl.Callback] = [RunRecord(), FitCalibration()] if self.trial is None else []
-            bar = [] if self.config.trainer.enable_progress_bar is False else [TrainingBar()]
-            self.trainer_defaults["callbacks"] = [FitScalers(), *record, EpochLines(), *bar]
+            self.trainer_defaults["callbacks"] = [FitScalers(), EpochLines(), *self._bar(TrainingBar), *record]
+        else:
+            self.trainer_defaults["callbacks"] = self._bar(RichProgressBar)
         try:
             return super().instantiate_trainer(**kwargs)
         except (MisconfigurationException, ValueError, TypeError, ImportError, RuntimeError, OSError) as error:
             raise UserError(f"the trainer cannot be made: {one_line(error)}") from error
+
+    def _bar(self, on_a_terminal: Callable[[], ProgressBar]) -> list[pl.Callback]:
+        """Return what shows how far it is: a bar that a terminal draws, or lines in a log."""
+        if self.config.trainer.enable_progress_bar is False:
+            return []
+        return [on_a_terminal() if sys.stderr.isatty() else ProgressLines()]
 
     # Commands ----------------------------------------------------------------------------------------------------
 
@@ -244,7 +258,8 @@ def main(arguments: Sequence[str]) -> int:
     if command not in COMMANDS:
         raise UserError(f"there is no command {command!r}{nearest(command, COMMANDS)}; choose {', '.join(COMMANDS)}")
     leave_out_library_messages()
-    rest = rest if command == "fit" else with_run_config(command, rest)
+    if command != "fit" or "--resume" in rest:
+        rest = with_run_config(command, rest)
     with lasting_output() if command == "fit" else contextlib.nullcontext():
         return _run(command, rest)
 
@@ -257,6 +272,9 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     except Interrupted as stop:
         rank_zero_only(print)(stop, file=sys.stderr)
         return stop.exit_code
+    except Pruned as pruned:
+        rank_zero_only(print)(pruned, file=sys.stderr)
+        return 0
     except SystemExit as end:
         # what Lightning makes of signals where no training has begun: it would end well, or as from an error
         if isinstance(end, SIGTERMException):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning.pytorch as pl
 import numpy as np
@@ -20,6 +21,7 @@ from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.evaluation.signature import RECORDS
 from cres.models import Calibration, PredictiveDistribution
+from cres.progress import track, waiting
 from cres.shapes import Targets
 from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
@@ -46,7 +48,8 @@ class FitScalers(pl.Callback):
 
     def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Fit what is not fitted; a resumed training finds everything in its checkpoint."""
-        fit_scalers(*_ours(trainer, pl_module))
+        with waiting("fitting scales and map") if trainer.is_global_zero else contextlib.nullcontext():
+            fit_scalers(*_ours(trainer, pl_module))
 
 
 def fit_scalers(module: CresModule, data: CresDataModule) -> None:
@@ -117,26 +120,50 @@ class FitCalibration(pl.Callback):
         if module.calibration == "none" or loader is None or not module.regresses:
             return
         present = copy.deepcopy(module.state_dict())
+        known: list[_Calibrated] = []
         for name in (LAST, BEST):
             path = Checkpoints.folder(trainer) / name
             if trainer.strategy.broadcast(path.exists()):
-                _calibrate(trainer, module, path, loader)
+                _calibrate(trainer, module, path, loader, known)
         module.load_state_dict(present)
 
 
-def _calibrate(trainer: pl.Trainer, module: CresModule, path: Path, loader: ResumableLoader) -> None:
+class _Calibrated(NamedTuple):
+    """Weights, and the calibration that was fitted to what they say."""
+
+    weights: dict[str, Tensor]
+    fitted: dict[str, Tensor]
+
+
+def _calibrate(
+    trainer: pl.Trainer, module: CresModule, path: Path, loader: ResumableLoader, known: list[_Calibrated]
+) -> None:
+    """Calibrate a checkpoint's weights, or store what was fitted for the same ones: the last are often the best."""
     trainer.strategy.barrier()
     checkpoint = read_checkpoint(path)
-    module.load_state_dict(evaluation_weights(checkpoint))
+    weights = evaluation_weights(checkpoint)
+    module.load_state_dict(weights)
     if module.calibration == "none" or _electrons(loader) < FEWEST:
         return
-    distribution, truth = _validation(module, loader, trainer.world_size)
-    module.reconstructor.calibration.fit(distribution, truth, module.calibration)
-    fitted = module.reconstructor.calibration.state_dict()
-    checkpoint["state_dict"] |= {f"{CALIBRATION}.{name}": value.clone() for name, value in fitted.items()}
+    fitted = next((before.fitted for before in known if _equal(before.weights, weights)), None)
+    if fitted is None:
+        distribution, truth = _validation(module, loader, trainer.world_size)
+        module.reconstructor.calibration.fit(distribution, truth, module.calibration)
+        state = module.reconstructor.calibration.state_dict()
+        fitted = {f"{CALIBRATION}.{name}": value.clone() for name, value in state.items()}
+        known.append(_Calibrated(weights, fitted))
+    checkpoint["state_dict"] |= fitted
     trainer.strategy.barrier()
     if trainer.is_global_zero:
         write_atomically(checkpoint, path)
+
+
+def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Whether two states are the same but for their calibrations."""
+    names = [name for name in one if not name.startswith(CALIBRATION)]
+    return names == [name for name in other if not name.startswith(CALIBRATION)] and all(
+        torch.equal(one[name], other[name]) for name in names
+    )
 
 
 def is_uncalibrated(checkpoint: Mapping[str, Any], module: CresModule) -> bool:
@@ -185,11 +212,14 @@ def _noisy_predictions(
 ) -> tuple[PredictiveDistribution, Targets]:
     """Return what is predicted of the electrons of a loader, each with as many noises as a calibration needs."""
     parts: list[tuple[PredictiveDistribution, Tensor]] = []
-    for again in range(_passes(module, _electrons(loader))):
-        for batch in loader:
-            there = module.placed(batch)
-            distribution = predict(module.inject(there, FROZEN_EPOCH - again)).map(Tensor.cpu)
-            parts.append((distribution, there["targets"].to(distribution.dtype).cpu()))
+    passes = _passes(module, _electrons(loader))
+    batches = ((again, batch) for again in range(passes) for batch in loader)
+    if module.global_rank == 0:
+        batches = track(batches, "calibrating", passes * len(loader), "batches")  # type: ignore[assignment]
+    for again, batch in batches:
+        there = module.placed(batch)
+        distribution = predict(module.inject(there, FROZEN_EPOCH - again)).map(Tensor.cpu)
+        parts.append((distribution, there["targets"].to(distribution.dtype).cpu()))
     if world_size > 1:
         everyone: list[Any] = [None] * world_size
         torch.distributed.all_gather_object(everyone, parts)

@@ -18,28 +18,30 @@ from cres.training.curriculum import Curriculum
 from cres.training.denoising import FineTune
 from cres.training.figures import Figures
 from cres.training.interruption import StopOnSignal
+from cres.training.study import StudyPoint
 
 COMMANDS = {
     "fit": "Train a model from a configuration.",
     "validate": "Print the metrics of a checkpoint on the validation split.",
     "test": "Reconstruct the test split with a checkpoint and write predictions.hdf5.",
     "predict": "Reconstruct every record of a file with a checkpoint and write predicted_DATA.hdf5.",
-    "export": "Write a checkpoint's whole reconstructor to one file that needs no configuration, with a model card.",
+    "export": "Write a trained model, with its card, to one file that runs without this package: torch or ONNX.",
 }
 
 OVERVIEW = "\n".join(
     [
-        "usage: python cli.py COMMAND -c CONFIG [--section.option=value …]",
+        "usage: python cli.py fit -c CONFIG [--section.option=value …]",
+        "       python cli.py {validate,test,predict,export} --run=RUN [--section.option=value …]",
         "",
         *(f"  {name:10}{text}" for name, text in COMMANDS.items()),
         "",
         "examples:",
         "  python cli.py fit -c configs/s4d.yaml --trainer.max_epochs=20 --run=runs/short",
-        "  python cli.py fit -c configs/s4d.yaml --resume",
-        "  python cli.py test -c configs/s4d.yaml",
-        "  python cli.py predict --run=runs/s4d --data.data=measured.hdf5 --noise_scale=0",
+        "  python cli.py fit --run=runs/short --resume",
+        "  python cli.py test --run=runs/short",
+        "  python cli.py predict --run=runs/short --data.data=measured.hdf5 --noise_scale=0",
         "",
-        "`python cli.py COMMAND --help` lists every option of a command.",
+        "`python cli.py COMMAND --help` lists what people set, and where the rest is listed.",
     ]
 )
 
@@ -114,6 +116,7 @@ def _add_callbacks(parser: LightningArgumentParser) -> None:
     parser.add_lightning_class_args(StopOnSignal, "interruption")
     parser.add_lightning_class_args(Figures, "figures")
     parser.add_lightning_class_args(FineTune, "fine_tune")
+    parser.add_lightning_class_args(StudyPoint, "study")
     parser.set_defaults(
         {
             "early_stopping.monitor": "val/loss",
@@ -139,7 +142,7 @@ def _add_checkpoint_options(parser: LightningArgumentParser, command: str) -> No
         help_text = "Noise to add, in units of the nominal; 0 for measured records, which carry their own."
         parser.add_argument("--noise_scale", type=float, default=1.0, help=help_text)
     if command == "export":
-        help_text = "File to write; default model.pt2 in the run's folder."
+        help_text = "File to write: .pt2 for torch, .onnx for ONNX runtimes; default model.pt2 in the run's folder."
         parser.add_argument("--output", type=Path | None, default=None, help=help_text)
 
 

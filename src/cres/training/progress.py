@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from rich.console import Console
 
 from cres import schema
+from cres.progress import every_s
 from cres.training.metrics import metric_name
 from cres.training.module import CresModule
 
@@ -23,16 +25,56 @@ class TrainingBar(RichProgressBar):
         newest = {} if pl_module.newest_loss is None else {"train/loss_step": pl_module.newest_loss}
         return {**newest, **super().get_metrics(trainer, pl_module)}
 
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the screen to what comes after the last step."""
+        super().on_train_end(trainer, pl_module)
+        self._stop_progress()
+
+
+class ProgressLines(ProgressBar):
+    """Instead of a bar, where there is no terminal: a line now and then about the batches that are done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._said = time.monotonic()
+        self._shown = True
+
+    def disable(self) -> None:
+        """Say nothing: on all processes but the first."""
+        self._shown = False
+
+    def enable(self) -> None:
+        """Say it again."""
+        self._shown = True
+
+    def _now_and_then(self, what: str, batch: int, batches: float) -> None:
+        if self._shown and time.monotonic() - self._said >= every_s():
+            self._said = time.monotonic()
+            print(f"  {what}{batch + 1} of {batches:g} batches", file=sys.stderr)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, *args: Any) -> None:
+        """Say how far the epoch is."""
+        self._now_and_then(f"epoch {trainer.current_epoch + 1}: ", args[-1], trainer.num_training_batches)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Say how far the validation is."""
+        self._now_and_then("validation: ", args[3], sum(trainer.num_val_batches))
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *args: Any, **kwargs: Any) -> None:
+        """Say how far the reconstruction is."""
+        self._now_and_then("reconstructing: ", args[3], sum(trainer.num_test_batches))
+
 
 class EpochLines(pl.Callback):
     """Print one line an epoch: losses, σ68 of each target in its unit, coverage, learning rate, time."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._started = time.monotonic()
+        self._started = self._begun = time.monotonic()
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Say what is trained."""
+        self._begun = time.monotonic()
         if trainer.is_global_zero:
             count = sum(parameter.numel() for parameter in pl_module.parameters() if parameter.requires_grad)
             steps = f"{trainer.num_training_batches} batches an epoch"
@@ -49,6 +91,12 @@ class EpochLines(pl.Callback):
         line = self.line(trainer, pl_module)
         if trainer.is_global_zero:
             self.console.print(line)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Say how long all of it took."""
+        if trainer.is_global_zero:
+            taken = _minutes(time.monotonic() - self._begun)
+            self.console.print(f"trained in {taken}: {trainer.global_step} steps, {trainer.current_epoch} epochs")
 
     def line(self, trainer: pl.Trainer, module: CresModule) -> str:
         """Return the line of the epoch that ends."""
@@ -67,6 +115,11 @@ class EpochLines(pl.Callback):
         parts.append(f"noise {module.noise_scale:.2g}")
         parts.append(f"{time.monotonic() - self._started:.1f} s")
         return "  ".join(parts)
+
+
+def _minutes(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600} h {whole % 3600 // 60} min" if whole >= 3600 else f"{whole // 60} min {whole % 60} s"
 
 
 def _plain(column: str) -> str:

@@ -16,7 +16,7 @@ import lightning.pytorch as pl
 import torch
 
 from cres.errors import UserError
-from cres.evaluation.runs import CONFIG, WANDB_ID
+from cres.evaluation.runs import CONFIG, PRUNED, WANDB_ID
 from cres.provenance import ancestry
 from cres.training.loggers import CsvMetrics
 
@@ -34,6 +34,7 @@ _OF_A_TRAINING = (
     "metrics.csv",
     WANDB_ID,
     "wandb",
+    PRUNED,
     "windows.json",
     "model.pt2",
     "model.md",
