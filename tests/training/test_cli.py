@@ -157,9 +157,10 @@ def test_export_gives_the_same_numbers_from_raw_volts(trained, tmp_path):
     volts = 0.1 * torch.randn(5, 512, 2)
     with torch.no_grad():
         distribution = load_reconstructor(trained / "checkpoints" / "best.ckpt")(volts)
-        estimate, covariance = program(volts)
-    torch.testing.assert_close(estimate, distribution.estimate, rtol=1e-6, atol=1e-6)
-    torch.testing.assert_close(covariance, distribution.error_covariance, rtol=1e-4, atol=1e-6)
+        found = program(volts)
+    torch.testing.assert_close(found["estimate"], distribution.estimate, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found["covariance"], distribution.error_covariance, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(found["quantiles"][..., 1], distribution.quantile(0.05), rtol=1e-6, atol=1e-4)
     card = (tmp_path / "model.md").read_text()
     assert "403 MHz" in card
     assert "electrons of records.hdf5\n" in card

@@ -210,10 +210,10 @@ def test_the_default_model_is_exported_for_any_number_of_records():
     program = export_program(module, 8192).module()
     volts = 0.1 * torch.randn(5, 8192, 2, generator=generator)
     with torch.no_grad():
-        estimate, covariance = program(volts)
+        found = program(volts)
         wanted = module(volts)
-    torch.testing.assert_close(estimate, wanted.estimate, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(covariance, wanted.error_covariance, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found["estimate"], wanted.estimate, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found["covariance"], wanted.error_covariance, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("head", ["PointHead", "QuantileHead"])
@@ -226,9 +226,11 @@ def test_a_model_without_a_density_is_exported(config, head):
     program = export_program(module, 512).module()
     volts = batch()["series"]
     with torch.no_grad():
-        wanted = module(volts)
-        for found, expected in zip(program(volts), (wanted.estimate, wanted.error_covariance), strict=True):
-            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5, equal_nan=True)
+        wanted, found = module(volts), program(volts)
+    for name, expected in (("estimate", wanted.estimate), ("covariance", wanted.error_covariance)):
+        torch.testing.assert_close(found[name], expected, rtol=1e-4, atol=1e-5, equal_nan=True)
+    assert "posterior_weight" not in found
+    assert ("posterior_quantile" in found) == (head == "QuantileHead")
 
 
 def test_an_ensemble_is_the_mixture_of_its_members(trained, tmp_path):

@@ -21,8 +21,8 @@ from cres.evaluation.table import atomic_path
 from cres.resources import pretrained_folder
 from cres.training.checkpoints import read_with_fallback
 from cres.training.electrons import ELECTRONS
-from cres.training.export import card_text
 from cres.training.loading import build_module, load_module
+from cres.training.model_card import card_text
 from cres.training.module import CARD as CARD_KEY
 from cres.training.module import CresModule
 from cres.training.predictions import checkpoint_hash
