@@ -212,12 +212,15 @@ def summarise_runs(
     return Summary(folder.name, ranked, by, keys, rows, [*notes, *_notes(runs, keys, by)])
 
 
+_BETWEEN = 3
 WIDEST_CELL = 22
 """Longer texts are cut in the terminal's table."""
 
 
 def _shortened(text: str) -> str:
-    """Return a cell's text, of a class with its options the name of the class alone."""
+    """Return a cell's text: of a class with its options the name of the class alone, numbers with six digits."""
+    with contextlib.suppress(ValueError):
+        return f"{float(text):.6g}" if len(text) > 8 else text
     if text.startswith("{"):
         with contextlib.suppress(ValueError, KeyError):
             text = str(json.loads(text)["class_path"]).rpartition(".")[2]
@@ -232,11 +235,11 @@ def _natural_width(column: Column, texts: Sequence[str]) -> int:
 def _that_fit(widths: Sequence[int], importance: Sequence[int], room: int) -> list[int]:
     """Return the places of the most important columns that fit beside each other, in their order."""
     chosen: list[int] = []
-    used = 1
+    used = 2  # the table's own edges
     for place in importance:
-        if used + widths[place] + 2 <= room:
+        if used + widths[place] + _BETWEEN <= room:
             chosen.append(place)
-            used += widths[place] + 2
+            used += widths[place] + _BETWEEN
     return sorted(chosen)
 
 
