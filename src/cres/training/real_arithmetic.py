@@ -84,7 +84,8 @@ class RealProgram(nn.Module):
                 arguments, named = tree_map(
                     lambda v: values[v] if isinstance(v, Node) else v, (tuple(node.args), dict(node.kwargs))
                 )
-                values[node] = node.target(*arguments, **named)  # type: ignore[operator]
+                operator_: Any = node.target
+                values[node] = operator_(*arguments, **named)
             if any(user in self._dependent or user.op == "output" for user in node.users):
                 self._keep(node.name, values.get(node))
 
@@ -110,7 +111,7 @@ class RealProgram(nn.Module):
     # Operators ---------------------------------------------------------------------------------------------------
 
     def _called(self, target: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        transforms = {
+        transforms: dict[Any, Callable[..., Any]] = {
             aten.fft_fft.default: self._fft,
             aten.fft_ifft.default: self._ifft,
             aten.fft_rfft.default: self._rfft,
@@ -155,12 +156,11 @@ class RealProgram(nn.Module):
         """
         length = int(real.shape[dim])
         first, phases, second = (self._table(length, sign, real.dtype, part) for part in range(3))
-        parts = [None if part is None else part.movedim(dim, -1) for part in (real, imag)]
-        assert parts[0] is not None
-        lead = parts[0].shape[:-1]
+        last = real.movedim(dim, -1)
+        lead = last.shape[:-1]
         shape = (*lead, first.real.shape[0], second.real.shape[0])
-        split = [None if part is None else part.reshape(shape) for part in parts]
-        inner = _product(first, *split, left=True)
+        split = None if imag is None else imag.movedim(dim, -1).reshape(shape)
+        inner = _product(first, last.reshape(shape), split, left=True)
         turned = Pair(
             inner.real * phases.real - inner.imag * phases.imag, inner.real * phases.imag + inner.imag * phases.real
         )
@@ -216,9 +216,8 @@ def _phases(length: int, sign: int) -> tuple[Tensor, Tensor, Tensor]:
     return turn(rows, rows, rows), turn(rows, columns, length), turn(columns, columns, columns)
 
 
-def _product(table: Pair, real: Tensor | None, imag: Tensor | None, left: bool) -> Pair:
+def _product(table: Pair, real: Tensor, imag: Tensor | None, left: bool) -> Pair:
     """Return table @ values, or values @ table."""
-    assert real is not None
 
     def times(one: Tensor, values: Tensor) -> Tensor:
         return one @ values if left else values @ one
