@@ -36,7 +36,7 @@ OTHERS: Final = {
 STEPS: Final = {
     "electrons": ("simulate", "prep"),
     "networks": ("fit", "test", "predict", "validate", "export", "sweep"),
-    "results": ("estimate", "evaluate", "endpoint"),
+    "results": ("estimate", "evaluate", "browse", "endpoint"),
 }
 """The commands in the order in which they are needed."""
 

@@ -158,11 +158,12 @@ def _calibrate(
         write_atomically(checkpoint, path)
 
 
-def _equal(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
-    """Whether two states are the same but for their calibrations."""
+def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two states are the same but for their calibrations; a state also holds what is no tensor."""
     names = [name for name in one if not name.startswith(CALIBRATION)]
     return names == [name for name in other if not name.startswith(CALIBRATION)] and all(
-        torch.equal(one[name], other[name]) for name in names
+        torch.equal(one[name], other[name]) if isinstance(one[name], Tensor) else one[name] == other[name]
+        for name in names
     )
 
 

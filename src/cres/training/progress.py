@@ -47,7 +47,7 @@ class ProgressLines(ProgressBar):
         """Say it again."""
         self._shown = True
 
-    def _now_and_then(self, what: str, batch: int, batches: float) -> None:
+    def _now_and_then(self, what: str, batch: int, batches: float | int) -> None:
         if self._shown and time.monotonic() - self._said >= every_s():
             self._said = time.monotonic()
             print(f"  {what}{batch + 1} of {batches:g} batches", file=sys.stderr)
