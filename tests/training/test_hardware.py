@@ -16,7 +16,7 @@ from cres.clock import wall_seconds
 from cres.data.hdf5_writer import ColumnWriter, layout_of
 from cres.errors import UserError
 from cres.training.checkpoints import read_checkpoint
-from cres.training.hardware import require_exact, usable_accelerator
+from cres.training.hardware import require_exact, require_nodes, usable_accelerator
 
 
 def test_auto_falls_back_to_the_processor_where_there_is_no_float64(monkeypatch, capsys) -> None:
@@ -44,6 +44,15 @@ def test_what_would_round_the_targets_is_refused(fit: Callable[..., None], tmp_p
     assert not (tmp_path / "config.yaml").exists()
     for exact in (None, 32, "32-true", "64-true", "bf16-mixed", "16-mixed"):
         require_exact(exact)
+
+
+def test_nodes_that_nobody_starts_are_not_waited_for(fit: Callable[..., None], tmp_path: Path, monkeypatch) -> None:
+    with pytest.raises(UserError, match=r"trainer.num_nodes=2, but nothing starts the program on the other nodes"):
+        fit(tmp_path / "run", "--trainer.num_nodes=2")
+    assert not (tmp_path / "run").exists()
+    for name, value in (("MASTER_ADDR", "node1"), ("NODE_RANK", "1")):
+        monkeypatch.setenv(name, value)
+    require_nodes(2)
 
 
 def test_double_precision_trains_to_the_calibration(fit: Callable[..., None], tmp_path: Path, make_records) -> None:

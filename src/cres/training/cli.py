@@ -33,7 +33,7 @@ from cres.training.explain import explain
 from cres.training.failures import OTHER_PROCESS, sentence
 from cres.training.fit_command import FitCommand
 from cres.training.fitting import FitCalibration, FitScalers
-from cres.training.hardware import require_exact, usable_accelerator
+from cres.training.hardware import require_exact, require_nodes, usable_accelerator
 from cres.training.help import help_text, known, topic_of, usage
 from cres.training.interruption import ENDED_EARLY, Interrupted, end_children
 from cres.training.loading import load_ensemble
@@ -115,6 +115,7 @@ class CresCLI(LightningCLI):
         self.config.run = str(self.run_folder)
         self.config.trainer.default_root_dir = str(self.run_folder)
         require_exact(self.config.trainer.precision)
+        require_nodes(self.config.trainer.num_nodes)
         if self.command == "fit":
             refuse_impossible(self.config)
             self.trial = Trial.of(self.config)

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Any
 
+from lightning.fabric.plugins.environments import (
+    LSFEnvironment,
+    MPIEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch.accelerators import Accelerator, CUDAAccelerator, MPSAccelerator
 
@@ -41,4 +48,18 @@ def require_exact(precision: Any) -> None:
         raise UserError(
             f"trainer.precision={precision} would round the targets themselves (an energy of 18 600 eV to many eV): "
             f"use {mixed}, which computes the network alone in half precision"
+        )
+
+
+STARTERS = (SLURMEnvironment, TorchElasticEnvironment, MPIEnvironment, LSFEnvironment)
+"""What starts the processes of several nodes, as far as Lightning knows it."""
+
+
+def require_nodes(count: int) -> None:
+    """Raise UserError for several nodes that nobody starts: the first one would wait for the others for ever."""
+    by_hand = {"MASTER_ADDR", "NODE_RANK"} <= os.environ.keys()
+    if count > 1 and not by_hand and not any(starter.detect() for starter in STARTERS):
+        raise UserError(
+            f"trainer.num_nodes={count}, but nothing starts the program on the other nodes: use `sbatch submit.sh`, "
+            "torchrun --nnodes, or start it on each with MASTER_ADDR and NODE_RANK set"
         )
