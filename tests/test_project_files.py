@@ -98,7 +98,7 @@ def test_the_demo_installs_no_more_than_it_needs() -> None:
 
 def test_heavy_packages_of_some_are_extras() -> None:
     extras = PROJECT["optional-dependencies"]
-    assert {"tensorboard", "mlflow", "wandb", "sweeps", "onnx", "notebooks", "docs", "dev"} <= set(extras)
+    assert {"tensorboard", "mlflow", "sweeps", "onnx", "notebooks", "docs", "dev"} <= set(extras)
     needed = " ".join(PROJECT["dependencies"])
     assert not re.search("tensorboard|mlflow|wandb|optuna|onnx|jupyter|mkdocs|pytest", needed)
 

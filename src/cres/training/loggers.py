@@ -289,7 +289,7 @@ def make_loggers(
     if wandb_wanted() and importlib.util.find_spec("wandb") is None:
         rank_zero_only(print)(
             f"you are logged in on {wandb_host()}, but Weights & Biases is not installed, so nothing goes there: "
-            "pip install -c constraints.txt -e '.[wandb]'",
+            "pip install wandb",
             file=sys.stderr,
         )
     elif wandb_wanted():

@@ -28,7 +28,7 @@ def send_summary(result: Summary, runs: Path, page: Path, timeout_s: float = UPL
     goes wrong costs one sentence on stderr, and at most `timeout_s` and the time of the start.
     """
     if importlib.util.find_spec("wandb") is None:
-        _tell("install it with pip install -c constraints.txt -e '.[wandb]'")
+        _tell("install it with pip install wandb")
         return False
     # Weights & Biases asks on the terminal for a key that it does not have
     if not wandb_wanted():
