@@ -100,7 +100,7 @@ def test_heavy_packages_of_some_are_extras() -> None:
     extras = PROJECT["optional-dependencies"]
     assert {"tensorboard", "mlflow", "sweeps", "onnx", "notebooks", "docs", "dev"} <= set(extras)
     needed = " ".join(PROJECT["dependencies"])
-    assert not re.search("tensorboard|mlflow|wandb|optuna|onnx|jupyter|mkdocs|pytest", needed)
+    assert not re.search("tensorboard|mlflow|optuna|onnx|jupyter|mkdocs|pytest", needed)
 
 
 def test_an_interrupted_demo_keeps_its_training_and_goes_on(tmp_path: Path) -> None:
