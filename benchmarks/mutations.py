@@ -46,8 +46,8 @@ MUTATIONS = (
              "simulation/test_pitch_drift.py"),
     Mutation("fallback_covariance", "estimation/seeded.py", "    covariance[use] = diagonal[use]\n", "",
              "estimation/test_fallback.py"),
-    Mutation("averaged_weights", "training/fitting.py", "evaluation_weights(checkpoint))", 'checkpoint["state_dict"])',
-             "training/test_average_calibration.py"),
+    Mutation("averaged_weights", "training/fitting.py", "= evaluation_weights(checkpoint)",
+             '= checkpoint["state_dict"]', "training/test_average_calibration.py"),
     # trainings that are stopped, resumed, and end
     Mutation("first_score", "training/checkpoints.py", "if not math.isfinite(score):", "if False:",
              "training/test_failures.py", "never_the_best"),

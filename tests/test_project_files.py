@@ -112,7 +112,7 @@ def test_an_interrupted_demo_keeps_its_training_and_goes_on(tmp_path: Path) -> N
         (run / name).touch()
         os.utime(run / name, (time.time() + 100 + len(name),) * 2)
     installed = tmp_path / "python"
-    installed.write_text('#!/bin/bash\nif [[ $1 == cli.py ]]; then echo "$@"; kill -INT $PPID; sleep 5; fi\n')
+    installed.write_text('#!/bin/bash\nif [[ $1 == cli.py ]]; then echo "$@"; kill -TERM $PPID; sleep 5; fi\n')
     installed.chmod(0o755)
     command = [
         "make",

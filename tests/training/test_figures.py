@@ -73,5 +73,5 @@ def test_without_a_second_target_or_a_spread_there_is_no_map() -> None:
 
 def test_a_training_with_a_point_head_draws_itself(fit, tmp_path) -> None:
     point = ["--model.head=cres.models.PointHead", "--model.loss=cres.models.MSE", "--trainer.max_epochs=1"]
-    fit(tmp_path, *point)
+    fit(tmp_path, *point, "--figures.every_epochs=1")
     assert (tmp_path / "figures" / "validation_0001.png").stat().st_size > 10_000

@@ -46,7 +46,7 @@ def test_a_checkpoint_is_tested_on_the_split_that_it_was_trained_with(of_old, re
     tested = PredictionTable.read(of_old / "predictions.hdf5").event_id.tolist()
     assert tested == sorted(module.records.event_ids[module.split.test].tolist())
     with pytest.warns(UserWarning, match="not the one that the training kept aside"):
-        main(["test", f"--run={of_old}", "--data.split_seed=0"])
+        main(["test", f"--run={of_old}", "--data.split_seed=0", f"--predictions={of_old / 'other.hdf5'}"])
 
 
 def test_a_resumed_training_keeps_its_split(of_old, fit):
