@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import configparser
 import csv
-import importlib.util
 import netrc
 import os
 import sys
@@ -286,13 +285,7 @@ def make_loggers(
     loggers: list[Logger] = [CsvMetrics(folder)]
     if not keep or chosen is False:
         return loggers
-    if wandb_wanted() and importlib.util.find_spec("wandb") is None:
-        rank_zero_only(print)(
-            f"you are logged in on {wandb_host()}, but Weights & Biases is not installed, so nothing goes there: "
-            "pip install wandb",
-            file=sys.stderr,
-        )
-    elif wandb_wanted():
+    if wandb_wanted():
         rank_zero_only(print)(
             f"metrics and figures also go to the project {project!r} on {wandb_host()}, where you are logged in; "
             "WANDB_MODE=disabled keeps them here",

@@ -119,7 +119,7 @@ def collect(
 def posterior_columns(distribution: PredictiveDistribution) -> dict[str, torch.Tensor]:
     """Return the columns that hold a whole distribution, as `cres.schema` names them; none for a point estimate."""
     if isinstance(distribution, Quantiles):
-        levels = distribution.levels.expand(len(distribution.values), -1)
+        levels = distribution.levels.expand(distribution.values.shape[0], -1)  # len() would fix an exported batch
         return {schema.POSTERIOR_LEVEL: levels, schema.POSTERIOR_QUANTILE: distribution.values}
     if isinstance(distribution, Gaussian):
         location, cholesky = distribution.location.unsqueeze(1), distribution.cholesky.unsqueeze(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import importlib.util
 import math
 import os
 import sys
@@ -27,9 +26,6 @@ def send_summary(result: Summary, runs: Path, page: Path, timeout_s: float = UPL
     `runs` is the sweep's folder: the run's identity is kept there, so that a later summary replaces this one. Whatever
     goes wrong costs one sentence on stderr, and at most `timeout_s` and the time of the start.
     """
-    if importlib.util.find_spec("wandb") is None:
-        _tell("install it with pip install wandb")
-        return False
     # Weights & Biases asks on the terminal for a key that it does not have
     if not wandb_wanted():
         _tell("log in with `wandb login` first, or set WANDB_MODE=offline")
