@@ -12,7 +12,7 @@ import torch
 from cres import schema
 from cres.data.module import CresDataModule
 from cres.data.noise_spectrum import COLUMNS, NoiseSpectrum, measure_noise, spectrum_for, spectrum_path
-from cres.data.records import open_records
+from cres.data.records import RecordFile, Records, open_records
 from cres.errors import UserError
 from cres.estimation.methods import run
 from cres.estimation.noise import Coloured, White
@@ -138,6 +138,24 @@ def test_a_training_adds_it_and_its_checkpoint_remembers_it(electrons: Path) -> 
     theirs = ColouredNoise(RATE_HZ, rows)(volts, KeyedRandom(0, -1, events))
     ours = recordings._noise(volts, KeyedRandom(0, -1, events))
     torch.testing.assert_close(theirs, ours)
+
+
+def test_files_of_one_data_set_have_one_spectrum(electrons: Path) -> None:
+    other = electrons.with_name("other.hdf5")
+    other.write_bytes(electrons.read_bytes())
+    with h5py.File(other, "r+") as file:
+        file["event_id"][...] += 10**6
+    both = Records([RecordFile(path) for path in (electrons, other)])
+    with pytest.raises(UserError, match=r"have not the same noise spectrum beside them \(run\.noise\.csv, other"):
+        spectrum_for(both)
+    assert spectrum_for(both, "white") is None
+    spectrum_path(other).write_bytes(spectrum_path(electrons).read_bytes())
+    found = spectrum_for(both)
+    assert found is not None
+    assert found.source == str(spectrum_path(electrons))
+    spectrum_path(electrons).unlink()
+    with pytest.raises(UserError, match="not the same noise spectrum"):
+        spectrum_for(both)
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from cres.data.noise_spectrum import NoiseSpectrum
 from cres.errors import UserError
 from cres.estimation.bounds import bound_of, freedom
 from cres.estimation.likelihood import LikelihoodEstimator
 from cres.estimation.methods import run
-from cres.estimation.noise import Coloured, read_relative_power
+from cres.estimation.noise import Coloured, relative_power
 from cres.estimation.search import MatchedFilter
 from cres.estimation.task import Task
 from cres.simulation import SimulationConfig
@@ -23,7 +24,7 @@ def table(path: Path, rows: str) -> Path:
 
 def test_a_spectrum_is_read_in_fft_order(tmp_path: Path) -> None:
     path = table(tmp_path / "noise.csv", "-100,1\n0,2\n100,4\n")
-    assert read_relative_power(path, 4, 200.0).tolist() == [2.0, 3.0, 1.0, 1.5]
+    assert relative_power(NoiseSpectrum.read(path), 4, 200.0).tolist() == [2.0, 3.0, 1.0, 1.5]
 
 
 @pytest.mark.parametrize(
@@ -32,15 +33,15 @@ def test_a_spectrum_is_read_in_fft_order(tmp_path: Path) -> None:
 )
 def test_what_is_no_spectrum_is_refused(tmp_path: Path, rows: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        read_relative_power(table(tmp_path / "noise.csv", rows), 4, 1.0)
+        NoiseSpectrum.read(table(tmp_path / "noise.csv", rows))
 
 
 def test_a_missing_file_and_a_missing_column_are_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be read"):
-        read_relative_power(tmp_path / "none.csv", 4, 1.0)
+        NoiseSpectrum.read(tmp_path / "none.csv")
     (tmp_path / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="no frequency_hz"):
-        read_relative_power(tmp_path / "other.csv", 4, 1.0)
+        NoiseSpectrum.read(tmp_path / "other.csv")
 
 
 def test_the_fit_knows_coloured_noise(simulated) -> None:  # type: ignore[no-untyped-def]

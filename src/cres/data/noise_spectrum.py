@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from cres.data.consistency import strongest_lines
 from cres.data.records import Records
 from cres.errors import UserError
+from cres.transforms.noise import RESISTANCE_OHM
+from reconstruction.files import write_whole
 
 COLUMNS: Final = ("frequency_hz", "relative_power", "relative_power_std", "density_w_per_hz")
 SUFFIX: Final = ".noise.csv"
 SEGMENT: Final = 512
 WHITE: Final = "white"
-_RESISTANCE_OHM: Final = 50.0
 _ROWS_AT_ONCE: Final = 256
 _FEWEST: Final = 16
 # of records of noise alone one in 160 000 has such a line
@@ -79,13 +80,22 @@ def spectrum_path(data: str | Path) -> Path:
 
 
 def spectrum_for(records: Records, wanted: str | Path | None = None) -> NoiseSpectrum | None:
-    """Return the noise spectrum of records: the file that is named, `white` for none, else that beside their file.
+    """Return the noise spectrum of records: the file that is named, `white` for none, else that beside their files.
 
-    Raises UserError for a table that is none.
+    Raises UserError for a table that is none, and for files whose spectra differ or of which some have none.
     """
     if wanted is not None:
         return None if str(wanted) == WHITE else NoiseSpectrum.read(wanted)
-    beside = NoiseSpectrum.beside(records.files[0].path)
+    first, *others = (file.path for file in records.files)
+    beside = NoiseSpectrum.beside(first)
+    content = None if beside is None else beside.read_bytes()
+    for path in others:
+        its = NoiseSpectrum.beside(path)
+        if (None if its is None else its.read_bytes()) != content:
+            raise UserError(
+                f"{first} and {path} have not the same noise spectrum beside them ({spectrum_path(first).name}, "
+                f"{spectrum_path(path).name}): read them on their own, or name one for all (`{WHITE}` for none)"
+            )
     return None if beside is None else NoiseSpectrum.read(beside)
 
 
@@ -110,8 +120,7 @@ def measure_noise(records: Records, output: Path, segment: int = SEGMENT) -> int
     frequency, nominal = np.fft.fftfreq(segment, 1 / records.sampling_rate_hz), records.noise_density_w_per_hz
     columns = [values[order] for values in (frequency, mean / nominal, error / nominal, mean)]
     rows_of_text = [",".join(f"{value:.10g}" for value in row) for row in zip(*columns, strict=True)]
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text("\n".join([",".join(COLUMNS), *rows_of_text]) + "\n")
+    write_whole(output, ("\n".join([",".join(COLUMNS), *rows_of_text]) + "\n").encode())
     return count
 
 
@@ -131,4 +140,4 @@ def _welch(rows: NDArray[Any], segment: int, records: Records) -> Array:
     volts = series[..., 0].astype(np.complex128) + 1j * series[..., 1]
     rate = records.sampling_rate_hz
     _, power = signal.welch(volts, rate, "hann", segment, detrend=False, return_onesided=False, axis=-1)
-    return np.asarray(power / _RESISTANCE_OHM, np.float64)
+    return np.asarray(power / RESISTANCE_OHM, np.float64)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,17 +15,8 @@ from cres.data.noise_spectrum import NoiseSpectrum
 from cres.errors import UserError
 
 
-def read_relative_power(path: str | Path, samples: int, sampling_rate_hz: float) -> Float[Tensor, "time"]:
-    """Return a noise spectrum over the nominal white one in FFT order, linear between the rows of a CSV table.
-
-    Columns `frequency_hz` (after mixing, from −sampling rate/2 on), `relative_power`; beyond the table its ends hold.
-    Raises UserError for tables that are no such spectrum.
-    """
-    return relative_power(NoiseSpectrum.read(path), samples, sampling_rate_hz)
-
-
 def relative_power(spectrum: NoiseSpectrum, samples: int, sampling_rate_hz: float) -> Float[Tensor, "time"]:
-    """Return a spectrum at the frequencies of a record, in FFT order."""
+    """Return a spectrum at the frequencies of a record, in FFT order; beyond its own ones its ends hold."""
     grid = np.fft.fftfreq(samples, 1 / sampling_rate_hz)
     return torch.from_numpy(np.interp(grid, spectrum.frequency_hz, spectrum.relative_power))
 
