@@ -20,10 +20,10 @@ import torch
 
 from cres import errors, schema
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.model_methods import radial_estimates
-from cres.estimation.radial_posterior import RadialEstimator
-from cres.estimation.search import MatchedFilter
-from cres.estimation.tables import Estimates, joined
+from cres.estimation.estimates import Estimates, joined
+from cres.estimation.methods.model import radial_estimates
+from cres.estimation.radial.posterior import RadialEstimator
+from cres.estimation.search.matched_filter import MatchedFilter
 from cres.evaluation.metrics import resolved_mask, sigma68
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 

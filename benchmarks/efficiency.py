@@ -35,10 +35,10 @@ import cres
 from cres import errors, schema
 from cres.data.prepare import prepare
 from cres.errors import UserError
-from cres.estimation.bounds import BOUNDS, TIED
-from cres.estimation.methods import run
-from cres.estimation.recordings import FRACTIONS, Recordings
-from cres.estimation.task import Task
+from cres.estimation.bound.electrons import BOUNDS, TIED
+from cres.estimation.methods.recordings import FRACTIONS, Recordings
+from cres.estimation.methods.registry import run
+from cres.estimation.methods.task import Task
 from cres.evaluation.bootstrap import Figure, Sample, bootstrapped
 from cres.evaluation.metrics import NEAR_EV, resolution_metrics, resolved_mask
 from cres.evaluation.numbers import in_brackets

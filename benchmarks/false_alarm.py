@@ -14,7 +14,7 @@ import math
 
 from cres import errors
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.search import FALSE_ALARM_PROBABILITY, MatchedFilter
+from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY, MatchedFilter
 from cres.simulation import SimulationConfig
 
 SEED = 20_000

@@ -15,8 +15,8 @@ import torch
 
 from cres import errors, schema
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.likelihood import SMALLEST_GOODNESS, LikelihoodEstimator
-from cres.estimation.search import MatchedFilter
+from cres.estimation.fit.likelihood import SMALLEST_GOODNESS, LikelihoodEstimator
+from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
 SEED = 31

@@ -19,9 +19,9 @@ import torch
 
 from cres import errors, schema
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.bounds import bound_of, freedom
-from cres.estimation.likelihood import LikelihoodEstimator
-from cres.estimation.search import MatchedFilter
+from cres.estimation.bound.electrons import bound_of, freedom
+from cres.estimation.fit.likelihood import LikelihoodEstimator
+from cres.estimation.search.matched_filter import MatchedFilter
 from cres.evaluation.metrics import resolved_mask, sigma68
 from cres.simulation import PARAMETERS, Electrons, SimulationConfig, sample_electrons, simulate_columns
 

@@ -26,7 +26,7 @@ import cres
 from cres import errors, schema
 from cres.api import Model
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.bounds import electron_bounds
+from cres.estimation.bound.electrons import electron_bounds
 from cres.evaluation.metrics import coverage, gaussian_core, resolved_mask, sigma68
 from cres.evaluation.plots import in_style
 from cres.evaluation.table import SIDEBAND_SNR, PredictionTable

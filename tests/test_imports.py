@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -35,9 +36,21 @@ MAY_IMPORT = {
     },
     "endpoint": {"physics", "evaluation"},
 }
+FOLDERS: dict[str, dict[str, set[str]]] = {
+    "estimation": {
+        "search": set(),
+        "fit": {"search"},
+        "radial": {"search", "fit"},
+        "bound": set(),
+        "simple": {"search"},
+        "methods": {"search", "fit", "radial", "bound", "simple"},
+    },
+}
+"""Rooms with folders, each with those of the same room that it may import; files beside the folders import none."""
 LIGHTNING_ROOMS = {"training/", "data/module.py"}
 
 
+@functools.cache
 def imported_modules(source: str) -> set[str]:
     """Return the dotted names of all absolute and relative imports of a module, also those inside functions."""
     names: set[str] = set()
@@ -49,6 +62,12 @@ def imported_modules(source: str) -> set[str]:
             module = node.module or ""
             names |= {f"{module}.{alias.name}" for alias in node.names}
     return names
+
+
+def folders_of(room: str, source: str) -> set[str]:
+    """Return the folders of a room that a module imports."""
+    parts = (name.split(".") for name in imported_modules(source))
+    return {part[2] for part in parts if part[:2] == ["cres", room] and len(part) > 2} & set(FOLDERS[room])
 
 
 def rooms_of(names: set[str]) -> set[str]:
@@ -99,6 +118,24 @@ def test_a_room_imports_only_what_the_architecture_allows(room: str) -> None:
         assert not violations(room, path.read_text()), path
 
 
+@pytest.mark.parametrize("room", sorted(FOLDERS))
+def test_folders_of_a_room_import_only_what_is_before_them(room: str) -> None:
+    folders = {path.parent.name for path in (SOURCE / room).glob("*/*.py")}
+    assert folders == set(FOLDERS[room])
+    for path in sorted((SOURCE / room).glob("*.py")):
+        if path.name != "__init__.py":  # which shows what is public
+            assert not folders_of(room, path.read_text()), path
+    for folder, allowed in FOLDERS[room].items():
+        for path in sorted((SOURCE / room / folder).rglob("*.py")):
+            assert not folders_of(room, path.read_text()) - allowed - {folder}, path
+
+
+def test_no_room_is_a_long_list_of_files() -> None:
+    """A room of more than about a dozen files has folders that say what belongs together."""
+    for folder in {path.parent for room in FOLDERS for path in (SOURCE / room).rglob("*.py")}:
+        assert len(list(folder.glob("*.py"))) <= 13, folder
+
+
 def test_every_folder_of_the_package_is_a_room() -> None:
     folders = {path.parent.name for path in SOURCE.glob("*/*.py")}  # those without programs hold data: pretrained
     assert folders <= set(MAY_IMPORT)
@@ -115,6 +152,7 @@ def test_only_training_and_the_data_module_import_lightning() -> None:
 def test_the_check_sees_a_forbidden_import() -> None:
     assert violations("physics", "def f():\n    from cres.simulation import simulate_columns\n") == {"simulation"}
     assert violations("models", "import cres.transforms.noise\n") == {"transforms"}
+    assert folders_of("estimation", "import cres.estimation.fit.starts") == {"fit"}
     assert foreign("collider", "from cres.errors import UserError") == {"cres"}
     assert foreign("cres", "import collider.showers") == {"collider"}
     assert foreign("reconstruction", "from cres import schema") == {"cres"}

@@ -16,8 +16,13 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
+from cres.moved import MOVED
+from reconstruction.moved import MovedModules
+
 if TYPE_CHECKING:
     from cres.api import Estimates, Model, SimulatedRecords, browse, fit_endpoint, load, pretrained, simulate
+
+MovedModules(MOVED).install()
 
 try:
     __version__ = version("cres")

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.errors import UserError
-from cres.estimation.apparatus import Apparatus, RadialStrength
-from cres.estimation.bounds import BOUNDS, Freedom, bound_of, electron_bounds, freedom
-from cres.estimation.information import fisher_information
-from cres.estimation.methods import run
+from cres.estimation.apparatus import Apparatus
+from cres.estimation.bound.electrons import BOUNDS, Freedom, bound_of, electron_bounds, freedom
+from cres.estimation.bound.information import fisher_information
+from cres.estimation.fit.products import SampleProducts
+from cres.estimation.fit.strength import RadialStrength
+from cres.estimation.methods.registry import run
+from cres.estimation.methods.task import Task
 from cres.estimation.noise import White
-from cres.estimation.products import SampleProducts
-from cres.estimation.task import Task
 from cres.evaluation.table import PredictionTable
 from cres.simulation import PARAMETERS, Electrons, SimulationConfig, sample_electrons, simulate_columns
 

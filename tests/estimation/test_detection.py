@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.detection import EfficiencyMap, efficiency_map
-from cres.estimation.search import MatchedFilter
+from cres.estimation.search.efficiency_map import EfficiencyMap, efficiency_map
+from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import SimulationConfig
 
 RADII = [0.1e-3, 3.4e-3, 6.5e-3]

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 from cres.errors import UserError
-from cres.estimation.methods import run
-from cres.estimation.origin import failures
-from cres.estimation.recordings import Recordings
-from cres.estimation.task import Task
+from cres.estimation.methods.recordings import Recordings
+from cres.estimation.methods.registry import run
+from cres.estimation.methods.table import failures
+from cres.estimation.methods.task import Task
 from cres.evaluation.signature import signature_of
 from cres.evaluation.splits import rows_in, trained_on
 from cres.evaluation.table import PredictionTable

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cres import schema
-from cres.estimation.seeded import Seed, with_network
-from cres.estimation.tables import Estimates
+from cres.estimation.estimates import Estimates
+from cres.estimation.fit.seeded import Seed, with_network
 
 SEED = Seed(
     *(

@@ -9,11 +9,12 @@ import pytest
 import torch
 
 from cres import schema
-from cres.estimation.bank import Reception, TemplateBank
-from cres.estimation.likelihood import SMALLEST_GOODNESS, Likelihood
-from cres.estimation.matched_filter import Profile
-from cres.estimation.modes import template_weights
-from cres.estimation.seeded import SEARCH_SIGMAS, SEARCH_SPREADS, Seed
+from cres.estimation.apparatus import Reception
+from cres.estimation.fit.likelihood import SMALLEST_GOODNESS, Likelihood
+from cres.estimation.fit.modes import template_weights
+from cres.estimation.fit.seeded import SEARCH_SIGMAS, SEARCH_SPREADS, Seed
+from cres.estimation.search.detection import Profile
+from cres.estimation.search.templates import TemplateBank
 from cres.evaluation.table import PredictionTable
 
 

@@ -13,13 +13,13 @@ from scipy import integrate, special
 
 from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.bounds import LOSS_FREE, bound_of, freedom
-from cres.estimation.information import area_prior_precision, cramer_rao, fisher_information
-from cres.estimation.likelihood import LikelihoodEstimator
+from cres.estimation.bound.electrons import LOSS_FREE, bound_of, freedom
+from cres.estimation.bound.information import area_prior_precision, cramer_rao, fisher_information
+from cres.estimation.fit.likelihood import LikelihoodEstimator
 from cres.estimation.noise import White
-from cres.estimation.radial_grid import exponent, log_ratio
-from cres.estimation.radial_posterior import RadialEstimator
-from cres.estimation.search import MatchedFilter
+from cres.estimation.radial.grid import exponent, log_ratio
+from cres.estimation.radial.posterior import RadialEstimator
+from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import PARAMETERS, SimulationConfig, sample_electrons
 
 BATHTUB = SimulationConfig.from_dict({"readout": {"samples": 4096}})

@@ -7,8 +7,8 @@ import torch
 
 from cres.errors import UserError
 from cres.estimation import tones
-from cres.estimation.bounds import Freedom, bound_of, electron_bounds, freedom
-from cres.estimation.information import area_prior_precision, cramer_rao, fisher_information
+from cres.estimation.bound.electrons import Freedom, bound_of, electron_bounds, freedom
+from cres.estimation.bound.information import area_prior_precision, cramer_rao, fisher_information
 from cres.estimation.noise import Coloured, White
 from cres.simulation import SimulationConfig
 from cres.simulation.forward import PARAMETERS

@@ -6,13 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cres.errors import UserError
-from cres.estimation.calibration import LocalSpread
-from cres.estimation.carrier import CarrierCurve
-from cres.estimation.inversion import energy_and_pitch, energy_from_carrier, trap_of
+from cres.estimation.inversion import energy_and_pitch, energy_from_carrier
+from cres.estimation.simple.carrier import CarrierCurve
+from cres.estimation.simple.local_spread import LocalSpread
 from cres.physics.cyclotron import cyclotron_frequency_hz
 from cres.simulation import SimulationConfig
+from cres.simulation.trapping import make_trap
 
-TRAP = trap_of(SimulationConfig.default().trap)
+TRAP = make_trap(SimulationConfig.default().trap)
 
 
 @settings(max_examples=40, deadline=None)

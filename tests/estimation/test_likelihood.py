@@ -6,17 +6,17 @@ import torch
 
 from cres import schema
 from cres.errors import UserError
-from cres.estimation.bounds import bound_of, freedom
-from cres.estimation.goodness import goodness_p
-from cres.estimation.least_squares import Gaussian, Options, fit
-from cres.estimation.likelihood import FREE, LikelihoodEstimator, best_start
-from cres.estimation.matched_filter import false_alarm_threshold
-from cres.estimation.model_methods import likelihood_estimates
-from cres.estimation.modes import credible_half_width
+from cres.estimation.bound.electrons import bound_of, freedom
+from cres.estimation.fit.goodness import goodness_p
+from cres.estimation.fit.least_squares import Gaussian, Options, fit
+from cres.estimation.fit.likelihood import FREE, LikelihoodEstimator, best_start
+from cres.estimation.fit.modes import credible_half_width
+from cres.estimation.fit.products import LineProducts, SampleProducts
+from cres.estimation.fit.seeded import Seed, SeededEstimator, with_network
+from cres.estimation.methods.model import likelihood_estimates
 from cres.estimation.noise import White
-from cres.estimation.products import LineProducts, SampleProducts
-from cres.estimation.search import MatchedFilter
-from cres.estimation.seeded import Seed, SeededEstimator, with_network
+from cres.estimation.search.detection import false_alarm_threshold
+from cres.estimation.search.matched_filter import MatchedFilter
 from cres.evaluation.table import PredictionTable
 from cres.simulation import SimulationConfig
 

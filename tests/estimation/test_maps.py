@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cres.estimation.maps import electron_map, record_map, write_maps
+from cres.estimation.bound.maps import electron_map, record_map, write_maps
 from cres.simulation import SimulationConfig
 
 CONFIG = SimulationConfig.default()

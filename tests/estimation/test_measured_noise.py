@@ -14,10 +14,10 @@ from cres.data.module import CresDataModule
 from cres.data.noise_spectrum import COLUMNS, NoiseSpectrum, measure_noise, spectrum_for, spectrum_path
 from cres.data.records import RecordFile, Records, open_records
 from cres.errors import UserError
-from cres.estimation.methods import run
+from cres.estimation.methods.recordings import Recordings
+from cres.estimation.methods.registry import run
+from cres.estimation.methods.task import Task
 from cres.estimation.noise import Coloured, White
-from cres.estimation.recordings import Recordings
-from cres.estimation.task import Task
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 from cres.training.options import _noise_rows
 from cres.transforms import ColouredNoise, KeyedRandom

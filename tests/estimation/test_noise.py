@@ -8,12 +8,12 @@ import torch
 
 from cres.data.noise_spectrum import NoiseSpectrum
 from cres.errors import UserError
-from cres.estimation.bounds import bound_of, freedom
-from cres.estimation.likelihood import LikelihoodEstimator
-from cres.estimation.methods import run
+from cres.estimation.bound.electrons import bound_of, freedom
+from cres.estimation.fit.likelihood import LikelihoodEstimator
+from cres.estimation.methods.registry import run
+from cres.estimation.methods.task import Task
 from cres.estimation.noise import Coloured, relative_power
-from cres.estimation.search import MatchedFilter
-from cres.estimation.task import Task
+from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import SimulationConfig
 
 

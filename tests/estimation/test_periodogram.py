@@ -8,9 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cres.estimation.peaks import CombSearch, comb_threshold, find_peaks
-from cres.estimation.periodogram import centred_spectrum, parabolic_peak, refine_line, strongest_line
-from cres.estimation.tones import frequency_variance_hz2
+from cres.estimation.bound.tones import frequency_variance_hz2
+from cres.estimation.search.peaks import CombSearch, comb_threshold, find_peaks
+from cres.estimation.search.periodogram import centred_spectrum, parabolic_peak, refine_line, strongest_line
 
 RATE, SAMPLES = 403e6, 2048
 BIN = RATE / SAMPLES

@@ -14,15 +14,15 @@ from scipy import integrate, stats
 from cres import schema
 from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.bank import FINE_PHASES
-from cres.estimation.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
-from cres.estimation.likelihood import LikelihoodEstimator
-from cres.estimation.matched_filter import COARSE_TEMPLATES, coarse_bank
-from cres.estimation.model_methods import radial_estimates
-from cres.estimation.radial_grid import RADII, log_ratio
-from cres.estimation.radial_posterior import PROBABILITIES, RadialEstimator, between_radii, shortest_intervals
-from cres.estimation.search import MatchedFilter, template_radii_m
-from cres.estimation.tables import Estimates
+from cres.estimation.estimates import Estimates
+from cres.estimation.fit.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
+from cres.estimation.fit.likelihood import LikelihoodEstimator
+from cres.estimation.methods.model import radial_estimates
+from cres.estimation.radial.grid import RADII, log_ratio
+from cres.estimation.radial.posterior import PROBABILITIES, RadialEstimator, between_radii, shortest_intervals
+from cres.estimation.search.detection import COARSE_TEMPLATES, coarse_bank
+from cres.estimation.search.matched_filter import MatchedFilter, template_radii_m
+from cres.estimation.search.templates import FINE_PHASES
 from cres.evaluation.metrics import resolved_mask
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 

@@ -15,8 +15,8 @@ import cres
 from cres.data.records import open_records
 from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
+from cres.estimation.methods.recordings import Recordings
 from cres.estimation.noise import White
-from cres.estimation.recordings import Recordings
 from cres.physics.constants import BOLTZMANN_J_PER_K
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 

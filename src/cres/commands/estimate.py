@@ -19,15 +19,15 @@ from cres.command import Parser, number, whole
 from cres.data.noise_spectrum import SEGMENT, measure_noise, spectrum_path
 from cres.data.records import open_records
 from cres.errors import UserError
-from cres.estimation.bounds import ALSO_FREE, BOUNDS, TIED
-from cres.estimation.detection import write_efficiency_map
-from cres.estimation.maps import write_maps
-from cres.estimation.methods import METHODS, run
-from cres.estimation.origin import failures
+from cres.estimation.bound.electrons import ALSO_FREE, BOUNDS, TIED
+from cres.estimation.bound.maps import write_maps
+from cres.estimation.methods.recordings import FRACTIONS, SPLITS
+from cres.estimation.methods.registry import METHODS, run
+from cres.estimation.methods.table import failures
+from cres.estimation.methods.task import DEFAULT_BAND_HZ, Task
 from cres.estimation.placement import AUTO, choose_device
-from cres.estimation.recordings import FRACTIONS, SPLITS
-from cres.estimation.search import FALSE_ALARM_PROBABILITY
-from cres.estimation.task import DEFAULT_BAND_HZ, Task
+from cres.estimation.search.efficiency_map import write_efficiency_map
+from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY
 from cres.paths import expanded, path_of
 from cres.ranges import COUNT, NOT_NEGATIVE, SEED, SHARE, Allowed
 from cres.simulation.config import SimulationConfig

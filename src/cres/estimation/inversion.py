@@ -6,8 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres.physics import Trap, kinetic_energy_ev
-from cres.simulation.config import TrapConfig
-from cres.simulation.trapping import make_trap
 
 Array = NDArray[np.float64]
 BISECTIONS = 48
@@ -15,11 +13,6 @@ BISECTIONS = 48
 FIELD_ROUNDS = 2
 # At exactly 90° there is no bounce and no axial frequency.
 PITCH_LIMITS_DEG = (80.0, 89.9999)
-
-
-def trap_of(config: TrapConfig) -> Trap:
-    """Return the trap in which the forward model moves electrons."""
-    return make_trap(config)
 
 
 def energy_from_carrier(trap: Trap, carrier_hz: Array, pitch_angle_deg: Array, radius_m: Array) -> Array:

@@ -11,17 +11,19 @@ import pytest
 import torch
 
 from cres import schema
-from cres.estimation import least_squares, matched_filter, search
-from cres.estimation.apparatus import Apparatus, RadialStrength
-from cres.estimation.bounds import bound_of, freedom
-from cres.estimation.likelihood import LikelihoodEstimator
-from cres.estimation.methods import run
+from cres.estimation.apparatus import Apparatus
+from cres.estimation.bound.electrons import bound_of, freedom
+from cres.estimation.fit import least_squares
+from cres.estimation.fit.likelihood import LikelihoodEstimator
+from cres.estimation.fit.products import LineProducts, SampleProducts
+from cres.estimation.fit.seeded import Seed, SeededEstimator
+from cres.estimation.fit.strength import RadialStrength
+from cres.estimation.methods.registry import run
+from cres.estimation.methods.task import Task
 from cres.estimation.noise import Coloured
-from cres.estimation.products import LineProducts, SampleProducts
-from cres.estimation.radial_posterior import RadialEstimator
-from cres.estimation.search import MatchedFilter
-from cres.estimation.seeded import Seed, SeededEstimator
-from cres.estimation.task import Task
+from cres.estimation.radial.posterior import RadialEstimator
+from cres.estimation.search import detection, matched_filter
+from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import ForwardModel, SimulationConfig, sample_electrons, simulate_columns
 from cres.simulation.forward import PARAMETERS
 
@@ -62,8 +64,8 @@ def derivatives(kind: str) -> None:
 @pytest.fixture
 def few_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer templates go the same way."""
-    monkeypatch.setattr(search, "coarse_bank", lambda bank: matched_filter.coarse_bank(bank, 6))
-    monkeypatch.setattr(matched_filter, "FINE_STEPS_PER_BIN", 2)
+    monkeypatch.setattr(matched_filter, "coarse_bank", lambda bank: detection.coarse_bank(bank, 6))
+    monkeypatch.setattr(detection, "FINE_STEPS_PER_BIN", 2)
 
 
 @pytest.mark.parametrize("config", [CAVITY, COILS], ids=["cavity", "coils"])
@@ -159,8 +161,8 @@ def test_likelihood_and_seeded_likelihood(device: torch.device, kind: str, colou
 def test_the_posterior_over_the_radius(device: torch.device, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if kind != "cuda":
         pytest.skip("the posterior between coils takes a processor minutes")
-    monkeypatch.setattr("cres.estimation.radial_grid.AXIAL_STEP_BINS", 0.5)
-    monkeypatch.setattr("cres.estimation.radial_grid.LARGEST_PITCH_STEP_DEG", 0.1)
+    monkeypatch.setattr("cres.estimation.radial.grid.AXIAL_STEP_BINS", 0.5)
+    monkeypatch.setattr("cres.estimation.radial.grid.LARGEST_PITCH_STEP_DEG", 0.1)
     _, data = electrons(COILS)
     data = data[:2]
     found = []
@@ -191,8 +193,8 @@ def test_every_method_by_its_name(
     device: torch.device, kind: str, data_file: Path, method: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MatchedFilter, "threshold", lambda *_: 12.0)
-    for module in ("peak_estimator", "calibration"):
-        monkeypatch.setattr(f"cres.estimation.{module}.FEWEST_PER_BIN", 1)
+    for module in ("peak_estimator", "local_spread"):
+        monkeypatch.setattr(f"cres.estimation.simple.{module}.FEWEST_PER_BIN", 1)
     if method == "bound" and kind == "pretend":
         pytest.skip("the pretended device does not follow vmap over forward derivatives: a real one has to")
     task = Task(str(data_file), method, limit=4, training_electrons=64)

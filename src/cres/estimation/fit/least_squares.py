@@ -1,0 +1,240 @@
+"""Batched Levenberg–Marquardt for records that are linear in one complex amplitude.
+
+The common phase (and, where the gain is free, the amplitude) is solved exactly before every step; the joint step in
+all free parameters is then that of variable projection (Golub & Pereyra 1973, in Kaufman's form), because the residual
+is orthogonal to the record itself.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, fields
+
+import torch
+from jaxtyping import Bool, Complex, Float, Int
+from torch import Tensor
+
+from cres.estimation.fit.products import ProductMaker, Products
+from cres.shapes import PerElectron
+from cres.simulation.forward import PARAMETERS
+
+ENERGY, PITCH, RADIUS, START_PHASE, AXIAL_PHASE, AMPLITUDE = range(6)
+
+# The logarithm of a tied strength moves at most so far in a step.
+LARGEST_STRENGTH_STEP = 0.5
+# So near the optimum a fit whose damped steps promise nothing more is at rest: at a kink, where the radius of the
+# strongest record ends the tie, or at the roughness of records near 90°.
+STALLED_DECREMENT = 0.5
+# A step that lowers χ² by less than this part of what the quadratic form promised asks for more damping.
+TRUSTED_GAIN = 0.25
+
+Parameters = Float[Tensor, "batch 6"]
+Information = Float[Tensor, "batch k k"]
+
+
+@dataclass(frozen=True)
+class Gaussian:
+    """A prior, independent in the six parameters; precision 0 says nothing. Shapes (batch, 6)."""
+
+    mean: Parameters
+    precision: Parameters
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a fit runs."""
+
+    free: tuple[str, ...]
+    lower: tuple[float, ...]
+    upper: tuple[float, ...]
+    """Six limits each; a step ends at a limit."""
+    steps: int = 15
+    tolerance: float = 0.2
+    """Converged when the next step would lower χ² by less: the error is then below half a σ, and that step,
+    which is taken, removes it but for what is not quadratic."""
+
+    @property
+    def indices(self) -> list[int]:
+        """Columns of the free parameters."""
+        return [PARAMETERS.index(name) for name in self.free]
+
+    @property
+    def amplitude_free(self) -> bool:
+        """Whether the gain is fitted, not only the common phase."""
+        return "amplitude" in self.free
+
+
+class Tie(ABC):
+    """Radius and amplitude as functions of one parameter, the logarithm of the record's strength.
+
+    In a fit with a tie it is what "amplitude" in `Options.free` stands for.
+    """
+
+    @abstractmethod
+    def directions(self, parameters: Parameters) -> Float[Tensor, "batch 2"]:
+        """Return the derivatives of radius and amplitude by the logarithm of the strength."""
+
+    @abstractmethod
+    def moved(self, parameters: Parameters, change: PerElectron) -> Parameters:
+        """Return parameters whose strength has grown by the factor e^change."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where the fits ended, per start."""
+
+    parameters: Parameters
+    information: Information
+    """Of the free parameters, prior included, in their order in `Options.free`."""
+    chi_square: PerElectron
+    """Σ |residual|² in units of σ² (2n real numbers), plus the prior's term."""
+    steps: Int[Tensor, "batch"]
+    converged: Bool[Tensor, "batch"]
+
+    def rows(self, index: Int[Tensor, "row"]) -> Fit:
+        """Return some of the fits."""
+        return Fit(*(getattr(self, field.name)[index] for field in fields(self)))
+
+
+@dataclass
+class _State:
+    """The best point so far and the normal equations there."""
+
+    parameters: Tensor
+    chi_square: Tensor
+    gradient: Tensor
+    information: Tensor
+
+
+def fit(
+    products: ProductMaker,
+    rows: Int[Tensor, "batch"],
+    start: Parameters,
+    options: Options,
+    prior: Gaussian | None = None,
+    tie: Tie | None = None,
+) -> Fit:
+    """Minimise χ² from each start; `rows` says which record of `products` each belongs to.
+
+    `products` are those of `options.free`, with a tie of `(*options.free, "radius_m")`. A start leaves the batch when
+    it has converged; those that never do are returned with `converged` false.
+    """
+    state = _evaluate(products(rows, start), start, options, prior, tie)
+    damping = torch.full_like(state.chi_square, 1e-3)
+    steps = torch.zeros(len(start), dtype=torch.int64, device=start.device)
+    converged = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+    for _ in range(options.steps):
+        active = torch.nonzero(~converged)[:, 0]
+        step, decrement, promised = _step(state.gradient[active], state.information[active], damping[active])
+        trial = moved(state.parameters[active], step, options, tie)
+        done = torch.where(decrement < STALLED_DECREMENT, promised, decrement) < options.tolerance
+        state.parameters[active[done]] = trial[done]
+        converged[active[done]] = True
+        active, trial = active[~done], trial[~done]
+        if not len(active):
+            break
+        steps[active] += 1
+        tried = _evaluate(products(rows[active], trial), trial, options, _rows(prior, active), tie)
+        _advance(state, damping, active, tried, decrement[~done])
+    return Fit(state.parameters, state.information, state.chi_square, steps, converged)
+
+
+def _rows(prior: Gaussian | None, rows: Tensor) -> Gaussian | None:
+    return None if prior is None else Gaussian(prior.mean[rows], prior.precision[rows])
+
+
+def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, promised: PerElectron) -> None:
+    """Keep the trial where it is no worse. Damp less where it kept its promise, else more.
+
+    Near 90° the record is not smooth in the pitch angle and undamped steps swing about the optimum for ever.
+    """
+    gain = state.chi_square[rows] - trial.chi_square
+    better = gain >= 0
+    trusted = gain > TRUSTED_GAIN * promised
+    damping[rows] = torch.where(trusted, damping[rows] * 0.1, (damping[rows] * 10).clamp_min(0.3)).clamp(1e-9, 1e9)
+    kept = rows[better]
+    state.parameters[kept] = trial.parameters[better]
+    state.chi_square[kept] = trial.chi_square[better]
+    state.gradient[kept] = trial.gradient[better]
+    state.information[kept] = trial.information[better]
+
+
+def _evaluate(
+    found: Products, parameters: Parameters, options: Options, prior: Gaussian | None, tie: Tie | None
+) -> _State:
+    """Solve phase and amplitude, return χ², its half gradient and the information matrix of the free parameters.
+
+    A tied amplitude is not solved here: it moves the radius, and so the loss, with it.
+    """
+    solved = options.amplitude_free and tie is None
+    factor = found.overlap / (found.power if solved else found.overlap.abs())
+    parameters = _with_factor(parameters, factor, solved)
+    if tie is not None:
+        found = _tied(found, tie.directions(parameters), options)
+    size = _column_sizes(factor.abs(), options)
+    turn = (factor / factor.abs()).conj()[:, None]
+    gradient = size * ((turn * found.with_data).real - factor.abs()[:, None] * found.with_record)
+    information = size[:, :, None] * size[:, None, :] * found.information
+    fitted = 2 * (factor.conj() * found.overlap).real - factor.abs().square() * found.power
+    chi_square = found.data_power - fitted
+    if prior is not None:
+        pull = (prior.mean - parameters)[:, options.indices]
+        precision = prior.precision[:, options.indices]
+        gradient = gradient + precision * pull
+        information = information + torch.diag_embed(precision)
+        chi_square = chi_square + (precision * pull.square()).sum(1)
+    return _State(parameters, chi_square, gradient, information)
+
+
+def _column_sizes(size: PerElectron, options: Options) -> Float[Tensor, "batch k"]:
+    """Return what each derivative grows by; ∂s/∂A = s/A at the new amplitude keeps its size."""
+    sizes = size[:, None].expand(-1, len(options.free)).clone()
+    if options.amplitude_free:
+        sizes[:, options.free.index("amplitude")] = 1.0
+    return sizes
+
+
+def _tied(found: Products, directions: Float[Tensor, "batch 2"], options: Options) -> Products:
+    """Turn products of (free, radius) into those of the free parameters, the amplitude's column along the tie."""
+    count = len(options.free)
+    strength = options.free.index("amplitude")
+    turn = torch.eye(count, count + 1, dtype=torch.float64, device=directions.device).repeat(len(directions), 1, 1)
+    turn[:, strength, count], turn[:, strength, strength] = directions.unbind(1)
+    return found._replace(
+        with_data=(turn.to(torch.complex128) @ found.with_data[:, :, None])[:, :, 0],
+        with_record=(turn @ found.with_record[:, :, None])[:, :, 0],
+        information=turn @ found.information @ turn.transpose(1, 2),
+    )
+
+
+def _with_factor(parameters: Parameters, factor: Complex[Tensor, "batch"], solved: bool) -> Parameters:
+    parameters = parameters.clone()
+    parameters[:, START_PHASE] += factor.angle()
+    if solved:
+        parameters[:, AMPLITUDE] *= factor.abs()
+    return parameters
+
+
+def _step(gradient: Tensor, information: Tensor, damping: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the damped step and the falls of χ² that a full step, gᵀ I⁻¹ g, and the damped one promise."""
+    scale = information.diagonal(dim1=1, dim2=2).clamp_min(1e-300).rsqrt()
+    scaled = information * scale[:, :, None] * scale[:, None, :]
+    target = gradient * scale
+    identity = torch.eye(scaled.shape[1], dtype=scaled.dtype, device=scaled.device)
+    damped = torch.linalg.solve(scaled + damping[:, None, None] * identity, target)
+    full = torch.linalg.solve(scaled + 1e-12 * identity, target)
+    return damped * scale, (full * target).sum(1), (damped * target).sum(1)
+
+
+def moved(parameters: Tensor, step: Tensor, options: Options, tie: Tie | None) -> Tensor:
+    """Return parameters after a step in the free ones, within the limits."""
+    moved = parameters.clone()
+    moved[:, options.indices] += step
+    if tie is not None:
+        moved[:, AMPLITUDE] = parameters[:, AMPLITUDE]
+        change = step[:, options.free.index("amplitude")].clamp(-LARGEST_STRENGTH_STEP, LARGEST_STRENGTH_STEP)
+        moved = tie.moved(moved, change)
+    lower, upper = (
+        torch.tensor(limit, dtype=moved.dtype, device=moved.device) for limit in (options.lower, options.upper)
+    )
+    return moved.clamp(lower, upper)

@@ -1,0 +1,60 @@
+"""Where else the truth may lie: the posterior over the pitch angle from the matched filter's profile."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cres.estimation.search.detection import Profile
+from cres.estimation.search.templates import TemplateBank
+from cres.shapes import PerElectron
+from reconstruction.levels import CENTRAL_68
+
+
+def template_weights(searched: Profile, bank: TemplateBank) -> Float[Tensor, "batch position"]:
+    """Return the posterior probability of each template, the prior flat in cos θ.
+
+    The axial phase is maximised, not integrated: its width hardly changes from template to template.
+    """
+    cosine = torch.cos(torch.deg2rad(bank.pitch_angle_deg[len(bank.energies_ev) // 2]))
+    density = torch.gradient(cosine)[0].abs().clamp_min(1e-300)
+    return torch.softmax(searched.statistic + density.log()[searched.template], 1)
+
+
+def optimum_weight(
+    weights: Float[Tensor, "batch position"],
+    searched: Profile,
+    bank: TemplateBank,
+    axial_hz: PerElectron,
+    width_hz: float,
+) -> PerElectron:
+    """Return the share of the templates within `width_hz` of the fitted axial frequency."""
+    distance = (bank.axial_hz[searched.template] - axial_hz[:, None]).abs()
+    return (weights * (distance < width_hz)).sum(1)
+
+
+def template_pitch_angles(searched: Profile, bank: TemplateBank) -> Tensor:
+    """Return the pitch angle (batch, position) of each template at the middle energy."""
+    return bank.pitch_angle_deg[len(bank.energies_ev) // 2][searched.template]
+
+
+def template_energies(searched: Profile, bank: TemplateBank, carrier_hz: PerElectron) -> Tensor:
+    """Return the energy (batch, position) that explains the carrier at each template's pitch angle.
+
+    Linear between the bank's energies: off by some 10 meV in the middle of 60 eV.
+    """
+    table = bank.carrier_hz.T[searched.template]
+    upper = (table > carrier_hz[:, None, None]).sum(2).clamp(1, len(bank.energies_ev) - 1)
+    left, right = (table.gather(2, k[:, :, None])[:, :, 0] for k in (upper - 1, upper))
+    part = (carrier_hz[:, None] - left) / (right - left)
+    return bank.energies_ev[upper - 1] + part * (bank.energies_ev[upper] - bank.energies_ev[upper - 1])
+
+
+def credible_half_width(
+    values: Float[Tensor, "batch position"], weights: Float[Tensor, "batch position"], centre: PerElectron
+) -> PerElectron:
+    """Return the half-width of the interval around `centre` that holds 68.27 % of the weights."""
+    distance, order = (values - centre[:, None]).abs().sort(1)
+    reached = weights.gather(1, order).cumsum(1) >= CENTRAL_68
+    return distance.gather(1, reached.to(torch.int8).argmax(1, keepdim=True))[:, 0]

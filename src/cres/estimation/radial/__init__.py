@@ -1,0 +1,1 @@
+"""Traps in which the radius moves the carrier: the posterior with the radius integrated out."""

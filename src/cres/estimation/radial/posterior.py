@@ -1,0 +1,250 @@
+"""Where the radius moves the carrier and only the power tells it: the posterior with the radius integrated out.
+
+Two radii, on either side of that of the strongest coupling, give one power, and each has an energy of its own. The
+posterior comes from a grid of templates (`radial_grid`); a fit at the best of them says whether the model explains the
+record.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cres.estimation.fit.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS, Options, fit
+from cres.estimation.fit.likelihood import FREE, SMALLEST_GOODNESS, SMALLEST_WEIGHT, fit_options, goodness_of
+from cres.estimation.fit.products import make_products
+from cres.estimation.fit.starts import OPTIMUM_WIDTH_BINS
+from cres.estimation.fit.strength import RadialStrength
+from cres.estimation.placement import on_host
+from cres.estimation.radial.grid import GridPosterior, RadialGrid
+from cres.estimation.search.matched_filter import MatchedFilter
+from cres.shapes import ComplexSeries, PerElectron
+from reconstruction.levels import CENTRAL_68, CENTRAL_95
+
+Array = NDArray[np.float64]
+# The best template is near: a few steps show whether anything explains the record.
+FIT_STEPS = 8
+# Between two radii of the grid the posterior is interpolated at so many places.
+PARTS = 4
+# Of a unit Gaussian, the medians of its three thirds.
+QUANTILES = (-0.9674, 0.0, 0.9674)
+NEGLIGIBLE_WEIGHT = 1e-8
+ANYWHERE = 401
+BINS = 4096
+# What lies outside of the bins at either end.
+CUT = 2e-5
+PROBABILITIES = (CENTRAL_68, CENTRAL_95)
+
+
+@dataclass(frozen=True)
+class Solution:
+    """One mode of the posterior: its probability and the mean of energy and radius in it, each (batch,)."""
+
+    weight: PerElectron
+    energy_ev: PerElectron
+    radius_m: PerElectron
+
+
+@dataclass(frozen=True)
+class Interval:
+    """The shortest interval of a probability, ends (batch,)."""
+
+    low: PerElectron
+    high: PerElectron
+
+    @property
+    def centre(self) -> PerElectron:
+        """Its middle, (batch,)."""
+        return (self.low + self.high) / 2
+
+    @property
+    def half_width(self) -> PerElectron:
+        """Half its width, (batch,)."""
+        return (self.high - self.low) / 2
+
+
+Intervals: TypeAlias = tuple[Interval, Interval]
+
+
+@dataclass(frozen=True)
+class RadialPosterior:
+    """What is known of each electron with the radius integrated out.
+
+    The intervals are the shortest that hold 68.27 and 95.45 %: where two modes have a share, they span both.
+    """
+
+    energy_ev: Intervals
+    pitch_angle_deg: Intervals
+    inner: Solution
+    """At radii below that of the strongest coupling."""
+    outer: Solution
+    weight: PerElectron
+    """Posterior share of the templates that have the axial frequency of the best one."""
+    elsewhere: PerElectron
+    """Probability that what was found is noise."""
+    statistic: PerElectron
+    """Matched-filter log likelihood ratio against noise alone."""
+    goodness: PerElectron
+    """Probability that noise alone leaves such a residual as the fit at the best template."""
+    evaluations: PerElectron
+    """Derivative evaluations of that fit."""
+
+    @property
+    def two_solutions(self) -> Tensor:
+        """Whether both modes have a share worth naming, (batch,)."""
+        return torch.maximum(self.inner.weight, self.outer.weight) < SMALLEST_WEIGHT
+
+    @property
+    def failed(self) -> Bool[Tensor, "batch"]:
+        """A residual that noise does not explain."""
+        return self.goodness < SMALLEST_GOODNESS
+
+    @property
+    def ambiguous(self) -> Bool[Tensor, "batch"]:
+        """Another axial frequency has a share of the posterior worth naming."""
+        return self.weight < SMALLEST_WEIGHT
+
+
+class RadialEstimator:
+    """Reconstructs records of an apparatus with a radial field; the gain is known, the radius uniform in area."""
+
+    def __init__(self, matched_filter: MatchedFilter) -> None:
+        self.search, self.apparatus = matched_filter, matched_filter.apparatus
+        self.strength = RadialStrength.measure(self.apparatus)
+        self.grid = RadialGrid(matched_filter)
+        limits = fit_options(self.apparatus)
+        self.options = Options(FREE, limits.lower, limits.upper, FIT_STEPS)
+
+    def estimate(self, data: ComplexSeries) -> RadialPosterior:
+        """Search for the carrier, weigh the templates there, fit at the best of them."""
+        found = self.search(data)
+        templates = self.grid(data, found.carrier_hz)
+        best = templates.weight.argmax(1, keepdim=True)
+        width_hz = OPTIMUM_WIDTH_BINS * self.apparatus.reception.bin_hz
+        near = (templates.axial_hz - templates.axial_hz.gather(1, best)).abs() < width_hz
+        products = make_products(self.apparatus.model, data, self.search.noise, FREE)
+        fitted = fit(products, torch.arange(len(data), device=data.device), self._starts(templates, best), self.options)
+        energy, pitch = self._intervals(templates)
+        inner, outer = self._solutions(templates)
+        return RadialPosterior(
+            energy,
+            pitch,
+            inner,
+            outer,
+            (templates.weight * near).sum(1),
+            templates.elsewhere,
+            found.statistic,
+            goodness_of(self.search, products, fitted.parameters),
+            1.0 + fitted.steps.double(),
+        )
+
+    def _starts(self, templates: GridPosterior, best: Int[Tensor, "batch 1"]) -> Float[Tensor, "batch 6"]:
+        """Return the best template of each electron as parameters; the fit solves common phase and strength."""
+        rows = torch.zeros(len(best), 6, dtype=torch.float64, device=best.device)
+        rows[:, ENERGY] = templates.energy_ev.gather(1, best)[:, 0]
+        rows[:, PITCH] = self.grid.template_pitch_deg[best[:, 0]]
+        rows[:, RADIUS], rows[:, AMPLITUDE] = self.grid.template_radius_m[best[:, 0]], 1.0
+        turned = 2 * math.pi * templates.axial_hz.gather(1, best) * self.apparatus.reception.middle_s
+        rows[:, AXIAL_PHASE] = (templates.axial_phase_rad.gather(1, best) - turned)[:, 0]
+        lower, upper = (rows.new_tensor(limit) for limit in (self.options.lower, self.options.upper))
+        return rows.clamp(lower, upper)
+
+    def _intervals(self, templates: GridPosterior) -> tuple[Intervals, Intervals]:
+        """Return the intervals of energy and pitch angle."""
+        pitch = self.grid.template_pitch_deg.expand_as(templates.weight)
+        carrier_ev = templates.carrier_std_hz * self.grid.ev_per_hz
+        energies, pitches = self.apparatus.energies_ev, self.apparatus.pitch_angles_deg
+        rows = zip(templates.weight, templates.energy_ev, pitch, carrier_ev, templates.elsewhere, strict=True)
+        found = [
+            (
+                self._ends(weight, energy, float(error), float(elsewhere), energies),
+                self._ends(weight, angle, 0.0, float(elsewhere), pitches),
+            )
+            for weight, energy, angle, error, elsewhere in rows
+        ]
+        ends = templates.weight.new_tensor(found)  # (electron, quantity, probability, end)
+        energies_ev, pitches_deg = ((Interval(*ends[:, q, 0].T), Interval(*ends[:, q, 1].T)) for q in range(2))
+        return energies_ev, pitches_deg
+
+    def _ends(
+        self,
+        weight: Float[Tensor, "template"],
+        values: Float[Tensor, "template"],
+        error: float,
+        elsewhere: float,
+        window: tuple[float, float],
+    ) -> list[tuple[float, float]]:
+        """Return the ends of one electron's intervals of a quantity that the templates have to within `error`."""
+        cell = self.grid.cell_widths(values[None])[0]
+        spread = torch.sqrt(cell.square() / 12 + error**2)
+        shaped = [on_host(part).reshape(-1, self.grid.radii) for part in (weight, values, spread)]
+        points, shares = between_radii(*shaped)
+        anywhere = np.full(ANYWHERE, elsewhere / ANYWHERE)
+        shares *= (1 - elsewhere) / max(shares.sum(), 1e-300)
+        return shortest_intervals(
+            np.concatenate([points, np.linspace(*window, ANYWHERE)]), np.concatenate([shares, anywhere])
+        )
+
+    def _solutions(self, templates: GridPosterior) -> tuple[Solution, Solution]:
+        """Return what lies inside and outside the radius of the strongest coupling; noise alone is in neither."""
+        radius = self.grid.template_radius_m
+        inside = radius < self.strength.radius_m[self.strength.best]
+        inner, outer = (_solution(templates.weight * side, templates.energy_ev, radius) for side in (inside, ~inside))
+        return inner, outer
+
+
+def between_radii(weight: Array, values: Array, spread: Array) -> tuple[Array, Array]:
+    """Return points with weights, (point,) each, of what is given at pitch angles and radii, (pitch, radius).
+
+    Between radii values are linear and weights exponential; at each place a Gaussian spread is three points. A sum over
+    the radii alone would leave gaps, and intervals that end at their edges are too short.
+    """
+    with np.errstate(divide="ignore"):
+        log_weight = np.log(weight)
+    points, shares = [], []
+    apart = np.diff(values, axis=1) / PARTS
+    for part in (np.arange(PARTS) + 0.5) / PARTS:
+        share, value, width = ((1 - part) * v[:, :-1] + part * v[:, 1:] for v in (log_weight, values, spread))
+        width = np.sqrt(width**2 + apart**2 / 12)
+        kept = share > log_weight.max() + math.log(NEGLIGIBLE_WEIGHT)
+        points += [value[kept] + quantile * width[kept] for quantile in QUANTILES]
+        shares += [np.exp(share[kept])] * len(QUANTILES)
+    return np.concatenate(points), np.concatenate(shares)
+
+
+def shortest_intervals(values: Array, weights: Array) -> list[tuple[float, float]]:
+    """Return the ends of the shortest intervals that hold each of `PROBABILITIES` of weighted points, (point,) each."""
+    edges, reached = _distribution(values, weights, float(values.min()), float(values.max()))
+    low, high = np.interp([CUT, 1 - CUT], reached, edges)
+    edges, reached = _distribution(values, weights, float(low), float(high))
+    found = []
+    for probability in PROBABILITIES:
+        first = edges[reached <= 1 - probability]
+        length = np.interp(reached[: len(first)] + probability, reached, edges) - first
+        shortest = int(length.argmin())
+        found.append((float(first[shortest]), float(first[shortest] + length[shortest])))
+    return found
+
+
+def _distribution(values: Array, weights: Array, low: float, high: float) -> tuple[Array, Array]:
+    """Return edges and the share of the weights below each, from 0 to 1; what is beyond counts to the outer bins."""
+    edges = np.linspace(low, max(high, low + 1e-9), BINS + 1)
+    place = ((values - low) * (BINS / (edges[-1] - low))).clip(0, BINS - 1).astype(np.int64)
+    reached = np.concatenate([[0.0], np.bincount(place, weights, minlength=BINS).cumsum()])
+    # an empty bin is passed in no time: the inverse of a flat stretch is its end
+    return edges, reached / reached[-1] + np.arange(BINS + 1) * 1e-15
+
+
+def _solution(
+    weights: Float[Tensor, "batch template"], energy_ev: Float[Tensor, "batch template"], radius_m: Tensor
+) -> Solution:
+    """Return share and means; where the share is nothing, the means are NaN."""
+    total = weights.sum(1)
+    return Solution(total, (weights * energy_ev).sum(1) / total, (weights * radius_m).sum(1) / total)

@@ -1,0 +1,137 @@
+"""The matched filter of one apparatus: detection, then the best templates; what every likelihood fit starts from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cres.estimation.apparatus import Apparatus
+from cres.estimation.noise import Coloured, NoiseModel, White
+from cres.estimation.search.detection import (
+    Detected,
+    Profile,
+    carrier_grid,
+    coarse_bank,
+    detect,
+    false_alarm_threshold,
+    fine_bank,
+    profile,
+)
+from cres.estimation.search.periodogram import PADDING, Spectrum, centred_spectrum, refine_line
+from cres.estimation.search.templates import TemplateBank, build_banks, joined_banks
+from cres.shapes import ComplexSeries, PerElectron
+
+FALSE_ALARM_PROBABILITY = 1e-3
+NOISE_BLOCK = 32
+TYPICAL_RADIUS_M = 3.4e-3
+ENERGY_ROOM_EV, PITCH_ROOM_DEG = 20.0, 0.05
+"""Templates reach a little beyond the window."""
+LARGEST_PITCH_DEG = 89.9995
+"""Beyond it an electron moves by a few millimetres within a record."""
+INNERMOST = 0.06
+"""First radius of templates over the largest: on the axis there is no signal."""
+
+
+def template_radii_m(apparatus: Apparatus) -> tuple[float, ...]:
+    """Return the radii at which templates are made: one where the radius moves no line, else the whole range."""
+    largest = apparatus.largest_radius_m
+    radii = np.array([INNERMOST * largest, largest])
+    field = np.asarray(apparatus.trap.average_field_t(np.full(2, apparatus.middle_energy_ev), np.full(2, 89.0), radii))
+    return (TYPICAL_RADIUS_M,) if field[0] == field[1] else (float(radii[0]), TYPICAL_RADIUS_M, float(radii[1]))
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the filter found in each record."""
+
+    spectrum: Spectrum
+    statistic: PerElectron
+    """Detection statistic over the thin bank: the log likelihood ratio against noise alone."""
+    carrier_hz: PerElectron
+    """After mixing, at the middle of the record."""
+    templates: Profile
+    """All fine templates at this carrier."""
+
+
+class MatchedFilter:
+    """Templates are made once from the forward model."""
+
+    def __init__(self, apparatus: Apparatus, noise: NoiseModel | None = None) -> None:
+        self.apparatus = apparatus
+        self.noise = (noise or White(apparatus.noise_std_volt)).to(apparatus.device)
+        (low_ev, high_ev), (low_deg, high_deg) = apparatus.energies_ev, apparatus.pitch_angles_deg
+        by_radius = build_banks(
+            apparatus.model,
+            apparatus.trap,
+            apparatus.reception,
+            energies_ev=(low_ev - ENERGY_ROOM_EV, high_ev + ENERGY_ROOM_EV),
+            pitch_angles_deg=(low_deg - PITCH_ROOM_DEG, min(high_deg, LARGEST_PITCH_DEG)),
+            radii_m=template_radii_m(apparatus),
+            device=apparatus.device,
+        )
+        self.fine = self._weighted(joined_banks([fine_bank(bank) for banks in by_radius for bank in banks]))
+        # the outermost radius reaches the highest axial frequency; at one frequency the lines hardly depend on it
+        self.coarse = self._weighted(joined_banks([coarse_bank(bank) for bank in by_radius[-1]]))
+        self.carriers_hz = carrier_grid(self.fine)
+
+    def __call__(self, data: ComplexSeries) -> Found:
+        """Search the thin bank everywhere, then the dense one at the best carrier."""
+        rate, noise = self.apparatus.reception.sampling_rate_hz, self.apparatus.noise_std_volt
+        spectrum = self.spectrum(data)
+        found = self._detected(spectrum)
+        carrier = refine_line(data, found.carrier_hz, rate)
+        return Found(spectrum, found.statistic, carrier, profile(spectrum, noise, self.fine, carrier))
+
+    def statistic(self, data: ComplexSeries) -> PerElectron:
+        """Return the detection statistic alone."""
+        return self._detected(self.spectrum(data)).statistic
+
+    def _detected(self, spectrum: Spectrum) -> Detected:
+        return detect(spectrum, self.apparatus.noise_std_volt, self.coarse, self.carriers_hz)
+
+    def spectrum(self, data: ComplexSeries, padding: int = PADDING) -> Spectrum:
+        """Return the spectrum of records over that of the noise: as in white noise of the apparatus's level."""
+        plain = centred_spectrum(data, self.apparatus.reception.sampling_rate_hz, padding)
+        if isinstance(self.noise, White):
+            return plain
+        values = plain.values
+        frequency_hz = torch.fft.fftfreq(
+            values.shape[1], 1 / plain.sampling_rate_hz, dtype=torch.float64, device=values.device
+        )
+        return Spectrum(values / self.noise_over_white(frequency_hz), plain.sampling_rate_hz, plain.samples)
+
+    def noise_over_white(self, frequency_hz: Tensor) -> Tensor:
+        """Return the noise's standard deviation at frequencies over that of the apparatus's white noise."""
+        if not isinstance(self.noise, Coloured):
+            return torch.ones_like(frequency_hz)
+        samples = len(self.noise.std_volt)
+        index = torch.round(frequency_hz * samples / self.apparatus.reception.sampling_rate_hz).long() % samples
+        return self.noise.std_volt[index] / self.apparatus.noise_std_volt
+
+    def _weighted(self, bank: TemplateBank) -> TemplateBank:
+        """Return templates whose lines count by the noise under them."""
+        if isinstance(self.noise, White):
+            return bank
+        frequency = bank.carrier_hz[:, :, None] + bank.harmonics * bank.axial_hz[None, :, None]
+        lines = bank.amplitudes / self.noise_over_white(frequency)
+        return replace(bank, amplitudes=lines / lines.abs().square().sum(-1, keepdim=True).sqrt())
+
+    def noise_maxima(self, records: int, seed: int) -> Tensor:
+        """Return the detection statistic of records of noise alone, (records,)."""
+        generator = torch.Generator().manual_seed(seed)
+        maxima = []
+        for begin in range(0, records, NOISE_BLOCK):
+            shape = (min(NOISE_BLOCK, records - begin), self.apparatus.reception.samples, 2)
+            noise = torch.randn(shape, dtype=torch.float64, generator=generator) * self.apparatus.noise_std_volt
+            # over its own spectrum noise of any colour is white
+            drawn = torch.view_as_complex(noise).to(self.apparatus.device)
+            white = centred_spectrum(drawn, self.apparatus.reception.sampling_rate_hz)
+            maxima.append(self._detected(white).statistic)
+        return torch.cat(maxima)
+
+    def threshold(self, probability: float = FALSE_ALARM_PROBABILITY, records: int = 500, seed: int = 0) -> float:
+        """Return the statistic that a record of noise alone exceeds with this probability, from `records` of them."""
+        return false_alarm_threshold(self.noise_maxima(records, seed), probability)
