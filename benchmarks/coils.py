@@ -24,7 +24,8 @@ from cres.estimation.estimates import Estimates, joined
 from cres.estimation.methods.model import radial_estimates
 from cres.estimation.radial.posterior import RadialEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
-from cres.evaluation.metrics import resolved_mask, sigma68
+from cres.evaluation.metrics import sigma68
+from cres.evaluation.resolved import resolved_mask
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
 CONFIG = Path(__file__).parents[1] / "configs" / "simulation" / "coils.yaml"

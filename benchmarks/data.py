@@ -121,7 +121,7 @@ def our_batches(module: CresDataModule, loader: ResumableLoader) -> Iterator[int
     noise, view = WhiteNoise(rate_hz), SpectrumView(rate_hz, None if module.band_hz else BAND_HZ)
     for batch in loader:
         random = KeyedRandom(0, 0, batch["event_id"], torch.device("cpu"))
-        yield len(view(noise(batch["series"], random)).series)
+        yield len(view(noise(batch["inputs"]["series"], random)).series)
 
 
 def plain_rows(path: Path) -> int:

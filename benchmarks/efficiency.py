@@ -40,8 +40,9 @@ from cres.estimation.methods.recordings import FRACTIONS, Recordings
 from cres.estimation.methods.registry import run
 from cres.estimation.methods.task import Task
 from cres.evaluation.bootstrap import Figure, Sample, bootstrapped
-from cres.evaluation.metrics import NEAR_EV, resolution_metrics, resolved_mask
+from cres.evaluation.metrics import resolution_metrics
 from cres.evaluation.numbers import in_brackets
+from cres.evaluation.resolved import ENERGY_GOAL, resolved_mask
 from cres.evaluation.table import PredictionTable
 from cres.provenance import git_commit
 from cres.simulation import SimulationConfig
@@ -110,7 +111,7 @@ def shipped(recordings: Recordings, rows: np.ndarray, folder: Path) -> Path:
 def row(table: PredictionTable, bound: PredictionTable, chosen: np.ndarray, label: str) -> str:
     """Return one line of the table for the chosen electrons."""
     residual, limit = table.residual(schema.ENERGY)[chosen], bound.std(schema.ENERGY)[chosen]
-    figures = resolution_metrics(residual, table.std(schema.ENERGY)[chosen], limit, near=NEAR_EV)
+    figures = resolution_metrics(residual, table.std(schema.ENERGY)[chosen], limit, near=ENERGY_GOAL.near)
     covered = figures["coverage1"].value
     seconds = table.attributes.get("seconds_per_electron")
     cells = (

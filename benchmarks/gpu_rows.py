@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from cres import schema
+from cres.data.electrons import SERIES
 from cres.data.records import open_records
 from cres.errors import UserError
 from cres.evaluation.comparison import compare, summarise
@@ -27,7 +28,7 @@ from cres.evaluation.table import PredictionTable
 from cres.models import GaussianMixture, S4DEncoder
 from cres.models.s4d_kernel import s4d_kernel
 from cres.models.s4d_layer import StateSpace
-from cres.training.cli import CresCLI
+from cres.training.cli import CommandLine
 from cres.training.counting import OperationCount, saved_bytes
 from cres.training.fitting import fit_scalers
 from cres.training.module import CresModule
@@ -86,7 +87,7 @@ class Bench:
     def module(self) -> CresModule:
         """The default model on the device, its scales fitted, untrained."""
         arguments = ["-c", str(CONFIG), f"--data.data={self.data}", f"--run={self.folder / 'run'}"]
-        command = CresCLI("fit", [*arguments, "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"])
+        command = CommandLine("fit", [*arguments, "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"])
         command.datamodule.setup("fit")
         command.model.to(self.device)
         fit_scalers(command.model, command.datamodule)
@@ -97,7 +98,8 @@ class Bench:
         """Return a batch of electrons on the device, those of the file again and again."""
         batch = self.module.transfer_batch_to_device(next(iter(self.loader())), self.device, 0)
         rows = torch.arange(size, device=self.device) % len(batch["event_id"])
-        taken = {name: batch[name][rows] for name in ("series", "lengths", "targets")}
+        inputs = {name: values[rows] for name, values in batch["inputs"].items()}
+        taken = {"inputs": inputs, "targets": batch["targets"][rows]}
         observables = {name: values[rows] for name, values in batch["observables"].items()}
         return {**taken, "event_id": torch.arange(size, device=self.device), "observables": observables}
 
@@ -113,8 +115,7 @@ class Bench:
         """Return a batch of what a source made."""
         series = torch.stack([columns[name] for name in schema.SERIES_COLUMNS], dim=-1)
         return {
-            "series": series,
-            "lengths": torch.full((len(series),), series.shape[1], device=self.device),
+            "inputs": {SERIES: series},
             "event_id": columns[schema.EVENT_ID],
             "targets": torch.stack([columns[name] for name in self.module.targets], dim=1),
             "observables": {name: values for name, values in columns.items() if values.ndim == 1},
@@ -198,9 +199,9 @@ def operations(bench: Bench) -> dict[str, float]:
         step(batch)
     reconstructor = bench.module.reconstructor.eval()
     with torch.inference_mode():
-        _predict(reconstructor, batch["series"])
+        _predict(reconstructor, batch["inputs"][SERIES])
         with OperationCount() as prediction:
-            _predict(reconstructor, batch["series"])
+            _predict(reconstructor, batch["inputs"][SERIES])
     return {
         "training step, operations": training.operations,
         "training step, host waits": training.host_waits,

@@ -22,7 +22,8 @@ from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import bound_of, freedom
 from cres.estimation.fit.likelihood import LikelihoodEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
-from cres.evaluation.metrics import resolved_mask, sigma68
+from cres.evaluation.metrics import sigma68
+from cres.evaluation.resolved import resolved_mask
 from cres.simulation import PARAMETERS, Electrons, SimulationConfig, sample_electrons, simulate_columns
 
 FOLDER = Path(__file__).parents[1] / "configs" / "simulation"

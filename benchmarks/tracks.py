@@ -27,8 +27,9 @@ from cres import errors, schema
 from cres.api import Model
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import electron_bounds
-from cres.evaluation.metrics import coverage, gaussian_core, resolved_mask, sigma68
+from cres.evaluation.metrics import coverage, gaussian_core, sigma68
 from cres.evaluation.plots import in_style
+from cres.evaluation.resolved import resolved_mask
 from cres.evaluation.table import SIDEBAND_SNR, PredictionTable
 from cres.evaluation.window_calibration import fit_combination
 from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, combine_windows, tracks_of

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cres.endpoint.analysis import Analysis
     from cres.evaluation import PredictionTable
     from cres.evaluation.browser import ElectronPage
-    from cres.training.module import CresModule
+    from cres.training.learner import Learner
 
 Array = NDArray[Any]
 
@@ -120,12 +120,12 @@ class Model:
     `sampling_rate_hz`, `lo_frequency_hz`, `samples`: what its records must be like; `targets`: what it estimates.
     """
 
-    def __init__(self, module: CresModule, made_by: str) -> None:
+    def __init__(self, module: Learner, made_by: str) -> None:
         self.module = module.eval()
         self.card: dict[str, Any] = dict(module.card)
         self._made_by = made_by
         data = self.card.get("data", {})
-        self.sampling_rate_hz = float(data.get("sampling_rate_hz", module.sampling_rate_hz))
+        self.sampling_rate_hz = float(data.get("sampling_rate_hz", module.card["model"]["sampling_rate_hz"]))
         self.lo_frequency_hz = float(data.get("lo_frequency_hz", schema.DEFAULT_LO_FREQUENCY_HZ))
         self.samples = int(data["samples"]) if "samples" in data else None
         self.targets = tuple(module.targets)
@@ -178,7 +178,8 @@ class Model:
 
         if SIGNATURE in self.card:
             rates = (self.sampling_rate_hz, self.lo_frequency_hz)
-            compare_apparatus(self.card, Signature.measure(series[:RECORDS].numpy(), *rates))
+            found = Signature.measure(series[:RECORDS].numpy(), *rates).to_dict()
+            compare_apparatus(self.module.system, self.card, found)
         elif self.samples is not None and series.shape[1] != self.samples:
             warnings.warn(
                 f"the records have {series.shape[1]} samples, the model was trained on {self.samples}: expect a bias "

@@ -7,12 +7,28 @@ Columns keep the collaboration's spelling on disk (`energy_eV`); Python names an
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-SCHEMA_VERSION = 1
+from reconstruction.schema import CONTENT_HASH as CONTENT_HASH
+from reconstruction.schema import EVENT_ID as EVENT_ID
+from reconstruction.schema import POSTERIOR_CHOLESKY as POSTERIOR_CHOLESKY
+from reconstruction.schema import POSTERIOR_COLUMNS as POSTERIOR_COLUMNS
+from reconstruction.schema import POSTERIOR_LEVEL as POSTERIOR_LEVEL
+from reconstruction.schema import POSTERIOR_MEAN as POSTERIOR_MEAN
+from reconstruction.schema import POSTERIOR_QUANTILE as POSTERIOR_QUANTILE
+from reconstruction.schema import POSTERIOR_WEIGHT as POSTERIOR_WEIGHT
+from reconstruction.schema import SCHEMA_VERSION as SCHEMA_VERSION
+from reconstruction.schema import SPLIT as SPLIT
+from reconstruction.schema import SPLITS as SPLITS
+from reconstruction.schema import interval95_names as interval95_names
+from reconstruction.schema import log_density_name as log_density_name
+from reconstruction.schema import prediction_name as prediction_name
+from reconstruction.schema import spread_name as spread_name
+from reconstruction.schema import std_name as std_name
+from reconstruction.schema import truth_name as truth_name
+from reconstruction.system import Column
 
 # Documented defaults for files that do not say (public numbers of the 26 GHz cavity).
 DEFAULT_SAMPLING_RATE_HZ = 403e6
@@ -21,28 +37,14 @@ DEFAULT_LO_FREQUENCY_HZ = 25.9702e9
 SERIES_I = "output_ts_I"
 SERIES_Q = "output_ts_Q"
 SERIES_COLUMNS = (SERIES_I, SERIES_Q)
-EVENT_ID = "event_id"
-CONTENT_HASH = "content_hash"
 ENERGY = "energy_eV"
 PITCH_ANGLE = "pitch_angle_deg"
 RADIUS = "radius_m"
 AXIAL_FREQUENCY = "avg_axial_frequency_Hz"
 CARRIER_FREQUENCY = "avg_carrier_frequency_Hz"
 START_CARRIER_FREQUENCY = "start_carrier_frequency_Hz"
-
-
-@dataclass(frozen=True)
-class Column:
-    """One column: its name on disk, unit, dtype on disk and the range outside which a value is implausible."""
-
-    name: str
-    unit: str
-    dtype: str
-    minimum: float
-    maximum: float
-    meaning: str
-    plain: str
-    """How a person calls it, for axis labels: 'energy', 'pitch angle'."""
+VALID_SAMPLES = "valid_samples"
+"""Samples of a record that were taken, from its start; what lies behind is padding. Absent: all of them."""
 
 
 _KNOWN = (
@@ -58,6 +60,7 @@ _KNOWN = (
     Column(
         START_CARRIER_FREQUENCY, "Hz", "float64", 1e8, 1e12, "carrier before mixing, first axial turn", "start carrier"
     ),
+    Column(VALID_SAMPLES, "", "int64", 1.0, 2.0**63, "samples that were taken; behind them is padding", "samples"),
     Column("start_phase_rad", "rad", "float64", -1e9, 1e9, "cyclotron phase at the first sample", "start phase"),
     Column("axial_phase_rad", "rad", "float64", -1e9, 1e9, "phase of the axial motion at the start", "axial phase"),
     Column("azimuth_rad", "rad", "float64", -1e9, 1e9, "azimuth of the guiding centre at the start", "azimuth"),
@@ -74,11 +77,6 @@ def series_columns(channel: int = 0) -> tuple[str, str]:
     suffix = f"_{channel}" if channel else ""
     return SERIES_I + suffix, SERIES_Q + suffix
 
-
-SPLIT = "split"
-"""Column of a predictions table: the part of its estimator's data that an electron was in, as a code of `SPLITS`."""
-SPLITS = {"train": 0, "validation": 1, "test": 2, "new": 3, "unknown": -1}
-"""Name → code. "new": in none of the parts; "unknown": whoever made the table could not tell."""
 
 TRUTH_COLUMNS = (ENERGY, PITCH_ANGLE, RADIUS)
 DEFAULT_TARGETS = (ENERGY, PITCH_ANGLE)
@@ -109,57 +107,3 @@ def _content_event_id(volts_i: NDArray[np.float32], volts_q: NDArray[np.float32]
     digest = hashlib.blake2b(volts_i.data, digest_size=8)
     digest.update(volts_q.data)
     return int.from_bytes(digest.digest(), "little") >> 1
-
-
-# Prediction tables ------------------------------------------------------------------------------------------------
-
-
-def prediction_name(column: str) -> str:
-    """Return the name of an estimated quantity in a predictions table: energy_eV → energy_ev."""
-    return column.lower()
-
-
-def std_name(column: str) -> str:
-    """Return the name of its standard deviation: energy_eV → energy_std_ev."""
-    stem, _, unit = prediction_name(column).rpartition("_")
-    return f"{stem}_std_{unit}" if stem else f"{unit}_std"
-
-
-def spread_name(column: str) -> str:
-    """Return the name of the standard deviation with all tails and modes: energy_eV → energy_spread_ev.
-
-    The error bar `std_name` is half the central 68.27 %; an electron whose spread is much larger may be an outlier.
-    """
-    stem, _, unit = prediction_name(column).rpartition("_")
-    return f"{stem}_spread_{unit}" if stem else f"{unit}_spread"
-
-
-def interval95_names(column: str) -> tuple[str, str]:
-    """Return the names of the ends of its central 95.45 %: energy_eV → energy_low95_ev, energy_high95_ev.
-
-    An estimator that does not state them means two error bars to either side.
-    """
-    stem, _, unit = prediction_name(column).rpartition("_")
-    return (f"{stem}_low95_{unit}", f"{stem}_high95_{unit}") if stem else (f"{unit}_low95", f"{unit}_high95")
-
-
-def log_density_name(column: str) -> str:
-    """Return the name of the logarithm of its stated density at the truth: energy_eV → energy_log_density_per_ev."""
-    stem, _, unit = prediction_name(column).rpartition("_")
-    return f"{stem}_log_density_per_{unit}" if stem else f"{unit}_log_density"
-
-
-POSTERIOR_WEIGHT = "posterior_weight"
-POSTERIOR_MEAN = "posterior_mean"
-POSTERIOR_CHOLESKY = "posterior_cholesky"
-"""Columns of a whole posterior that is a mixture of Gaussians: weights (rows, k), means (rows, k, t), Cholesky factors
-(rows, k, t, t) of the covariances, in the units and the order of the targets."""
-POSTERIOR_LEVEL = "posterior_level"
-POSTERIOR_QUANTILE = "posterior_quantile"
-"""Columns of a posterior given by quantiles of each target: levels (rows, q), rising, and values (rows, t, q)."""
-POSTERIOR_COLUMNS = (POSTERIOR_WEIGHT, POSTERIOR_MEAN, POSTERIOR_CHOLESKY, POSTERIOR_LEVEL, POSTERIOR_QUANTILE)
-
-
-def truth_name(column: str) -> str:
-    """Return the name of its true value: energy_eV → true_energy_ev."""
-    return f"true_{prediction_name(column)}"

@@ -30,7 +30,9 @@ def volts(frame) -> np.ndarray:
 
 def batches_by_event(loader) -> dict[int, torch.Tensor]:
     return {
-        int(event): series for batch in loader for event, series in zip(batch["event_id"], batch["series"], strict=True)
+        int(event): series
+        for batch in loader
+        for event, series in zip(batch["event_id"], batch["inputs"]["series"], strict=True)
     }
 
 
@@ -44,10 +46,10 @@ def test_batches_hold_what_the_contract_says(prepared):
         for batch in loader:
             rows = by_event.loc[batch["event_id"].numpy()]
             seen += batch["event_id"].tolist()
-            assert batch["series"].dtype == torch.float32
-            assert batch["series"].is_contiguous()
-            np.testing.assert_array_equal(batch["series"].numpy(), volts(rows))
-            np.testing.assert_array_equal(batch["lengths"].numpy(), 256)
+            assert batch["inputs"]["series"].dtype == torch.float32
+            assert batch["inputs"]["series"].is_contiguous()
+            np.testing.assert_array_equal(batch["inputs"]["series"].numpy(), volts(rows))
+            assert not batch["masks"]
             np.testing.assert_array_equal(batch["targets"].numpy(), rows[list(schema.DEFAULT_TARGETS)].to_numpy())
             assert set(batch["observables"]) == {schema.RADIUS, schema.CARRIER_FREQUENCY}
             for name, values in batch["observables"].items():
@@ -92,14 +94,14 @@ def test_workers_deliver_the_same_batches_epoch_by_epoch(prepared, method):
             each.sampler.set_epoch(epoch)
         for ours, theirs in zip(plain, loader, strict=True):
             assert torch.equal(ours["event_id"], theirs["event_id"])
-            assert torch.equal(ours["series"], theirs["series"])
+            assert torch.equal(ours["inputs"]["series"], theirs["inputs"]["series"])
 
 
 def test_the_band_changes_the_facts(prepared):
     folder, _ = prepared
     module = CresDataModule(str(folder / "cres.hdf5"), band_hz=(-100e6, -50e6))
     facts = module.file_facts()
-    assert facts["samples"] == next(iter(module.val_dataloader()))["series"].shape[1] == 32
+    assert facts["samples"] == next(iter(module.val_dataloader()))["inputs"]["series"].shape[1] == 32
     assert facts["sampling_rate_hz"] == pytest.approx(403e6 * 32 / 256)
     assert facts["lo_frequency_hz"] == pytest.approx(25.9702e9 - 75e6, abs=2e6)
 

@@ -17,7 +17,7 @@ from cres.data.module import CresDataModule
 from cres.data.prepare import prepare
 from cres.errors import UserError
 from cres.simulation import SimulatedElectrons, SimulationConfig, sample_electrons, simulate_columns
-from cres.training.cli import CresCLI
+from cres.training.cli import CommandLine
 from cres.training.export import card_text
 from cres.training.loading import load_module
 from cres.training.module import CresModule
@@ -36,7 +36,9 @@ def prepared(tmp_path_factory):
 
 def batches_by_event(loader) -> dict[int, torch.Tensor]:
     return {
-        int(event): series for batch in loader for event, series in zip(batch["event_id"], batch["series"], strict=True)
+        int(event): series
+        for batch in loader
+        for event, series in zip(batch["event_id"], batch["inputs"]["series"], strict=True)
     }
 
 
@@ -74,7 +76,10 @@ def test_electrons_made_on_a_device_stay_there(prepared, monkeypatch):
         module.setup("fit")
     there = data[0].train_dataloader()
     assert there.num_workers == 0 < data[1].train_dataloader().num_workers
-    shapes = [(batch["series"].shape, batch["targets"].dtype, batch["series"].device.type) for batch in there]
+    shapes = [
+        (batch["inputs"]["series"].shape, batch["targets"].dtype, batch["inputs"]["series"].device.type)
+        for batch in there
+    ]
     assert shapes == [((size, 256, 2), torch.float64, "meta") for size in (4, 4, 2)]
     monkeypatch.setattr(CountingTensors, "device", torch.device("cpu"))
     data[1].workers = 0
@@ -94,7 +99,7 @@ def test_a_stream_never_repeats_and_resumes(prepared, workers):
         loader.sampler.set_epoch(epoch)
         for batch in loader:
             numbers += batch["targets"][:, 0].tolist()
-            np.testing.assert_array_equal(batch["series"][:, 0, 1], -batch["targets"][:, 1])
+            np.testing.assert_array_equal(batch["inputs"]["series"][:, 0, 1], -batch["targets"][:, 1])
             assert set(batch["observables"]) == {schema.RADIUS, schema.CARRIER_FREQUENCY}
     assert numbers == list(range(30))
     assert len(batches_by_event(module.val_dataloader())) == len(module.split.validation)
@@ -165,7 +170,7 @@ def test_the_command_line_trains_on_electrons_that_no_file_holds(small, monkeypa
     Path("tiny.yaml").write_text(TINY)
     options = [word.replace("configs/simulation/coils.yaml", "small.yaml") for word in options_of_the_page()]
     assert any("small.yaml" in word for word in options)
-    CresCLI(
+    CommandLine(
         "fit", ["-c", "tiny.yaml", "--data.data=judged.hdf5", "--data.stream_electrons=8", "--run=run", *options]
     ).execute()
     assert len(seen) == len(set(seen)) == 16

@@ -23,7 +23,7 @@ from cres.estimation.radial.posterior import PROBABILITIES, RadialEstimator, bet
 from cres.estimation.search.detection import COARSE_TEMPLATES, coarse_bank
 from cres.estimation.search.matched_filter import MatchedFilter, template_radii_m
 from cres.estimation.search.templates import FINE_PHASES
-from cres.evaluation.metrics import resolved_mask
+from cres.evaluation.resolved import resolved_mask
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 
 CONFIG = Path(__file__).parents[2] / "configs" / "simulation" / "coils.yaml"

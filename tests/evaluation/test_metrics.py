@@ -6,15 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cres.evaluation.bootstrap import Sample, bootstrap_weights, bootstrapped
-from cres.evaluation.metrics import (
-    METRICS,
-    gaussian_core,
-    pulls,
-    resolution_metrics,
-    resolved_mask,
-    sigma68,
-    table_metrics,
-)
+from cres.evaluation.metrics import METRICS, gaussian_core, pulls, resolution_metrics, sigma68, table_metrics
+from cres.evaluation.resolved import resolved_mask
 
 weighted = st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 4)), min_size=1, max_size=30).filter(
     lambda pairs: sum(weight for _, weight in pairs) > 0
@@ -58,7 +51,9 @@ def test_figures_of_a_known_distribution():
     residual = std * random.normal(size=40_000)
     figures = {
         name: figure.value
-        for name, figure in resolution_metrics(residual, std, std, near=3.0, order=std, resamples=10).items()
+        for name, figure in resolution_metrics(
+            residual, std, std, near=3.0, order=std, goal_rms=0.3, resamples=10
+        ).items()
     }
     assert figures["coverage1"] == pytest.approx(0.6827, abs=0.01)
     assert figures["coverage2"] == pytest.approx(0.9545, abs=0.005)
@@ -140,11 +135,13 @@ def test_the_share_at_the_goal_is_the_largest_that_reaches_it():
     residual = np.array([0.1, 0.5, 0.2, 5.0, 0.0, np.nan])
     order = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 0.5])
     # rms of the best 1, 2, 3: 0.1, 0.36, 0.316; the sixth has no estimate and still counts
-    figures = resolution_metrics(residual, order, order=order, resamples=0)
+    figures = resolution_metrics(residual, order, order=order, goal_rms=0.3, resamples=0)
     assert figures["goal_fraction"].value == pytest.approx(1 / 6)
     residual[2] = 0.05
-    assert resolution_metrics(residual, order=order, resamples=0)["goal_fraction"].value == pytest.approx(3 / 6)
-    assert resolution_metrics(residual, order=np.full(6, np.nan), resamples=0)["goal_fraction"].value == 0
+    assert resolution_metrics(residual, order=order, goal_rms=0.3, resamples=0)["goal_fraction"].value == pytest.approx(
+        3 / 6
+    )
+    assert resolution_metrics(residual, order=np.full(6, np.nan), goal_rms=0.3, resamples=0)["goal_fraction"].value == 0
 
 
 def test_electrons_are_selected_by_their_spread_where_it_is_stated(draw_table):

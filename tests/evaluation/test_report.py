@@ -18,7 +18,7 @@ from cres.errors import UserError
 from cres.evaluation import Illustration, Panel, PredictionTable, Section, terminal_summary, write_report
 from cres.evaluation.comparison import compare
 from cres.evaluation.illustrations import target_illustrations
-from cres.evaluation.metrics import METRICS
+from cres.evaluation.metrics import METRICS, label_of
 from cres.evaluation.summary import FIRST_PAGE
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
@@ -107,7 +107,7 @@ def test_downloads_are_the_files_beside(written: Path):
 def test_every_heading_of_the_tables_leads_to_its_meaning(written: Path):
     page = written.read_text()
     for entry in METRICS:
-        assert f'<dt id="about-{entry.name}">{entry.label}</dt>' in page
+        assert f'<dt id="about-{entry.name}">{label_of(entry)}</dt>' in page
         of_energy_alone = entry.name in ("near_fraction", "goal_fraction")
         links = (1 if of_energy_alone else 2) + (entry.name in FIRST_PAGE)
         assert page.count(f'<a href="#about-{entry.name}">{entry.label}') == links

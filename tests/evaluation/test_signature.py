@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cres.evaluation import compare
-from cres.evaluation.signature import APPARATUS, WARNING, Signature, signature_of
+from cres.evaluation.apparatus import APPARATUS, WARNING
+from cres.evaluation.signature import Signature, signature_of
 
 RATE, OSCILLATOR, SAMPLES = 403e6, 25.97e9, 512
 

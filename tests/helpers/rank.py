@@ -18,8 +18,7 @@ def joint_batch() -> dict:
     generator = torch.Generator().manual_seed(1)
     return {
         # the same record for all, so that only the noise can differ
-        "series": (0.1 * torch.randn(1, 256, 2, generator=generator)).expand(ROWS, -1, -1).clone(),
-        "lengths": torch.full((ROWS,), 256),
+        "inputs": {"series": (0.1 * torch.randn(1, 256, 2, generator=generator)).expand(ROWS, -1, -1).clone()},
         "event_id": torch.arange(ROWS),
         "targets": torch.rand(ROWS, 2, generator=generator, dtype=torch.float64),
         "observables": {},
@@ -27,7 +26,8 @@ def joint_batch() -> dict:
 
 
 def share(batch: dict, rank: int) -> dict:
-    return {name: value[rank::2] if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
+    mine = {name: value[rank::2] if isinstance(value, torch.Tensor) else value for name, value in batch.items()}
+    return mine | {"inputs": {name: value[rank::2] for name, value in batch["inputs"].items()}}
 
 
 def make(config: dict) -> torch.nn.Module:
@@ -60,7 +60,8 @@ def work(rank: int, config: dict, folder: Path) -> None:
     module = make(config)
     wrapped = torch.nn.parallel.DistributedDataParallel(Objective(module))
     mine = share(joint_batch(), rank)
-    noise = module.inject(mine, 0) - module.inject(mine, 0, 0.0)
+    noisy, clean = (module.inject(mine, 0, scale)["inputs"]["series"] for scale in (1.0, 0.0))
+    noise = noisy - clean
     loss = wrapped(mine)
     (folder / "late").touch()
     found = gradients(module, loss)

@@ -43,5 +43,5 @@ def test_epochs_bring_fresh_electrons(source: SimulatedElectrons) -> None:
 
     dataset = StreamDataset(source, 8, 0, schema.DEFAULT_TARGETS, (schema.AXIAL_FREQUENCY,))
     first, second = (dataset.__getitems__([Draw(epoch, row) for row in range(2)]) for epoch in (0, 1))
-    assert first["series"].shape == (2, 8192, 2)
+    assert first["inputs"]["series"].shape == (2, 8192, 2)
     assert not (first["targets"] == second["targets"]).any()

@@ -11,7 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
-from cres.training.cli import CresCLI
+from cres.training.cli import CommandLine
 from cres.training.quiet import QUIET
 
 SAMPLES = 512
@@ -91,7 +91,7 @@ def fit(tiny: Path, records: Path) -> Callable[..., None]:
     """Train in this process: fit(folder, *options)."""
 
     def train(folder: Path, *options: str) -> None:
-        CresCLI("fit", ["-c", str(tiny), f"--data.data={records}", f"--run={folder}", *options]).execute()
+        CommandLine("fit", ["-c", str(tiny), f"--data.data={records}", f"--run={folder}", *options]).execute()
 
     return train
 

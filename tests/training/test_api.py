@@ -17,7 +17,7 @@ from cres import resources
 from cres.data.records import open_records
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
-from cres.training.cli import CresCLI
+from cres.training.cli import CommandLine
 from cres.training.package import MOST_BYTES, read_package, without_places, write_package
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +40,7 @@ def test_a_model_reads_volts_as_predict_does(trained: Path, records: Path, tmp_p
     path = tmp_path / "predictions.hdf5"
     options = [f"--run={trained}", f"--data.data={records}", f"--predictions={path}", "--noise_scale=0"]
     config = f"-c={trained / 'config.yaml'}"
-    CresCLI("predict", [config, *options]).execute()
+    CommandLine("predict", [config, *options]).execute()
     estimates = cres.load(trained)(volts_of(records), event_id=np.arange(70))
     theirs = PredictionTable.read(path)
     for name in ("energy_ev", "energy_std_ev", "pitch_angle_deg", "energy_low95_ev", "energy_spread_ev"):

@@ -15,7 +15,7 @@ import torch
 from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.evaluation.table import COVARIANCE, PredictionTable
-from cres.training.cli import CresCLI, main
+from cres.training.cli import CommandLine, main
 from cres.training.loading import load_module
 from cres.transforms import FROZEN_EPOCH
 
@@ -43,7 +43,7 @@ POOLINGS = ("mean", "attention", "last")
 def train(folder: Path, records: Path, *options: str) -> Path:
     config = folder / "causal.yaml"
     config.write_text(CAUSAL)
-    CresCLI("fit", ["-c", str(config), f"--data.data={records}", f"--run={folder}", *options]).execute()
+    CommandLine("fit", ["-c", str(config), f"--data.data={records}", f"--run={folder}", *options]).execute()
     return folder
 
 
@@ -95,7 +95,8 @@ def test_in_float64_they_are_equal_to_rounding(causal, records, pooling):
     model = load_module(causal[pooling] / "checkpoints" / "best.ckpt").double()
     pieces, whole = batches(records, 104)
     found = model.reconstruct(pieces)
-    wanted = model(model.inject(whole | {"series": whole["series"].double()}, FROZEN_EPOCH))
+    double = {"series": whole["inputs"]["series"].double()}
+    wanted = model.of(model.inject(whole | {"inputs": double}, FROZEN_EPOCH))
     torch.testing.assert_close(found.estimate, wanted.estimate, rtol=1e-10, atol=1e-10)
     torch.testing.assert_close(found.error_covariance, wanted.error_covariance, rtol=1e-10, atol=1e-10)
 
@@ -119,7 +120,9 @@ def test_pieces_have_the_noise_of_the_whole_record(causal, records, scale):
     model.noise_scale = scale
     pieces, whole = batches(records, 100, window_start=7, window_samples=500)
     together = torch.cat(list(model.pieces(pieces)), dim=1)
-    torch.testing.assert_close(together, model.inject(whole, FROZEN_EPOCH, scale), rtol=0, atol=2e-7)
+    torch.testing.assert_close(
+        together, model.inject(whole, FROZEN_EPOCH, scale)["inputs"]["series"], rtol=0, atol=2e-7
+    )
 
 
 def test_an_ensemble_reads_pieces(causal, records, tmp_path):

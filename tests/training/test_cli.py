@@ -12,7 +12,7 @@ from shipped import configurations
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.training.arguments import configs_first
-from cres.training.cli import CresCLI, main
+from cres.training.cli import CommandLine, main
 from cres.training.loading import load_module, load_reconstructor
 
 
@@ -174,7 +174,7 @@ def test_out_of_memory_says_what_to_lower(monkeypatch, tiny, records, tmp_path, 
     def exhausted(self):
         raise error
 
-    monkeypatch.setattr(CresCLI, "execute", exhausted)
+    monkeypatch.setattr(CommandLine, "execute", exhausted)
     assert "data.batch_size" in refused("fit", "-c", str(tiny), f"--data.data={records}", f"--run={tmp_path}")
 
 
@@ -210,7 +210,7 @@ def test_a_training_that_diverges_is_told_what_to_lower_and_what_is_kept(tiny, r
 
 def test_every_configuration_of_the_repository_is_understood(records, tmp_path):
     for path in configurations():
-        cli = CresCLI("fit", ["-c", str(path), f"--data.data={records}", f"--run={tmp_path / path.stem}"])
+        cli = CommandLine("fit", ["-c", str(path), f"--data.data={records}", f"--run={tmp_path / path.stem}"])
         assert cli.model.reconstructor.targets == ("energy_eV", "pitch_angle_deg"), path
 
 

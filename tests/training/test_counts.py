@@ -9,7 +9,7 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from cres.training.cli import CresCLI
+from cres.training.cli import CommandLine
 from cres.training.counting import OperationCount, saved_bytes
 from cres.training.loading import load_reconstructor
 
@@ -39,7 +39,7 @@ def counted(records: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pa
     options = ["--trainer.max_epochs=1", "--trainer.limit_train_batches=14", f"--trainer.log_every_n_steps={EVERY}"]
     quiet = ["--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu", "--data.batch_size=8"]
     config = str(ROOT / "configs" / "s4d.yaml")
-    command = CresCLI("fit", ["-c", config, f"--data.data={records}", f"--run={folder}", *options, *quiet])
+    command = CommandLine("fit", ["-c", config, f"--data.data={records}", f"--run={folder}", *options, *quiet])
     count = OperationCount()
     steps = Steps(count)
     command.trainer.callbacks.insert(0, steps)  # type: ignore[attr-defined]

@@ -11,13 +11,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from cres.data.batch import mask_from
 from cres.data.loader import KeyedSampler
 from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.training.cli import main
-from cres.training.curriculum import SHARES, Curriculum, Stage, curve
+from cres.training.curriculum import SHARES, Curriculum
 from cres.training.cuts import keep_band, shortened
 from cres.training.module import CresModule
+from cres.training.moves import Stage, curve
 from cres.transforms import FROZEN_EPOCH
 
 ALL = [
@@ -90,11 +92,11 @@ def test_senseless_stages_are_refused():
 
 def test_records_are_shortened_from_their_start():
     series = torch.randn(3, 640, 2)
-    batch = {"series": series, "lengths": torch.tensor([640, 400, 100])}
+    batch = {"inputs": {"series": series}, "masks": {"series": mask_from(torch.tensor([640, 400, 100]), 640)}}
     short = shortened(batch, 0.5)
-    assert torch.equal(short["series"], series[:, :320])
-    assert short["lengths"].tolist() == [320, 320, 100]
-    assert shortened(batch, 1.0) is batch
+    assert torch.equal(short["inputs"]["series"], series[:, :320])
+    assert short["masks"]["series"].sum(1).tolist() == [320, 320, 100]
+    assert torch.equal(shortened(batch, 1.0)["inputs"]["series"], series)
 
 
 def test_only_the_band_is_kept():
@@ -151,13 +153,12 @@ def test_an_electron_drawn_again_has_other_noise(trained):
 
     module = load_module(trained / "checkpoints" / "last.ckpt")
     batch = {
-        "series": torch.zeros(2, 64, 2),
-        "lengths": torch.full((2,), 64),
+        "inputs": {"series": torch.zeros(2, 64, 2)},
         "event_id": torch.tensor([5, 5]),
     }
-    first = module.inject(batch, 0)
+    first = module.inject(batch, 0)["inputs"]["series"]
     assert torch.equal(first[0], first[1])
-    again = module.inject(batch | {"repeat": torch.tensor([0, 1])}, 0)
+    again = module.inject(batch | {"repeat": torch.tensor([0, 1])}, 0)["inputs"]["series"]
     assert torch.equal(again[0], first[0])
     assert not torch.equal(again[1], first[1])
 
@@ -200,11 +201,11 @@ def test_validation_is_at_the_nominal_from_the_first_epoch(fit, tmp_path, monkey
 
     def watch(self, noisy, batch):
         if self.trainer.validating or not self.training:
-            assert self.noise_scale < 1
-            assert self.length_share < 1
-            assert self.band_hz is not None
-            assert torch.equal(noisy, self.inject(batch, FROZEN_EPOCH))
-            judged.append(noisy.shape[1])
+            assert self.easing.noise_scale < 1
+            assert len(self.easing.before) == len(self.easing.after) == 1
+            found = noisy["inputs"]["series"]
+            assert torch.equal(found, self.inject(batch, FROZEN_EPOCH)["inputs"]["series"])
+            judged.append(found.shape[1])
         return inner(self, noisy, batch)
 
     monkeypatch.setattr(CresModule, "objective", watch)

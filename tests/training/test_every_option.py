@@ -21,6 +21,7 @@ import cres.training.schedules
 import cres.transforms
 from cres.errors import UserError
 from cres.models import Encoder, Head, Loss
+from cres.models.views import RecordView
 from cres.ranges import RANGES, out_of_range
 from cres.training.arguments import with_expanded_paths
 from cres.training.cli import main
@@ -28,7 +29,7 @@ from cres.training.options import whole_numbers_first
 from cres.training.schedules import Schedule
 from cres.training.sweep_check import ParsedOnly
 from cres.training.wanted import lists_in, wanted
-from cres.transforms import RandomTransform, RecordView
+from cres.transforms import RandomTransform
 
 ROOT = Path(__file__).parents[2]
 NONSENSE = "no@such;thing"

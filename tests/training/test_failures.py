@@ -14,7 +14,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from cres.data import reading_ahead
-from cres.data.loader import ElectronDataset
+from cres.data.electrons import ElectronDataset
 from cres.data.reading_ahead import begin_reading, say_once
 from cres.errors import UserError
 from cres.training.checkpoints import Checkpoints, read_checkpoint
@@ -155,7 +155,7 @@ def test_too_low_a_limit_of_open_files_is_refused_with_the_limit(monkeypatch, ti
 
 def test_a_batch_that_cannot_be_handed_over_ends_the_training_with_the_limit(monkeypatch, tiny, records, tmp_path):
     def unsent(self, draws):
-        return {"series": Unsent(OSError(errno.EMFILE, "Too many open files"))}
+        return {"inputs": Unsent(OSError(errno.EMFILE, "Too many open files"))}
 
     monkeypatch.setattr(ElectronDataset, "__getitems__", unsent)
     with pytest.raises(UserError, match=r"too few files may be open at once \(the limit is \d+\)"):

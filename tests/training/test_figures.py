@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import QuadMesh
 
+from cres.system import SYSTEM
 from cres.training.figures import draw
 from cres.training.metrics import Collected
 
@@ -24,7 +25,7 @@ def collected(std: float, off: float = 0.0) -> Collected:
 
 
 def pulls_title(one: Collected) -> str:
-    figure = draw(one, TARGETS, "epoch 1")
+    figure = draw(one, TARGETS, "epoch 1", SYSTEM)
     figure.canvas.draw()
     return figure.axes[1].get_title()
 
@@ -52,7 +53,7 @@ def test_the_map_is_wide_where_the_errors_are() -> None:
     assert one.truth is not None
     bad = one.truth[:, 1] > 0
     one.mean[bad] = one.truth[bad] + 50 * (one.mean[bad] - one.truth[bad])
-    figure = draw(one, TARGETS, "epoch 1")
+    figure = draw(one, TARGETS, "epoch 1", SYSTEM)
     figure.canvas.draw()
     mesh = next(part for part in figure.axes[3].collections if isinstance(part, QuadMesh))
     cells = np.ma.filled(mesh.get_array(), np.nan)
@@ -67,8 +68,8 @@ def test_without_a_second_target_or_a_spread_there_is_no_map() -> None:
     assert one.truth is not None
     first = {name: getattr(one, name)[:, :1] for name in ("mean", "spread", "interval95", "truth")}
     single = replace(one, covariance=one.covariance[:, :1, :1], **first)
-    assert len(draw(single, TARGETS[:1], "epoch 1").axes) == 3
-    draw(replace(one, mean=one.truth), TARGETS, "epoch 1").canvas.draw()
+    assert len(draw(single, TARGETS[:1], "epoch 1", SYSTEM).axes) == 3
+    draw(replace(one, mean=one.truth), TARGETS, "epoch 1", SYSTEM).canvas.draw()
 
 
 def test_a_training_with_a_point_head_draws_itself(fit, tmp_path) -> None:

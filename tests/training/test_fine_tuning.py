@@ -12,7 +12,7 @@ from cres.errors import UserError
 from cres.models import S4DEncoder
 from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import read_checkpoint
-from cres.training.cli import CresCLI, main
+from cres.training.cli import CommandLine, main
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUICK = ("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
@@ -22,7 +22,7 @@ ENCODER = "reconstructor.fusion.encoders.spectrum."
 def fit(config: str, data: Path, run: Path, *options: str) -> Path:
     """Train an epoch with a configuration of the repository; return its last checkpoint."""
     arguments = ["-c", str(CONFIGS / config), f"--data.data={data}", f"--run={run}", *QUICK, *options]
-    CresCLI("fit", arguments).execute()
+    CommandLine("fit", arguments).execute()
     return run / "checkpoints" / "last.ckpt"
 
 

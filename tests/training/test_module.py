@@ -9,12 +9,13 @@ import torch
 import yaml
 from lightning.pytorch import seed_everything
 
+from cres.data.batch import mask_from
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.models import combine
 from cres.training.averaging import Average
 from cres.training.checkpoints import read_checkpoint, write_atomically
-from cres.training.cli import CresCLI, main
+from cres.training.cli import CommandLine, main
 from cres.training.export import export_program
 from cres.training.fitting import MOST_PASSES
 from cres.training.loading import build_module, load_ensemble, load_module, load_reconstructor
@@ -43,40 +44,41 @@ def module(config):
 def batch(rows: slice = slice(None)) -> dict:
     generator = torch.Generator().manual_seed(1)
     truth = torch.tensor([18500.0, 88.0]) + torch.rand(6, 2, generator=generator) * torch.tensor([200.0, 2.0])
-    whole = {
-        "series": 0.1 * torch.randn(6, 512, 2, generator=generator),
-        "lengths": torch.full((6,), 512),
-        "event_id": torch.arange(6) + 100,
-        "targets": truth.double(),
-    }
-    return {name: value[rows] for name, value in whole.items()} | {"observables": {}}
+    series = 0.1 * torch.randn(6, 512, 2, generator=generator)
+    whole = {"event_id": torch.arange(6) + 100, "targets": truth.double()}
+    chosen = {name: value[rows] for name, value in whole.items()}
+    return {"inputs": {"series": series[rows]}, "masks": {}, **chosen, "observables": {}}
+
+
+def noisy(module, *args) -> torch.Tensor:
+    return module.inject(*args)["inputs"]["series"]
 
 
 def test_judged_noise_is_frozen_and_depends_on_the_event_alone(module):
-    first = module.inject(batch(), FROZEN_EPOCH)
-    torch.testing.assert_close(module.inject(batch(slice(2, 4)), FROZEN_EPOCH), first[2:4])
-    torch.testing.assert_close(module.inject(batch(), FROZEN_EPOCH), first)
+    first = noisy(module, batch(), FROZEN_EPOCH)
+    torch.testing.assert_close(noisy(module, batch(slice(2, 4)), FROZEN_EPOCH), first[2:4])
+    torch.testing.assert_close(noisy(module, batch(), FROZEN_EPOCH), first)
 
 
 def test_training_noise_is_fresh_each_epoch_and_scales_in_power(module):
-    module.augmentations.transforms = torch.nn.ModuleList()
-    clean = batch()["series"]
-    first, second = (module.inject(batch(), epoch) - clean for epoch in (0, 1))
+    module.corruption.links[0].change.transforms = torch.nn.ModuleList()
+    clean = batch()["inputs"]["series"]
+    first, second = (noisy(module, batch(), epoch) - clean for epoch in (0, 1))
     assert abs(float((first * second).mean())) < 0.05 * float((first * first).mean())
-    quarter = module.inject(batch(), 0, 0.25) - clean
+    quarter = noisy(module, batch(), 0, 0.25) - clean
     torch.testing.assert_close(quarter, 0.5 * first, rtol=1e-4, atol=1e-6)
 
 
 def test_beyond_its_length_a_record_stays_zero(module):
     short = batch()
-    short["lengths"] = torch.tensor([512, 400, 512, 10, 512, 512])
-    noisy = module.inject(short, FROZEN_EPOCH)
-    assert bool((noisy[3, 10:] == 0).all())
-    assert bool((noisy[1, :400] != 0).any())
+    short["masks"] = {"series": mask_from(torch.tensor([512, 400, 512, 10, 512, 512]), 512)}
+    found = noisy(module, short, FROZEN_EPOCH)
+    assert bool((found[3, 10:] == 0).all())
+    assert bool((found[1, :400] != 0).any())
 
 
 def test_predictions_are_in_physical_units_and_tempered(module):
-    volts = batch()["series"]
+    volts = batch()["inputs"]["series"]
     with torch.no_grad():
         before = module(volts)
         module.reconstructor.calibration.temperature.factor.fill_(2.0)
@@ -159,7 +161,7 @@ def test_the_rate_finder_stays_below_divergence_and_leaves_the_module_alone(modu
 def test_a_checkpoint_alone_reconstructs(trained):
     best = trained / "checkpoints" / "best.ckpt"
     with torch.no_grad():
-        assert load_reconstructor(best)(batch()["series"]).estimate.shape == (6, 2)
+        assert load_reconstructor(best)(batch()["inputs"]["series"]).estimate.shape == (6, 2)
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +191,7 @@ def test_few_validation_electrons_calibrate_with_several_noises_each(fit, tmp_pa
     def watched(module, batch, epoch, scale=1.0):
         noisy = inject(module, batch, epoch, scale)
         if not module.training and len(module.last_validation or ()):  # after the last epoch's own validation
-            seen.append((epoch, noisy.clone()))
+            seen.append((epoch, noisy["inputs"]["series"].clone()))
         return noisy
 
     monkeypatch.setattr(CresModule, "inject", watched)
@@ -224,7 +226,7 @@ def test_a_model_without_a_density_is_exported(config, head):
     module = build_module(config | chosen).eval()
     module.reconstructor.target_scaler.fit(torch.tensor([[18500.0, 88.0], [18700.0, 90.0]], dtype=torch.float64))
     program = export_program(module, 512).module()
-    volts = batch()["series"]
+    volts = batch()["inputs"]["series"]
     with torch.no_grad():
         wanted, found = module(volts), program(volts)
     for name, expected in (("estimate", wanted.estimate), ("covariance", wanted.error_covariance)):
@@ -235,7 +237,7 @@ def test_a_model_without_a_density_is_exported(config, head):
 
 def test_an_ensemble_is_the_mixture_of_its_members(trained, tmp_path):
     files = [trained / "checkpoints" / name for name in ("best.ckpt", "last.ckpt")]
-    volts = batch()["series"]
+    volts = batch()["inputs"]["series"]
     with torch.no_grad():
         expected = combine([load_reconstructor(path)(volts) for path in files])
         found = load_ensemble(files)(volts)
@@ -282,7 +284,7 @@ def test_an_ensemble_whose_training_data_are_gone_says_what_it_lacks(judged, ens
 def test_an_encoder_is_pre_trained_without_truth(fit, tiny, make_records, tmp_path):
     unlabelled = make_records(tmp_path / "unlabelled.hdf5", 96, labelled=False)
     alone = ["--model.denoising.view=spectrum", "--model.denoising.alone=true", "--trainer.max_epochs=2"]
-    before = CresCLI("fit", ["-c", str(tiny), f"--data.data={unlabelled}", f"--run={tmp_path / 'pre'}", *alone])
+    before = CommandLine("fit", ["-c", str(tiny), f"--data.data={unlabelled}", f"--run={tmp_path / 'pre'}", *alone])
     start = copy.deepcopy(before.model.state_dict())
     before.execute()
     learned = before.model.state_dict()

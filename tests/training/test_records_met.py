@@ -11,7 +11,8 @@ from cres import schema
 from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.evaluation import PredictionTable, compare
-from cres.evaluation.signature import WARNING, signature_of
+from cres.evaluation.apparatus import WARNING
+from cres.evaluation.signature import signature_of
 from cres.evaluation.splits import rows_in, trained_on
 from cres.training.checkpoints import read_checkpoint
 from cres.training.cli import main

@@ -39,7 +39,7 @@ def batches(path, samples=512, **settings):
 
 def test_windows_are_the_pieces_of_the_record_in_order(tracks, records):
     data, read = batches(tracks)
-    series = torch.cat([batch["series"] for batch in read])
+    series = torch.cat([batch["inputs"]["series"] for batch in read])
     whole = torch.from_numpy(data.records.read_series(np.arange(len(data.records))))
     torch.testing.assert_close(series.reshape(whole.shape), whole, rtol=0, atol=0)
     window = torch.cat([batch["observables"]["window"] for batch in read])
@@ -50,8 +50,12 @@ def test_every_window_has_noise_of_its_own_and_the_first_that_of_the_short_recor
     model = load_module(trained / "checkpoints" / "best.ckpt")
     _, windows = batches(tracks)
     short = next(iter(CresDataModule(str(records), batch_size=16).predict_dataloader()))
-    noise = torch.cat([model.inject(batch, FROZEN_EPOCH) - batch["series"] for batch in windows[:3]])
-    alone = model.inject(short, FROZEN_EPOCH) - short["series"]
+
+    def noise_of(batch):
+        return model.inject(batch, FROZEN_EPOCH)["inputs"]["series"] - batch["inputs"]["series"]
+
+    noise = torch.cat([noise_of(batch) for batch in windows[:3]])
+    alone = noise_of(short)
     torch.testing.assert_close(noise[::PARTS], alone, rtol=0, atol=0)
     flat = noise.flatten(1).double().numpy()
     assert np.abs(np.corrcoef(flat) - np.eye(len(flat))).max() < 0.2  # 1/√1024 each

@@ -121,8 +121,7 @@ def test_the_finder_stops_where_memory_ends_and_leaves_the_module_alone(trained,
 
     def batch_of(size: int) -> dict:
         return {
-            "series": torch.randn(size, 512, 2),
-            "lengths": torch.full((size,), 512),
+            "inputs": {"series": torch.randn(size, 512, 2)},
             "event_id": torch.arange(size),
             "targets": torch.tensor([[18_600.0, 89.0]], dtype=torch.float64).repeat(size, 1),
         }

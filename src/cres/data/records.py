@@ -148,6 +148,24 @@ class Records:
         """Density of the nominal noise: what the first file's simulation says of its read-out, or the default."""
         return _nominal_density_w_per_hz(self.files[0])
 
+    @property
+    def valid_samples(self) -> NDArray[np.int64] | None:
+        """Samples of each record that were taken, (rows,), where the files say it; None where all were.
+
+        Raises UserError where a record says that it has none, or more than its series.
+        """
+        if schema.VALID_SAMPLES not in self.scalar_columns:
+            return None
+        taken = self.scalar(schema.VALID_SAMPLES)
+        wrong = np.flatnonzero((taken < 1) | (taken > self.samples))
+        if len(wrong):
+            row = int(wrong[0])
+            raise UserError(
+                f"{self.describe(row)}: {schema.VALID_SAMPLES} is {taken[row]}, but its series has {self.samples} "
+                "samples"
+            )
+        return taken
+
     def _require_unique_ids(self) -> None:
         """Raise UserError where two electrons have one id: what is joined by it would lose one of them."""
         if schema.EVENT_ID not in self.columns:

@@ -12,7 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cres import schema
-from cres.data.loader import Batch, Draw
+from cres.data.batch import Batch
+from cres.data.electrons import SERIES
+from cres.data.loader import Draw
 from cres.errors import UserError
 
 
@@ -71,8 +73,8 @@ class StreamDataset(Dataset[Batch]):
         columns = {name: torch.cat([torch.as_tensor(part[name]) for part in made]) for name in names}
         series = torch.stack([columns[name].float() for name in schema.SERIES_COLUMNS], dim=-1)
         batch: Batch = {
-            "series": series,
-            "lengths": torch.full((len(numbers),), series.shape[1], dtype=torch.int64, device=series.device),
+            "inputs": {SERIES: series},
+            "masks": {},
             "event_id": columns[schema.EVENT_ID].to(torch.int64),
             "observables": {name: columns[name].double() for name in self._observables},
         }

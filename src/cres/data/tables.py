@@ -276,23 +276,8 @@ def range_problems(name: str, values: Values) -> list[Problem]:
     column = schema.COLUMNS.get(name)
     if column is None or values.dtype.kind not in "fi":
         return []
-    low, high = (values.min(axis=1), values.max(axis=1)) if values.ndim == 2 else (values, values)
-    finite = np.isfinite(low) & np.isfinite(high)
-    unusual = finite & ((low < column.minimum) | (high > column.maximum))
+    found = dict(column.implausible(values))
     if name in schema.SERIES_COLUMNS or name in _FINITE_COLUMNS:
-        unusual |= ~finite
-    return [
-        Problem(int(row), name, _range_problem(column, float(low[row]), float(high[row])))
-        for row in np.flatnonzero(unusual)
-    ]
-
-
-def _range_problem(column: schema.Column, low: float, high: float) -> str:
-    if not np.isfinite(low) or not np.isfinite(high):
-        return "holds NaN or infinity"
-    value = low if low < column.minimum else high
-    return (
-        f"is {value:g} {column.unit}".rstrip()
-        + f", outside {column.minimum:g} to {column.maximum:g} {column.unit}".rstrip()
-        + " (is the unit right?)"
-    )
+        finite = np.isfinite(values) if values.ndim == 1 else np.isfinite(values).all(axis=1)
+        found |= dict.fromkeys(np.flatnonzero(~finite).tolist(), "holds NaN or infinity")
+    return [Problem(row, name, found[row]) for row in sorted(found)]

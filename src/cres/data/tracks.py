@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cres.data.loader import Batch, Chosen, Draw
+from cres.data.batch import Batch
+from cres.data.electrons import SERIES
+from cres.data.loader import Chosen, Draw
 from cres.data.records import Records, Rows
 from cres.data.windows import Band, Window
 from cres.errors import UserError
@@ -49,10 +51,9 @@ class TrackWindows(Dataset[Batch]):
         series = series if self._band is None else self._band.select(series)
         places = {ROW: torch.from_numpy(rows.astype(np.float64)), WINDOW: torch.from_numpy(window.astype(np.float64))}
         event = torch.from_numpy(self._chosen.records.event_ids[rows]) ^ mix64(torch.from_numpy(window))
-        lengths = torch.full((len(rows),), series.shape[1], dtype=torch.int64)
         numbers = self._chosen.numbers(rows)
         numbers["observables"] |= places
-        return {"series": series, "lengths": lengths, "event_id": event} | numbers
+        return {"inputs": {SERIES: series}, "masks": {}, "event_id": event} | numbers
 
 
 class Pieces:

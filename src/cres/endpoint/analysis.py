@@ -27,7 +27,8 @@ from cres.endpoint.response import ENERGY, PARAMETERS, Response, energies_and_st
 from cres.endpoint.smeared import SmearedSpectra
 from cres.endpoint.systematics import Added, Shift, added_errors, systematic_error_ev, systematic_shifts
 from cres.errors import UserError
-from cres.evaluation.signature import apparatus_notes, signature_of
+from cres.evaluation.apparatus import apparatus_notes
+from cres.evaluation.signature import signature_of
 from cres.evaluation.splits import refuse_training, split_notes
 from cres.evaluation.table import PredictionTable
 from cres.physics.final_states import FinalStates

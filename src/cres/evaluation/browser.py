@@ -23,10 +23,11 @@ from cres import schema
 from cres.errors import UserError
 from cres.evaluation import plots
 from cres.evaluation.bootstrap import Array
-from cres.evaluation.metrics import RESOLVED_SIDEBAND_SNR, pulls
+from cres.evaluation.metrics import pulls
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.posterior import Mixture, QuantileFunction, posterior_of
 from cres.evaluation.report import refuse_unwritable, write_whole
+from cres.evaluation.resolved import RESOLVED
 from cres.evaluation.table import COVARIANCE, SIDEBAND_SNR, PredictionTable, unit_of
 
 MOST = 2000
@@ -188,7 +189,7 @@ def _content(
         "score": _packed(np.where(np.isfinite(score), score, 1e300), "<f8"),
         "scoreWords": words,
         "outlier": OUTLIER,
-        "resolved": RESOLVED_SIDEBAND_SNR,
+        "resolved": RESOLVED.minimum,
         "targets": [_target(main, bound, target) for target in main.targets],
         "tables": [
             _estimates(table, main.targets, colour) for table, colour in zip([main, *others], colours, strict=True)

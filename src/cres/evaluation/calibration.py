@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
+from cres.evaluation.judged import rows_word
 from cres.evaluation.metrics import coverage, pulls
 
 FEWEST = 50
@@ -49,7 +50,7 @@ def calibration_verdict(residual: Array, std: Array, two_sigma: Array | None = N
     pull = pull[np.isfinite(pull)]
     two_sigma = 2 * std if two_sigma is None else two_sigma
     if len(pull) < FEWEST:
-        reason = f"{len(pull)} electrons with an uncertainty are too few for a verdict ({FEWEST} are needed)"
+        reason = f"{len(pull)} {rows_word()} with an uncertainty are too few for a verdict ({FEWEST} are needed)"
         return Verdict(None, "too few", (reason,))
     findings = {**_bias(pull), **_width(coverage(residual, std), len(pull))}
     if not findings:

@@ -2,52 +2,37 @@
 
 from __future__ import annotations
 
-CAPTIONS: dict[str, tuple[str, str]] = {
+from cres.evaluation.judged import judged
+
+GENERAL: dict[str, tuple[str, str]] = {
     "residuals": (
         "residuals",
-        "All electrons. The dashed line is the Gaussian of the core. Good: the histogram follows it, centred on zero, "
+        "All {rows}. The dashed line is the Gaussian of the core. Good: the histogram follows it, centred on zero, "
         "and little lies outside of what is shown. In the last picture a curve crosses the dotted line at about its "
         "resolution; good curves lie to the left and fall steeply, a shoulder to the right is a tail.",
     ),
     "truth": (
         "truth and estimate",
-        "All electrons; those whose estimate leaves the range of the truth lie outside of the picture, and the corner "
+        "All {rows}; those whose estimate leaves the range of the truth lie outside of the picture, and the corner "
         "counts them. Good: everything on the diagonal. A horizontal band is an estimator that falls back to the "
         "mean; a second line is a wrong optimum.",
     ),
-    "resolution": (
-        "resolution",
-        "σ68 in bins of equal numbers: markers with 68 % bootstrap bars for resolved electrons, dotted lines for all. "
-        "Good: flat and low, close to the dashed bound where there is one. It must rise where little signal is left: "
-        "on the axis and at the wall, and near 90°, where the sidebands vanish.",
-    ),
     "bias": (
         "bias",
-        "Median of estimate minus truth; markers: resolved electrons, dotted: all. Good: on the zero line everywhere. "
-        "A slope against the energy is an estimator that pulls to the mean, and it shifts an endpoint. Estimators of "
+        "Median of estimate minus truth; markers: {first}, dotted: all. Good: on the zero line everywhere. "
+        "A slope against the energy is an estimator that pulls to the mean, and it shifts a spectrum. Estimators of "
         "very different resolution are shown in units of their own σ68.",
-    ),
-    "map": (
-        "resolution over pitch angle and radius",
-        "All electrons, one scale of colours; grey cells hold fewer than 12. Good: as dark as the map of the bound, "
-        "brighter only where coupling or sidebands vanish (radius near zero and near the wall, pitch angle near 90°).",
-    ),
-    "bound": (
-        "how far from the bound",
-        "Median of |residual|/bound over 0.6745, event by event; markers: resolved electrons, dotted: all. Good: 1, "
-        "the Cramér–Rao bound, which no unbiased estimator passes; it cannot be reached where the sidebands drown in "
-        "noise.",
     ),
     "calibration": (
         "are the uncertainties honest?",
         "Calibration of {group}. Good: pulls follow the dashed unit Gaussian; the coverage lies in the grey band "
         "around zero (below: over-confident, above: under-confident; curves: multiples of the error bar, as of a "
         "Gaussian; markers: the stated 95.4 % interval, the 2σ coverage of the table); the observed spread follows the "
-        "diagonal, so that each electron's own σ can be trusted.",
+        "diagonal, so that each one's own σ can be trusted.",
     ),
     "coverage": (
         "coverage, where?",
-        "Markers: resolved electrons, dotted: all. Good: on the line at 68.3 % everywhere, not only on average.",
+        "Markers: {first}, dotted: all. Good: on the line at 68.3 % everywhere, not only on average.",
     ),
     "ranks": (
         "simulation-based calibration",
@@ -68,8 +53,60 @@ CAPTIONS: dict[str, tuple[str, str]] = {
     ),
     "selection": (
         "what a selection buys",
-        "Electrons with the smallest stated σ are kept first, of {group}. Good: low to the right, and falling "
-        "steadily to the left: then the stated σ knows which electrons are good. A dashed rms far above the solid "
+        "{Rows} with the smallest stated σ are kept first, of {group}. Good: low to the right, and falling "
+        "steadily to the left: then the stated σ knows which {rows} are good. A dashed rms far above the solid "
         "line is tails.",
     ),
+    "resolution": (
+        "resolution",
+        "σ68 in bins of equal numbers: markers with 68 % bootstrap bars for {first}, dotted lines for all. Good: flat "
+        "and low, close to the dashed bound where there is one.",
+    ),
+    "map": (
+        "resolution map",
+        "All {rows}, one scale of colours; grey cells hold fewer than 12. Good: as dark as the map of the bound.",
+    ),
+    "bound": (
+        "how far from the bound",
+        "Median of |residual|/bound over 0.6745, event by event; markers: {first}, dotted: all. Good: 1, the "
+        "Cramér–Rao bound, which no unbiased estimator passes.",
+    ),
 }
+"""What holds of any system. {rows}: what its rows are called; {first}: its first group; {group}: that of a picture."""
+
+CAPTIONS: dict[str, tuple[str, str]] = {
+    "resolution": (
+        "resolution",
+        "σ68 in bins of equal numbers: markers with 68 % bootstrap bars for resolved electrons, dotted lines for all. "
+        "Good: flat and low, close to the dashed bound where there is one. It must rise where little signal is left: "
+        "on the axis and at the wall, and near 90°, where the sidebands vanish.",
+    ),
+    "map": (
+        "resolution over pitch angle and radius",
+        "All electrons, one scale of colours; grey cells hold fewer than 12. Good: as dark as the map of the bound, "
+        "brighter only where coupling or sidebands vanish (radius near zero and near the wall, pitch angle near 90°).",
+    ),
+    "bound": (
+        "how far from the bound",
+        "Median of |residual|/bound over 0.6745, event by event; markers: resolved electrons, dotted: all. Good: 1, "
+        "the Cramér–Rao bound, which no unbiased estimator passes; it cannot be reached where the sidebands drown in "
+        "noise.",
+    ),
+}
+"""What only electrons in a trap have, in place of the general ones."""
+
+
+def caption_of(kind: str, group: str = "") -> tuple[str, str]:
+    """Return heading and caption of a kind of picture, the judged system's own where it has one; `group` in words."""
+    system = judged()
+    title, caption = system.judging.captions.get(kind, GENERAL[kind])
+    first = f"{next((one.name for one in system.judging.groups), 'all')} {system.nouns}"
+    words = {"rows": system.nouns, "Rows": system.nouns.capitalize(), "first": first, "group": group}
+    return title, caption.format(**words)
+
+
+def group_in_words(group: str) -> str:
+    """Return a group in words: all electrons; resolved electrons (sideband SNR of 25 or more)."""
+    system = judged()
+    known = next((one for one in system.judging.groups if one.name == group), None)
+    return f"{group} {system.nouns}" + (f" ({known.words})" if known is not None else "")

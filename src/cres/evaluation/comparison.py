@@ -12,24 +12,26 @@ from rich.markup import escape
 from rich.table import Table as RichTable
 
 from cres.errors import UserError
+from cres.evaluation.apparatus import apparatus_notes
 from cres.evaluation.bootstrap import Array, Figure
 from cres.evaluation.calibration import Verdict, calibration_verdict
+from cres.evaluation.captions import group_in_words
 from cres.evaluation.influence import ruled_by_one
+from cres.evaluation.judged import common_system, judge, judged
 from cres.evaluation.metrics import (
     DEFAULT_RESAMPLES,
-    RESOLVED_SIDEBAND_SNR,
+    label_of,
     metric,
-    resolved_mask,
     table_metrics,
     two_sigma_of,
 )
 from cres.evaluation.numbers import in_brackets, plain_name, with_unit
-from cres.evaluation.signature import apparatus_notes
 from cres.evaluation.splits import refuse_training, split_notes
-from cres.evaluation.table import SIDEBAND_SNR, PredictionTable
+from cres.evaluation.table import PredictionTable
+from cres.schema import truth_name
 
-RESOLVED = "resolved"
 ALL = "all"
+"""The group of all rows, in every comparison."""
 _TERMINAL_METRICS = ("sigma68", "bias", "coverage1", "near_fraction", "bound_ratio")
 
 
@@ -37,8 +39,8 @@ _TERMINAL_METRICS = ("sigma68", "bias", "coverage1", "near_fraction", "bound_rat
 class Comparison:
     """Tables reduced to their common electrons, rows aligned; `bound` too, if there is one.
 
-    `groups` maps "resolved" (where the sideband SNR is known) and "all" to masks (rows,). `notes` are sentences that
-    a reader must know: electrons left out, failed estimates, missing columns.
+    `groups` maps those of the system (where their column is known) and "all" to masks (rows,). `notes` are sentences
+    that a reader must know: rows left out, failed estimates, missing columns.
     """
 
     tables: list[PredictionTable]
@@ -48,6 +50,11 @@ class Comparison:
 
     def __len__(self) -> int:
         return len(self.tables[0])
+
+    @property
+    def first_group(self) -> str:
+        """The system's first group, if rows of these tables are in it; else all of them."""
+        return next((name for name, mask in self.groups.items() if name != ALL and mask.any()), ALL)
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -97,6 +104,7 @@ def compare(
     estimates = _distinct([table for table in tables if not table.is_bound])
     if not estimates:
         raise UserError("there is no table of estimates to evaluate, only a bound: add an estimator's predictions")
+    judge(common_system([*estimates, *([bound] if bound is not None else [])]))
     _refuse_empty(estimates)
     joined = estimates[0].join(*estimates[1:], *([bound] if bound is not None else []))
     joined_bound = joined.pop() if bound is not None else None
@@ -105,7 +113,8 @@ def compare(
     comparison = Comparison(joined, joined_bound, {})
     if not comparison.targets:
         raise UserError(
-            "no table has the true values (true_energy_ev …), so nothing can be evaluated: predict labelled records"
+            f"no table has the true values ({truth_name(estimates[0].targets[0])} …), so nothing can be evaluated: "
+            "predict labelled records"
         )
     comparison.groups.update(_groups(comparison))
     comparison.notes.extend(_notes(estimates, comparison))
@@ -140,7 +149,7 @@ def summary_table(rows: Sequence[Row], electrons: int) -> RichTable:
     target = rows[0].target
     chosen = [row for row in rows if row.target == target]
     table = RichTable(
-        title=f"{plain_name(target)} of {electrons} electrons; (12) is the 68 % interval of the last digits",
+        title=f"{plain_name(target)} of {judged().count(electrons)}; (12) is the 68 % interval of the last digits",
         title_justify="left",
         box=SIMPLE_HEAD,
     )
@@ -148,7 +157,9 @@ def summary_table(rows: Sequence[Row], electrons: int) -> RichTable:
     shown = [name for name in _TERMINAL_METRICS if any(name in row.figures for row in chosen)]
     for name in shown:
         unit = with_unit(name, target)
-        table.add_column(f"{metric(name).label} ({unit})" if unit else metric(name).label, justify="right")
+        table.add_column(
+            f"{label_of(metric(name), target)} ({unit})" if unit else label_of(metric(name), target), justify="right"
+        )
     for group in dict.fromkeys(row.group for row in chosen):
         part = [row for row in chosen if row.group == group]
         table.add_row(f"[dim]{group} ({int(part[0].figures['count'].value)})[/dim]")
@@ -192,28 +203,34 @@ def _distinct(tables: list[PredictionTable]) -> list[PredictionTable]:
 def _refuse_empty(tables: list[PredictionTable]) -> None:
     for table in tables:
         if not len(table):
-            raise UserError(f"the table of {table.estimator!r} is empty: it holds no electron; predict again")
+            raise UserError(f"the table of {table.estimator!r} is empty: it holds no {judged().noun}; predict again")
 
 
 def _groups(comparison: Comparison) -> dict[str, NDArray[np.bool_]]:
     everything = np.ones(len(comparison), dtype=bool)
-    sideband_snr = comparison.covariate(SIDEBAND_SNR)
-    return {ALL: everything} if sideband_snr is None else {RESOLVED: resolved_mask(sideband_snr), ALL: everything}
+    groups = {}
+    for group in judged().judging.groups:
+        values = comparison.covariate(group.column)
+        if values is not None:
+            groups[group.name] = group.mask(values)
+    return {**groups, ALL: everything}
 
 
 def _notes(estimates: list[PredictionTable], comparison: Comparison) -> list[str]:
+    system = judged()
     notes = [
-        f"{table.estimator}: {len(comparison)} of {len(table)} electrons are common to all tables; the rest is out."
+        f"{table.estimator}: {len(comparison)} of {system.count(len(table))} are common to all tables; the rest is out."
         for table in estimates
         if len(table) != len(comparison)
     ]
-    if RESOLVED not in comparison.groups:
-        notes.append(
-            f"No table has the column {SIDEBAND_SNR}, so resolved electrons (sideband SNR {RESOLVED_SIDEBAND_SNR:.0f} "
-            "or more) cannot be told apart; figures are for all electrons only."
-        )
-    elif not comparison.groups[RESOLVED].any():
-        notes.append("No electron is resolved: the figures for resolved electrons are empty.")
+    for group in system.judging.groups:
+        if group.name not in comparison.groups:
+            notes.append(
+                f"No table has the column {group.column}, so {group_in_words(group.name)} cannot be told apart; "
+                f"figures are for all {system.nouns} only."
+            )
+        elif not comparison.groups[group.name].any():
+            notes.append(f"No {system.noun} is {group.name}: the figures for {group.name} {system.nouns} are empty.")
     for table in comparison.tables:
         notes.extend(_notes_on(table))
     return notes

@@ -13,6 +13,7 @@ from scipy.stats import binom, kstwo
 from cres.evaluation.axes import INK, legend, say_empty
 from cres.evaluation.bootstrap import CENTRAL_68, Array
 from cres.evaluation.diagnostics import FEWEST, SIGNIFICANCE, coverage_at_levels
+from cres.evaluation.judged import rows_word
 from cres.evaluation.plots import Curve, axis_of, canvas, styled
 
 BAND = "#dddddd"
@@ -29,7 +30,7 @@ def rank_histogram(curves: Sequence[Fractions], title: str) -> Figure:
     """Histogram of u, in units of the uniform one; the grey band holds 99.73 % of the bins of a right posterior."""
     figure, axes = canvas()
     edges = np.linspace(0, 1, _BINS + 1)
-    axes.set(xlabel=f"SBC rank / draws: {title}", ylabel="electrons / expected", xlim=(0, 1))
+    axes.set(xlabel=f"SBC rank / draws: {title}", ylabel=f"{rows_word()} / expected", xlim=(0, 1))
     kept = [(label, place, u[np.isfinite(u)]) for label, place, u in curves]
     kept = [(label, place, u) for label, place, u in kept if len(u) >= FEWEST]
     if not kept:

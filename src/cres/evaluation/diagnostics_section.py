@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cres.errors import UserError
 from cres.evaluation import diagnostics_plots as plots
 from cres.evaluation.bootstrap import Array
-from cres.evaluation.captions import CAPTIONS
+from cres.evaluation.captions import caption_of, group_in_words
 from cres.evaluation.comparison import Comparison
 from cres.evaluation.diagnostics import (
     Uniformity,
@@ -25,7 +25,8 @@ from cres.evaluation.diagnostics import (
     tarp_fractions,
     uniformity,
 )
-from cres.evaluation.illustrations import GROUP_WORDS, Illustration, Panel, Section
+from cres.evaluation.illustrations import Illustration, Panel, Section
+from cres.evaluation.judged import rows_word
 from cres.evaluation.numbers import listed, plain_name, significant
 from cres.evaluation.posterior import posterior_of
 from cres.evaluation.table import PredictionTable
@@ -90,7 +91,7 @@ def in_one_sentence(judged: Sequence[Judged]) -> str:
         failed = [one.test for one in own if uniformity(one.fractions).passed is False]
         tests = "SBC and TARP" if any(not one.target for one in own) else "SBC"
         said.append(f"{name} fails {listed(failed)}" if failed else f"{name} passes {tests}")
-    return f"Whole posteriors, all electrons: {'; '.join(said)}."
+    return f"Whole posteriors, all {rows_word()}: {'; '.join(said)}."
 
 
 def diagnostics_section(comparison: Comparison) -> Section | None:
@@ -106,7 +107,7 @@ def diagnostics_section(comparison: Comparison) -> Section | None:
 
 def _table(comparison: Comparison, judged: Sequence[Judged]) -> str:
     """Return what was found, as a table in words and numbers."""
-    head = ("estimator", "electrons", "test", "distance", "limit", "p", "what it says")
+    head = ("estimator", rows_word(), "test", "distance", "limit", "p", "what it says")
     rows = []
     for group, mask in comparison.groups.items():
         for one in judged:
@@ -153,7 +154,7 @@ def _ranks(comparison: Comparison, judged: Sequence[Judged]) -> Illustration:
                 title = f"{plain_name(target)}, {group}"
                 picture = partial(plots.rank_histogram, curves, title)
                 panels.append(Panel(f"{target}_ranks_{group}", picture, f"SBC ranks, {title}"))
-    return Illustration(*CAPTIONS["ranks"], tuple(panels))
+    return Illustration(*caption_of("ranks"), tuple(panels))
 
 
 def _tarp(comparison: Comparison, judged: Sequence[Judged]) -> Illustration:
@@ -163,9 +164,9 @@ def _tarp(comparison: Comparison, judged: Sequence[Judged]) -> Illustration:
         curves = [(_legend(one), one.place, one.fractions[mask]) for one in chosen]
         if curves:
             dashed = [bool(one.against) for one in chosen]
-            picture = partial(plots.distance_from_uniform, curves, GROUP_WORDS[group].partition(" (")[0], dashed)
-            panels.append(Panel(f"tarp_{group}", picture, f"TARP, {group} electrons"))
-    return Illustration(*CAPTIONS["tarp"], tuple(panels))
+            picture = partial(plots.distance_from_uniform, curves, group_in_words(group).partition(" (")[0], dashed)
+            panels.append(Panel(f"tarp_{group}", picture, f"TARP, {group} {rows_word()}"))
+    return Illustration(*caption_of("tarp"), tuple(panels))
 
 
 def _legend(one: Judged) -> str:
@@ -173,7 +174,7 @@ def _legend(one: Judged) -> str:
 
 
 def _levels(judged: Sequence[Judged], target: str) -> Illustration:
-    title, caption = CAPTIONS["levels"]
+    title, caption = caption_of("levels")
     panels = []
     for one in judged:
         for column in one.table.targets if one.target == target else ():

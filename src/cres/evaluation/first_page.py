@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from cres.evaluation.comparison import ALL, RESOLVED, Comparison, Row
-from cres.evaluation.illustrations import FEW, PITCH_ANGLE, Panel, Section
+from cres.evaluation.comparison import ALL, Comparison, Row
+from cres.evaluation.illustrations import FEW, Panel, Section
+from cres.evaluation.judged import judged, rows_word
 from cres.evaluation.numbers import listed, plain_name, with_error, with_unit
 from cres.evaluation.summary import FIRST_PAGE, html_table, ruled_notes
 
@@ -34,14 +35,13 @@ def first_panels(comparison: Comparison, sections: Sequence[Section]) -> list[tu
     Tails, resolution, bias, coverage and the spectrum; others where those are not there.
     """
     target = comparison.targets[0]
-    group = RESOLVED if RESOLVED in comparison.groups and comparison.groups[RESOLVED].any() else ALL
-    covariate = PITCH_ANGLE if target != PITCH_ANGLE.removeprefix("true_") else "true_energy_ev"
-    name = plain_name(target)
+    group, covariate = comparison.first_group, _covariate(target)
+    name, rows = plain_name(target), rows_word()
     wanted = {
-        f"{target}_survival": f"Share of electrons whose {name} is off by more. Good: early and steep.",
-        f"{target}_resolution_{covariate}": "Resolution. Good: low, on the dashed bound. Dotted: all electrons.",
+        f"{target}_survival": f"Share of {rows} whose {name} is off by more. Good: early and steep.",
+        f"{target}_resolution_{covariate}": f"Resolution. Good: low, on the dashed bound. Dotted: all {rows}.",
         f"{target}_bias_true_{target}": "Bias. Good: on the line everywhere.",
-        f"{target}_coverage_{group}": f"Coverage, {group} electrons. Good: within the grey band.",
+        f"{target}_coverage_{group}": f"Coverage, {group} {rows}. Good: within the grey band.",
         **{section.first: f"{section.title}." for section in sections if section.first},
         f"{target}_ranks_{ALL}": "Ranks of the truth. Good: flat, within the grey band.",
         f"{target}_over_bound_{covariate}": "Over the Cramér–Rao bound. Good: 1.",
@@ -59,23 +59,30 @@ def verdict_sentences(comparison: Comparison, rows: Sequence[Row], sections: Seq
     said += [escape(section.headline) for section in sections if section.headline]
     if len(comparison) < FEW:
         said.append(
-            f"{len(comparison)} electrons are few: figures have wide intervals, and pictures in bins are left out "
-            f"({FEW} are needed)."
+            f"{judged().count(len(comparison))} are few: figures have wide intervals, and pictures in bins are left "
+            f"out ({FEW} are needed)."
         )
     return [sentence for sentence in said if sentence]
+
+
+def _covariate(target: str) -> str:
+    """Return the column that matters most to a target: the first true value of another quantity."""
+    true = [column for column in judged().judging.covariates if column.startswith("true_")]
+    return next((column for column in reversed(true[:2]) if column != f"true_{target}"), f"true_{target}")
 
 
 def _resolution(rows: Sequence[Row]) -> str:
     """Say which estimator is the sharpest, how sharp, and how far from the bound."""
     target = rows[0].target
-    group = next((g for g in (RESOLVED, ALL) if any(_of(rows, target, g, "sigma68"))), ALL)
+    groups = dict.fromkeys(row.group for row in rows)
+    group = next((g for g in groups if any(_of(rows, target, g, "sigma68"))), ALL)
     measured = _of(rows, target, group, "sigma68")
     if not measured:
         return f"No estimate of the {escape(plain_name(target))} is a finite number."
     best = min(measured, key=lambda row: row.figures["sigma68"].value)
     unit = with_unit("sigma68", target)
     count = int(best.figures["count"].value)
-    electrons = f"{count} {group} electrons" if group == RESOLVED else f"all {count} electrons"
+    electrons = f"all {judged().count(count)}" if group == ALL else f"{count} {group} {rows_word()}"
     start = "" if len(measured) == 1 else "The sharpest is "
     said = f"<b>Resolution.</b> {start}{escape(best.estimator)}: σ68 {_figure(best, 'sigma68')} {unit} for {electrons}"
     ratio = best.figures.get("bound_ratio")

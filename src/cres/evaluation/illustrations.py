@@ -8,34 +8,23 @@ from functools import partial
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from cres.evaluation import plots
 from cres.evaluation.axes import LOG_BEYOND
 from cres.evaluation.binned import Statistic, cell_map, coverage_of, median_of, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, Array, Sample
-from cres.evaluation.captions import CAPTIONS
-from cres.evaluation.comparison import ALL, RESOLVED, Comparison
+from cres.evaluation.captions import caption_of, group_in_words
+from cres.evaluation.comparison import ALL, Comparison
+from cres.evaluation.judged import judged
 from cres.evaluation.metrics import MEDIAN_OF_ABSOLUTE_GAUSSIAN, pulls, selection_order, sigma68, two_sigma_of
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.plots import Curve
-from cres.evaluation.table import SIDEBAND_SNR, unit_of
+from cres.evaluation.table import unit_of
 
-PITCH_ANGLE = "true_pitch_angle_deg"
-RADIUS = "true_radius_m"
-COVARIATES = (
-    "true_energy_ev",
-    PITCH_ANGLE,
-    RADIUS,
-    SIDEBAND_SNR,
-    "signal_snr",
-    "track_length_s",
-)
-_STAND_INS = {"true_energy_ev": "avg_carrier_frequency_hz", PITCH_ANGLE: "avg_axial_frequency_hz"}
-"""What tells nearly the same where the tables lack the column."""
 FEW = 120
 """Fewer electrons than two bins of a profile hold get a small report: no pictures in bins."""
 _CHARACTER_FOLDS = str.maketrans(dict.fromkeys(" /()°:", "-"))
-GROUP_WORDS = {RESOLVED: "resolved electrons (sideband SNR of 25 or more)", ALL: "all electrons"}
 
 
 @dataclass(frozen=True)
@@ -116,9 +105,9 @@ def curves_of(comparison: Comparison, target: str, group: str = ALL, *, with_std
 
 
 def _illustration(kind: str, target: str, panels: Sequence[Panel], group: str = "", words: str = "") -> Illustration:
-    title, caption = CAPTIONS[kind]
+    title, caption = caption_of(kind, words or (group_in_words(group) if group else ""))
     heading = f"{plain_name(target).capitalize()}: {title}" + (f" ({group})" if group else "")
-    return Illustration(heading, caption.format(group=words or GROUP_WORDS.get(group, "")), tuple(panels))
+    return Illustration(heading, caption, tuple(panels))
 
 
 def _residuals(comparison: Comparison, target: str) -> Illustration:
@@ -158,7 +147,7 @@ def _against_all(
         Panel(
             f"{target}_{what}_{column}",
             partial(plots.against, curves, values, column, ylabel, statistic,
-                    resolved=comparison.groups.get(RESOLVED), bound=bound, level=level),
+                    resolved=_main(comparison), bound=bound, level=level),
             f"{what} against {plain_name(column)}",
         )
         for column, values in _covariates(comparison)
@@ -168,9 +157,11 @@ def _against_all(
 
 def _maps(comparison: Comparison, target: str) -> Illustration:
     """Maps of all estimators, and of the bound, in one scale of colours."""
-    pitch_angle, radius, panels = comparison.covariate(PITCH_ANGLE), comparison.covariate(RADIUS), []
-    if pitch_angle is not None and radius is not None:
-        over = partial(cell_map, pitch_angle, radius * 1e3)
+    over_columns, panels = judged().judging.map_over, []
+    values = [] if over_columns is None else [comparison.covariate(column) for column in over_columns]
+    if over_columns is not None and values[0] is not None and values[1] is not None:
+        across, up = (plots.axis_of(column).factor * one for column, one in zip(over_columns, values, strict=True))
+        over = partial(cell_map, across, up)
         maps = [(curve.label, str(curve.place), over(curve.residual, sigma68_of))
                 for curve in curves_of(comparison, target)]  # fmt: skip
         bound = comparison.bound_of(target)
@@ -178,7 +169,7 @@ def _maps(comparison: Comparison, target: str) -> Illustration:
             maps.append(("Cramér–Rao bound, median", "bound", over(bound, median_of)))
         limits = _limits([cells.values for _, _, cells in maps])
         for label, name, cells in maps:
-            picture = partial(plots.resolution_map, cells, limits, label, target)
+            picture = partial(plots.resolution_map, cells, limits, label, target, over_columns)
             panels.append(Panel(f"{target}_map_{name}", picture, f"Resolution map, {label}"))
     return _illustration("map", target, panels)
 
@@ -198,7 +189,7 @@ def _over_bound(comparison: Comparison, target: str) -> Illustration:
         label = f"{plain_name(target)}: resolution over bound"
         for column, values in _covariates(comparison):
             picture = partial(plots.against, ratios, values, column, label, _robust_width_of_sizes,
-                              resolved=comparison.groups.get(RESOLVED), reference=1.0)  # fmt: skip
+                              resolved=_main(comparison), reference=1.0)  # fmt: skip
             panels.append(Panel(f"{target}_over_bound_{column}", picture, f"over bound, {plain_name(column)}"))
     return _illustration("bound", target, panels)
 
@@ -231,7 +222,7 @@ def _coverages(comparison: Comparison, target: str) -> Illustration:
     for column, values in _covariates(comparison):
         if curves:
             picture = partial(plots.against, curves, values, column, "1σ coverage", coverage_of,
-                              resolved=comparison.groups.get(RESOLVED), level=CENTRAL_68)  # fmt: skip
+                              resolved=_main(comparison), level=CENTRAL_68)  # fmt: skip
             panels.append(Panel(f"{target}_coverage_{column}", picture, f"1σ coverage against {plain_name(column)}"))
     return _illustration("coverage", target, panels)
 
@@ -243,7 +234,7 @@ def _selection(comparison: Comparison, target: str) -> Illustration:
         if curves:
             picture = partial(plots.efficiency_curve, curves, target, group)
             panels.append(Panel(f"{target}_selection_{group}", picture, f"Efficiency against resolution, {group}"))
-    words = " (first picture) and of ".join(GROUP_WORDS[group] for group in comparison.groups)
+    words = " (first picture) and of ".join(group_in_words(group) for group in comparison.groups)
     return _illustration("selection", target, panels, words=words)
 
 
@@ -257,11 +248,18 @@ def _robust_width_of_sizes(sample: Sample) -> Array:
 
 
 def _covariates(comparison: Comparison) -> Sequence[tuple[str, Array]]:
+    wanted = dict(judged().judging.covariates) or {f"true_{target}": None for target in comparison.targets}
     known = [
-        column if comparison.covariate(column) is not None else _STAND_INS.get(column, column) for column in COVARIATES
+        column if stand_in is None or comparison.covariate(column) is not None else stand_in
+        for column, stand_in in wanted.items()
     ]
     found = [(column, comparison.covariate(column)) for column in known]
     return [(column, values) for column, values in found if values is not None and _varies(values)]
+
+
+def _main(comparison: Comparison) -> NDArray[np.bool_] | None:
+    """Return who has markers, (rows,): the system's first group; None where all have."""
+    return None if comparison.first_group == ALL else comparison.groups[comparison.first_group]
 
 
 def _varies(values: Array) -> bool:

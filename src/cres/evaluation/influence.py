@@ -8,7 +8,7 @@ import numpy as np
 
 from cres import schema
 from cres.evaluation.bootstrap import Array, Figure
-from cres.evaluation.metrics import GOAL_RMS_EV, gaussian_log_density, goal_share, pulls, selection_order
+from cres.evaluation.metrics import gaussian_log_density, goal_share, pulls, selection_order
 from cres.evaluation.numbers import plain, significant
 from cres.evaluation.table import PredictionTable, unit_of
 
@@ -60,10 +60,14 @@ def _of_mean_log(table: PredictionTable, target: str) -> dict[str, str]:
 
 def _of_share(table: PredictionTable, target: str) -> dict[str, str]:
     """Leave out one by one the largest of those residuals that the selection takes early."""
-    residual, order = table.residual(target), selection_order(table, target)
-    if order is None:
+    residual, order, goal = (
+        table.residual(target),
+        selection_order(table, target),
+        table.system.judging.goals.get(target),
+    )
+    if order is None or goal is None:
         return {}
-    share = _share(residual, order)
+    share = _share(residual, order, goal.rms)
     usable = np.isfinite(residual) & np.isfinite(order) & (order > 0)
     # what stops the share lies just behind those that it holds
     first = np.flatnonzero(usable)[np.argsort(order[usable], kind="stable")]
@@ -72,22 +76,22 @@ def _of_share(table: PredictionTable, target: str) -> dict[str, str]:
     best, without = -1, share
     for row in suspects:
         others = np.arange(len(table)) != row
-        if (left := _share(residual[others], order[others])) > without:
+        if (left := _share(residual[others], order[others], goal.rms)) > without:
             best, without = int(row), left
     if without - share <= SHARE_STEP:
         return {}
     who = _named(table, target, best)
-    return {"goal_fraction": f"{100 * without:.0f} % at {GOAL_RMS_EV:g} eV rms without {who}."}
+    return {"goal_fraction": f"{100 * without:.0f} % at {goal.rms:g} {unit_of(target)} rms without {who}."}
 
 
-def _share(residual: Array, order: Array) -> float:
-    return float(goal_share(residual, order, np.ones((1, len(residual))), GOAL_RMS_EV)[0])
+def _share(residual: Array, order: Array, rms: float) -> float:
+    return float(goal_share(residual, order, np.ones((1, len(residual))), rms)[0])
 
 
 def _named(table: PredictionTable, target: str, row: int) -> str:
     """Return which electron this is, how far off and how sure."""
     residual, unit = float(table.residual(target)[row]), unit_of(target)
-    said = f"electron {int(table.event_id[row])}, off by {plain(abs(residual))} {unit}"
+    said = f"{table.system.noun} {int(table.event_id[row])}, off by {plain(abs(residual))} {unit}"
     if not table.has_std(target):
         return said
     pull = float(pulls(table.residual(target), table.std(target))[row])

@@ -9,20 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cres import schema
 from cres.evaluation.bootstrap import Array, Figure, Sample, bootstrapped
-from cres.evaluation.table import PredictionTable
-
-RESOLVED_SIDEBAND_SNR = 25.0
-"""Electrons whose sidebands carry at least this matched-filter SNR are resolved; below, no estimator can do it."""
-
-NEAR_EV = 3.0
-"""Energies this close to the truth count as near."""
-
-GOAL_RMS_EV = 0.3
-"""Resolution that the experiment plans for: the largest share of electrons that reaches it as a group is quoted."""
+from cres.evaluation.judged import goal_of, judged
+from cres.evaluation.table import PredictionTable, unit_of
 
 TAIL_CORES = 5.0
 """Residuals beyond this many core widths are tails."""
@@ -46,8 +37,8 @@ METRICS = (
     Metric("bound_ratio", "over bound", "", "Median of |residual|/bound, over 0.6745; 1 reaches the Cramér–Rao bound."),
     Metric("bias", "bias", "target", "Median of estimate minus truth; good is zero within its interval."),
     Metric("coverage1", "1σ coverage", "%", "How often the stated 1σ interval holds the truth; 68.3 % is honest."),
-    Metric("near_fraction", "within 3 eV", "%", "Fraction of all electrons, failed fits included, near the truth."),
-    Metric("goal_fraction", "at 0.3 eV rms", "%", "Largest share, best stated first, whose residual is 0.3 eV rms."),
+    Metric("near_fraction", "near", "%", "Fraction of all {rows}, failed fits included, within {near} of the truth."),
+    Metric("goal_fraction", "at goal", "%", "Largest share, best stated first, whose residual is {rms} rms."),
     Metric("tail_fraction", "tails", "%", "Fraction of residuals beyond 5 core σ; a Gaussian has none."),
     Metric("core_sigma", "core σ", "target", "Gaussian fitted within ±2 of its own σ, iterated: without tails."),
     Metric("rms", "rms", "target", "Root mean square of the residual, tails included."),
@@ -59,6 +50,25 @@ METRICS = (
     Metric("bound_sigma68", "σ68 over bound", "", "σ68 of residual over bound, electron by electron; 1 is perfect."),
     Metric("bound_rms", "rms over bound", "", "Root mean square of residual over bound, tails included; 1 is perfect."),
 )  # fmt: skip
+
+
+def label_of(entry: Metric, target: str | None = None) -> str:
+    """Return how a metric is headed: what depends on a goal says it (within 3 eV, at 0.3 eV rms)."""
+    goal = goal_of(target) if target is not None else next(iter(judged().judging.goals.values()), None)
+    if goal is None or entry.name not in ("near_fraction", "goal_fraction"):
+        return entry.label
+    unit = unit_of(target or next(iter(judged().judging.goals)))
+    return f"within {goal.near:g} {unit}" if entry.name == "near_fraction" else f"at {goal.rms:g} {unit} rms"
+
+
+def meaning_of(entry: Metric) -> str:
+    """Return what a metric is, a sentence, with the goals and the nouns of the system that is judged."""
+    goals = judged().judging.goals
+    near, rms = (
+        "; ".join(f"{getattr(goal, kind):g} {unit_of(target)}" for target, goal in goals.items())
+        for kind in ("near", "rms")
+    )
+    return entry.meaning.format(rows=judged().nouns, near=near or "a distance", rms=rms or "a goal")
 
 
 def metric(name: str) -> Metric:
@@ -97,6 +107,7 @@ def resolution_metrics(
     log_density: Array | None = None,
     near: float | None = None,
     order: Array | None = None,
+    goal_rms: float | None = None,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
 ) -> dict[str, Figure]:
@@ -106,13 +117,14 @@ def resolution_metrics(
     `count` say how many. `near` is the distance of `near_fraction` in the residual's unit. `two_sigma` is the distance
     from the estimate to the stated 95.45 % limit on the truth's side, two standard deviations where it is not given.
     `log_density` is the logarithm of the stated density at the truth, that of a Gaussian where it is not given.
-    `order` (rows,) is the stated quality by which electrons are selected for `goal_fraction`, smallest first.
+    `order` (rows,) is the stated quality by which electrons are selected for `goal_fraction`, smallest first;
+    `goal_rms` is the rms that they may have.
     """
     if std is not None and log_density is None:
         log_density = gaussian_log_density(residual, std)
     if std is not None and two_sigma is None:
         two_sigma = 2 * std
-    statistics = partial(_replicate_metrics, residual, std, two_sigma, log_density, bound, near, order)
+    statistics = partial(_replicate_metrics, residual, std, two_sigma, log_density, bound, near, order, goal_rms)
     return bootstrapped(statistics, len(residual), resamples, seed)
 
 
@@ -128,7 +140,7 @@ def table_metrics(
     residual, density = table.residual(target), schema.log_density_name(target)
     std = table.std(target) if table.has_std(target) else None
     two_sigma = two_sigma_of(table, target) if table.has_std(target) else None
-    energy = target.endswith("_ev")
+    goal = table.system.judging.goals.get(target)
     log_density = table.column(density) if density in table else None
     return resolution_metrics(
         residual,
@@ -136,8 +148,9 @@ def table_metrics(
         bound,
         two_sigma=two_sigma,
         log_density=log_density,
-        near=NEAR_EV if energy else None,
-        order=selection_order(table, target) if energy else None,
+        near=None if goal is None else goal.near,
+        order=None if goal is None else selection_order(table, target),
+        goal_rms=None if goal is None else goal.rms,
         resamples=resamples,
         seed=seed,
     )
@@ -172,11 +185,6 @@ def goal_share(residual: Array, order: Array, weights: Array, goal: float) -> Ar
     return np.divide(reached, total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def resolved_mask(sideband_snr: Array) -> NDArray[np.bool_]:
-    """Return which electrons are resolved, (rows,)."""
-    return np.asarray(sideband_snr) >= RESOLVED_SIDEBAND_SNR
-
-
 def _single(values: Array) -> Sample:
     finite = np.asarray(values, dtype=np.float64)
     finite = finite[np.isfinite(finite)]
@@ -196,6 +204,7 @@ def _replicate_metrics(
     bound: Array | None,
     near: float | None,
     order: Array | None,
+    goal_rms: float | None,
     weights: Array,
 ) -> dict[str, Array]:
     values = _residual_metrics(_kept(residual, weights))
@@ -205,8 +214,8 @@ def _replicate_metrics(
     if near is not None:
         hits = weights @ (np.abs(residual) <= near)
         values["near_fraction"] = np.divide(hits, drawn, out=np.full(len(drawn), np.nan), where=drawn > 0)
-    if order is not None:
-        values["goal_fraction"] = goal_share(residual, order, weights, GOAL_RMS_EV)
+    if order is not None and goal_rms is not None:
+        values["goal_fraction"] = goal_share(residual, order, weights, goal_rms)
     if std is not None and two_sigma is not None:
         values |= _pull_metrics(residual, std, weights)
         values["coverage2"] = _kept(pulls(residual, two_sigma), weights).fraction_between(-1.0, 1.0)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cres import schema
 from cres.evaluation.bootstrap import Figure
+from cres.evaluation.judged import judged
 from cres.evaluation.metrics import metric
 from cres.evaluation.table import unit_of
 
-_PLAIN = {schema.prediction_name(column.name): column.plain for column in schema.COLUMNS.values()}
 _SHORT_UNITS = {"deg": "°"}
 
 
 def plain_name(column: str) -> str:
     """Return how a person calls a column: energy_ev → energy."""
     stem = column.removeprefix("true_")
-    return _PLAIN.get(stem, stem.replace("_", " "))
+    known = {name.lower(): one.plain for name, one in judged().columns.items()}
+    if stem in known:
+        return known[stem]
+    return (stem.rpartition("_")[0] if unit_of(stem) else stem).replace("_", " ")
 
 
 def axis_label(column: str, unit: str | None = None) -> str:

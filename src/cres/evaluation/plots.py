@@ -31,7 +31,8 @@ from cres.evaluation.axes import (
 from cres.evaluation.binned import Cells, Profile, Statistic, median_of, profile, selection_curve, sigma68_of
 from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
 from cres.evaluation.calibration import coverage_curve
-from cres.evaluation.metrics import GOAL_RMS_EV, coverage, gaussian_core, pulls, sigma68
+from cres.evaluation.judged import goal_of, rows_word
+from cres.evaluation.metrics import coverage, gaussian_core, pulls, sigma68
 from cres.evaluation.numbers import plain, plain_name, significant
 from cres.evaluation.table import unit_of
 
@@ -137,7 +138,7 @@ def residual_histogram(curve: Curve, target: str) -> Figure:
     figure, axes = canvas()
     values = curve.residual[np.isfinite(curve.residual)]
     centre, width = gaussian_core(values)
-    axes.set(xlabel=residual_label(target), ylabel="electrons", title=curve.label)
+    axes.set(xlabel=residual_label(target), ylabel=rows_word(), title=curve.label)
     if not (np.isfinite(width) and width > 0):
         return say_empty(figure, axes)
     edges = centre + width * np.linspace(-_RESIDUAL_CORES, _RESIDUAL_CORES, 49)
@@ -328,7 +329,7 @@ def truth_against_estimate(curve: Curve, truth: Array, target: str) -> Figure:
     mesh = axes.pcolormesh(edges, edges, np.where(counts > 0, counts, np.nan), norm=LogNorm(1, max(counts.max(), 2)),
                            rasterized=True)  # fmt: skip
     axes.plot(edges[[0, -1]], edges[[0, -1]], color="#D55E00", linewidth=0.8)
-    colour_bar(figure, axes, mesh, "electrons")
+    colour_bar(figure, axes, mesh, rows_word())
     name, unit = plain_name(target), unit_of(target)
     axes.set(xlabel=f"true {name} ({unit})", ylabel=f"estimated {name} ({unit})", title=curve.label)
     outside = np.mean(~((estimate >= edges[0]) & (estimate <= edges[-1])))
@@ -338,10 +339,12 @@ def truth_against_estimate(curve: Curve, truth: Array, target: str) -> Figure:
 
 
 @styled
-def resolution_map(cells: Cells, limits: tuple[float, float] | None, label: str, target: str) -> Figure:
-    """σ68 over pitch angle and radius in colours between `limits`; grey cells hold too few electrons."""
+def resolution_map(
+    cells: Cells, limits: tuple[float, float] | None, label: str, target: str, over: tuple[str, str]
+) -> Figure:
+    """σ68 over two columns in colours between `limits`; grey cells hold too few electrons."""
     figure, axes = canvas()
-    axes.set(xlabel="pitch angle (deg)", ylabel="radius (mm)", title=label, facecolor="#eeeeee")
+    axes.set(xlabel=column_label(over[0]), ylabel=column_label(over[1]), title=label, facecolor="#eeeeee")
     axes.grid(False)
     if limits is None:
         return say_empty(figure, axes)
@@ -364,11 +367,11 @@ def efficiency_curve(curves: Sequence[Curve], target: str, group: str) -> Figure
         axes.plot(efficiency, value, color=curve.colour, label=curve.label)
         axes.plot(efficiency, rms, color=curve.colour, linestyle="--", linewidth=1.2)
         shown.extend([value, rms])
-    axes.set(xlabel=f"efficiency: fraction of {group} electrons kept", ylabel=f"{plain_name(target)} σ68, rms dashed "
-             f"({unit_of(target)})", xlim=(0, 1.02))  # fmt: skip
+    ylabel = f"{plain_name(target)} σ68, rms dashed ({unit_of(target)})"
+    axes.set(xlabel=f"efficiency: fraction of {group} {rows_word()} kept", ylabel=ylabel, xlim=(0, 1.02))
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
-    if target.endswith("_ev"):
-        axes.axhline(GOAL_RMS_EV, color=INK, linewidth=0.8, linestyle=":", label=f"{GOAL_RMS_EV:g} eV")
+    if (goal := goal_of(target)) is not None:
+        axes.axhline(goal.rms, color=INK, linewidth=0.8, linestyle=":", label=f"{goal.rms:g} {unit_of(target)}")
     logarithmic_when_wide(axes, np.concatenate(shown) if shown else np.zeros(0))
     legend(axes)
     return figure

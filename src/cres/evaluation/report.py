@@ -23,7 +23,8 @@ from cres.evaluation.comparison import Comparison, Row, compare, summarise
 from cres.evaluation.diagnostics_section import diagnostics_section
 from cres.evaluation.first_page import first_page, first_panels
 from cres.evaluation.illustrations import FEW, Illustration, Panel, Section, file_name, target_illustrations
-from cres.evaluation.metrics import DEFAULT_RESAMPLES, METRICS, RESOLVED_SIDEBAND_SNR
+from cres.evaluation.judged import judged, rows_word
+from cres.evaluation.metrics import DEFAULT_RESAMPLES, METRICS, label_of, meaning_of
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.plots import Curve
 from cres.evaluation.table import PredictionTable, atomic_path
@@ -53,7 +54,7 @@ def write_report(
     *,
     bound: PredictionTable | None = None,
     sections: Sequence[Section] = (),
-    title: str = "How well are the electrons reconstructed?",
+    title: str | None = None,
     resamples: int = DEFAULT_RESAMPLES,
     seed: int = 0,
     allow_training: bool = False,
@@ -75,10 +76,10 @@ def write_comparison(
     output_dir: Path | str,
     *,
     sections: Sequence[Section] = (),
-    title: str = "How well are the electrons reconstructed?",
+    title: str | None = None,
 ) -> Path:
     """Write the report of a comparison that is summarised already; see `write_report`."""
-    folder = Path(output_dir)
+    folder, title = Path(output_dir), title or f"How well are the {rows_word()} reconstructed?"
     refuse_unwritable(folder)
     own = [Section(*_target_head(comparison, rows, t), target_illustrations(comparison, t)) for t in comparison.targets]
     posteriors = [] if len(comparison) < FEW else [diagnostics_section(comparison)]
@@ -174,9 +175,11 @@ def _head(title: str) -> str:
 def _lead(comparison: Comparison) -> str:
     counts = ", ".join(f"{int(mask.sum())} {group}" for group, mask in comparison.groups.items())
     names = ", ".join(table.estimator for table in comparison.tables)
+    groups = "".join(
+        f"{one.name.capitalize()} are {rows_word()} with a {one.words}: {one.why}. " for one in judged().judging.groups
+    )
     return (
-        f'<p class="lead">{escape(names)}, on the same electrons ({escape(counts)}). Resolved are electrons with a '
-        f"sideband SNR of {RESOLVED_SIDEBAND_SNR:.0f} or more: below, no estimator can tell energy from pitch angle. "
+        f'<p class="lead">{escape(names)}, on the same {rows_word()} ({escape(counts)}). {escape(groups)}'
         "Intervals are 68\u00a0% intervals of a paired bootstrap. A heading of a table leads to what it means.</p>"
     )
 
@@ -279,7 +282,7 @@ def _contents(sections: Sequence[Section], endings: Sequence[Ending]) -> str:
 def glossary() -> str:
     """Return what every figure of the tables means, as markup; the tables' heads link to it."""
     entries = "".join(
-        f'<dt id="{summary.anchor(entry)}">{escape(entry.label)}</dt><dd>{_prose(entry.meaning)}</dd>'
+        f'<dt id="{summary.anchor(entry)}">{escape(label_of(entry))}</dt><dd>{_prose(meaning_of(entry))}</dd>'
         for entry in METRICS
     )
     return f"<dl>{entries}</dl>"

@@ -10,6 +10,7 @@ import numpy as np
 
 from cres.evaluation import plots, summary
 from cres.evaluation.illustrations import Illustration, Panel, Section
+from cres.evaluation.judged import rows_word
 from cres.evaluation.metrics import two_sigma_of
 from cres.evaluation.numbers import plain_name
 from cres.evaluation.plots import Curve
@@ -34,7 +35,7 @@ EFFECT_CAPTION = (
     "by more than the marks scatter; where the best marks lie at an edge, the axis wants to be longer."
 )
 TEST_CAPTION = (
-    "The best runs on their test electrons, which took no part in the choice. Left: the fraction of electrons that err "
+    "The best runs on their test {rows}, which took no part in the choice. Left: the fraction of {rows} that err "
     "by more; lower and further left is better. Right: observed minus nominal coverage; good lies within the grey band."
 )
 
@@ -123,7 +124,7 @@ def _test(result: Summary) -> list[Section]:
     ranked = [row for run in result.runs for row in result.rows.get(run.name, ())]
     return [
         Section(
-            f"Test electrons: {plain_name(target)}",
+            f"Test {rows_word()}: {plain_name(target)}",
             summary.html_table(ranked, target, _colours(result)),
             _test_pictures(result, target),
         )
@@ -149,7 +150,11 @@ def _test_pictures(result: Summary, target: str) -> tuple[Illustration, ...]:
     panels = [Panel(f"test_{target}_survival", partial(plots.survival, curves, target), "Fraction of errors beyond x")]
     if stated:
         panels.append(Panel(f"test_{target}_coverage", partial(plots.coverage_deviation, stated), "Coverage"))
-    return (Illustration(f"{plain_name(target).capitalize()} of the best runs", TEST_CAPTION, tuple(panels)),)
+    return (
+        Illustration(
+            f"{plain_name(target).capitalize()} of the best runs", TEST_CAPTION.format(rows=rows_word()), tuple(panels)
+        ),
+    )
 
 
 def _colours(result: Summary) -> dict[str, str]:

@@ -18,9 +18,10 @@ from rich.table import Table as RichTable
 
 from cres.errors import UserError, nearest
 from cres.evaluation.bootstrap import Figure
-from cres.evaluation.comparison import ALL, RESOLVED, Row, compare, summarise
+from cres.evaluation.comparison import ALL, Row, compare, summarise
 from cres.evaluation.find import read_table
-from cres.evaluation.metrics import metric
+from cres.evaluation.judged import judged, rows_word
+from cres.evaluation.metrics import label_of, metric
 from cres.evaluation.numbers import in_brackets, plain_name, significant, with_unit
 from cres.evaluation.runs import DEFAULT_MONITOR, Run, differences, read_runs, short_names
 from cres.evaluation.table import PredictionTable
@@ -30,7 +31,8 @@ WHICH_ELECTRONS = ("data.data", "data.fractions", "data.split")
 """Keys that change which electrons a run is judged on."""
 MOST_KEYS = 12
 """Runs of unlike configurations differ in hundreds of keys; more than this are shown in the CSV file alone."""
-TEST_METRICS = ((RESOLVED, "sigma68"), (ALL, "sigma68"), (ALL, "coverage1"), (RESOLVED, "bound_ratio"))
+TEST_METRICS = ((True, "sigma68"), (False, "sigma68"), (False, "coverage1"), (True, "bound_ratio"))
+"""Whether of the system's first group (else of all), and which figure."""
 
 
 @dataclass(frozen=True)
@@ -119,13 +121,13 @@ class Summary:
         return [
             self._test_column(target, group, name)
             for target in self.targets
-            for group, name in TEST_METRICS
+            for group, name in _test_metrics()
             if any(self.figure(run, target, group, name) is not None for run in self.runs)
         ]
 
     def _test_column(self, target: str, group: str, name: str) -> Column:
         unit = with_unit(name, target)
-        heading = f"{plain_name(target)} {metric(name).label}, {group}{f' ({unit})' if unit else ''}"
+        heading = f"{plain_name(target)} {label_of(metric(name), target)}, {group}{f' ({unit})' if unit else ''}"
 
         def raw(run: Run) -> float | None:
             figure = self.figure(run, target, group, name)
@@ -307,7 +309,7 @@ def _notes(runs: Sequence[Run], keys: Sequence[str], by: str) -> list[str]:
     if len(keys) > MOST_KEYS:
         notes.append(f"The runs differ in {len(keys)} settings; the first {MOST_KEYS} are shown, the CSV file has all.")
     if any(key.startswith(WHICH_ELECTRONS) for key in keys):
-        notes.append("The runs differ in their data or its split, so each was judged on electrons of its own.")
+        notes.append(f"The runs differ in their data or its split, so each was judged on {rows_word()} of its own.")
     if any(key.startswith(WHAT_LOSS_MEANS) for key in keys):
         notes.append(f"The runs differ in what their loss means, so they are ranked by {metric_label(by)}.")
     return notes
@@ -319,3 +321,9 @@ def _none_for_nan(value: float) -> float | None:
 
 def _or_dash(value: object) -> str:
     return "–" if value is None else str(value)
+
+
+def _test_metrics() -> list[tuple[str, str]]:
+    """Return group and figure of the columns of test figures."""
+    first = next((group.name for group in judged().judging.groups), ALL)
+    return list(dict.fromkeys((first if of_first else ALL, name) for of_first, name in TEST_METRICS))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cres.evaluation.apparatus import APPARATUS
+
 if TYPE_CHECKING:
     from cres.evaluation.table import PredictionTable
 
@@ -22,11 +24,6 @@ Span = tuple[float, float]
 
 RECORDS: Final = 512
 """Records at most that are measured."""
-
-APPARATUS: Final = "apparatus"
-"""Attribute of a table: the signature of its records, JSON."""
-WARNING: Final = "apparatus_warning"
-"""Attribute of a table: how its records differ from those of the training, a sentence; empty where they do not."""
 
 _BLOCK: Final = 64
 _FALSE_LINE: Final = 1e-3
@@ -138,12 +135,6 @@ def signature_of(table: PredictionTable) -> Signature | None:
         return Signature.from_dict(json.loads(str(table.attributes[APPARATUS])))
     except (KeyError, TypeError, ValueError):
         return None
-
-
-def apparatus_notes(table: PredictionTable) -> list[str]:
-    """Return the warning that a table carries, as a sentence under its name."""
-    warning = str(table.attributes.get(WARNING, ""))
-    return [f"{table.estimator}: {warning}."] if warning else []
 
 
 def _lines(volts: NDArray[Any], sampling_rate_hz: float) -> tuple[Array, Array, Array]:

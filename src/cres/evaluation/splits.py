@@ -48,11 +48,11 @@ def refuse_training(table: PredictionTable, purpose: str, allowed: bool = False)
 
     `purpose` names what is done with it: "evaluated", "used as calibration".
     """
-    trained = int(trained_on(table).sum())
+    trained, rows = int(trained_on(table).sum()), table.system.count(len(table))
     if trained and not allowed:
         raise UserError(
-            f"the table of {table.estimator!r} is not {purpose}: {trained} of its {len(table)} electrons are training "
-            "electrons, on which errors are too small; give predictions of the test split (`python cli.py test`, "
+            f"the table of {table.estimator!r} is not {purpose}: {trained} of its {rows} are training "
+            f"{table.system.nouns}, on which errors are too small; give predictions of the test split (`cli.py test`, "
             f"scripts/estimate.py --split test), or {ALLOW_TRAINING}"
         )
 
@@ -61,17 +61,15 @@ def split_notes(table: PredictionTable) -> list[str]:
     """Return what a reader must know of a table's electrons, in sentences; nothing for those that are new to it."""
     if not table.attributes.get(LEARNED, True):
         return []
-    notes = []
+    notes, rows = [], table.system.count(len(table))
     trained, unknown = int(trained_on(table).sum()), int(rows_in(table, "unknown").sum())
     if trained:
-        notes.append(f"{trained} of {len(table)} electrons are training electrons: errors on them are too small.")
+        notes.append(f"{trained} of {rows} are training {table.system.nouns}: errors on them are too small.")
     if calibrated := int(rows_in(table, "validation").sum()):
-        notes.append(
-            f"{calibrated} of {len(table)} electrons are of the validation split, which chose and calibrated the model."
-        )
+        notes.append(f"{calibrated} of {rows} are of the validation split, which chose and calibrated the model.")
     if unknown:
         notes.append(
-            f"the table does not say which split {unknown} of its {len(table)} electrons are of; where the estimator "
+            f"the table does not say which split {unknown} of its {rows} are of; where the estimator "
             "was trained on them, errors are too small."
         )
     return [f"{table.estimator}: {note}" for note in notes]

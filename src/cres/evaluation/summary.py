@@ -9,7 +9,8 @@ from dataclasses import replace
 from html import escape
 
 from cres.evaluation.comparison import Row
-from cres.evaluation.metrics import METRICS, Metric
+from cres.evaluation.judged import judged
+from cres.evaluation.metrics import METRICS, Metric, label_of
 from cres.evaluation.numbers import plain_name, significant, with_error, with_unit
 
 _RELATIVE = "σ68 relative"
@@ -35,7 +36,7 @@ def markdown(rows: Sequence[Row]) -> str:
     for target, group in _parts(rows):
         chosen = _chosen(rows, target, group)
         head = ["estimator", *_headings(chosen, target)]
-        lines = [f"### {plain_name(target).capitalize()}, {group} ({_count(chosen)} electrons)", ""]
+        lines = [f"### {plain_name(target).capitalize()}, {group} ({judged().count(_count(chosen))})", ""]
         lines += [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
         lines += [f"| {' | '.join([_unbarred(row.estimator), *_cells(row, chosen)])} |" for row in chosen]
         parts.append("\n".join(lines))
@@ -85,7 +86,7 @@ def ruled_notes(rows: Sequence[Row], target: str, names: Sequence[str] | None = 
         for name, sentence in row.ruled.items()
         if names is None or name in names
     ]
-    return f'<p>{RULED} One electron decides:</p><ul class="ruled">{"".join(said)}</ul>' if said else ""
+    return f'<p>{RULED} One {judged().noun} decides:</p><ul class="ruled">{"".join(said)}</ul>' if said else ""
 
 
 def html_table(rows: Sequence[Row], target: str, colours: dict[str, str], names: Sequence[str] | None = None) -> str:
@@ -99,7 +100,7 @@ def html_table(rows: Sequence[Row], target: str, colours: dict[str, str], names:
     body = []
     for group in dict.fromkeys(row.group for row in chosen):
         part = _chosen(chosen, target, group)
-        label = f"{group}: {_count(part)} electrons"
+        label = f"{group}: {judged().count(_count(part))}"
         body.append(f'<tr class="group"><th scope="colgroup" colspan="{len(headings) + 1}">{escape(label)}</th></tr>')
         body += [_html_row(row, chosen, headings, colours.get(row.estimator, "#888")) for row in part]
     caption = f"{plain_name(target)} figures"
@@ -116,7 +117,7 @@ def anchor(entry: Metric) -> str:
 
 def _linked(heading: str) -> str:
     """Return a heading as markup that leads to its meaning, where the glossary has one."""
-    entry = next((entry for entry in METRICS if heading.partition(" (")[0] == entry.label), None)
+    entry = next((entry for entry in METRICS if heading.partition(" (")[0] == label_of(entry)), None)
     return escape(heading) if entry is None else f'<a href="#{anchor(entry)}">{escape(heading)}</a>'
 
 
@@ -142,13 +143,13 @@ def _headings(family: Sequence[Row], target: str) -> list[str]:
     for entry in METRICS:
         if any(entry.name in row.figures for row in family):
             unit = with_unit(entry.name, target)
-            headings.append(f"{entry.label} ({unit})" if unit else entry.label)
+            headings.append(f"{label_of(entry, target)} ({unit})" if unit else label_of(entry, target))
         if entry.name == _BEFORE_VERDICT and _any_verdict(family):
             headings.append(_VERDICT)
     if _any_relative(family):
         headings.append(f"{_RELATIVE} to {family[0].estimator}")
     if _any_seconds(family):
-        headings.append("time an electron (ms)")
+        headings.append(f"time {judged().one} (ms)")
     return headings
 
 

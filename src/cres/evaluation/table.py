@@ -22,15 +22,21 @@ from cres.errors import UserError, nearest
 from cres.evaluation.splits import described_split
 from cres.provenance import ancestry
 from reconstruction.files import atomic_path as atomic_path
+from reconstruction.system import DEFAULT, System, find_system
 
 EVENT_ID = schema.EVENT_ID
 COVARIANCE = "covariance"
+SYSTEM = "system"
+"""Attribute of a table: whose rows these are; a table without it is of `cres`."""
 SIDEBAND_SNR = "sideband_snr"
 SIGNAL_SNR = "signal_snr"
 ESTIMATE = "estimate"
 BOUND = "bound"
 _SPLIT_TYPE = h5py.enum_dtype(schema.SPLITS, basetype="i1")  # the file itself then says what its codes mean
-_UNITS = {schema.prediction_name(column.name): column.unit for column in schema.COLUMNS.values()}
+_UNITS = {
+    unit.lower(): unit for unit in ("eV", "keV", "MeV", "GeV", "deg", "rad", "m", "cm", "mm", "s", "ns", "Hz", "V")
+}
+"""What a column's name ends with → the unit that it stands for."""
 
 Values = NDArray[Any]
 
@@ -82,14 +88,16 @@ class PredictionTable:
         config: Mapping[str, Any] | None = None,
         seed: int | None = None,
         sources: Iterable[Path] = (),
+        system: System | None = None,
     ) -> PredictionTable:
         """Make a table from arrays of shape (rows,), named by the columns on disk or in lower case.
 
         `estimates`, `std` and `truth` are keyed by target (`energy_eV`); the order of `estimates` is the order of
         `targets` and of `covariance` (rows, t, t). Standard deviations that are not given are taken from the
         covariance. Anything else goes to `observables`: true start values among them (`radius_m`, or a target's
-        own name) are stored as truth. `config`, `seed`, `sources` become the ancestry.
+        own name) are stored as truth. `config`, `seed`, `sources` become the ancestry. `system`: whose rows these are.
         """
+        system = find_system() if system is None else system
         targets = [schema.prediction_name(name) for name in estimates]
         columns: dict[str, Values] = {EVENT_ID: np.asarray(event_id)}
         columns |= {schema.prediction_name(name): np.asarray(values) for name, values in estimates.items()}
@@ -101,8 +109,9 @@ class PredictionTable:
                 columns.setdefault(schema.std_name(target), diagonal[:, i])
         columns |= {schema.truth_name(name): np.asarray(values) for name, values in (truth or {}).items()}
         for name, values in (observables or {}).items():
-            columns.setdefault(_observable_name(name, targets), np.asarray(values))
-        attributes = {"targets": targets, "estimator": estimator, "kind": kind, **ancestry(config, seed, sources)}
+            columns.setdefault(_observable_name(name, targets, system), np.asarray(values))
+        attributes = {"targets": targets, "estimator": estimator, "kind": kind, SYSTEM: system.name}
+        attributes |= ancestry(config, seed, sources)
         optional = {"seconds_per_electron": seconds_per_electron, "checkpoint_hash": checkpoint_hash}
         return cls(columns, attributes | {name: value for name, value in optional.items() if value is not None})
 
@@ -121,6 +130,11 @@ class PredictionTable:
     def estimator(self) -> str:
         """Display name."""
         return str(self.attributes["estimator"])
+
+    @property
+    def system(self) -> System:
+        """Whose rows these are. Raises UserError for a system that is not there."""
+        return find_system(str(self.attributes.get(SYSTEM, DEFAULT)))
 
     @property
     def is_bound(self) -> bool:
@@ -200,7 +214,9 @@ class PredictionTable:
             common = np.intersect1d(common, other.event_id)
         if others and not len(common):
             names = " and ".join(repr(table.estimator) for table in tables)
-            raise UserError(f"the tables of {names} have no electron in common: predict the same data with each")
+            raise UserError(
+                f"the tables of {names} have no {self.system.noun} in common: predict the same data with each"
+            )
         joined = [table.select(_positions(table.event_id, np.sort(common))) for table in tables]
         for other in joined[1:]:
             _check_same_truth(joined[0], other)
@@ -238,7 +254,7 @@ class PredictionTable:
         version, rows = attributes.pop("schema_version", schema.SCHEMA_VERSION), attributes.pop("rows", None)
         if version > schema.SCHEMA_VERSION:
             raise UserError(f"{path} has schema version {version}, newer than this program's {schema.SCHEMA_VERSION}")
-        if schema.SERIES_I in columns:
+        if attributes.get("estimator") is None and schema.SERIES_I in columns:
             raise UserError(f"{path} holds records, not predictions: predict it first with `python cli.py predict`")
         try:
             table = cls(columns, attributes)
@@ -270,16 +286,12 @@ class PredictionTable:
 
 def unit_of(name: str) -> str:
     """Return the unit of a column of a table, "" for none: energy_std_ev → eV."""
-    stem = name.removeprefix("true_")
-    if stem in _UNITS:
-        return _UNITS[stem]
-    units = {"ev": "eV", "deg": "deg", "m": "m", "hz": "Hz", "s": "s", "rad": "rad", "v": "V"}
-    return units.get(stem.rpartition("_")[2], "")
+    return _UNITS.get(name.rpartition("_")[2].lower(), "") if "_" in name else ""
 
 
-def _observable_name(name: str, targets: Sequence[str]) -> str:
+def _observable_name(name: str, targets: Sequence[str], system: System) -> str:
     lower = schema.prediction_name(name)
-    is_truth = lower in targets or name in schema.TRUTH_COLUMNS
+    is_truth = lower in targets or name in system.truths
     return schema.truth_name(name) if is_truth else lower
 
 
@@ -327,7 +339,7 @@ def _check(table: PredictionTable) -> None:
         wanted = ", ".join(missing) or "an estimate (energy_ev with true_energy_ev or energy_std_ev)"
         raise UserError(f"the predictions table has no column {wanted}; it has {', '.join(columns)}")
     if len(np.unique(columns[EVENT_ID])) != rows:
-        raise UserError("an event_id occurs twice in the predictions table: were electrons predicted twice?")
+        raise UserError("an event_id occurs twice in the predictions table: were rows predicted twice?")
     count = len(table.targets)
     if COVARIANCE in columns and columns[COVARIANCE].shape != (rows, count, count):
         raise UserError(f"covariance has shape {columns[COVARIANCE].shape}, expected {(rows, count, count)}")
@@ -351,7 +363,7 @@ def _check_same_truth(first: PredictionTable, second: PredictionTable) -> None:
         if not same.all():
             raise UserError(
                 f"{first.estimator!r} and {second.estimator!r} disagree on the true {target} of {np.sum(~same)} "
-                "electrons with the same event_id: they come from different simulations"
+                f"{first.system.nouns} with the same event_id: they come from different simulations"
             )
 
 

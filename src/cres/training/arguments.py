@@ -8,6 +8,8 @@ from pathlib import Path
 
 from cres.errors import UserError
 from cres.paths import expanded
+from reconstruction.system import DEFAULT
+from reconstruction.yaml_files import read_yaml
 
 
 def configs_first(arguments: Sequence[str]) -> list[str]:
@@ -28,6 +30,17 @@ def config_files(arguments: Sequence[str]) -> list[Path]:
     texts = itertools.pairwise([*arguments, ""])
     named = [after if text in ("-c", "--config") else text.partition("=")[2] for text, after in texts if _names(text)]
     return [Path(text) for text in named]
+
+
+def system_named(arguments: Sequence[str]) -> str:
+    """Return the system that an option names, or else the last of the configuration files that names one."""
+    given = [after for text, after in itertools.pairwise([*arguments, ""]) if text == "--system"]
+    given += [text.partition("=")[2] for text in arguments if text.startswith("--system=")]
+    if given:
+        return given[-1]
+    contents = [read_yaml(path) for path in config_files(arguments)]
+    named = [one["system"] for one in contents if isinstance(one, dict) and one.get("system")]
+    return str(named[-1]) if named else DEFAULT
 
 
 def _names(text: str) -> bool:

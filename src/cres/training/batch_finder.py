@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from cres.errors import UserError
-from cres.training.module import CresModule
+from cres.training.learner import Learner
 
 SMALLEST = 4
 BUSY = 0.9
@@ -48,7 +48,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def scan_sizes(
-    module: CresModule,
+    module: Learner,
     batch_of: Callable[[int], Any],
     largest: int,
     step_context: Callable[[], AbstractContextManager[Any]] = nullcontext,
@@ -92,7 +92,7 @@ def _still_gains(tried: list[Tried]) -> bool:
 
 
 def _seconds_a_step(
-    trial: CresModule,
+    trial: Learner,
     batch: Any,
     optimiser: torch.optim.Optimizer,
     step_context: Callable[[], AbstractContextManager[Any]],

@@ -17,15 +17,16 @@ from torch import Tensor
 from torch.nn.functional import max_pool1d
 
 from cres import schema
+from cres.data.electrons import SERIES
 from cres.data.records import Records, open_records
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.evaluation.bootstrap import Array
 from cres.evaluation.browser import ElectronPage, RecordPictures, chosen_rows, cut_note, electron_page
 from cres.evaluation.find import PREDICTIONS
+from cres.training.learner import Learner
 from cres.training.loading import load_module
 from cres.training.metrics import posterior_columns
-from cres.training.module import CresModule
 from cres.transforms import FROZEN_EPOCH, AlignedSpectrum, KeyedRandom, WhiteNoise
 from cres.transforms.alignment import find_carrier
 from cres.transforms.spectrogram import STFT
@@ -49,7 +50,7 @@ class Source:
 
     records: Records
     noise_scale: float = 1.0
-    model: CresModule | None = None
+    model: Learner | None = None
 
 
 def browse(
@@ -141,7 +142,7 @@ class _Maker:
         self.group = -(-(1 + (records.samples - length) // self.stft.hop) // FRAMES)
         self.bins = min(length, max(2, 2 * int(self.reach_hz * length / rate)))
 
-    def _fitting(self, model: CresModule | None) -> CresModule | None:
+    def _fitting(self, model: Learner | None) -> Learner | None:
         """Return the model if it reads such records, else None with a note."""
         if model is None:
             self.notes.append("No model was given (--run): there is no attention to show.")
@@ -185,9 +186,8 @@ class _Maker:
         if self.model is None:
             random = KeyedRandom(0, FROZEN_EPOCH, events)
             return WhiteNoise(self.records.sampling_rate_hz)(series, random, self.source.noise_scale)
-        lengths = torch.full_like(events, series.shape[1])
-        batch = {"series": series, "event_id": events, "lengths": lengths}
-        return self.model.inject(batch, FROZEN_EPOCH, self.source.noise_scale).float()
+        batch = {"inputs": {SERIES: series}, "event_id": events}
+        return self.model.inject(batch, FROZEN_EPOCH, self.source.noise_scale)["inputs"][SERIES].float()
 
     def _spectrogram(self, noisy: Tensor, carrier: Tensor) -> Tensor:
         """Return the power around the carrier, (batch, frames, bins), over the mean of nominal noise."""

@@ -24,9 +24,8 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from cres.data.module import CresDataModule
 from cres.errors import EXIT_USER_ERROR, UserError, nearest, one_line
-from cres.training.arguments import config_files, configs_first, with_expanded_paths, with_run_config
+from cres.training.arguments import config_files, configs_first, system_named, with_expanded_paths, with_run_config
 from cres.training.checkpoints import BEST, LAST, AtomicCheckpointIO
 from cres.training.ensembles import calibrate_as_trained
 from cres.training.explain import explain
@@ -38,7 +37,7 @@ from cres.training.help import help_text, known, topic_of, usage
 from cres.training.interruption import ENDED_EARLY, Interrupted, end_children
 from cres.training.loading import load_ensemble
 from cres.training.loggers import make_loggers
-from cres.training.module import CresModule, NonFiniteLoss
+from cres.training.loss_watch import NonFiniteLoss
 from cres.training.options import COMMANDS, OVERVIEW, TRAINER_DEFAULTS, add_checkpoint_core, add_options
 from cres.training.output import lasting_output
 from cres.training.processes import let_go_of_gradients
@@ -50,18 +49,20 @@ from cres.training.settled import settle
 from cres.training.starts import Trial, refuse_impossible
 from cres.training.study import Pruned
 from cres.yaml_files import require_yaml
+from reconstruction.system import attribute_of, class_of, find_system
 
 
-class CresCLI(LightningCLI):
-    """One command with its options parsed, and the trainer, the data and the model made."""
+class CommandLine(LightningCLI):
+    """One command of the system that its configuration names, parsed, and the trainer, the data and the model made."""
 
     def __init__(self, command: str, arguments: Sequence[str]) -> None:
         self.command = command
+        self.system = find_system(system_named(arguments))
         self.trial: Trial | None = None
         self.arguments = configs_first(arguments)
         super().__init__(
-            CresModule,
-            CresDataModule,
+            class_of(self.system.module),
+            class_of(self.system.data),
             save_config_callback=None,
             trainer_defaults=dict(TRAINER_DEFAULTS),
             seed_everything_default=0,
@@ -85,11 +86,11 @@ class CresCLI(LightningCLI):
         if self.command == "fit":
             super().add_core_arguments_to_parser(parser)
         else:
-            add_checkpoint_core(parser)
+            add_checkpoint_core(parser, self.system)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the command."""
-        add_options(parser, self.command)
+        add_options(parser, self.command, self.system)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, or print the help that is asked for; mistakes become one sentence that names the nearest key."""
@@ -151,11 +152,20 @@ class CresCLI(LightningCLI):
             self.model = self.config_init["model"]
         else:
             self.model = load_ensemble(self.checkpoints)
+            self._require_the_models_system()
             self._require_the_models_targets()
             self.datamodule.split_as(self.model.card.get("data", {}))
         if self.trial is not None:
             self.datamodule.overfit = bool(self.trial.overfit)
         self.trainer = self.instantiate_trainer(**self._trainer_parts())
+
+    def _require_the_models_system(self) -> None:
+        """Raise UserError where data of one system meet a model of another."""
+        if self.model.system.name != self.system.name:
+            raise UserError(
+                f"the checkpoint is a model of the system {self.model.system.name}, and the configuration is one of "
+                f"{self.system.name}: give --system={self.model.system.name} and its data"
+            )
 
     def _require_the_models_targets(self) -> None:
         """Raise UserError where the data are read for other targets than the model's, which a checkpoint fixes."""
@@ -233,21 +243,19 @@ class CresCLI(LightningCLI):
         self._reconstruction().predict(self.config.noise_scale)
 
     def _reconstruction(self) -> Reconstruction:
-        return Reconstruction(
-            self.model,
-            self.datamodule,
-            self.trainer,
-            self.checkpoints,
-            self.run_folder,
-            predictions=self.config.predictions,
-            windows=self.config.windows,
-            chunk=self.config.chunk,
-        )
+        kind: type[Reconstruction] = class_of(self.system.reconstruction)
+        place = self.config.predictions
+        parts = (self.model, self.datamodule, self.trainer, self.checkpoints, self.run_folder, place)
+        return kind(*parts, **kind.chosen(self.config))
 
     def _export(self) -> None:
-        from cres.training.export import export
-
-        export(self.model, self.checkpoints, self.config.output or self.run_folder / "model.pt2")
+        if self.system.export is None:
+            raise UserError(
+                f"models of the system {self.system.name} cannot be exported yet: it has no function for it"
+            )
+        attribute_of(self.system.export)(
+            self.model, self.checkpoints, self.config.output or self.run_folder / "model.pt2"
+        )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -266,9 +274,9 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _run(command: str, arguments: Sequence[str]) -> int:
-    cli: CresCLI | None = None
+    cli: CommandLine | None = None
     try:
-        cli = CresCLI(command, arguments)
+        cli = CommandLine(command, arguments)
         cli.execute()
     except Interrupted as stop:
         rank_zero_only(print)(stop, file=sys.stderr)

@@ -1,116 +1,18 @@
-"""A curriculum: numbers of the training move from an easy to the nominal value, as the configuration says.
-
-What can move: the noise, the length of the records, their band, and which electrons are drawn. Validation, test and
-prediction never see it: they stay at the nominal values, or else the easiest epoch would be the best checkpoint.
-"""
+"""The curriculum of records: noise, length, band and difficulty."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from functools import partial
+from typing import Literal
 
-import lightning.pytorch as pl
-import numpy as np
-from numpy.typing import NDArray
-
-from cres.data.loader import ResumableLoader
-from cres.data.module import CresDataModule
-from cres.errors import UserError, nearest
-from cres.training.module import CresModule
-
-Shape = Literal["none", "linear", "root", "quadratic", "cosine", "step", "competence"]
-
-_CURVES: dict[str, Callable[[float], float]] = {
-    "linear": lambda progress: progress,
-    "root": math.sqrt,
-    "quadratic": lambda progress: progress**2,
-    "cosine": lambda progress: 0.5 * (1 - math.cos(math.pi * progress)),
-}
-
-SHARES = ("length", "band", "difficulty")
-"""What moves as a share of the nominal, beside the noise scale."""
-
-_ROWS_A_READ = 512
-ENDLESS = 2**62
-"""Steps of a training that only time or a signal ends."""
+from cres.training.cuts import shortened, within_band
+from cres.training.easing import Easing
+from cres.training.learner import Learner
+from cres.training.moves import DIFFICULTY, NOISE_SCALE, Moves, Stage
 
 
-def curve(shape: Shape, progress: float, steps: int = 4) -> float:
-    """Return how far a stage is, 0 at its start and exactly 1 at its end, `progress` clipped to [0, 1]."""
-    progress = min(1.0, max(0.0, progress))
-    if progress == 1.0 or shape == "none":
-        return 1.0
-    if shape in ("step", "competence"):
-        return math.floor(progress * steps) / steps
-    return _CURVES[shape](progress)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """How one number of the training moves.
-
-    Args:
-        shape: none (always the end value), linear, root, quadratic, cosine, step (equal jumps), or competence (one of
-            `steps` equal jumps whenever the validation loss has not improved for `patience` validations).
-        start: Value in the first step.
-        end: Value from the end of the curriculum on.
-        over: Share of the whole training after which the end value is reached; shapes competence: it is reached then
-            at the latest.
-        epochs: The same in epochs; overrides `over`.
-        steps: Number of jumps of the shapes step and competence.
-        patience: Validations without improvement before a jump of the shape competence.
-        threshold: Improvements of the validation loss smaller than this do not count.
-
-    """
-
-    shape: Shape = "none"
-    start: float = 0.1
-    end: float = 1.0
-    over: float = 0.5
-    epochs: float | None = None
-    steps: int = 4
-    patience: int = 2
-    threshold: float = 1e-2
-
-    def __post_init__(self) -> None:
-        if self.start < 0 or self.end < 0 or self.steps < 1 or not 0 <= self.over <= 1:
-            raise UserError("curriculum: start and end must not be negative, steps at least 1, over between 0 and 1")
-
-    def progress(self, step: int, total_steps: int, steps_per_epoch: float) -> float:
-        """Return the share of the stage that is over at an optimiser step."""
-        end = self.over * total_steps if self.epochs is None else self.epochs * steps_per_epoch
-        return 1.0 if step >= end else step / end
-
-    def value(self, step: int, total_steps: int, steps_per_epoch: float, level: int = 0) -> float:
-        """Return the value at an optimiser step; `level` is the number of jumps made by competence."""
-        progress = self.progress(step, total_steps, steps_per_epoch)
-        done = curve(self.shape, progress, self.steps)
-        if self.shape == "competence" and progress < 1:
-            done = level / self.steps
-        return self.end if done == 1.0 else self.start + (self.end - self.start) * done
-
-
-@dataclass
-class Competence:
-    """How many jumps validation has earned, and how long it has not improved since the last one."""
-
-    level: int = 0
-    best: float = math.inf
-    waited: int = 0
-
-    def observe(self, loss: float, stage: Stage) -> None:
-        """Take one validation loss into account."""
-        if loss < self.best - stage.threshold:
-            self.best, self.waited = loss, 0
-            return
-        self.waited += 1
-        if self.waited >= stage.patience and self.level < stage.steps:
-            self.level, self.waited, self.best = self.level + 1, 0, math.inf
-
-
-class Curriculum(pl.Callback):
+class Curriculum(Moves):
     """Move noise, length, band and difficulty of the training, each by a stage of its own.
 
     Args:
@@ -138,67 +40,19 @@ class Curriculum(pl.Callback):
         easiest: Literal["high", "low"] = "high",
         monitor: str = "val/loss",
     ) -> None:
-        self.stages = {"noise_scale": noise_scale, "length": length, "band": band, "difficulty": difficulty}
-        for name in SHARES:
-            if not (0 < self.stages[name].start <= 1 and 0 < self.stages[name].end <= 1):
-                raise UserError(f"curriculum.{name}: start and end are shares, above 0 and up to 1")
+        stages = {NOISE_SCALE: noise_scale, "length": length, "band": band, DIFFICULTY: difficulty}
+        super().__init__(stages, difficulty_column, easiest, monitor)
         self.band_centre_hz = band_centre_hz
-        self.difficulty_column, self.easiest = difficulty_column, easiest
-        self.monitor = monitor
-        self.competence = {name: Competence() for name in self.stages}
-        self.share = 1.0
-        """Share of the electrons in the present epoch."""
 
-    def value(self, name: str, step: int, total_steps: int, steps_per_epoch: float) -> float:
-        """Return the value of a stage at an optimiser step."""
-        return self.stages[name].value(step, total_steps, steps_per_epoch, self.competence[name].level)
-
-    def moves(self, name: str) -> bool:
-        """Return whether a stage ever leaves the nominal value."""
-        stage = self.stages[name]
-        return stage.end != 1 or (stage.shape != "none" and stage.start != 1)
-
-    # While training ----------------------------------------------------------------------------------------------
-
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Refuse what moves over a share of a training that has no end."""
-        if trainer.max_epochs != -1 or trainer.max_steps != -1:
-            return
-        for name, stage_ in self.stages.items():
-            if self.moves(name) and stage_.shape not in ("none", "competence") and stage_.epochs is None:
-                raise UserError(
-                    f"curriculum.{name} moves over a share of the training, which has no end: give "
-                    f"curriculum.{name}.epochs"
-                )
-
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Order the electrons by difficulty; a resumed epoch goes on with the electrons that it began with."""
-        if self.moves("difficulty"):
-            _loader(trainer).order_by_ease(self._easiest_first(trainer.datamodule))  # type: ignore[attr-defined]
-            _loader(trainer).use_easiest(self.share)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Decide which electrons this epoch draws; not called in the middle of an epoch."""
-        if self.moves("difficulty"):
-            step, total, per_epoch = _place(trainer)
-            # the last epoch is the last chance to be at the end
-            self.share = self.value("difficulty", step, total - round(per_epoch), per_epoch)
-            _loader(trainer).use_easiest(self.share)
-
-    def on_train_batch_start(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
-    ) -> None:
-        """Hand the values of this step to the module."""
-        assert isinstance(pl_module, CresModule)
-        now = {name: self.value(name, *_place(trainer)) for name in self.stages} | {"difficulty": self.share}
-        pl_module.noise_scale = now["noise_scale"]
-        pl_module.length_share = now["length"]
-        pl_module.band_hz = self._band_hz(now["band"], pl_module.sampling_rate_hz)
-        if not pl_module.logs_this_step:
-            return
-        for name, value in now.items():
-            if name == "noise_scale" or self.moves(name):
-                pl_module.log(f"train/{name}", value)
+    def easing(self, now: Mapping[str, float], module: Learner) -> Easing:
+        """Return shorter records before the noise, and a part of their band behind it."""
+        rate_hz: float = module.sampling_rate_hz  # type: ignore[assignment]
+        band_hz = self._band_hz(now["band"], rate_hz)
+        return Easing(
+            now[NOISE_SCALE],
+            before=[partial(shortened, share=now["length"])] if now["length"] != 1 else [],
+            after=[] if band_hz is None else [partial(within_band, sampling_rate_hz=rate_hz, band_hz=band_hz)],
+        )
 
     def _band_hz(self, share: float, sampling_rate_hz: float) -> tuple[float, float] | None:
         if share == 1:
@@ -206,66 +60,3 @@ class Curriculum(pl.Callback):
         edges = -sampling_rate_hz / 2, sampling_rate_hz / 2
         low, high = (self.band_centre_hz + share * (edge - self.band_centre_hz) for edge in edges)
         return low, high
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Advance what waits for it when the validation loss has stopped improving (shape competence)."""
-        fitting = trainer.state.fn == "fit" and not trainer.sanity_checking
-        if fitting and self.monitor in trainer.callback_metrics:
-            self.observe(float(trainer.callback_metrics[self.monitor]))
-
-    def observe(self, loss: float) -> None:
-        """Take one validation loss into account."""
-        for name, stage in self.stages.items():
-            if stage.shape == "competence":
-                self.competence[name].observe(loss, stage)
-
-    # Difficulty --------------------------------------------------------------------------------------------------
-
-    def _easiest_first(self, data: CresDataModule) -> NDArray[np.int64]:
-        """Return the places of the training electrons in the order of their difficulty, the easiest first."""
-        if data.stream is not None:
-            raise UserError("curriculum.difficulty needs files: a stream of electrons has no easiest ones")
-        ease = self._ease(data)
-        return np.argsort(-ease if self.easiest == "high" else ease, kind="stable")
-
-    def _ease(self, data: CresDataModule) -> NDArray[np.float64]:
-        rows, column = data.split.train, self.difficulty_column
-        if column is None:
-            blocks = [rows[first : first + _ROWS_A_READ] for first in range(0, len(rows), _ROWS_A_READ)]
-            return np.concatenate(
-                [np.square(data.records.read_series(block)).mean((1, 2), np.float64) for block in blocks]
-            )
-        if column not in data.records.scalar_columns:
-            raise UserError(
-                f"the data have no column {column!r}, which curriculum.difficulty_column names"
-                f"{nearest(column, data.records.scalar_columns)}"
-            )
-        return np.asarray(data.records.scalar(column)[rows], np.float64)
-
-    # Checkpoints -------------------------------------------------------------------------------------------------
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a resumed training continues from."""
-        return {"share": self.share, "competence": {name: asdict(one) for name, one in self.competence.items()}}
-
-    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """Continue from a checkpoint; those of before there were several stages know the noise scale alone."""
-        self.share = state_dict.get("share", 1.0)
-        stored = state_dict.get("competence", {"noise_scale": state_dict})
-        self.competence |= {name: Competence(**values) for name, values in stored.items()}
-
-
-def _place(trainer: pl.Trainer) -> tuple[int, int, float]:
-    """Return the optimiser step, their total number, and how many make an epoch."""
-    total = trainer.estimated_stepping_batches
-    per_epoch = max(1.0, int(trainer.num_training_batches) / trainer.accumulate_grad_batches)
-    epochs = trainer.max_epochs
-    if math.isinf(total):
-        return trainer.global_step, ENDLESS, per_epoch
-    return trainer.global_step, int(total), total / epochs if epochs and epochs > 0 else per_epoch
-
-
-def _loader(trainer: pl.Trainer) -> ResumableLoader:
-    loader = trainer.train_dataloader
-    assert isinstance(loader, ResumableLoader)
-    return loader

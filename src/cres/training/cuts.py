@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
-from torch import Tensor
 
+from cres.data.batch import Batch, masks_of
+from cres.data.electrons import SERIES
 from cres.shapes import Series
 from cres.transforms.spectrum import from_complex, to_complex
 
 LENGTH_BLOCK = 64
 """A curriculum of lengths moves in steps of so many samples: other lengths can have slow Fourier transforms."""
 
-Batch = dict[str, Any]
-
 
 def shortened(batch: Batch, share: float) -> Batch:
     """Return the batch with this share of the records' length, from their start, in whole blocks of samples."""
-    if share == 1:
-        return batch
-    whole = batch["series"].shape[1]
+    whole = batch["inputs"][SERIES].shape[1]
     samples = min(whole, max(1, round(share * whole / LENGTH_BLOCK)) * LENGTH_BLOCK)
-    return batch | {"series": batch["series"][:, :samples], "lengths": batch["lengths"].clamp(max=samples)}
+    masks = {name: mask[:, :samples] for name, mask in masks_of(batch).items()}
+    return batch | {"inputs": batch["inputs"] | {SERIES: batch["inputs"][SERIES][:, :samples]}, "masks": masks}
+
+
+def within_band(batch: Batch, sampling_rate_hz: float, band_hz: tuple[float, float]) -> Batch:
+    """Return the batch whose records lack what lies outside a band of record frequencies."""
+    series = keep_band(batch["inputs"][SERIES], sampling_rate_hz, band_hz)
+    return batch | {"inputs": batch["inputs"] | {SERIES: series}}
 
 
 def keep_band(series: Series, sampling_rate_hz: float, band_hz: tuple[float, float]) -> Series:
@@ -32,9 +34,3 @@ def keep_band(series: Series, sampling_rate_hz: float, band_hz: tuple[float, flo
         inside = (frequency >= band_hz[0]) & (frequency <= band_hz[1])
         spectrum = torch.fft.fft(to_complex(series), dim=1) * inside.unsqueeze(-1)
         return from_complex(torch.fft.ifft(spectrum, dim=1)).to(series.dtype)
-
-
-def within_length(series: Tensor, lengths: Tensor) -> Tensor:
-    """Return the records with zeros, not noise, beyond their length; to ask whether there are any would be a wait."""
-    inside = torch.arange(series.shape[1], device=series.device) < lengths.unsqueeze(1)
-    return series * inside.unsqueeze(-1)

@@ -13,9 +13,9 @@ from pathlib import Path
 import lightning.pytorch as pl
 from torch import Tensor, nn
 
+from cres.data.batch import Inputs
 from cres.errors import UserError, nearest
 from cres.models import Denoiser, Encoder, SeriesLoss, SeriesMSE, set_trainable
-from cres.shapes import Series
 from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import read_with_fallback
 from cres.training.electrons import also_trained_on
@@ -65,11 +65,12 @@ class Denoising(nn.Module):
         self.denoiser.requires_grad_(True)
         self.denoiser.encoder.pooling.requires_grad_(False)
 
-    def forward(self, reconstructor: Reconstructor, noisy: Series, clean: Series) -> Tensor:
-        """Return the weighted mean loss of rebuilding the clean view from the noisy records."""
+    def forward(self, reconstructor: Reconstructor, noisy: Inputs, clean: Inputs) -> Tensor:
+        """Return the weighted mean loss of rebuilding the clean view from the noisy inputs."""
         view = reconstructor.views[self.view]
-        wanted = view(clean).series
-        return self.options.weight * self.criterion(self.denoiser(view(noisy).series), wanted).mean()
+        wanted = view(clean[view.reads]).series  # type: ignore[index]
+        made = view(noisy[view.reads]).series  # type: ignore[index]
+        return self.options.weight * self.criterion(self.denoiser(made), wanted).mean()
 
 
 class FineTune(pl.Callback):
@@ -94,7 +95,7 @@ class FineTune(pl.Callback):
         reconstructor = pl_module.reconstructor
         if stage != "fit" or self.checkpoint is None or not isinstance(reconstructor, Reconstructor):
             return
-        from cres.training.module import CARD  # which imports this module
+        from cres.training.learner import CARD  # which imports this module
 
         checkpoint = read_with_fallback(Path(self.checkpoint))[0]
         weights = evaluation_weights(checkpoint)

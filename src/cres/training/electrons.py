@@ -15,14 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cres import schema
-from cres.data.module import CresDataModule
+from cres.data.rows import RowsDataModule
 
 ELECTRONS = "electrons"
 """Key of a card: {"train", "validation", "test"} → sorted content hashes, int64."""
 PARTS = ("train", "validation", "test")
 
 
-def electrons_of(data: CresDataModule) -> dict[str, Tensor]:
+def electrons_of(data: RowsDataModule) -> dict[str, Tensor]:
     """Return the content of the electrons of each part of the data, for a card."""
     content = data.records.content_hashes()
     return {part: torch.from_numpy(np.unique(content[getattr(data.split, part)])) for part in PARTS}
@@ -45,7 +45,7 @@ def also_trained_on(card: dict[str, Any], parent: Mapping[str, Any]) -> None:
         card[ELECTRONS] = own | {"train": torch.cat([own["train"], parent[ELECTRONS]["train"]]).unique()}
 
 
-def split_codes(card: Mapping[str, Any], data: CresDataModule) -> NDArray[np.int64]:
+def split_codes(card: Mapping[str, Any], data: RowsDataModule) -> NDArray[np.int64]:
     """Return for every row of the records the part of the model's own data that it was in, a code of SPLITS, (rows,).
 
     A checkpoint of an earlier version knows its electrons only where the data are split as they were.

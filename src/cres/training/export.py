@@ -19,9 +19,9 @@ from cres.errors import UserError
 from cres.evaluation.table import atomic_path
 from cres.models import combine, interval95
 from cres.shapes import Series
+from cres.training.learner import Learner
 from cres.training.metrics import posterior_columns
 from cres.training.model_card import card_text
-from cres.training.module import CresModule
 from cres.training.predictions import checkpoint_hash
 
 EXAMPLE_BATCH: Final = 3
@@ -52,7 +52,7 @@ class VoltsToPosterior(nn.Module):
     low: Tensor
     high: Tensor
 
-    def __init__(self, module: CresModule) -> None:
+    def __init__(self, module: Learner) -> None:
         super().__init__()
         self.reconstructor, self.others, self.joint = module.reconstructor, module.others, module.joint
         self.calibrations = nn.ModuleList(module.calibrations)
@@ -80,7 +80,7 @@ class VoltsToPosterior(nn.Module):
         }
 
 
-def export_program(module: CresModule, samples: int) -> torch.export.ExportedProgram:
+def export_program(module: Learner, samples: int) -> torch.export.ExportedProgram:
     """Return the program of a module for records of `samples` samples, any number of records at once."""
     return _exported(VoltsToPosterior(module).eval(), torch.zeros(EXAMPLE_BATCH, samples, 2))
 
@@ -91,7 +91,7 @@ def _exported(whole: nn.Module, example: Tensor) -> torch.export.ExportedProgram
         return torch.export.export(whole, (example,), dynamic_shapes=({0: batch},), strict=False)
 
 
-def export(module: CresModule, checkpoints: Sequence[Path], output: Path) -> Path:
+def export(module: Learner, checkpoints: Sequence[Path], output: Path) -> Path:
     """Write the program and its model card (`OUTPUT.md`); returns the path of the program.
 
     The suffix says which kind: `.pt2` for torch, `.onnx` for the others. Raises UserError for another suffix, and for a
@@ -119,7 +119,7 @@ def export(module: CresModule, checkpoints: Sequence[Path], output: Path) -> Pat
     return output
 
 
-def _write_pt2(module: CresModule, samples: int, output: Path, about: Mapping[str, Any]) -> list[str]:
+def _write_pt2(module: Learner, samples: int, output: Path, about: Mapping[str, Any]) -> list[str]:
     whole = VoltsToPosterior(module).eval()
     example = torch.zeros(EXAMPLE_BATCH, samples, 2)
     with torch.no_grad():

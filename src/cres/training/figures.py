@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from cres.errors import UserError
 from cres.evaluation.metrics import sigma68
+from cres.training.learner import Learner
 from cres.training.loggers import WandbMetrics
-from cres.training.metrics import Collected, target_unit
-from cres.training.module import CresModule
-from cres.training.predictions import described
+from cres.training.metrics import Collected
+from reconstruction.system import System
 
 Values = NDArray[Any]
 FEWEST_IN_A_CELL = 12
@@ -38,7 +38,7 @@ class Figures(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Draw when it is time, on one process."""
-        assert isinstance(pl_module, CresModule)
+        assert isinstance(pl_module, Learner)
         done = trainer.current_epoch + 1
         due = self.every_epochs > 0 and (done % self.every_epochs == 0 or done == trainer.max_epochs)
         collected = pl_module.last_validation
@@ -47,13 +47,13 @@ class Figures(pl.Callback):
         folder = Path(trainer.default_root_dir) / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"validation_{done:04d}.png"
-        draw(collected, pl_module.targets, f"epoch {done}").savefig(path, dpi=100)
+        draw(collected, pl_module.targets, f"epoch {done}", pl_module.system).savefig(path, dpi=100)
         for logger in trainer.loggers:
             if isinstance(logger, WandbMetrics):
                 logger.log_figure("validation", path, trainer.global_step)
 
 
-def draw(collected: Collected, targets: tuple[str, ...], title: str) -> Figure:
+def draw(collected: Collected, targets: tuple[str, ...], title: str, system: System) -> Figure:
     """Return one row a target: residuals, pulls beside the unit Gaussian, residual against truth, resolution map.
 
     The map is drawn over the first two targets, where there are two.
@@ -65,24 +65,24 @@ def draw(collected: Collected, targets: tuple[str, ...], title: str) -> Figure:
     axes = figure.subplots(len(targets), columns, squeeze=False)
     residual = collected.mean - collected.truth
     for i, name in enumerate(targets):
-        _residuals(axes[i, 0], residual[:, i], name)
+        _residuals(axes[i, 0], residual[:, i], name, system)
         _pulls(axes[i, 1], residual[:, i], collected.std[:, i])
-        _against_truth(axes[i, 2], collected.truth[:, i], residual[:, i], name)
+        _against_truth(axes[i, 2], collected.truth[:, i], residual[:, i], name, system)
         if columns == 4:
-            _map(axes[i, 3], collected.truth[:, :2], residual[:, i], name, targets)
+            _map(axes[i, 3], collected.truth[:, :2], residual[:, i], name, targets, system)
         axes[i, 0].locator_params(axis="x", nbins=5)
-    figure.suptitle(f"{title}: validation, {len(collected)} electrons")
+    figure.suptitle(f"{title}: validation, {system.count(len(collected))}")
     return figure
 
 
-def _residuals(axes: Axes, residual: Values, name: str) -> None:
+def _residuals(axes: Axes, residual: Values, name: str, system: System) -> None:
     width = sigma68(residual)
     reach = 5 * width if width > 0 else 1.0
     axes.hist(
         np.clip(residual, -reach, reach), bins=np.linspace(-reach, reach, 51).tolist(), histtype="stepfilled", alpha=0.6
     )
-    axes.set(xlabel=f"estimate − truth, {described(name)}", ylabel="electrons")
-    axes.set_title(f"σ68 = {width:.3g} {target_unit(name)}; ends hold the tails", fontsize="medium")
+    axes.set(xlabel=f"estimate − truth, {system.described(name)}", ylabel=system.nouns)
+    axes.set_title(f"σ68 = {width:.3g} {system.unit(name)}; ends hold the tails", fontsize="medium")
 
 
 def _pulls(axes: Axes, residual: Values, std: Values) -> None:
@@ -99,14 +99,14 @@ def _pulls(axes: Axes, residual: Values, std: Values) -> None:
     axes.legend(frameon=False)
 
 
-def _against_truth(axes: Axes, truth: Values, residual: Values, name: str) -> None:
+def _against_truth(axes: Axes, truth: Values, residual: Values, name: str, system: System) -> None:
     reach = 5 * sigma68(residual) or 1.0
     axes.plot(truth, np.clip(residual, -reach, reach), ".", markersize=3, alpha=0.5)
     axes.axhline(0, color="k", linewidth=0.8)
-    axes.set(xlabel=f"true {described(name)}", ylabel=f"residual ({target_unit(name)})")
+    axes.set(xlabel=f"true {system.described(name)}", ylabel=f"residual ({system.unit(name)})")
 
 
-def _map(axes: Axes, truth: Values, residual: Values, name: str, targets: tuple[str, ...]) -> None:
+def _map(axes: Axes, truth: Values, residual: Values, name: str, targets: tuple[str, ...], system: System) -> None:
     """Colour σ68 over both targets, (rows, 2), in cells of about forty electrons; cells of few stay grey."""
     count = int(np.clip(np.sqrt(len(truth) / 40), 1, 12))
     edges = [_edges(truth[:, i], count) for i in range(2)]
@@ -117,10 +117,14 @@ def _map(axes: Axes, truth: Values, residual: Values, name: str, targets: tuple[
             inside = residual[(places[0] == across) & (places[1] == up)]
             if len(inside) >= FEWEST_IN_A_CELL and (width := sigma68(inside)) > 0:
                 cells[up, across] = width
-    axes.set(xlabel=f"true {described(targets[0])}", ylabel=f"true {described(targets[1])}", facecolor="#dddddd")
+    axes.set(
+        xlabel=f"true {system.described(targets[0])}",
+        ylabel=f"true {system.described(targets[1])}",
+        facecolor="#dddddd",
+    )
     if np.isfinite(cells).any():
         mesh = axes.pcolormesh(*edges, cells, norm=LogNorm(), cmap="cividis")
-        axes.figure.colorbar(mesh, ax=axes, label=f"σ68 ({target_unit(name)})")
+        axes.figure.colorbar(mesh, ax=axes, label=f"σ68 ({system.unit(name)})")
 
 
 def _edges(truth: Values, count: int) -> Values:

@@ -12,12 +12,12 @@ from typing import Any
 import lightning.pytorch as pl
 from jsonargparse import ArgumentParser, Namespace
 
-from cres.data.module import CresDataModule
+from cres.data.rows import RowsDataModule
 from cres.training.batch_finder import scan_sizes
 from cres.training.checkpoints import read_checkpoint, remove_unfinished, resumable
 from cres.training.fitting import FEWEST, fit_scalers, is_uncalibrated
+from cres.training.learner import CARD, Learner
 from cres.training.loading import model_card
-from cres.training.module import CARD, CresModule
 from cres.training.rate_finder import scan_rates
 from cres.training.resuming import finished, refuse_changes
 from cres.training.run_lock import training_alone
@@ -29,8 +29,8 @@ from cres.training.starts import check_electrons
 class FitCommand:
     """A new model, its data, a trainer and the run's folder."""
 
-    model: CresModule
-    data: CresDataModule
+    model: Learner
+    data: RowsDataModule
     trainer: pl.Trainer
     run_folder: Path
     trial: bool = False

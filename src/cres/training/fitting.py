@@ -16,17 +16,17 @@ import torch
 import torch.distributed
 from torch import Tensor
 
+from cres.data.batch import Batch, Inputs, masks_of
 from cres.data.loader import ResumableLoader
-from cres.data.module import CresDataModule
+from cres.data.rows import RowsDataModule
 from cres.errors import UserError
-from cres.evaluation.signature import RECORDS
 from cres.models import Calibration, PredictiveDistribution
 from cres.progress import track, waiting
 from cres.shapes import Targets
 from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
-from cres.training.module import CresModule
-from cres.training.origin import SIGNATURE, measured
+from cres.training.learner import Learner
+from cres.training.origin import MEASURED_ROWS, SIGNATURE, rows_of, together
 from cres.transforms import FROZEN_EPOCH
 
 NOISY_BATCHES = 256
@@ -52,7 +52,7 @@ class FitScalers(pl.Callback):
             fit_scalers(*_ours(trainer, pl_module))
 
 
-def fit_scalers(module: CresModule, data: CresDataModule) -> None:
+def fit_scalers(module: Learner, data: RowsDataModule) -> None:
     """Fit the scalers that are not fitted, and note the ranges of the targets, on the training split."""
     reconstructor = module.reconstructor
     reconstructor.calibration.reset()
@@ -63,7 +63,7 @@ def fit_scalers(module: CresModule, data: CresDataModule) -> None:
         _fit_on_noisy_records(module, data)
 
 
-def training_targets(data: CresDataModule) -> Tensor:
+def training_targets(data: RowsDataModule) -> Tensor:
     """Return the true targets of the training split, (rows, target) float64. Raises UserError without any."""
     if not data.labelled:
         raise UserError(f"the data have no columns {', '.join(data.targets)}: they can be predicted, not trained on")
@@ -77,24 +77,26 @@ def _ranges(truth: Tensor, targets: Sequence[str]) -> dict[str, list[float]]:
 
 
 @torch.no_grad()
-def _fit_on_noisy_records(module: CresModule, data: CresDataModule) -> None:
+def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
     """Fit what needs training records with frozen nominal noise: the scaler of the views' scalars, the landmark's map.
 
     The card keeps what these records look like.
     """
     reconstructor = module.reconstructor
     scalars, targets, columns = [], [], []
-    records: list[Tensor] = []
+    measured: list[Inputs] = []
     for batch in islice(data.train_dataloader(), NOISY_BATCHES):
         there = module.placed(batch)
         noisy = module.inject(there, FROZEN_EPOCH)
-        scalars.append(reconstructor.scalars(noisy))
-        if sum(len(part) for part in records) < RECORDS:
-            records.append(noisy.cpu())
+        scalars.append(reconstructor.scalars(noisy["inputs"]))
+        if sum(map(rows_of, measured)) < MEASURED_ROWS:
+            measured.append({name: values.cpu() for name, values in noisy["inputs"].items()})
         if reconstructor.landmark is not None:
             targets.append(module.standardised_targets(there, torch.float64))
             columns.append(module.landmark_column(there))
-    module.card[SIGNATURE] = measured(torch.cat(records), data, data.split.train).to_dict()
+    apparatus = module.system.apparatus
+    if apparatus is not None:
+        module.card[SIGNATURE] = apparatus.measure(together(measured), data, data.split.train)
     if scalars[0].shape[-1]:
         reconstructor.scalar_scaler.fit(torch.cat(scalars))
     if reconstructor.landmark is not None:
@@ -136,7 +138,7 @@ class _Calibrated(NamedTuple):
 
 
 def _calibrate(
-    trainer: pl.Trainer, module: CresModule, path: Path, loader: ResumableLoader, known: list[_Calibrated]
+    trainer: pl.Trainer, module: Learner, path: Path, loader: ResumableLoader, known: list[_Calibrated]
 ) -> None:
     """Calibrate a checkpoint's weights, or store what was fitted for the same ones: the last are often the best."""
     trainer.strategy.barrier()
@@ -167,7 +169,7 @@ def _equal(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
     )
 
 
-def is_uncalibrated(checkpoint: Mapping[str, Any], module: CresModule) -> bool:
+def is_uncalibrated(checkpoint: Mapping[str, Any], module: Learner) -> bool:
     """Return whether a checkpoint was written before its uncertainties were calibrated, though they are to be."""
     if module.calibration == "none" or not module.regresses:
         return False
@@ -177,7 +179,7 @@ def is_uncalibrated(checkpoint: Mapping[str, Any], module: CresModule) -> bool:
 
 
 @torch.no_grad()
-def calibrate_ensemble(module: CresModule, loader: ResumableLoader) -> None:
+def calibrate_ensemble(module: Learner, loader: ResumableLoader) -> None:
     """Calibrate what the members of an ensemble state together, on the validation split with frozen nominal noise.
 
     Members that are each right about their own errors are too modest together: the mixture is as wide as their errors
@@ -188,18 +190,19 @@ def calibrate_ensemble(module: CresModule, loader: ResumableLoader) -> None:
     module.joint = None
     if _electrons(loader) < FEWEST:
         return
-    distribution, truth = _noisy_predictions(module, loader, 1, module)
+    distribution, truth = _noisy_predictions(module, loader, 1, module.of)
     joint = Calibration(len(module.targets))
     joint.fit(distribution, truth, module.calibration)
     module.joint = joint.to(module.device)
 
 
 @torch.no_grad()
-def _validation(module: CresModule, loader: ResumableLoader, world_size: int) -> tuple[PredictiveDistribution, Targets]:
+def _validation(module: Learner, loader: ResumableLoader, world_size: int) -> tuple[PredictiveDistribution, Targets]:
     """Return uncalibrated predictions in physical units with frozen nominal noise, and the truth, of all processes."""
 
-    def uncalibrated(noisy: Tensor) -> PredictiveDistribution:
-        return module.reconstructor.uncalibrated(module.reconstructor.standardised(noisy).distribution)
+    def uncalibrated(noisy: Batch) -> PredictiveDistribution:
+        outcome = module.reconstructor.standardised(noisy["inputs"], masks_of(noisy))
+        return module.reconstructor.uncalibrated(outcome.distribution)
 
     training = module.training
     module.eval()
@@ -209,7 +212,7 @@ def _validation(module: CresModule, loader: ResumableLoader, world_size: int) ->
 
 
 def _noisy_predictions(
-    module: CresModule, loader: ResumableLoader, world_size: int, predict: Callable[[Tensor], PredictiveDistribution]
+    module: Learner, loader: ResumableLoader, world_size: int, predict: Callable[[Batch], PredictiveDistribution]
 ) -> tuple[PredictiveDistribution, Targets]:
     """Return what is predicted of the electrons of a loader, each with as many noises as a calibration needs."""
     parts: list[tuple[PredictiveDistribution, Tensor]] = []
@@ -232,9 +235,9 @@ def _electrons(loader: ResumableLoader) -> int:
     return len(loader.dataset)  # type: ignore[arg-type]
 
 
-def _passes(module: CresModule, electrons: int) -> int:
+def _passes(module: Learner, electrons: int) -> int:
     """Return how often so many validation electrons are predicted: once where no noise is added to their records."""
-    if not len(module.noise.transforms) and not len(module.receiver.transforms):
+    if not module.corruption.changes_judging:
         return 1
     return max(1, min(MOST_PASSES, -(-CALIBRATION_RECORDS // max(electrons, 1))))
 
@@ -245,8 +248,8 @@ def _joined(parts: Sequence[PredictiveDistribution]) -> PredictiveDistribution:
     return type(parts[0])(*(column[0] if column[0].ndim == 1 else torch.cat(column) for column in columns))
 
 
-def _ours(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[CresModule, CresDataModule]:
+def _ours(trainer: pl.Trainer, module: pl.LightningModule) -> tuple[Learner, RowsDataModule]:
     data = trainer.datamodule  # type: ignore[attr-defined]
-    assert isinstance(module, CresModule)
-    assert isinstance(data, CresDataModule)
+    assert isinstance(module, Learner)
+    assert isinstance(data, RowsDataModule)
     return module, data

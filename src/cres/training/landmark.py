@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from cres.errors import UserError
 from cres.models import Encoded, Locator, PolynomialMap, location_loss
 from cres.models.joining import columns
+from cres.models.views import View
 from cres.shapes import Features, PerElectron, Targets
-from cres.transforms import View
 
 _HZ_PER_MHZ = 1e6
 

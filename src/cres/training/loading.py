@@ -10,49 +10,52 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
-from cres.data.module import CresDataModule
+from cres.data.rows import RowsDataModule
 from cres.errors import UserError
 from cres.provenance import ancestry
 from cres.training.averaging import evaluation_weights
 from cres.training.checkpoints import read_with_fallback
 from cres.training.electrons import ELECTRONS, electrons_of, together
-from cres.training.module import CARD, CresModule
+from cres.training.learner import CARD, Learner
 from cres.training.reconstructor import Reconstructor
+from reconstruction.system import DEFAULT, System, class_of, find_system
 
 
-def build_module(config: Mapping[str, Any]) -> CresModule:
+def build_module(config: Mapping[str, Any], system: System | None = None) -> Learner:
     """Make a module from the plain form of its configuration (nested dictionaries with class_path and init_args).
 
     Raises UserError when the configuration does not fit this version of the program.
     """
+    module_class = class_of((system or find_system()).module)
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(CresModule, "model", sub_configs=True)
+    parser.add_class_arguments(module_class, "model", sub_configs=True)
     try:
         parsed = parser.parse_object({"model": dict(config)})
     except (ArgumentError, TypeError, ValueError, KeyError) as error:
         raise UserError(f"the model's configuration is not understood: {error}") from error
-    module: CresModule = parser.instantiate(parsed)["model"]
+    module: Learner = parser.instantiate(parsed)["model"]
     module.card = {"model": dict(config)}
     return module
 
 
-def load_module(path: Path | str) -> CresModule:
+def load_module(path: Path | str) -> Learner:
     """Return the module of a checkpoint, ready to predict. Raises UserError when the file is missing or damaged."""
     checkpoint, found = read_with_fallback(Path(path))
     if CARD not in checkpoint or "model" not in checkpoint[CARD]:
         raise UserError(f"{found} does not say how its model was built: it was not written by `python cli.py fit`")
-    module = build_module(checkpoint[CARD]["model"])
+    system = find_system(checkpoint[CARD].get("system", DEFAULT))
+    module = build_module(checkpoint[CARD]["model"], system)
     module.load_state_dict(evaluation_weights(checkpoint))
     module.card = {name: value for name, value in checkpoint[CARD].items() if name != "format"}
     return module.eval()
 
 
-def load_ensemble(paths: Sequence[Path]) -> CresModule:
+def load_ensemble(paths: Sequence[Path]) -> Learner:
     """Return one module for several checkpoints, whose predictions it combines; they must agree on data and targets."""
     first, *rest = (load_module(path) for path in paths)
     for path, other in zip(paths[1:], rest, strict=True):
-        for fact in ("targets", "sampling_rate_hz"):
-            if other.card["model"][fact] != first.card["model"][fact]:
+        for fact in ("system", "targets", *first.system.must_agree):
+            if _fact(other, fact) != _fact(first, fact):
                 raise UserError(f"{path} and {paths[0]} cannot be one ensemble: they differ in {fact}")
         splits = [one.card.get("data", {}).get("split", {}).get("test_events") for one in (first, other)]
         if splits[0] != splits[1]:
@@ -66,26 +69,36 @@ def load_ensemble(paths: Sequence[Path]) -> CresModule:
     return first.eval()
 
 
+def _fact(module: Learner, name: str) -> Any:
+    """Return what a module's card says of a fact: of its system, of its model, or of its data."""
+    default = DEFAULT if name == "system" else None
+    return module.card["model"].get(name, module.card.get("data", {}).get(name, module.card.get(name, default)))
+
+
 def load_reconstructor(path: Path | str) -> Reconstructor:
     """Return what turns volts (batch, time, 2) with noise into a distribution in physical units."""
     return load_module(path).reconstructor
 
 
-def model_card(parser: Any, config: Namespace, data: CresDataModule, name: str) -> dict[str, Any]:
+def model_card(parser: Any, config: Namespace, data: RowsDataModule, name: str) -> dict[str, Any]:
     """Return what a checkpoint says about itself, in plain types: model, data, valid ranges, ancestry."""
     plain = yaml.safe_load(parser.dump(config, format="yaml", skip_link_targets=False, skip_unset=False))
     facts = data.file_facts()
     model = plain["model"] | {
-        "sampling_rate_hz": float(facts["sampling_rate_hz"]),
-        "noise_density_w_per_hz": float(facts["noise_density_w_per_hz"]),
-        "noise_rows": None if facts["noise_rows"] is None else [list(row) for row in facts["noise_rows"]],
+        **{name: _plain(facts[name]) for name in data.system.facts},
         "targets": list(data.targets),
         "seed": int(config.seed_everything),
     }
     return {
         "name": name,
+        "system": data.system.name,
         "model": model,
         "data": facts,
         ELECTRONS: electrons_of(data),
         "ancestry": ancestry(plain, seed=int(config.seed_everything)),
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return a fact as a configuration file holds it: lists instead of tuples."""
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

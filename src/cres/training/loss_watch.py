@@ -7,11 +7,18 @@ written and before a validation, so that what came after it is never kept.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 import torch.distributed
 from torch import Tensor
+
+from cres.errors import UserError
+
+
+class NonFiniteLoss(UserError):
+    """The loss was NaN or infinite."""
 
 
 class NonFiniteStep(NamedTuple):
@@ -24,6 +31,20 @@ class NonFiniteStep(NamedTuple):
     """Of the batch."""
     broken: list[int]
     """Those of them whose records hold values that are not finite."""
+
+    def explained(self, saved: Path) -> str:
+        """Say where and why, and which state is left: `saved`, if it is there."""
+        cause = (
+            f"the records of event_id {self.broken[:10]} hold values that are not finite: prepare the data again"
+            if self.broken
+            else "the records are finite, so the training diverged: lower model.optimiser.lr, or set "
+            "trainer.gradient_clip_val"
+        )
+        kept = f"; the last good state is {saved}" if saved.exists() else ""
+        # counted from 1, as the lines of the epochs are
+        where = f"epoch {self.epoch + 1}, batch {self.batch_idx + 1} (event_id {', '.join(map(str, self.events[:8]))}"
+        where += f" and {len(self.events) - 8} more)" if len(self.events) > 8 else ")"
+        return f"the loss is {self.loss} in {where}: {cause}{kept}"
 
 
 class _Step(NamedTuple):
@@ -43,7 +64,8 @@ class LossWatch:
 
     def note(self, loss: Tensor, batch: Mapping[str, Any], epoch: int, batch_idx: int) -> None:
         """Keep the loss of a step and what tells broken records; waits for nothing."""
-        peaks = torch.linalg.vector_norm(batch["series"], torch.inf, dim=(1, 2))
+        norms = [torch.linalg.vector_norm(values.flatten(1), torch.inf, dim=1) for values in batch["inputs"].values()]
+        peaks = norms[0] if len(norms) == 1 else torch.stack(norms).amax(dim=0)
         self._steps.append(_Step(loss.detach(), peaks, batch["event_id"], epoch, batch_idx))
 
     def look(self) -> tuple[float | None, NonFiniteStep | None]:

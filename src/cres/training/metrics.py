@@ -155,8 +155,3 @@ def validation_metrics(collected: Collected, targets: Sequence[str]) -> dict[str
             np.mean([coverage(residual[:, i], collected.std[:, i]) for i in range(len(targets))])
         )
     return figures
-
-
-def target_unit(column: str) -> str:
-    """Return the unit of a column, '' when the schema does not know it."""
-    return schema.COLUMNS[column].unit if column in schema.COLUMNS else ""

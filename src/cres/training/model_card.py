@@ -11,7 +11,8 @@ import numpy as np
 from cres.evaluation import PredictionTable
 from cres.evaluation.metrics import coverage, sigma68
 from cres.evaluation.splits import trained_on
-from cres.training.predictions import OUTSIDE, described
+from cres.training.predictions import OUTSIDE
+from reconstruction.system import DEFAULT, find_system
 
 FAR: Final = 5.0
 """So many error bars from the truth, an electron is called an outlier; of a Gaussian's, 6e-7 would be."""
@@ -23,6 +24,7 @@ def card_text(card: Mapping[str, Any], made_by: str, table: Path | None, file: s
     `table` holds predictions of test electrons, `file` is the name of an exported program to show the use of.
     """
     data, split, made = card["data"], card["data"]["split"], card["ancestry"]
+    described = find_system(card.get("system", DEFAULT)).described
     lines = [
         f"# {card.get('name', 'model')}",
         "",
@@ -119,6 +121,7 @@ def _resolution(card: Mapping[str, Any], made_by: str, table: Path | None) -> li
     if table is None:
         return missing
     predictions = PredictionTable.read(table)
+    described = find_system(card.get("system", DEFAULT)).described
     if predictions.attributes.get("checkpoint_hash") != made_by or trained_on(predictions).any():
         return missing
     lines = []

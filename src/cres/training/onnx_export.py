@@ -18,7 +18,7 @@ from torch import Tensor
 from cres.errors import UserError, one_line
 from cres.evaluation.table import atomic_path
 from cres.training.export import EXAMPLE_BATCH, OUTPUTS, VoltsToPosterior
-from cres.training.module import CresModule
+from cres.training.learner import Learner
 from cres.training.real_arithmetic import RealProgram
 
 OPSET: Final = 20
@@ -26,7 +26,7 @@ CLOSE: Final = 0.01
 """So many error bars may an estimate of the runtime lie from torch's: noise of single precision is far below."""
 
 
-def write_onnx(module: CresModule, samples: int, output: Path, about: Mapping[str, Any]) -> list[str]:
+def write_onnx(module: Learner, samples: int, output: Path, about: Mapping[str, Any]) -> list[str]:
     """Write the program, check it with onnxruntime, and return the names of its outputs.
 
     Raises UserError where a package is missing, a model has no form in ONNX, or the two do not agree.

@@ -6,19 +6,21 @@ import argparse
 import functools
 import operator
 import typing
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from jsonargparse import ArgumentParser
 from lightning.pytorch.cli import LightningArgumentParser
 
-from cres.data.module import CresDataModule
+from cres.data.rows import RowsDataModule
 from cres.training.checkpoints import Checkpoints, EarlyStopping
-from cres.training.curriculum import Curriculum
 from cres.training.denoising import FineTune
 from cres.training.figures import Figures
 from cres.training.interruption import StopOnSignal
 from cres.training.study import StudyPoint
+from reconstruction.system import DEFAULT, System, class_of
 
 COMMANDS = {
     "fit": "Train a model from a configuration.",
@@ -55,28 +57,29 @@ TRAINER_DEFAULTS = {
 }
 
 
-def add_checkpoint_core(parser: LightningArgumentParser) -> None:
+def add_checkpoint_core(parser: LightningArgumentParser, system: System) -> None:
     """Add trainer and data for a command on a checkpoint, which reads over the model's section of a file."""
     parser.add_lightning_class_args(pl.Trainer, "trainer")
     parser.set_defaults({f"trainer.{name}": value for name, value in TRAINER_DEFAULTS.items()})
     parser.add_argument("--model", type=dict | None, default=None, help=argparse.SUPPRESS)
-    parser.add_lightning_class_args(CresDataModule, "data")
+    parser.add_lightning_class_args(class_of(system.data), "data")
 
 
-def add_options(parser: LightningArgumentParser, command: str) -> None:
+def add_options(parser: LightningArgumentParser, command: str, system: System) -> None:
     """Add the run's own options, the callbacks' groups, and the links of facts that are written once."""
     parser.add_argument("--run", type=str | None, default=None, help="Folder of the run; default runs/CONFIG_NAME.")
-    _add_fit_options(parser, command)
+    parser.add_argument("--system", type=str, default=DEFAULT, help="What the data are of: cres, or one of your own.")
+    _add_fit_options(parser, command, system)
     _add_callbacks(parser)
     if command != "fit":
-        _add_checkpoint_options(parser, command)
+        _add_checkpoint_options(parser, command, system)
     whole_numbers_first(parser)
     parser.link_arguments("seed_everything", "data.seed", compute_fn=int)
     if command == "fit":
         parser.link_arguments("seed_everything", "model.seed", compute_fn=int)
         parser.link_arguments("data.targets", "model.targets")
-        for fact in (_sampling_rate_hz, _noise_density_w_per_hz, _noise_rows):
-            parser.link_arguments("data", f"model.{fact.__name__[1:]}", compute_fn=fact, apply_on="instantiate")
+        for name in system.facts:
+            parser.link_arguments("data", f"model.{name}", compute_fn=_fact(name), apply_on="instantiate")
 
 
 def whole_numbers_first(parser: ArgumentParser) -> None:
@@ -93,7 +96,7 @@ def whole_numbers_first(parser: ArgumentParser) -> None:
             action._typehint = functools.reduce(operator.or_, kinds)  # type: ignore[attr-defined]
 
 
-def _add_fit_options(parser: LightningArgumentParser, command: str) -> None:
+def _add_fit_options(parser: LightningArgumentParser, command: str, system: System) -> None:
     """Add what a training reads; the other commands accept it, since they read the same configuration files."""
     rates = "Try learning rates for a few minutes, print the loss at each and a suggestion, and do not train."
     resume, project = "Go on from the run's last checkpoint.", "Project on Weights & Biases, if it is used."
@@ -105,7 +108,7 @@ def _add_fit_options(parser: LightningArgumentParser, command: str) -> None:
     parser.add_argument("--find_batch_size", action="store_true", help=sizes)
     parser.add_argument("--wandb_project", type=str, default="cres", help=project)
     if command == "fit":
-        parser.add_lightning_class_args(Curriculum, "curriculum")
+        parser.add_lightning_class_args(class_of(system.curriculum), "curriculum")
     else:
         parser.add_argument("--curriculum", type=dict | None, default=None, help=argparse.SUPPRESS)
 
@@ -127,17 +130,14 @@ def _add_callbacks(parser: LightningArgumentParser) -> None:
     )
 
 
-def _add_checkpoint_options(parser: LightningArgumentParser, command: str) -> None:
+def _add_checkpoint_options(parser: LightningArgumentParser, command: str, system: System) -> None:
     help_text = "best, last, or a checkpoint file; a list of files is used as one ensemble."
     parser.add_argument("--ckpt_path", type=str | list[str], default="best", help=help_text)
     if command in ("test", "predict"):
         name = "predictions.hdf5" if command == "test" else "predicted_DATA.hdf5"
         help_text = f"Where to write the table; default {name} in the run's folder."
         parser.add_argument("--predictions", type=Path | None, default=None, help=help_text)
-        help_text = "Long records: reconstruct windows of so many samples, the model's length, and combine them."
-        parser.add_argument("--windows", type=int | None, default=None, help=help_text)
-        help_text = "Long records: read so many samples at a time and carry the state, for causal models."
-        parser.add_argument("--chunk", type=int | None, default=None, help=help_text)
+        class_of(system.reconstruction).add_options(parser)
     if command == "predict":
         help_text = "Noise to add, in units of the nominal; 0 for measured records, which carry their own."
         parser.add_argument("--noise_scale", type=float, default=1.0, help=help_text)
@@ -146,14 +146,10 @@ def _add_checkpoint_options(parser: LightningArgumentParser, command: str) -> No
         parser.add_argument("--output", type=Path | None, default=None, help=help_text)
 
 
-def _sampling_rate_hz(data: CresDataModule) -> float:
-    return float(data.file_facts()["sampling_rate_hz"])
+def _fact(name: str) -> Callable[[RowsDataModule], Any]:
+    """Return what looks a fact up in the data, for a link to the model's argument of that name."""
 
+    def fact(data: RowsDataModule) -> Any:
+        return data.apparatus_facts()[name]
 
-def _noise_rows(data: CresDataModule) -> list[tuple[float, float]] | None:
-    rows: list[tuple[float, float]] | None = data.file_facts()["noise_rows"]
-    return rows
-
-
-def _noise_density_w_per_hz(data: CresDataModule) -> float:
-    return float(data.file_facts()["noise_density_w_per_hz"])
+    return fact

@@ -21,10 +21,10 @@ from cres.evaluation.table import atomic_path
 from cres.resources import pretrained_folder
 from cres.training.checkpoints import read_with_fallback
 from cres.training.electrons import ELECTRONS
+from cres.training.learner import CARD as CARD_KEY
+from cres.training.learner import Learner
 from cres.training.loading import build_module, load_module
 from cres.training.model_card import card_text
-from cres.training.module import CARD as CARD_KEY
-from cres.training.module import CresModule
 from cres.training.predictions import checkpoint_hash
 
 WEIGHTS: Final = "weights.pt"
@@ -66,7 +66,7 @@ def _alone(value: Any) -> Any:
     return value.contiguous().clone() if isinstance(value, torch.Tensor) else value
 
 
-def read_package(name: str) -> tuple[CresModule, str]:
+def read_package(name: str) -> tuple[Learner, str]:
     """Return a model of the package, ready to predict, and the hash of its checkpoint.
 
     Raises UserError where it is not there, or where the weights are not those of the card.

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from cres import schema
 from cres.evaluation import PredictionTable
 from cres.provenance import sha256_of_file
+from cres.training.learner import Learner
 from cres.training.metrics import Collected
-from cres.training.module import CresModule
 from cres.training.origin import Origin
+from reconstruction.system import DEFAULT, find_system
 
 OUTSIDE = "outside_range"
 """Flag of electrons whose estimate lies outside the range of the training targets."""
@@ -34,7 +35,7 @@ class PredictionWriter(pl.Callback):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Write the table."""
-        assert isinstance(pl_module, CresModule)
+        assert isinstance(pl_module, Learner)
         collected = Collected.gather(self._parts, trainer.world_size)
         if not trainer.is_global_zero:
             return
@@ -42,7 +43,7 @@ class PredictionWriter(pl.Callback):
         table = self.origin.stamp(prediction_table(collected, pl_module.card, made_by, self.origin.config))
         table.write(self.path)
         outside = int(table.columns[OUTSIDE].sum())
-        print(f"{len(table)} electrons reconstructed, {outside} outside the trained range: {self.path}")
+        print(f"{self.origin.system.count(len(table))} reconstructed, {outside} outside the trained range: {self.path}")
 
 
 def checkpoint_hash(checkpoints: Sequence[Path]) -> str:
@@ -75,6 +76,7 @@ def prediction_table(
         seconds_per_electron=collected.seconds / max(1, len(collected)),
         checkpoint_hash=made_by,
         config={"model": card["model"], "data": dict(source_config)},
+        system=find_system(card.get("system", DEFAULT)),
     )
 
 
@@ -102,9 +104,3 @@ def outside_range(mean: NDArray[Any], card: Mapping[str, Any]) -> NDArray[np.boo
             low, high = ranges[name]
             flagged |= (mean[:, i] < low) | (mean[:, i] > high)
     return flagged
-
-
-def described(column: str) -> str:
-    """Return a column's plain name with its unit: energy_eV → energy (eV)."""
-    known = schema.COLUMNS.get(column)
-    return f"{known.plain} ({known.unit})" if known else column

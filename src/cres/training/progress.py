@@ -10,10 +10,10 @@ import lightning.pytorch as pl
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 from rich.console import Console
 
-from cres import schema
 from cres.progress import every_s
+from cres.training.learner import Learner
 from cres.training.metrics import metric_name
-from cres.training.module import CresModule
+from reconstruction.system import System
 
 
 class TrainingBar(RichProgressBar):
@@ -21,7 +21,7 @@ class TrainingBar(RichProgressBar):
 
     def get_metrics(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> dict[str, Any]:
         """Return what stands beside the bar."""
-        assert isinstance(pl_module, CresModule)
+        assert isinstance(pl_module, Learner)
         newest = {} if pl_module.newest_loss is None else {"train/loss_step": pl_module.newest_loss}
         return {**newest, **super().get_metrics(trainer, pl_module)}
 
@@ -86,7 +86,7 @@ class EpochLines(pl.Callback):
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Print the line."""
-        assert isinstance(pl_module, CresModule)
+        assert isinstance(pl_module, Learner)
         # every process makes it: to read the metrics is to reduce them over all of them
         line = self.line(trainer, pl_module)
         if trainer.is_global_zero:
@@ -98,7 +98,7 @@ class EpochLines(pl.Callback):
             taken = _minutes(time.monotonic() - self._begun)
             self.console.print(f"trained in {taken}: {trainer.global_step} steps, {trainer.current_epoch} epochs")
 
-    def line(self, trainer: pl.Trainer, module: CresModule) -> str:
+    def line(self, trainer: pl.Trainer, module: Learner) -> str:
         """Return the line of the epoch that ends."""
         figures = {name: float(value) for name, value in trainer.callback_metrics.items()}
         known = trainer.max_epochs is not None and trainer.max_epochs > 0
@@ -109,10 +109,12 @@ class EpochLines(pl.Callback):
         for column in module.targets:
             name = metric_name(column, "sigma68")
             if name in figures:
-                parts.append(f"σ68 {_plain(column)} {figures[name]:.4g} {_unit(column)}")
+                parts.append(
+                    f"σ68 {_plain(module.system, column)} {figures[name]:.4g} {module.system.unit(column)}".rstrip()
+                )
         if "val/coverage" in figures:
             parts.append(f"coverage {100 * figures['val/coverage']:.0f} %")
-        parts.append(f"noise {module.noise_scale:.2g}")
+        parts.append(f"noise {module.easing.noise_scale:.2g}")
         parts.append(f"{time.monotonic() - self._started:.1f} s")
         return "  ".join(parts)
 
@@ -122,9 +124,5 @@ def _minutes(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min" if whole >= 3600 else f"{whole // 60} min {whole % 60} s"
 
 
-def _plain(column: str) -> str:
-    return schema.COLUMNS[column].plain if column in schema.COLUMNS else column
-
-
-def _unit(column: str) -> str:
-    return schema.COLUMNS[column].unit if column in schema.COLUMNS else ""
+def _plain(system: System, column: str) -> str:
+    return system.columns[column].plain if column in system.columns else column

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import torch
 
 from cres.errors import UserError
-from cres.training.module import CresModule
+from cres.training.learner import Learner
 
 LOWEST, HIGHEST = 1e-6, 1.0
 DIVERGED = 4.0
@@ -30,7 +30,7 @@ class RateScan(NamedTuple):
     suggestion: float
 
 
-def scan_rates(module: CresModule, loader: Iterable[Any], steps: int = 100, smoothing: float = 0.9) -> RateScan:
+def scan_rates(module: Learner, loader: Iterable[Any], steps: int = 100, smoothing: float = 0.9) -> RateScan:
     """Train a copy of a module, whose scalers are fitted, at rising rates; the module stays as it is.
 
     The ratio of the rates of the optimiser's groups is kept. Raises UserError when the loss never falls.
@@ -56,7 +56,7 @@ def scan_rates(module: CresModule, loader: Iterable[Any], steps: int = 100, smoo
     return RateScan(rates, losses, _steepest(rates, losses))
 
 
-def _step(trial: CresModule, batch: Any, optimiser: torch.optim.Optimizer, rates: list[float]) -> float:
+def _step(trial: Learner, batch: Any, optimiser: torch.optim.Optimizer, rates: list[float]) -> float:
     for group, rate in zip(optimiser.param_groups, rates, strict=True):
         group["lr"] = rate
     optimiser.zero_grad()

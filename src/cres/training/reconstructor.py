@@ -1,4 +1,4 @@
-"""From raw volts to a predictive distribution in physical units: views, encoder, head, and the fitted scalers.
+"""From named inputs to a predictive distribution in physical units: views, encoder, head, and the fitted scalers.
 
 Everything that was fitted is a buffer, so that a checkpoint alone reconstructs electrons. Targets are named columns;
 nothing here knows what they mean.
@@ -7,17 +7,20 @@ nothing here knows what they mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
+from cres.data.batch import Inputs, Masks, lengths_from
 from cres.errors import UserError, nearest
 from cres.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution, S4DEncoder
 from cres.models.joining import columns
+from cres.models.views import RecordView, View
 from cres.shapes import Features, Series, Targets
+from cres.training.facts import with_facts
 from cres.training.landmark import Landmark, LandmarkOptions, Measured
-from cres.transforms import RecordView, Standardise
+from cres.transforms import Standardise
 
 
 @runtime_checkable
@@ -56,10 +59,11 @@ class Outcome(NamedTuple):
 
 
 class Reconstructor(nn.Module):
-    """Volts (batch, time, channel) → distribution of the named targets in their own units.
+    """Named inputs (batch, position, channel) → distribution of the named targets in their own units.
 
-    Views of the noisy record go to their encoders; the views' scalars, standardised, join the features before the
-    head. Buffers: `target_scaler`, `scalar_scaler`, and `calibration` that makes the stated widths honest.
+    Views of the noisy inputs go to their encoders, with how much of them is real; the views' scalars, standardised,
+    join the features before the head. A model of one input also takes the bare tensor. Buffers: `target_scaler`,
+    `scalar_scaler`, and `calibration` that makes the stated widths honest.
     """
 
     def __init__(
@@ -75,6 +79,7 @@ class Reconstructor(nn.Module):
         _check_names(views, encoders)
         self.targets = targets
         self.views = nn.ModuleDict(views)
+        self.input_names = tuple(dict.fromkeys(view.reads for view in views.values()))
         self.fusion = Fusion(encoders, "concatenate" if len(encoders) == 1 else fusion)
         scalars = sum(view.scalar_count for view in views.values())
         self.landmark = None if landmark is None else _landmark(landmark, views, encoders, scalars, len(targets))
@@ -84,10 +89,14 @@ class Reconstructor(nn.Module):
         self.target_scaler = Standardise(len(targets))
         self.calibration = Calibration(len(targets))
 
-    def standardised(self, series: Series) -> Outcome:
+    def standardised(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> Outcome:
         """Return the distribution of the standardised targets, before calibration, with the pooling weights."""
-        views = {name: view(series) for name, view in self.views.items()}
-        encoded = {name: _encode(encoder, views[name].series) for name, encoder in self.fusion.encoders.items()}
+        inputs, masks = self.named(inputs), masks or {}
+        views = {name: view(_read(view, inputs)) for name, view in self.views.items()}
+        lengths = {name: _lengths(view, inputs, masks, views[name]) for name, view in self.views.items()}
+        encoded = {
+            name: _encode(encoder, views[name].series, lengths[name]) for name, encoder in self.fusion.encoders.items()
+        }
         scalars = self.standardised_scalars(torch.cat([view.scalars for view in views.values()], dim=-1))
         features = [self.fusion.fuse([part.features for part in encoded.values()]), scalars]
         if self.landmark is None:
@@ -95,6 +104,10 @@ class Reconstructor(nn.Module):
         name = self.landmark.options.view
         measured = self.landmark(views[name], encoded[name], scalars)
         return Outcome(self.head(_joined([*features, measured.features]), measured.anchor), encoded, measured)
+
+    def named(self, inputs: Inputs | Tensor) -> Inputs:
+        """Return the inputs by name; a bare tensor is the one input that the views read."""
+        return {self.input_names[0]: inputs} if isinstance(inputs, Tensor) else inputs
 
     def physical(self, distribution: PredictiveDistribution) -> PredictiveDistribution:
         """Return a distribution of standardised targets, calibrated, in physical units (float64)."""
@@ -104,9 +117,9 @@ class Reconstructor(nn.Module):
         """Return a distribution of standardised targets in physical units (float64), as the network states it."""
         return distribution.affine(self.target_scaler.scale, self.target_scaler.shift)
 
-    def forward(self, series: Series) -> PredictiveDistribution:
+    def forward(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> PredictiveDistribution:
         """Return the calibrated distribution of the targets in their own units."""
-        return self.physical(self.standardised(series).distribution)
+        return self.physical(self.standardised(inputs, masks).distribution)
 
     @torch.no_grad()
     def stream(self, pieces: Callable[[], Iterable[Series]]) -> PredictiveDistribution:
@@ -126,28 +139,41 @@ class Reconstructor(nn.Module):
         return self.scalar_scaler(scalars) if scalars.shape[-1] else scalars
 
     @torch.no_grad()
-    def scalars(self, series: Series) -> Targets:
-        """Return the views' scalars (batch, k) of noisy records, on which `scalar_scaler` is fitted."""
-        return torch.cat([view(series).scalars for view in self.views.values()], dim=-1)
+    def scalars(self, inputs: Inputs | Tensor) -> Targets:
+        """Return the views' scalars (batch, k) of noisy inputs, on which `scalar_scaler` is fitted."""
+        inputs = self.named(inputs)
+        return torch.cat([view(_read(view, inputs)).scalars for view in self.views.values()], dim=-1)
 
 
-def _encode(encoder: nn.Module, series: Series) -> Encoded:
+def _read(view: nn.Module, inputs: Inputs) -> Tensor:
+    assert isinstance(view, RecordView)
+    return inputs[view.reads]
+
+
+def _lengths(view: nn.Module, inputs: Inputs, masks: Masks, made: View) -> Tensor | None:
+    """Return how many positions of a view hold something real, (batch,), None where all do."""
+    assert isinstance(view, RecordView)
+    lengths = lengths_from(masks.get(view.reads))
+    return None if lengths is None else view.lengths(lengths, inputs[view.reads].shape[1], made.series.shape[1])
+
+
+def _encode(encoder: nn.Module, series: Series, lengths: Tensor | None) -> Encoded:
     assert isinstance(encoder, Encoder)
-    return encoder.encode(series)
+    return encoder.encode(series, lengths)
 
 
 def build_reconstructor(
-    sampling_rate_hz: float,
+    facts: Mapping[str, Any],
     targets: tuple[str, ...],
-    views: Mapping[str, ViewFactory],
+    views: Mapping[str, Callable[..., RecordView]],
     encoders: Mapping[str, EncoderFactory],
     head: HeadFactory,
     fusion: Literal["gated", "concatenate"] = "gated",
     landmark: LandmarkOptions | None = None,
 ) -> Reconstructor:
-    """Make views for the sampling rate, encoders for the views' channels, and a head for the targets."""
+    """Make views with the facts that they ask for by name, encoders for their channels, and a head for the targets."""
     _check_names(views, encoders)
-    made = {name: view(sampling_rate_hz=sampling_rate_hz) for name, view in views.items()}
+    made = {name: with_facts(view, facts) for name, view in views.items()}
     read = {name: encoders[name](in_channels=view.channels) for name, view in made.items()}
     return Reconstructor(made, read, head, targets, fusion, landmark)
 

@@ -9,7 +9,7 @@ from typing import Any
 import lightning.pytorch as pl
 
 from cres.errors import UserError
-from cres.training.module import CARD
+from cres.training.learner import CARD
 
 FIXED = ("seed_everything", "model", "data", "curriculum", "fine_tune")
 """Sections whose every change would make another training; of the others, what is asked for now is used."""

@@ -11,7 +11,7 @@ import lightning.pytorch as pl
 from jsonargparse import Namespace
 from lightning.pytorch.utilities import rank_zero_warn
 
-from cres.data.module import CresDataModule
+from cres.data.rows import RowsDataModule
 from cres.errors import UserError
 
 FEW_TO_TRAIN = 32
@@ -66,20 +66,20 @@ def refuse_impossible(config: Namespace) -> None:
             raise UserError(f"trainer.{name}=0 would train nothing: give it a larger number, or leave it out")
 
 
-def check_electrons(data: CresDataModule, trainer: pl.Trainer) -> None:
+def check_electrons(data: RowsDataModule, trainer: pl.Trainer) -> None:
     """Warn of too few electrons. Raises UserError where there are fewer than processes."""
-    if data.stream is not None:
+    if data.endless:
         return
     counts = {"training": len(data.split.train), "validation": len(data.split.validation)}
     for name, count in counts.items():
         if 0 < count < trainer.world_size or (count == 0 and name == "training"):
             raise UserError(
                 f"{trainer.world_size} processes train (trainer.devices, trainer.num_nodes), but the {name} split has "
-                f"{count} electrons: use fewer processes, or more data"
+                f"{data.system.count(count)}: use fewer processes, or more data"
             )
     if counts["training"] < FEW_TO_TRAIN:
         rank_zero_warn(
-            f"this trains on {counts['training']} electrons and validates on {counts['validation']}: a network learns "
-            "so few by heart, and its uncertainties cannot be calibrated; thousands are usual (scripts/simulate.py)",
+            f"this trains on {data.system.count(counts['training'])} and validates on {counts['validation']}: a "
+            "network learns so few by heart, and its uncertainties cannot be calibrated; thousands are usual",
             category=UserWarning,
         )

@@ -13,7 +13,7 @@ from cres import studies
 from cres.errors import UserError
 from cres.evaluation.runs import PRUNED
 from cres.training.checkpoints import Checkpoints
-from cres.training.module import NonFiniteLoss
+from cres.training.loss_watch import NonFiniteLoss
 
 if TYPE_CHECKING:
     import optuna

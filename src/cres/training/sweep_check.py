@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from cres.errors import UserError
 from cres.training.arguments import configs_first
-from cres.training.cli import CresCLI
+from cres.training.cli import CommandLine
 
 
-class ParsedOnly(CresCLI):
+class ParsedOnly(CommandLine):
     """A command line that is parsed and checked; nothing is made of it, and no data are read."""
 
     def _set_seed(self) -> None:

@@ -17,8 +17,8 @@ from cres.evaluation.table import PredictionTable
 from cres.evaluation.window_calibration import fit_combination
 from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows
 from cres.evaluation.windows import tracks_of as windows_of
+from cres.training.learner import Learner
 from cres.training.metrics import Collected
-from cres.training.module import CresModule
 from cres.training.origin import Origin
 from cres.training.predictions import PredictionWriter, checkpoint_hash, prediction_table
 
@@ -52,7 +52,7 @@ class TrackWriter(PredictionWriter):
 
     def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Combine and write."""
-        assert isinstance(pl_module, CresModule)
+        assert isinstance(pl_module, Learner)
         collected = Collected.gather(self._parts, trainer.world_size)
         if not trainer.is_global_zero:
             return

@@ -1,22 +1,20 @@
 """Transforms of batches of records on any device: noise, receiver, filters, spectra, views, scaling."""
 
+from cres.models.views import RecordView, View
 from cres.transforms.alignment import AlignedSpectrum
 from cres.transforms.coloured import CavityNoise, ColouredNoise, ShapedNoise, read_table
 from cres.transforms.filters import BandSelect, ButterworthBandPass, Decimate, FrequencyShift
 from cres.transforms.noise import (
     NOMINAL_DENSITY_W_PER_HZ,
     RESISTANCE_OHM,
-    PiecewiseTransform,
-    Place,
-    RandomChain,
     RandomPhase,
-    RandomTransform,
     ThermalNoise,
     WhiteNoise,
     channel_std_volt,
 )
 from cres.transforms.qtransform import QTransform
 from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
+from cres.transforms.random_transforms import PiecewiseTransform, Place, RandomChain, RandomTransform
 from cres.transforms.receiver import GainPhaseDrift, GainRipple, PhaseNoise, PhaseWalk, Quantise, SpuriousTones
 from cres.transforms.scaling import Standardise
 from cres.transforms.spectrogram import STFT, SpectrogramView
@@ -32,7 +30,7 @@ from cres.transforms.spectrum import (
     window,
 )
 from cres.transforms.temperature import effective_temperature_k, noise_temperature_k, thermal_density_w_per_hz
-from cres.transforms.views import SIGNAL_BAND_HZ, FilteredView, RecordView, SpectrumView, TimeView, View
+from cres.transforms.views import SIGNAL_BAND_HZ, FilteredView, SpectrumView, TimeView
 
 __all__ = [
     "FROZEN_EPOCH",

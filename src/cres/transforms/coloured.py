@@ -14,8 +14,9 @@ from torch import Tensor
 from cres.errors import UserError
 from cres.physics.modes import Response, mode_response
 from cres.shapes import Series
-from cres.transforms.noise import RESISTANCE_OHM, RandomTransform, per_event
+from cres.transforms.noise import RESISTANCE_OHM, per_event
 from cres.transforms.random import KeyedRandom
+from cres.transforms.random_transforms import RandomTransform
 from cres.transforms.temperature import thermal_density_w_per_hz
 
 Table = Path | str | Sequence[tuple[float, float]]

@@ -7,51 +7,19 @@ one pair a read-out channel. `scale` multiplies the *power* of what is injected 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from cres.errors import UserError
 from cres.shapes import Series
-from cres.transforms.buffers import ExactBuffers
 from cres.transforms.random import KeyedRandom
+from cres.transforms.random_transforms import PiecewiseTransform, Place
 from cres.transforms.spectrum import from_complex, to_complex
 from cres.transforms.temperature import thermal_density_w_per_hz
 
 NOMINAL_DENSITY_W_PER_HZ = 2.2e-13
 RESISTANCE_OHM = 50.0
-
-
-class RandomTransform(ExactBuffers, ABC):
-    """A random change of a batch of records; the same event, seed and epoch get the same change."""
-
-    @abstractmethod
-    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
-        """Return the changed records; `scale` is one number or one an electron (batch,)."""
-
-
-class Place(NamedTuple):
-    """Which samples of a record a piece holds."""
-
-    start: int
-    total: int
-    """Samples of the whole record."""
-
-
-class PiecewiseTransform(RandomTransform):
-    """A random transform that changes a piece of a record without the rest, as it changes the whole."""
-
-    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
-        """Return the changed records in the dtype of the series."""
-        return self.piece(series, random, Place(0, series.shape[1]), scale)
-
-    @abstractmethod
-    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
-        """Return the changed piece (batch, time, channel) of records, in the dtype of the series."""
 
 
 def channel_std_volt(density_w_per_hz: float, sampling_rate_hz: float, resistance_ohm: float = RESISTANCE_OHM) -> float:
@@ -134,42 +102,3 @@ class RandomPhase(PiecewiseTransform):
         """Return the turned records in the dtype of the series."""
         phase = 2 * math.pi * random.uniform(1, 1, stream="common phase")
         return rotate(series, phase)
-
-
-class RandomChain(RandomTransform):
-    """Apply random transforms one after the other; two of one kind draw independent numbers."""
-
-    def __init__(self, transforms: Iterable[RandomTransform]) -> None:
-        super().__init__()
-        self.transforms = nn.ModuleList(transforms)
-
-    def forward(self, series: Series, random: KeyedRandom, scale: float | Tensor = 1.0) -> Series:
-        """Return the records after every transform."""
-        for transform, source in self._with_sources(random):
-            series = transform(series, source, scale)
-        return series
-
-    def piece(self, series: Series, random: KeyedRandom, place: Place, scale: float | Tensor = 1.0) -> Series:
-        """Return a piece of the records after every transform. Raises UserError where one needs the whole record."""
-        self.require_piecewise()
-        for transform, source in self._with_sources(random):
-            assert isinstance(transform, PiecewiseTransform)
-            series = transform.piece(series, source, place, scale)
-        return series
-
-    def require_piecewise(self) -> None:
-        """Raise UserError where one of the transforms needs the whole record."""
-        for transform in self.transforms:
-            if not isinstance(transform, PiecewiseTransform):
-                raise UserError(f"{type(transform).__name__} needs the whole record, so a piece of it cannot be made")
-
-    def _with_sources(self, random: KeyedRandom) -> Iterator[tuple[nn.Module, KeyedRandom]]:
-        """Yield each transform with its random numbers.
-
-        The first of a kind draws as it would alone, so that adding another kind changes nobody's noise.
-        """
-        seen: Counter[str] = Counter()
-        for transform in self.transforms:
-            kind = type(transform).__name__
-            yield transform, random.scoped(f"{kind} {seen[kind]}") if seen[kind] else random
-            seen[kind] += 1

@@ -7,6 +7,7 @@ from jaxtyping import Complex
 from torch import Tensor, nn
 
 from cres.errors import UserError
+from cres.models.views import RecordView, View
 from cres.shapes import Series
 from cres.transforms.qtransform import QTransform
 from cres.transforms.spectrum import (
@@ -19,7 +20,7 @@ from cres.transforms.spectrum import (
     to_complex,
     window,
 )
-from cres.transforms.views import SIGNAL_BAND_HZ, RecordView, View, no_scalars, nominal_scale_volt
+from cres.transforms.views import SIGNAL_BAND_HZ, no_scalars, nominal_scale_volt
 
 
 class STFT(nn.Module):

@@ -2,43 +2,20 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from cres.errors import UserError
-from cres.shapes import Features, Series
+from cres.models.views import RecordView, View
+from cres.shapes import Features, Lengths, Series
 from cres.transforms.filters import BandSelect
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ, channel_std_volt
 from cres.transforms.spectrum import Form, WindowName, at_least_float32, crop_band, form_channels, fourier
 
 SIGNAL_BAND_HZ = (-80e6, -45e6)
 """Holds every carrier of the default apparatus and the axial sidebands that carry its power."""
-
-
-class View(NamedTuple):
-    """One view of a batch: `series` (batch, length, channels) for the encoder, `scalars` (batch, k) for the head."""
-
-    series: Tensor
-    scalars: Tensor
-    axis_hz: Tensor | None = None
-    """(length,) float64: what each position stands for, where that is a frequency."""
-
-
-class RecordView(nn.Module, ABC):
-    """Volts (batch, time, channel) → View; `channels` and `scalar_count` are known before the first record."""
-
-    channels: int
-    scalar_count: int
-    piecewise: bool = False
-    """Whether the view of a piece of a record is that piece of the record's view."""
-
-    @abstractmethod
-    def forward(self, series: Series) -> View:
-        """Return the view of a batch of records."""
 
 
 def no_scalars(series: Series) -> Features:
@@ -80,6 +57,10 @@ class TimeView(RecordView):
         selected = at_least_float32(series) if self.select is None else self.select(series)
         scaled = selected / self.scale_volt
         return View(scaled, no_scalars(scaled))
+
+    def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths | None:
+        """Return the lengths after decimation, rounded up."""
+        return (lengths * positions + samples - 1).div(samples, rounding_mode="floor")
 
 
 class SpectrumView(RecordView):
@@ -134,3 +115,7 @@ class FilteredView(RecordView):
         """Return the inner view of the filtered records."""
         view: View = self.view(self.filters(series))
         return view
+
+    def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths | None:
+        """Return the lengths as the inner view has them."""
+        return self.view.lengths(lengths, samples, positions)

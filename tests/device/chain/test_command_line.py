@@ -15,7 +15,7 @@ from cres.evaluation.table import PredictionTable
 from cres.models import Calibration
 from cres.training.averaging import Average
 from cres.training.checkpoints import read_checkpoint
-from cres.training.cli import CresCLI
+from cres.training.cli import CommandLine
 
 pytestmark = pytest.mark.gpu
 
@@ -52,7 +52,7 @@ def run(device: torch.device, trainer_options: list[str], records: Path, tmp_pat
     def run(command: str, folder: Path, *options: str) -> None:
         given = ["-c", str(config)] if command == "fit" else []
         data = [] if any(option.startswith("--data.data=") for option in options) else [f"--data.data={records}"]
-        CresCLI(command, [*given, *data, f"--run={folder}", *trainer_options, *options]).execute()
+        CommandLine(command, [*given, *data, f"--run={folder}", *trainer_options, *options]).execute()
 
     return run
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from cres import models, transforms
+from cres.data.batch import mask_from, within
 from cres.models import Calibration, PredictiveDistribution, combine, interval95
 from cres.training.averaging import Average
-from cres.training.cuts import keep_band, shortened, within_length
+from cres.training.cuts import shortened, within_band
 from cres.training.reconstructor import Reconstructor
 from cres.transforms import KeyedRandom, PiecewiseTransform, Place, RandomTransform
 
@@ -243,11 +245,13 @@ def test_the_same_noise_on_every_device(device: torch.device, name: str) -> None
 
 
 def test_what_a_curriculum_cuts(device: torch.device) -> None:
-    batch = {"series": numbers(3, 256, 2), "lengths": torch.tensor([256, 100, 30])}
-    there = {name: values.to(device) for name, values in batch.items()}
-    assert_same(shortened(there, 0.5)["series"], shortened(batch, 0.5)["series"])
-    assert_same(keep_band(there["series"], RATE_HZ, BAND_HZ), keep_band(batch["series"], RATE_HZ, BAND_HZ))
-    assert_same(within_length(**there), within_length(**batch))
+    series, mask = numbers(3, 256, 2), mask_from(torch.tensor([256, 100, 30]), 256)
+    batch = {"inputs": {"series": series}, "masks": {"series": mask}}
+    there = {"inputs": {"series": series.to(device)}, "masks": {"series": mask.to(device)}}
+    for ease in (partial(shortened, share=0.5), partial(within_band, sampling_rate_hz=RATE_HZ, band_hz=BAND_HZ)):
+        for kind in ("inputs", "masks"):
+            assert_same(ease(there)[kind]["series"], ease(batch)[kind]["series"])
+    assert_same(within(there["inputs"]["series"], there["masks"]["series"]), within(series, mask))
 
 
 def test_an_ensemble_of_reconstructors_in_half_mixed_precision(device: torch.device) -> None:

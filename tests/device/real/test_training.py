@@ -20,7 +20,7 @@ from training_records import SAMPLES, TINY, write_records
 
 from cres.data.records import open_records
 from cres.evaluation.table import PredictionTable
-from cres.training.cli import CresCLI
+from cres.training.cli import CommandLine
 from cres.training.interruption import Interrupted
 from cres.training.module import CresModule
 
@@ -62,7 +62,7 @@ def run(config: Path, trainer_options: list[str], records: Path) -> Run:
     def run(command: str, folder: Path, *options: str) -> None:
         given = ["-c", str(config)] if command == "fit" else []
         data = [f"--data.data={records}"] if command != "export" else []
-        CresCLI(command, [*given, *data, f"--run={folder}", *trainer_options, *options]).execute()
+        CommandLine(command, [*given, *data, f"--run={folder}", *trainer_options, *options]).execute()
 
     return run
 

@@ -13,7 +13,7 @@ def train(rank: int, kind: str, config: str, records: str, folder: Path) -> None
     import torch
     from lightning.pytorch.strategies import DDPStrategy
 
-    from cres.training.cli import CresCLI
+    from cres.training.cli import CommandLine
 
     torch.set_num_threads(1)
     meeting = {"MASTER_ADDR": "127.0.0.1", "NODE_RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": "2"}
@@ -26,7 +26,7 @@ def train(rank: int, kind: str, config: str, records: str, folder: Path) -> None
         inner(self, *given, **{**named, "process_group_backend": "gloo"})  # type: ignore[arg-type]
 
     DDPStrategy.__init__ = through_gloo  # type: ignore[method-assign]
-    command = CresCLI("fit", ["-c", config, *options])
+    command = CommandLine("fit", ["-c", config, *options])
     command.execute()
     weights = {name: value.detach().cpu() for name, value in command.model.named_parameters()}
     torch.save(weights, folder / f"weights_{rank}.pt")

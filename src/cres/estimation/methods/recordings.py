@@ -20,8 +20,9 @@ from cres.errors import UserError
 from cres.estimation.noise import Coloured, NoiseModel, White, relative_power
 from cres.progress import progress_bar
 from cres.transforms.coloured import ColouredNoise
-from cres.transforms.noise import RandomTransform, WhiteNoise, channel_std_volt
+from cres.transforms.noise import WhiteNoise, channel_std_volt
 from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
+from cres.transforms.random_transforms import RandomTransform
 
 Rows = NDArray[np.int64]
 # As the data module's defaults: the same electrons are for training and for the test.

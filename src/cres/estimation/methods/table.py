@@ -16,7 +16,8 @@ from cres import schema
 from cres.estimation.estimates import Estimates
 from cres.estimation.methods.recordings import Recordings, Rows
 from cres.estimation.methods.task import Task
-from cres.evaluation.signature import APPARATUS, RECORDS, WARNING, Signature
+from cres.evaluation.apparatus import APPARATUS, WARNING
+from cres.evaluation.signature import RECORDS, Signature
 from cres.evaluation.splits import LEARNED, look_up
 from cres.evaluation.table import PredictionTable
 

@@ -1,0 +1,214 @@
+"""A system in a hundred lines: points on a straight line, some of them missing → its slope and its offset.
+
+It stands for what a stranger writes to use the core: his columns with units, how his rows are read, what is done to
+them, and how far off is another apparatus. `write` makes a file of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cres.data.batch import Batch, masks_from
+from cres.data.loader import Draw
+from cres.data.rows import RowsDataModule
+from cres.models.views import RecordView, View
+from cres.training.corruption import Corruption, Link
+from cres.training.learner import CalibrationMethod, Learner
+from cres.training.optimiser import Optimiser
+from cres.training.reconstructor import EncoderFactory, HeadFactory, build_reconstructor
+from cres.transforms import KeyedRandom, RandomTransform
+from reconstruction.system import Column, Goal, Group, Judging, System
+
+POINTS = 12
+
+
+class PointFile:
+    """One file: x_mm and y_mm (rows, points), of which `points` are real."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with h5py.File(path) as file:
+            self.held = {name: file[name][()] for name in file}
+            self.attributes = dict(file.attrs)
+        self.files = [self]
+        self.columns = tuple(self.held)
+        self.scalar_columns = tuple(name for name, values in self.held.items() if values.ndim == 1)
+        self.event_ids = self.held["event_id"]
+        self.starts = np.array([0, len(self)])
+        self.points = np.stack([self.held["x_mm"], self.held["y_mm"]], axis=-1).astype(np.float32)
+
+    def __len__(self) -> int:
+        return len(self.event_ids)
+
+    def content_hashes(self) -> np.ndarray:
+        digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in self.points]
+        return np.array([int.from_bytes(digest, "little") >> 1 for digest in digests])
+
+    def scalar(self, name: str) -> np.ndarray:
+        return self.held[name]
+
+    def describe(self, row: int) -> str:
+        return f"{self.path} row {row}"
+
+
+class PointRows(Dataset[Batch]):
+    def __init__(self, chosen: Any) -> None:
+        self.chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen.rows)
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        rows = self.chosen.rows[np.array([draw.row for draw in draws])]
+        points, taken = self.chosen.records.points[rows], self.chosen.records.scalar("points")[rows]
+        masks = masks_from("points", torch.from_numpy(taken), POINTS)
+        event = torch.from_numpy(self.chosen.records.event_ids[rows])
+        return {"inputs": {"points": torch.from_numpy(points)}, "masks": masks, "event_id": event} | (
+            self.chosen.numbers(rows)
+        )
+
+
+class PointsDataModule(RowsDataModule):
+    """Lines of files."""
+
+    system_name = "straight_lines"
+
+    def __init__(
+        self,
+        data: str = "lines.hdf5",
+        targets: tuple[str, ...] = ("offset_mm", "slope"),
+        batch_size: int = 64,
+        fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
+        seed: int = 0,
+        split: Literal["event", "file"] = "event",
+        split_seed: int | None = None,
+    ) -> None:
+        super().__init__(data, targets, None, batch_size, fractions, seed, split, split_seed, 0, None)
+
+    def open(self) -> PointFile:
+        return PointFile(Path(self.data if isinstance(self.data, str) else self.data[0]))
+
+    def dataset(self, rows: np.ndarray, training: bool = False) -> Dataset[Batch]:
+        return PointRows(self.chosen(rows))
+
+    def apparatus_facts(self) -> dict[str, Any]:
+        return {"error_mm": float(self.records.attributes["error_mm"])}
+
+
+class PointsView(RecordView):
+    reads, channels, scalar_count = "points", 2, 0
+
+    def forward(self, series: Tensor) -> View:
+        return View(series, series.new_zeros(len(series), 0))
+
+    def lengths(self, lengths: Tensor, samples: int, positions: int) -> Tensor:
+        return lengths
+
+
+class Blur(RandomTransform):
+    """Shift every y by the error of its measurement."""
+
+    def __init__(self, error_mm: float) -> None:
+        super().__init__()
+        self.error_mm = error_mm
+
+    def forward(self, series: Tensor, random: KeyedRandom, scale: float | Tensor = 1.0) -> Tensor:
+        shift = self.error_mm * scale**0.5 * random.normal(series.shape[1], 1, stream="blur")
+        return series + torch.cat([torch.zeros_like(shift), shift], dim=-1)
+
+
+class PointsModule(Learner):
+    """Learns lines.
+
+    Args:
+        error_mm: Error of a point; linked from the data.
+        targets: What is estimated; linked from the data.
+        encoders: One encoder, "points".
+        head: Head.
+        optimiser: Learning rates.
+        calibration: How error bars are made honest.
+        seed: Seed of the blur in training.
+        noise_seed: Seed of the blur that judges.
+
+    """
+
+    system_name = "straight_lines"
+
+    def __init__(
+        self,
+        error_mm: float,
+        targets: tuple[str, ...],
+        encoders: dict[str, EncoderFactory],
+        head: HeadFactory,
+        optimiser: Optimiser = Optimiser(),  # noqa: B008 (frozen)
+        calibration: CalibrationMethod = "coverage",
+        seed: int = 0,
+        noise_seed: int = 0,
+    ) -> None:
+        super().__init__(
+            build_reconstructor({"error_mm": error_mm}, targets, {"points": PointsView}, encoders, head),
+            Corruption(Link(Blur(error_mm), "points")),
+            optimiser=optimiser,
+            calibration=calibration,
+            seed=seed,
+            noise_seed=noise_seed,
+        )
+
+
+class Chamber:
+    """Lines of another chamber have other heights."""
+
+    def measure(self, inputs: Any, data: Any, rows: Any) -> dict[str, Any]:
+        return {"height_mm": float(inputs["points"][..., 1].std())}
+
+    def differences(self, found: Any, known: Any, any_length: bool = False) -> list[str]:
+        now, then = found["height_mm"], known["height_mm"]
+        return [] if abs(now / then - 1) < 0.3 else [f"heights of {now:.2g} mm ({then:.2g} mm in training)"]
+
+    def advice(self, found: Any, known: Any, any_length: bool = False) -> str:
+        return "train a model for this chamber"
+
+
+SYSTEM = System(
+    name="straight_lines",
+    noun="line",
+    nouns="lines",
+    columns={
+        "offset_mm": Column("offset_mm", "mm", "float64", -1e3, 1e3, "height at x = 0", "offset"),
+        "slope": Column("slope", "", "float64", -10.0, 10.0, "height gained a length", "slope"),
+    },
+    truths=("offset_mm", "slope"),
+    module="straight_lines.PointsModule",
+    data="straight_lines.PointsDataModule",
+    facts=("error_mm",),
+    must_agree={"error_mm": ("error of a point", "mm")},
+    apparatus=Chamber(),
+    judging=Judging(
+        groups=(Group("long", "points", 8.0, "track of 8 points or more", "short ones have no lever"),),
+        goals={"offset_mm": Goal(near=0.5, rms=0.1)},
+    ),
+)
+
+
+def write(path: Path, rows: int = 1500, seed: int = 0, height: float = 1.0, error_mm: float = 0.2) -> Path:
+    """Write lines with their truth."""
+    random = np.random.default_rng(seed)
+    x, taken = np.sort(random.uniform(-1, 1, (rows, POINTS)), axis=1), random.integers(4, POINTS + 1, rows)
+    offset, slope = height * random.uniform(-2, 2, rows), height * random.uniform(-2, 2, rows)
+    real = np.arange(POINTS) < taken[:, None]
+    x = np.where(real, random.permuted(x, axis=1), 0.0)
+    with h5py.File(path, "w") as file:
+        columns = {"x_mm": x, "y_mm": np.where(real, offset[:, None] + slope[:, None] * x, 0.0), "points": taken}
+        for name, values in (columns | {"offset_mm": offset, "slope": slope}).items():
+            file[name] = values
+        file["event_id"] = np.arange(rows) + 100_000 * seed
+        file.attrs["error_mm"] = error_mm
+    return path
