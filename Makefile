@@ -29,7 +29,7 @@ TORCH = $$($(RUN) -c 'import torch' 2>/dev/null || echo -c constraints-torch.txt
 # bytecode, one after another, of which a third is ever imported: these are, once, at the end.
 INSTALL = install() { echo "installing $$2 into .venv: about 0.3 GB from the network (CPU), 1.5 GB on the disk"; \
   { $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt $(TORCH) -e "$$1" && \
-    $(RUN) -c 'import cres.training.cli, cres.endpoint, cres.evaluation, matplotlib.pyplot'; } & pid=$$!; start=$$SECONDS; \
+    $(RUN) -c 'import cres.training, cres.endpoint, cres.evaluation, reconstruction.training.command_line.cli'; } & pid=$$!; start=$$SECONDS; \
   while kill -0 $$pid 2>/dev/null; do sleep 1; seconds=$$((SECONDS - start)); \
     if ((seconds % 4 == 0)); then echo "  $$seconds s: $$(du -sh .venv | cut -f1) on the disk"; fi; done; wait $$pid; }; install
 

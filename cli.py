@@ -12,7 +12,7 @@ def main() -> int:
     from cres.progress import waiting
 
     with waiting("loading torch and Lightning"):
-        from cres.training.cli import main as run
+        from reconstruction.training.command_line.cli import main as run
 
     return run(sys.argv[1:])
 

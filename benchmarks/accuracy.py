@@ -38,13 +38,13 @@ import yaml
 
 from cres import errors
 from cres.data.workers import available_cpus
-from cres.evaluation.comparison import Row, compare, summarise
-from cres.evaluation.illustrations import Section
-from cres.evaluation.numbers import in_brackets, with_unit
-from cres.evaluation.report import write_comparison, write_whole
-from cres.evaluation.table import PredictionTable
 from cres.provenance import git_commit
-from cres.training.loading import load_module
+from reconstruction.judging.measures.comparison import Row, compare, summarise
+from reconstruction.judging.measures.numbers import in_brackets, with_unit
+from reconstruction.judging.pictures.illustrations import Section
+from reconstruction.judging.report.page import write_comparison, write_whole
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.training.runs.loading import load_module
 
 ROOT = Path(__file__).parents[1]
 SEED = 20261
@@ -70,7 +70,7 @@ STOPPED = 10
 SPECTRUM = {"spectrum": {"class_path": "cres.transforms.SpectrumView", "init_args": {"band_hz": [-80e6, -45e6]}}}
 POOLING = "--model.encoders.spectrum.init_args.pooling"
 NO_POINTING = "--model.landmark=null"
-HEAD = {"class_path": "cres.models.GaussianHead", "init_args": {"covariance": "full"}}
+HEAD = {"class_path": "reconstruction.models.GaussianHead", "init_args": {"covariance": "full"}}
 ONE_GAUSSIAN = f"--model.head={json.dumps(HEAD)}"
 ABLATIONS: dict[str, tuple[str, ...]] = {
     "default": (),

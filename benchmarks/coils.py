@@ -24,9 +24,9 @@ from cres.estimation.estimates import Estimates, joined
 from cres.estimation.methods.model import radial_estimates
 from cres.estimation.radial.posterior import RadialEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
-from cres.evaluation.metrics import sigma68
 from cres.evaluation.resolved import resolved_mask
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+from reconstruction.judging.measures.metrics import sigma68
 
 CONFIG = Path(__file__).parents[1] / "configs" / "simulation" / "coils.yaml"
 BLOCK = 64

@@ -33,12 +33,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from cres import schema
-from cres.data.loader import ResumableLoader
 from cres.data.module import CresDataModule
 from cres.data.prepare import prepare
 from cres.data.records import open_records
 from cres.transforms import SpectrumView, WhiteNoise
-from cres.transforms.random import KeyedRandom
+from reconstruction.random.keyed import KeyedRandom
+from reconstruction.records.loader import ResumableLoader
 
 RATE_HZ = schema.DEFAULT_SAMPLING_RATE_HZ
 BAND_HZ = (-80e6, -45e6)

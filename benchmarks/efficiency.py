@@ -39,14 +39,14 @@ from cres.estimation.bound.electrons import BOUNDS, TIED
 from cres.estimation.methods.recordings import FRACTIONS, Recordings
 from cres.estimation.methods.registry import run
 from cres.estimation.methods.task import Task
-from cres.evaluation.bootstrap import Figure, Sample, bootstrapped
-from cres.evaluation.metrics import resolution_metrics
-from cres.evaluation.numbers import in_brackets
 from cres.evaluation.resolved import ENERGY_GOAL, resolved_mask
-from cres.evaluation.table import PredictionTable
 from cres.provenance import git_commit
 from cres.simulation import SimulationConfig
 from cres.simulation.writer import simulate_to_files
+from reconstruction.judging.measures.bootstrap import Figure, Sample, bootstrapped
+from reconstruction.judging.measures.metrics import resolution_metrics
+from reconstruction.judging.measures.numbers import in_brackets
+from reconstruction.judging.tables.table import PredictionTable
 
 STAND_IN_STD = {schema.ENERGY: 1.2, schema.PITCH_ANGLE: 0.014}
 SEED = 2026

@@ -20,8 +20,8 @@ import matplotlib as mpl
 import torch
 
 from cres.errors import UserError, run
-from cres.models import ConformerEncoder, ConvNetEncoder, Encoder, LSTMEncoder, S4DEncoder
 from cres.progress import track
+from reconstruction.models import ConformerEncoder, ConvNetEncoder, Encoder, LSTMEncoder, S4DEncoder
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt

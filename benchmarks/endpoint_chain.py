@@ -23,9 +23,9 @@ from pathlib import Path
 
 from cres import errors
 from cres.endpoint.analysis import Analysis, Options, analyse
-from cres.evaluation.table import PredictionTable
 from cres.physics.beta import T2_ENDPOINT_EV
 from cres.provenance import git_commit
+from reconstruction.judging.tables.table import PredictionTable
 
 ROOT = Path(__file__).parents[1]
 LARGEST_DEVIATION = 2.5

@@ -17,9 +17,9 @@ from pathlib import Path
 
 from cres import errors
 from cres.errors import UserError
-from cres.evaluation.comparison import compare, summarise
-from cres.evaluation.summary import markdown
-from cres.evaluation.table import PredictionTable
+from reconstruction.judging.measures.comparison import compare, summarise
+from reconstruction.judging.report.summary import markdown
+from reconstruction.judging.tables.table import PredictionTable
 
 ROOT = Path(__file__).parents[1]
 

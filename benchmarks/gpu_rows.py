@@ -23,16 +23,16 @@ from cres import schema
 from cres.data.electrons import SERIES
 from cres.data.records import open_records
 from cres.errors import UserError
-from cres.evaluation.comparison import compare, summarise
-from cres.evaluation.table import PredictionTable
-from cres.models import GaussianMixture, S4DEncoder
-from cres.models.s4d_kernel import s4d_kernel
-from cres.models.s4d_layer import StateSpace
-from cres.training.cli import CommandLine
-from cres.training.counting import OperationCount, saved_bytes
-from cres.training.fitting import fit_scalers
 from cres.training.module import CresModule
 from cres.transforms import KeyedRandom
+from reconstruction.judging.measures.comparison import compare, summarise
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.models import GaussianMixture, S4DEncoder
+from reconstruction.models.encoders.s4d_kernel import s4d_kernel
+from reconstruction.models.encoders.s4d_layer import StateSpace
+from reconstruction.training.command_line.cli import CommandLine
+from reconstruction.training.runs.fitting import fit_scalers
+from reconstruction.training.watching.counting import OperationCount, saved_bytes
 from s4d import direct_kernel, encoder
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 
 from cres.errors import UserError, run
-from cres.training.loading import load_reconstructor
-from cres.training.reconstructor import Reconstructor
+from reconstruction.training.network.reconstructor import Reconstructor
+from reconstruction.training.runs.loading import load_reconstructor
 
 BATCHES = (1, 8, 64, 256)
 NOISE_VOLT = 0.0471

@@ -22,9 +22,9 @@ from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import bound_of, freedom
 from cres.estimation.fit.likelihood import LikelihoodEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
-from cres.evaluation.metrics import sigma68
 from cres.evaluation.resolved import resolved_mask
 from cres.simulation import PARAMETERS, Electrons, SimulationConfig, sample_electrons, simulate_columns
+from reconstruction.judging.measures.metrics import sigma68
 
 FOLDER = Path(__file__).parents[1] / "configs" / "simulation"
 PRESETS = ("cavity_26ghz", "cavity_26ghz_modes", "tritium_35k", "krypton_45k", "atomic_tritium_1t", "low_frequency")

@@ -24,9 +24,9 @@ import torch
 from torch import Tensor, nn
 
 from cres.errors import run
-from cres.models import S4DEncoder
-from cres.models.s4d_kernel import s4d_kernel
-from cres.models.s4d_layer import StateSpace
+from reconstruction.models import S4DEncoder
+from reconstruction.models.encoders.s4d_kernel import s4d_kernel
+from reconstruction.models.encoders.s4d_layer import StateSpace
 
 MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "4294967296",

@@ -130,8 +130,8 @@ def main() -> None:
     with ProcessPoolExecutor(arguments.workers, context, torch.set_num_threads, (1,)) as pool:
         list(pool.map(generate, [config] * arguments.workers, range(arguments.workers)))  # imports
         result: dict[str, object] = {
-            "electrons_per_second_in_memory": rate_in_memory(pool, config, arguments.events),
-            "electrons_per_second_in_memory_three_modes": rate_in_memory(pool, three_modes(), arguments.events // 2),
+            "rows_per_second_in_memory": rate_in_memory(pool, config, arguments.events),
+            "rows_per_second_in_memory_three_modes": rate_in_memory(pool, three_modes(), arguments.events // 2),
             "seconds_per_electron_by_samples": {
                 samples: 1 / rate_in_memory(pool, with_samples(config, samples), arguments.events // 4)
                 for samples in (4096, 8192, 16384, 32768)
@@ -142,7 +142,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         simulate_to_files(config, arguments.events, Path(folder), 1, arguments.workers, CHUNK)
-        result["electrons_per_second_written"] = arguments.events / (time.perf_counter() - begin)
+        result["rows_per_second_written"] = arguments.events / (time.perf_counter() - begin)
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     result |= {
         "peak_memory_of_a_process_mib": peak / 1024,

@@ -27,15 +27,15 @@ from cres import errors, schema
 from cres.api import Model
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import electron_bounds
-from cres.evaluation.metrics import coverage, gaussian_core, sigma68
-from cres.evaluation.plots import in_style
 from cres.evaluation.resolved import resolved_mask
-from cres.evaluation.table import SIDEBAND_SNR, PredictionTable
 from cres.evaluation.window_calibration import fit_combination
 from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, combine_windows, tracks_of
 from cres.progress import track
 from cres.simulation import PARAMETERS, SimulationConfig, sample_electrons, simulate_columns
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
+from reconstruction.judging.measures.metrics import coverage, gaussian_core, sigma68
+from reconstruction.judging.pictures.plots import in_style
+from reconstruction.judging.tables.table import SIDEBAND_SNR, PredictionTable
 
 SEED = 20777
 SAMPLES = 8192

@@ -10,8 +10,8 @@ import argparse
 from pathlib import Path
 
 from cres import errors
-from cres.training.checkpoints import BEST
 from cres.training.package import write_package
+from reconstruction.training.learning.checkpoints import BEST
 
 PRETRAINED = Path(__file__).parents[1] / "src" / "cres" / "pretrained"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cres import studies, sweeps
 from cres.errors import UserError
+from reconstruction import studies, sweeps
 
 ROOT = Path(__file__).parents[1]
 AXES = {

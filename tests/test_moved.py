@@ -38,8 +38,10 @@ def test_a_class_pickled_under_a_former_name_loads() -> None:
 
 def test_no_former_name_hides_a_module_of_today() -> None:
     for old in MOVED:
-        folder = importlib.import_module(old.rpartition(".")[0]).__path__[0]
-        assert PathFinder.find_spec(old, [folder]) is None, old
+        package = old.rpartition(".")[0]
+        if package not in MOVED:  # one that moved as a whole has its modules where they are now
+            found = PathFinder.find_spec(old, list(importlib.import_module(package).__path__))
+            assert found is None or found.loader is None, old  # a folder of compiled files alone is nothing
 
 
 def test_names_that_never_moved_are_left_to_others() -> None:

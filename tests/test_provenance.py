@@ -28,7 +28,7 @@ def test_a_repository_around_an_installed_package_is_not_its_own(tmp_path: Path)
     git(tmp_path, "commit", "-m", "mine")
     installed = tmp_path / ".venv" / "site-packages" / "cres"
     installed.mkdir(parents=True)
-    for name in ("__init__.py", "provenance.py"):
+    for name in ("__init__.py", "moved.py", "provenance.py"):
         shutil.copy(Path(cres.__file__).with_name(name), installed / name)
     program = "import cres.provenance as p; print(p.__file__, p.git_commit())"
     environment = {**os.environ, "PYTHONPATH": str(installed.parent)}

@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from shipped import sweep_files, wandb_files
 
-from cres import sweeps
 from cres.errors import UserError
+from reconstruction import sweeps
 
 ROOT = Path(__file__).parents[1]
 BASE = {"data": {"data": "records.hdf5"}, "model": {"optimiser": {"lr": 0.1}}}
@@ -152,8 +152,9 @@ def test_the_files_for_wandb_search_the_same_space(path: Path) -> None:
         assert not beside.exists()
         return
     relative = Path(os.path.relpath(path, ROOT))
+    load = "from reconstruction.sweeps import *"
     text = subprocess.run(
-        [sys.executable, "-c", f"from cres.sweeps import *; print(wandb_file(Path({str(relative)!r})), end='')"],
+        [sys.executable, "-c", f"{load}; print(wandb_file(Path({str(relative)!r})), end='')"],
         cwd=ROOT, check=True, capture_output=True, text=True,
     ).stdout  # fmt: skip
     assert beside.read_text() == text, f"python scripts/sweep.py wandb {relative}"
@@ -176,7 +177,7 @@ def test_the_agent_of_wandb_starts_a_run_in_a_folder_of_its_own(folder: Path) ->
 def test_the_training_understands_what_the_agent_of_wandb_writes(path: Path) -> None:
     from wandb.sdk.launch.sweeps.utils import create_sweep_command_args
 
-    from cres.training.sweep_check import check_points
+    from reconstruction.training.command_line.sweep_check import check_points
 
     content = yaml.safe_load(path.read_text())
     start = content["command"][3].split()
@@ -194,7 +195,7 @@ def test_the_training_understands_what_the_agent_of_wandb_writes(path: Path) -> 
 
 @pytest.mark.parametrize("path", sweep_files(), ids=lambda path: path.stem)
 def test_the_training_understands_every_point(path: Path) -> None:
-    from cres.training.sweep_check import check_points
+    from reconstruction.training.command_line.sweep_check import check_points
 
     sweep = sweeps.read(path)
     count = 2 if sweep.method == "adaptive" else len(sweep)  # examples

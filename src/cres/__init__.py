@@ -13,21 +13,18 @@ These verbs are loaded when they are first used: `import cres` alone imports not
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 from cres.moved import MOVED
 from reconstruction.moved import MovedModules
+from reconstruction.provenance import VERSION
 
 if TYPE_CHECKING:
     from cres.api import Estimates, Model, SimulatedRecords, browse, fit_endpoint, load, pretrained, simulate
 
 MovedModules(MOVED).install()
 
-try:
-    __version__ = version("cres")
-except PackageNotFoundError:  # a source tree on the path that nobody installed
-    __version__ = "0+unknown"
+__version__ = VERSION
 
 __all__ = ["Estimates", "Model", "SimulatedRecords", "browse", "fit_endpoint", "load", "pretrained", "simulate"]
 

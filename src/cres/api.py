@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.errors import UserError
-from cres.models import PredictiveDistribution
-from cres.models.distributions import joined
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
+from reconstruction.models import PredictiveDistribution
+from reconstruction.models.predictive.distributions import joined
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from cres.endpoint.analysis import Analysis
     from cres.evaluation import PredictionTable
     from cres.evaluation.browser import ElectronPage
-    from cres.training.learner import Learner
+    from reconstruction.training.learning.learner import Learner
 
 Array = NDArray[Any]
 
@@ -174,7 +174,7 @@ class Model:
     def _warn_of_other_records(self, series: torch.Tensor) -> None:
         """Warn where the records look otherwise than those of the training: length, noise, lines."""
         from cres.evaluation.signature import RECORDS, Signature
-        from cres.training.origin import SIGNATURE, compare_apparatus
+        from reconstruction.training.runs.origin import SIGNATURE, compare_apparatus
 
         if SIGNATURE in self.card:
             rates = (self.sampling_rate_hz, self.lo_frequency_hz)
@@ -189,8 +189,8 @@ class Model:
 
     @torch.no_grad()
     def _estimates(self, series: torch.Tensor, rows: Array, known: dict[str, Array]) -> Estimates:
-        from cres.training.metrics import Collected, collect
-        from cres.training.predictions import prediction_table
+        from reconstruction.training.learning.metrics import Collected, collect
+        from reconstruction.training.runs.predictions import prediction_table
 
         self._warn_of_other_records(series)
         truth = None
@@ -220,8 +220,8 @@ def load(run: str | Path, checkpoint: str = "best") -> Model:
 
     Raises UserError where there is none, and for a damaged file.
     """
-    from cres.training.loading import load_module
-    from cres.training.predictions import checkpoint_hash
+    from reconstruction.training.runs.loading import load_module
+    from reconstruction.training.runs.predictions import checkpoint_hash
 
     path = Path(run)
     if path.is_dir():
@@ -256,7 +256,7 @@ def browse(
     tables = [_table(given) for given in (others if run is not None else (estimates, *others))]
     if run is not None:
         from cres.evaluation import PredictionTable
-        from cres.evaluation.find import PREDICTIONS
+        from reconstruction.judging.tables.find import PREDICTIONS
 
         tables.insert(0, PredictionTable.read(run / PREDICTIONS))
     files = [str(data)] if isinstance(data, str | Path) else [str(file) for file in data]

@@ -36,3 +36,47 @@ MOVED = {
         "tones": "bound.tones",
     }.items()
 }
+
+ROOMS = {
+    ("cres", "reconstruction"): ("clock models shapes studies sweeps"),
+    ("cres.data", "reconstruction.records"): ("loader reading_ahead splits"),
+    ("cres.evaluation", "reconstruction.judging.measures"): (
+        "binned bootstrap calibration comparison diagnostics influence metrics numbers posterior"
+    ),
+    ("cres.evaluation", "reconstruction.judging.pictures"): ("axes diagnostics_plots illustrations plots"),
+    ("cres.evaluation", "reconstruction.judging.report"): ("diagnostics_section first_page report>page summary"),
+    ("cres.evaluation", "reconstruction.judging.sweeps"): ("runs runs_page runs_plots runs_summary"),
+    ("cres.evaluation", "reconstruction.judging.tables"): ("captions find splits table table_csv"),
+    ("cres.models", "reconstruction.models"): ("denoiser groups locator polynomial_map"),
+    ("cres.models", "reconstruction.models.encoders"): (
+        "base channel_norm conformer convnet convolution fusion joining linoss lstm pooling positions s4d "
+        "s4d_kernel s4d_layer"
+    ),
+    ("cres.models", "reconstruction.models.predictive"): (
+        "calibration distributions gaussian_algebra heads losses mixture quantiles"
+    ),
+    ("cres.training", "reconstruction.training"): ("schedules"),
+    ("cres.training", "reconstruction.training.command_line"): (
+        "arguments cli explain failures hardware help options settled study sweep_check wanted"
+    ),
+    ("cres.training", "reconstruction.training.learning"): (
+        "averaging batch_finder checkpoints denoising electrons>rows_met loss_watch metrics rate_finder"
+    ),
+    ("cres.training", "reconstruction.training.network"): ("landmark reconstructor"),
+    ("cres.training", "reconstruction.training.runs"): (
+        "ensembles fit_command fitting interruption loading origin predictions processes "
+        "reconstruction>commands resuming run_lock runs slurm starts"
+    ),
+    ("cres.training", "reconstruction.training.watching"): (
+        "counting figures loggers online_summary output progress quiet"
+    ),
+    ("cres.transforms", "reconstruction"): ("buffers>exact_buffers"),
+    ("cres.transforms", "reconstruction.models"): ("scaling"),
+    ("cres.transforms", "reconstruction.random"): ("processor_random random>keyed"),
+}
+"""From which package to which, and the names of the modules that moved; `old>new` where one has another name now."""
+
+for (before, now), names in ROOMS.items():
+    for name in names.split():
+        old, _, new = name.partition(">")
+        MOVED[f"{before}.{old}"] = f"{now}.{new or old}"

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from cres import schema
-from cres.evaluation.captions import CAPTIONS
 from cres.evaluation.resolved import ENERGY_GOAL, RESOLVED
 from cres.evaluation.signature import RECORDS, Signature
+from cres.evaluation.words import CAPTIONS
+from cres.ranges import RANGES
 from reconstruction.system import Judging, System
 
 
@@ -47,6 +48,8 @@ SYSTEM = System(
     curriculum="cres.training.curriculum.Curriculum",
     reconstruction="cres.training.long_records.RecordReconstruction",
     export="cres.training.export.export",
+    ranges=RANGES,
+    input_columns=schema.SERIES_COLUMNS,
     facts=("sampling_rate_hz", "noise_density_w_per_hz", "noise_rows"),
     must_agree={"sampling_rate_hz": ("sampling rate", "Hz"), "lo_frequency_hz": ("local oscillator", "Hz")},
     apparatus=VoltsOfAnApparatus(),

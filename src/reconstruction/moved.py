@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -17,7 +17,7 @@ class MovedModules(MetaPathFinder, Loader):
         self.moved = dict(moved)
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+        self, fullname: str, path: Iterable[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """Return where a former name leads, None for names that never moved."""
         return ModuleSpec(fullname, self) if fullname in self.moved else None
@@ -34,5 +34,5 @@ class MovedModules(MetaPathFinder, Loader):
             module.__spec__ = module.__spec__.loader_state
 
     def install(self) -> None:
-        """Look names up here when no module has them."""
-        sys.meta_path.append(self)
+        """Look names up here first: a package that moved would find its modules a second time, under the old name."""
+        sys.meta_path.insert(0, self)

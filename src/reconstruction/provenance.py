@@ -6,8 +6,15 @@ import hashlib
 import json
 import subprocess
 from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+try:
+    VERSION = version("cres")
+except PackageNotFoundError:  # a source tree on the path that nobody installed
+    VERSION = "0+unknown"
+"""Of the distribution that the packages come in together."""
 
 
 def sha256_of_file(path: Path) -> str:
@@ -56,3 +63,10 @@ def ancestry(
     if seed is not None:
         attributes["seed"] = int(seed)
     return attributes
+
+
+def package_ancestry(
+    config: Mapping[str, Any] | None = None, seed: int | None = None, sources: Iterable[Path] = ()
+) -> dict[str, Any]:
+    """Return the ancestry of what this program makes: its version, and the commit of the source tree that runs."""
+    return ancestry(f"cres {VERSION}", git_commit(Path(__file__)), config, seed, sources)

@@ -10,7 +10,7 @@ EVENT_ID = "event_id"
 CONTENT_HASH = "content_hash"
 
 SPLIT = "split"
-"""Column of a predictions table: the part of its estimator's data that an electron was in, as a code of `SPLITS`."""
+"""Column of a predictions table: the part of its estimator's data that a row was in, as a code of `SPLITS`."""
 SPLITS = {"train": 0, "validation": 1, "test": 2, "new": 3, "unknown": -1}
 """Name → code. "new": in none of the parts; "unknown": whoever made the table could not tell."""
 
@@ -29,7 +29,7 @@ def std_name(column: str) -> str:
 def spread_name(column: str) -> str:
     """Return the name of the standard deviation with all tails and modes: energy_eV → energy_spread_ev.
 
-    The error bar `std_name` is half the central 68.27 %; an electron whose spread is much larger may be an outlier.
+    The error bar `std_name` is half the central 68.27 %; a row whose spread is much larger may be an outlier.
     """
     stem, _, unit = prediction_name(column).rpartition("_")
     return f"{stem}_spread_{unit}" if stem else f"{unit}_spread"

@@ -8,15 +8,16 @@ another apparatus than those of the training, and how its results are judged.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Final, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from reconstruction.errors import UserError
+from reconstruction.ranges import Allowed
 
 DEFAULT: Final = "cres"
 """The system of a configuration, a checkpoint or a table that names none."""
@@ -123,6 +124,8 @@ class System:
     must_agree: facts whose other value makes a model wrong, with how a person calls them and their unit.
     apparatus: what tells records of another apparatus; None where nothing does.
     judging: how results are judged.
+    ranges: what numbers of its own options may be, by name. input_columns: what a file of its rows has and a table has
+    not.
     """
 
     name: str
@@ -131,14 +134,16 @@ class System:
     columns: Mapping[str, Column]
     module: str
     data: str
-    curriculum: str = "cres.training.moves.NoiseCurriculum"
+    curriculum: str = "reconstruction.training.learning.moves.NoiseCurriculum"
     export: str | None = None
-    reconstruction: str = "cres.training.reconstruction.Reconstruction"
+    reconstruction: str = "reconstruction.training.runs.commands.Reconstruction"
     truths: Sequence[str] = ()
     facts: tuple[str, ...] = ()
     must_agree: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     apparatus: Apparatus | None = None
     judging: Judging = Judging()
+    ranges: Mapping[str, Allowed] = field(default_factory=dict)
+    input_columns: tuple[str, ...] = ()
 
     def unit(self, column: str) -> str:
         """Return the unit of a column, "" where the system does not know it."""
@@ -153,11 +158,11 @@ class System:
 
     @property
     def one(self) -> str:
-        """One row with its article: an electron, a shower."""
+        """One row with its article: a row, a shower."""
         return f"{'an' if self.noun[:1] in 'aeiou' else 'a'} {self.noun}"
 
     def count(self, rows: int) -> str:
-        """Return a number of rows in words: 1 electron, 12 electrons."""
+        """Return a number of rows in words: 1 row, 12 rows."""
         return f"{rows} {self.noun if rows == 1 else self.nouns}"
 
 
@@ -167,21 +172,25 @@ def find_system(name: str = DEFAULT) -> System:
     Raises UserError where there is none.
     """
     for module in (f"{name}.system", name):
-        if _exists(module):
-            found = getattr(importlib.import_module(module), "SYSTEM", None)
-            if isinstance(found, System):
-                return found
+        found = getattr(_imported(module), "SYSTEM", None)
+        if isinstance(found, System):
+            return found
     raise UserError(
         f"there is no system {name!r}: `system` names the package or module whose SYSTEM describes the data, such as "
         "cres; one of your own must be on PYTHONPATH"
     )
 
 
-def _exists(module: str) -> bool:
+def _imported(name: str) -> ModuleType | None:
+    """Return a module, None where there is none of that name; what is missing inside of it is an error of its own."""
     try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):
-        return False
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
+            raise
+        return None
+    except ValueError:  # no name of a module
+        return None
 
 
 def attribute_of(path: str) -> Any:

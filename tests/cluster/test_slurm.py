@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from cres.evaluation import PredictionTable
-from cres.evaluation.find import read_table
+from reconstruction.judging.tables.find import read_table
 
 ROOT = Path(__file__).parents[2]
 SmallSlurm = Any  # of conftest.py, which the tests cannot import

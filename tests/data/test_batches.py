@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cres import schema
-from cres.data.loader import KeyedSampler
 from cres.data.module import CresDataModule
 from cres.data.prepare import prepare
 from cres.errors import UserError
+from reconstruction.records.loader import KeyedSampler
 
 
 @pytest.fixture(scope="module")

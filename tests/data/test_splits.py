@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cres.data.module import CresDataModule
 from cres.data.prepare import prepare
-from cres.data.splits import split_by_event, split_by_file
 from cres.errors import UserError
+from reconstruction.records.splits import split_by_event, split_by_file
 
 
 @settings(max_examples=60, deadline=None)
@@ -56,7 +56,7 @@ def test_split_by_file_keeps_files_whole_and_refuses_shared_electrons():
     for part in (split.train, split.validation, split.test):
         assert len(part) == 10 * len({int(row) // 10 for row in part})
     events[split.test[0]] = events[split.train[0]]
-    with pytest.raises(UserError, match="hold the same electron"):
+    with pytest.raises(UserError, match="hold the same row"):
         split_by_file(starts, events, events, (0.5, 0.25, 0.25), 0, names)
 
 

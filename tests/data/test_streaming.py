@@ -17,11 +17,11 @@ from cres.data.module import CresDataModule
 from cres.data.prepare import prepare
 from cres.errors import UserError
 from cres.simulation import SimulatedElectrons, SimulationConfig, sample_electrons, simulate_columns
-from cres.training.cli import CommandLine
 from cres.training.export import card_text
-from cres.training.loading import load_module
 from cres.training.module import CresModule
-from cres.training.quiet import QUIET
+from reconstruction.training.command_line.cli import CommandLine
+from reconstruction.training.runs.loading import load_module
+from reconstruction.training.watching.quiet import QUIET
 
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "streaming.md"
 
@@ -138,9 +138,9 @@ trainer: {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, logger: f
 data: {batch_size: 4, fractions: [0.4, 0.3, 0.3]}
 model:
   views: {spectrum: {class_path: cres.transforms.SpectrumView}}
-  encoders: {spectrum: {class_path: cres.models.S4DEncoder, init_args: {width: 4, state: 2, depth: 1}}}
-  head: {class_path: cres.models.PointHead}
-  loss: {class_path: cres.models.MSE}
+  encoders: {spectrum: {class_path: reconstruction.models.S4DEncoder, init_args: {width: 4, state: 2, depth: 1}}}
+  head: {class_path: reconstruction.models.PointHead}
+  loss: {class_path: reconstruction.models.MSE}
   calibration: none
 """
 

@@ -12,7 +12,7 @@ from types import ModuleType
 import pytest
 import torch
 
-from cres.training.quiet import QUIET
+from reconstruction.training.watching.quiet import QUIET
 
 HERE = Path(__file__).parent
 TRAINING = HERE.parent / "training"

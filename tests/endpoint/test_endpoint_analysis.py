@@ -17,7 +17,7 @@ from cres.endpoint.analysis import Options, analyse, true_endpoint_ev
 from cres.endpoint.examples import example_tables
 from cres.endpoint.response import measure_response
 from cres.errors import UserError
-from cres.evaluation.table import PredictionTable
+from reconstruction.judging.tables.table import PredictionTable
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "scripts" / "endpoint.py"

@@ -15,14 +15,7 @@ from cres.endpoint.binned import BinnedLikelihood
 from cres.endpoint.efficiency import Efficiency, fit_efficiency
 from cres.endpoint.fit import fit_endpoint, profile
 from cres.endpoint.kernel import smearing_matrix
-from cres.endpoint.likelihood import (
-    NUISANCES,
-    PARAMETERS,
-    EndpointLikelihood,
-    Physics,
-    Window,
-    make_constraints,
-)
+from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, Physics, Window, make_constraints
 from cres.endpoint.model import SpectrumModel, twice_integrated_phase_space
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.response import Response

@@ -9,7 +9,7 @@ from cres.endpoint.analysis import Options, analyse
 from cres.endpoint.examples import example_tables
 from cres.endpoint.information import best_cut_ev
 from cres.endpoint.response import measure_response
-from cres.evaluation.table import PredictionTable
+from reconstruction.judging.tables.table import PredictionTable
 
 ENDPOINT_EV = 18_576.9
 SPREAD = "energy_spread_ev"

@@ -19,8 +19,8 @@ from cres.endpoint.likelihood import EndpointLikelihood, Window
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.quality import fitting_window, usable
 from cres.errors import UserError
-from cres.evaluation.table import PredictionTable
 from cres.physics.beta import T2_ENDPOINT_EV
+from reconstruction.judging.tables.table import PredictionTable
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "endpoint.py"
 QUICK = Options(systematics=False, limit=False)

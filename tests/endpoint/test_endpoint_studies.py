@@ -25,11 +25,11 @@ from cres.endpoint.response import PARAMETERS, measure_response
 from cres.endpoint.sensitivity import study
 from cres.endpoint.systematics import systematic_error_ev, systematic_shifts
 from cres.errors import UserError
-from cres.evaluation.table import PredictionTable
 from cres.physics.beta import T2_ENDPOINT_EV
 from cres.physics.constants import ELECTRON_MASS_EV
 from cres.physics.final_states import FinalStates
 from cres.physics.krypton import K_32, LINES, ConversionLine, line_quantile_ev
+from reconstruction.judging.tables.table import PredictionTable
 
 ROOT = Path(__file__).parents[2]
 E0 = T2_ENDPOINT_EV

@@ -34,13 +34,13 @@ from cres.endpoint.pseudo import Experiment
 from cres.endpoint.report import systematics_lines
 from cres.endpoint.systematics import added_errors
 from cres.errors import UserError
-from cres.evaluation.splits import refuse_training
-from cres.evaluation.table import PredictionTable
-from cres.evaluation.table_csv import read_table
 from cres.physics.beta import T2_ENDPOINT_EV
 from cres.physics.final_states import FinalStates
 from cres.physics.gas import energy_loss_quantile_ev
 from cres.physics.krypton import line_quantile_ev
+from reconstruction.judging.tables.splits import refuse_training
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.judging.tables.table_csv import read_table
 
 E0 = T2_ENDPOINT_EV
 WINDOW = Window(E0 - 60.0, E0 + 40.0)

@@ -20,8 +20,8 @@ from cres.estimation.fit.strength import RadialStrength
 from cres.estimation.methods.registry import run
 from cres.estimation.methods.task import Task
 from cres.estimation.noise import White
-from cres.evaluation.table import PredictionTable
 from cres.simulation import PARAMETERS, Electrons, SimulationConfig, sample_electrons, simulate_columns
+from reconstruction.judging.tables.table import PredictionTable
 
 ELECTRONS = 20
 DEFAULT = SimulationConfig.default()

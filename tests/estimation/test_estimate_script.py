@@ -18,10 +18,10 @@ from cres.estimation.methods.registry import run
 from cres.estimation.methods.table import failures
 from cres.estimation.methods.task import Task
 from cres.evaluation.signature import signature_of
-from cres.evaluation.splits import rows_in, trained_on
-from cres.evaluation.table import PredictionTable
 from cres.transforms.noise import WhiteNoise
-from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
+from reconstruction.judging.tables.splits import rows_in, trained_on
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "estimate.py"
 

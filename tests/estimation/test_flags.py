@@ -15,7 +15,7 @@ from cres.estimation.fit.modes import template_weights
 from cres.estimation.fit.seeded import SEARCH_SIGMAS, SEARCH_SPREADS, Seed
 from cres.estimation.search.detection import Profile
 from cres.estimation.search.templates import TemplateBank
-from cres.evaluation.table import PredictionTable
+from reconstruction.judging.tables.table import PredictionTable
 
 
 def test_a_fit_fails_by_its_residual_as_well_as_by_its_steps() -> None:

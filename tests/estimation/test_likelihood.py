@@ -17,8 +17,8 @@ from cres.estimation.methods.model import likelihood_estimates
 from cres.estimation.noise import White
 from cres.estimation.search.detection import false_alarm_threshold
 from cres.estimation.search.matched_filter import MatchedFilter
-from cres.evaluation.table import PredictionTable
 from cres.simulation import SimulationConfig
+from reconstruction.judging.tables.table import PredictionTable
 
 ELECTRONS = 20
 

@@ -19,7 +19,6 @@ from cres.estimation.methods.registry import run
 from cres.estimation.methods.task import Task
 from cres.estimation.noise import Coloured, White
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
-from cres.training.options import _noise_rows
 from cres.transforms import ColouredNoise, KeyedRandom
 
 RATE_HZ, SAMPLES = 403e6, 2048
@@ -121,11 +120,11 @@ def test_the_bound_knows_the_spectrum(electrons: Path) -> None:
 
 
 def test_a_training_adds_it_and_its_checkpoint_remembers_it(electrons: Path) -> None:
-    rows = _noise_rows(CresDataModule(data=str(electrons)))
+    rows = CresDataModule(data=str(electrons)).apparatus_facts()["noise_rows"]
     assert rows is not None
     assert len(rows) == 33
     assert rows[0][1] == pytest.approx(2.2e-13 * 1.5)
-    assert _noise_rows(CresDataModule(data=str(electrons), noise_spectrum="white")) is None
+    assert CresDataModule(data=str(electrons), noise_spectrum="white").apparatus_facts()["noise_rows"] is None
     band = CresDataModule(data=str(electrons), band_hz=(-80e6, -40e6))
     facts = band.file_facts()
     shift = facts["lo_frequency_hz"] - 25.9702e9

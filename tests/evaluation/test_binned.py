@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from cres.evaluation.binned import cell_map, median_of, profile, selection_curve, sigma68_of
-from cres.evaluation.metrics import sigma68
+from reconstruction.judging.measures.binned import cell_map, median_of, profile, selection_curve, sigma68_of
+from reconstruction.judging.measures.metrics import sigma68
 
 
 def test_a_profile_equals_a_loop_over_its_bins():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cres.evaluation import PredictionTable, compare, summarise
-from cres.evaluation.calibration import _MEDIAN_ERROR, calibration_verdict, coverage_curve
+from reconstruction.judging.measures.calibration import _MEDIAN_ERROR, calibration_verdict, coverage_curve
 
 
 def _judge(draw_table, count=4000, **how):

@@ -14,7 +14,7 @@ from scipy.stats import kstest
 from cres import schema
 from cres.errors import UserError
 from cres.evaluation import PredictionTable, compare
-from cres.evaluation.diagnostics import (
+from reconstruction.judging.measures.diagnostics import (
     FEWEST,
     coverage_at_levels,
     estimates_of,
@@ -26,10 +26,10 @@ from cres.evaluation.diagnostics import (
     tarp_fractions,
     uniformity,
 )
-from cres.evaluation.diagnostics_section import diagnostics_section
-from cres.evaluation.posterior import Mixture, posterior_of
-from cres.models import Gaussian, GaussianMixture, Quantiles
-from cres.training.metrics import posterior_columns
+from reconstruction.judging.measures.posterior import Mixture, posterior_of
+from reconstruction.judging.report.diagnostics_section import diagnostics_section
+from reconstruction.models import Gaussian, GaussianMixture, Quantiles
+from reconstruction.training.learning.metrics import posterior_columns
 
 COUNT = 3000
 

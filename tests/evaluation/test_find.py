@@ -9,8 +9,8 @@ import pytest
 
 from cres.errors import UserError
 from cres.evaluation.examples import example_table
-from cres.evaluation.find import newest_table, read_table, same_estimator
-from cres.evaluation.table import PredictionTable
+from reconstruction.judging.tables.find import newest_table, read_table, same_estimator
+from reconstruction.judging.tables.table import PredictionTable
 
 
 def made_by(checkpoint: str, name: str) -> PredictionTable:

@@ -10,14 +10,14 @@ import pytest
 from matplotlib.figure import Figure
 
 from cres.evaluation import Panel, PredictionTable, Section, compare, summarise, write_report
-from cres.evaluation.axes import keep_labels_inside, near
-from cres.evaluation.diagnostics_section import diagnostics_section
-from cres.evaluation.first_page import PICTURES, first_panels, verdict_sentences
-from cres.evaluation.illustrations import FEW, Illustration, target_illustrations
-from cres.evaluation.numbers import with_error
-from cres.evaluation.plots import Curve, against
-from cres.evaluation.report import columns_for
-from cres.evaluation.summary import html_tables
+from reconstruction.judging.measures.numbers import with_error
+from reconstruction.judging.pictures.axes import keep_labels_inside, near
+from reconstruction.judging.pictures.illustrations import FEW, Illustration, target_illustrations
+from reconstruction.judging.pictures.plots import Curve, against
+from reconstruction.judging.report.diagnostics_section import diagnostics_section
+from reconstruction.judging.report.first_page import PICTURES, first_panels, verdict_sentences
+from reconstruction.judging.report.page import columns_for
+from reconstruction.judging.report.summary import html_tables
 
 
 def judged(*tables):

@@ -5,9 +5,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cres.evaluation.bootstrap import Sample, bootstrap_weights, bootstrapped
-from cres.evaluation.metrics import METRICS, gaussian_core, pulls, resolution_metrics, sigma68, table_metrics
 from cres.evaluation.resolved import resolved_mask
+from reconstruction.judging.measures.bootstrap import Sample, bootstrap_weights, bootstrapped
+from reconstruction.judging.measures.metrics import (
+    METRICS,
+    gaussian_core,
+    pulls,
+    resolution_metrics,
+    sigma68,
+    table_metrics,
+)
 
 weighted = st.lists(st.tuples(st.floats(-1e3, 1e3), st.integers(0, 4)), min_size=1, max_size=30).filter(
     lambda pairs: sum(weight for _, weight in pairs) > 0
@@ -89,7 +96,7 @@ def test_the_same_seed_pairs_the_replicates_of_two_estimators():
 
 def test_replicates_do_not_depend_on_the_size_of_the_pieces(monkeypatch):
     whole = np.concatenate(list(bootstrap_weights(50, 20, seed=3)))
-    monkeypatch.setattr("cres.evaluation.bootstrap._CHUNK_VALUES", 130)
+    monkeypatch.setattr("reconstruction.judging.measures.bootstrap._CHUNK_VALUES", 130)
     np.testing.assert_array_equal(whole, np.concatenate(list(bootstrap_weights(50, 20, seed=3))))
     assert whole.sum(axis=1).tolist() == [50] * 21
 

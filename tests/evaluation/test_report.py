@@ -16,10 +16,10 @@ from rich.console import Console
 from cres import errors
 from cres.errors import UserError
 from cres.evaluation import Illustration, Panel, PredictionTable, Section, terminal_summary, write_report
-from cres.evaluation.comparison import compare
-from cres.evaluation.illustrations import target_illustrations
-from cres.evaluation.metrics import METRICS, label_of
-from cres.evaluation.summary import FIRST_PAGE
+from reconstruction.judging.measures.comparison import compare
+from reconstruction.judging.measures.metrics import METRICS, label_of
+from reconstruction.judging.pictures.illustrations import target_illustrations
+from reconstruction.judging.report.summary import FIRST_PAGE
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "evaluate.py"
 
@@ -110,7 +110,7 @@ def test_every_heading_of_the_tables_leads_to_its_meaning(written: Path):
         assert f'<dt id="about-{entry.name}">{label_of(entry)}</dt>' in page
         of_energy_alone = entry.name in ("near_fraction", "goal_fraction")
         links = (1 if of_energy_alone else 2) + (entry.name in FIRST_PAGE)
-        assert page.count(f'<a href="#about-{entry.name}">{entry.label}') == links
+        assert page.count(f'<a href="#about-{entry.name}">{label_of(entry)}') == links
 
 
 def test_the_resolution_comes_before_what_else_is_known(written: Path):

@@ -12,12 +12,13 @@ import pytest
 import yaml
 
 from cres.errors import UserError
-from cres.evaluation import PredictionTable, plots
-from cres.evaluation.plots import Curve
-from cres.evaluation.runs import differences, read_history, read_runs, short_names
-from cres.evaluation.runs_page import write_summary
-from cres.evaluation.runs_plots import training_curves
-from cres.evaluation.runs_summary import Summary, metric_label, summarise_runs
+from cres.evaluation import PredictionTable
+from reconstruction.judging.pictures import plots
+from reconstruction.judging.pictures.plots import Curve
+from reconstruction.judging.sweeps.runs import differences, read_history, read_runs, short_names
+from reconstruction.judging.sweeps.runs_page import write_summary
+from reconstruction.judging.sweeps.runs_plots import training_curves
+from reconstruction.judging.sweeps.runs_summary import Summary, metric_label, summarise_runs
 
 LOSSES = {"000": [3.0, 2.0, 2.5], "001": [3.0, 1.5, 1.0], "002": [2.0, 4.0]}
 
@@ -112,7 +113,7 @@ def test_the_page_is_one_file(result: Summary, tmp_path: Path) -> None:
 
 
 def test_runs_with_other_losses_are_ranked_by_resolution(runs: Path) -> None:
-    write_run(runs / "004", [0.1], model={"loss": {"class_path": "cres.models.MSE"}})
+    write_run(runs / "004", [0.1], model={"loss": {"class_path": "reconstruction.models.MSE"}})
     result = summarise_runs(runs, resamples=20)
     assert result.by == "val/energy_sigma68_eV"
     assert any("what their loss means" in note for note in result.notes)

@@ -10,10 +10,14 @@ import pytest
 import yaml
 from rich.console import Console
 
-from cres.evaluation.runs import PRUNED, read_run
-from cres.evaluation.runs_summary import summarise_runs
+from reconstruction.judging.sweeps.runs import PRUNED, read_run
+from reconstruction.judging.sweeps.runs_summary import summarise_runs
 
-ENCODERS = ("cres.models.S4DEncoder", "cres.models.ConvNetEncoder", "cres.models.LSTMEncoder")
+ENCODERS = (
+    "reconstruction.models.S4DEncoder",
+    "reconstruction.models.ConvNetEncoder",
+    "reconstruction.models.LSTMEncoder",
+)
 
 
 @pytest.fixture
@@ -26,7 +30,7 @@ def runs(tmp_path: Path) -> Path:
         model = {
             "encoders": json.dumps(options),
             "optimiser": {"lr": 1e-3 * (place + 1), "ssm_lr": 1e-4 * (place + 1), "weight_decay": 0.1 + place},
-            "schedule": f"cres.training.schedules.Kind{place}",
+            "schedule": f"reconstruction.training.schedules.Kind{place}",
             "ema_decay": 0.9 + place / 100,
         }
         config = {"model": model, "seed_everything": place, "trainer": {"max_epochs": 3}}

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cres.evaluation import compare
-from cres.evaluation.apparatus import APPARATUS, WARNING
 from cres.evaluation.signature import Signature, signature_of
+from reconstruction.judging.tables.apparatus import APPARATUS, WARNING
 
 RATE, OSCILLATOR, SAMPLES = 403e6, 25.97e9, 512
 

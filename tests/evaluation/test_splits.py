@@ -12,7 +12,7 @@ from cres.endpoint.analysis import Options, analyse
 from cres.endpoint.examples import example_tables
 from cres.errors import UserError
 from cres.evaluation import PredictionTable, compare
-from cres.evaluation.splits import LEARNED, rows_in, trained_on
+from reconstruction.judging.tables.splits import LEARNED, rows_in, trained_on
 
 
 def with_split(table: PredictionTable, part: str, rows: slice = slice(None)) -> PredictionTable:

@@ -13,7 +13,7 @@ from cres import schema
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.evaluation.examples import example_table
-from cres.evaluation.metrics import table_metrics
+from reconstruction.judging.measures.metrics import table_metrics
 
 
 def _table(ids=(3, 1, 2), estimator: str = "a", **more) -> PredictionTable:

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from cres.errors import UserError
-from cres.evaluation.metrics import coverage
-from cres.evaluation.table import COVARIANCE, PredictionTable
 from cres.evaluation.window_calibration import fit_combination
 from cres.evaluation.window_combination import over
 from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows
+from reconstruction.judging.measures.metrics import coverage
+from reconstruction.judging.tables.table import COVARIANCE, PredictionTable
 
 STEP_S = 2e-5
 Array = NDArray[np.float64]

@@ -138,13 +138,38 @@ def _processes() -> Iterator[list[str]]:
 
 
 def _ask_where(programs: Sequence[subprocess.Popen[bytes]]) -> None:
-    """Let every process print the stacks of its threads and end: faulthandler does so on this signal."""
+    """Let every process print the stacks of its threads and end: faulthandler does so on this signal.
+
+    One after the other: what two of them print at once into one file nobody can read.
+    """
     for program in programs:
-        if program.poll() is None:
-            os.killpg(program.pid, signal.SIGABRT)
+        for process in _members(program) if program.poll() is None else ():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGABRT)
+            ended = time.monotonic() + 2
+            while _runs(process) and time.monotonic() < ended:
+                time.sleep(0.02)
     give_up = time.monotonic() + 10
     while None in [program.poll() for program in programs] and time.monotonic() < give_up:
         time.sleep(0.05)
+
+
+def _members(program: subprocess.Popen[bytes]) -> list[int]:
+    """Return the processes of a program's group, what it started before itself; it alone without a /proc."""
+    members = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            if int(file.read_text().rpartition(")")[2].split()[2]) == program.pid:
+                members.append(int(file.parent.name))
+    return sorted({*members, program.pid}, key=lambda process: process == program.pid)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process is there that has not ended."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
 
 
 def _end(program: subprocess.Popen[bytes]) -> None:

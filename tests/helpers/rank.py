@@ -8,8 +8,8 @@ import torch
 import torch.distributed as dist
 from lightning.pytorch import seed_everything
 
-from cres.training.loading import build_module
-from cres.training.processes import let_go_of_gradients
+from reconstruction.training.runs.loading import build_module
+from reconstruction.training.runs.processes import let_go_of_gradients
 
 ROWS = 8
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from cres.errors import UserError
-from cres.models import Calibration, Gaussian, GaussianMixture, Point, Quantiles, interval95
-from cres.models.calibration import KNOTS, RECORDS_PER_KNOT, WidthFactor
+from reconstruction.models import Calibration, Gaussian, GaussianMixture, Point, Quantiles, interval95
+from reconstruction.models.predictive.calibration import KNOTS, RECORDS_PER_KNOT, WidthFactor
 
 COUNT = 8_000
 SEEDS = (11, 12)

@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cres.models import convolution
-from cres.models.convolution import fft_convolve, good_length, kernel_spectrum
+from reconstruction.models.encoders import convolution
+from reconstruction.models.encoders.convolution import fft_convolve, good_length, kernel_spectrum
 
 
 @given(st.integers(1, 300_000))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from cres.models import (
+from reconstruction.models import (
     ConvNetEncoder,
     Denoiser,
     Encoder,

@@ -11,9 +11,17 @@ import torch
 from torch import nn
 
 from cres.errors import UserError
-from cres.models import ConformerEncoder, ConvNetEncoder, Encoder, LinOSSEncoder, LSTMEncoder, S4DEncoder, set_trainable
-from cres.models.base import check_series
-from cres.models.pooling import PoolingName
+from reconstruction.models import (
+    ConformerEncoder,
+    ConvNetEncoder,
+    Encoder,
+    LinOSSEncoder,
+    LSTMEncoder,
+    S4DEncoder,
+    set_trainable,
+)
+from reconstruction.models.encoders.base import check_series
+from reconstruction.models.encoders.pooling import PoolingName
 
 Maker = Callable[[int, PoolingName], Encoder]
 
@@ -172,7 +180,7 @@ def test_wrong_shapes_are_refused() -> None:
 
 COMPILED = """
 import torch
-from cres.models import S4DEncoder
+from reconstruction.models import S4DEncoder
 
 torch.manual_seed(0)
 encoder = S4DEncoder(2, 8, 8, 2, stride=2)

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cres.errors import UserError
-from cres.models import Fusion, GaussianHead, S4DEncoder, optimizer_groups
-from cres.models.s4d_layer import Dynamics
+from reconstruction.models import Fusion, GaussianHead, S4DEncoder, optimizer_groups
+from reconstruction.models.encoders.s4d_layer import Dynamics
 
 
 def two_views(mode: Literal["gated", "concatenate"]) -> Fusion:

@@ -10,7 +10,7 @@ from torch import distributions as td
 from torch import nn
 
 from cres.errors import UserError
-from cres.models import (
+from reconstruction.models import (
     CRPS,
     MSE,
     Gaussian,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.models import optimizer_groups
-from cres.models.linoss import Discretisation, LinOSSEncoder, OscillatoryStateSpace, impulse
+from reconstruction.models import optimizer_groups
+from reconstruction.models.encoders.linoss import Discretisation, LinOSSEncoder, OscillatoryStateSpace, impulse
 
 
 def oscillate(driven: Tensor, a: Tensor, dt: Tensor, discretisation: Discretisation) -> Tensor:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from cres.models.locator import Locator, location_loss
+from reconstruction.models.locator import Locator, location_loss
 
 
 def lines(position: torch.Tensor, phase: torch.Tensor, length: int = 32) -> torch.Tensor:

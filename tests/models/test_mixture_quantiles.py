@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from cres.models import mixture
-from cres.models.gaussian_algebra import CENTRAL, TAILS
-from cres.models.mixture import GaussianMixture
+from reconstruction.models.predictive import mixture
+from reconstruction.models.predictive.gaussian_algebra import CENTRAL, TAILS
+from reconstruction.models.predictive.mixture import GaussianMixture
 
 LEVELS = (0.5, *CENTRAL, *TAILS, 0.001, 0.9)
 

@@ -8,7 +8,7 @@ import torch
 from numpy.polynomial import chebyshev
 
 from cres.errors import UserError
-from cres.models.polynomial_map import PolynomialMap
+from reconstruction.models.polynomial_map import PolynomialMap
 
 
 def smooth(x: torch.Tensor) -> torch.Tensor:
@@ -91,7 +91,7 @@ def test_a_small_set_gets_a_simple_map() -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    with pytest.raises(UserError, match="no training electrons"):
+    with pytest.raises(UserError, match="no training rows"):
         PolynomialMap((1, 9), 2).fit(coordinates(1)[:0], smooth(coordinates(1))[:0])
     values = smooth(coordinates(2000))
     values[3, 0] = torch.nan

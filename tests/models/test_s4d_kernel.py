@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.models import s4d_kernel
-from cres.models.s4d_kernel import geometric_projection, geometric_sum
+from reconstruction.models import s4d_kernel
+from reconstruction.models.encoders.s4d_kernel import geometric_projection, geometric_sum
 
 
 def direct_kernel(c: Tensor, a: Tensor, dt: Tensor, length: int) -> Tensor:

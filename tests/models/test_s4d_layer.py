@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from cres.errors import UserError
-from cres.models import channel_norm
-from cres.models.channel_norm import ChannelNorm
-from cres.models.convolution import kernel_spectrum
-from cres.models.s4d_layer import StateSpace, initial_spectrum, joint_spectra
+from reconstruction.models.encoders import channel_norm
+from reconstruction.models.encoders.channel_norm import ChannelNorm
+from reconstruction.models.encoders.convolution import kernel_spectrum
+from reconstruction.models.encoders.s4d_layer import StateSpace, initial_spectrum, joint_spectra
 
 
 def recurrence(layer: StateSpace, values: Tensor) -> Tensor:

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.models import S4DEncoder
-from cres.models.pooling import PoolingName
+from reconstruction.models import S4DEncoder
+from reconstruction.models.encoders.pooling import PoolingName
 
 
 @pytest.mark.parametrize(("pooling", "prenorm"), [("mean", True), ("attention", False), ("last", True)])

@@ -9,12 +9,7 @@ from hypothesis import strategies as st
 from scipy.integrate import quad
 from scipy.stats import kstest
 
-from cres.physics.beta import (
-    T2_ENDPOINT_EV,
-    beta_quantile,
-    beta_spectrum_rate,
-    sample_beta_spectrum,
-)
+from cres.physics.beta import T2_ENDPOINT_EV, beta_quantile, beta_spectrum_rate, sample_beta_spectrum
 from cres.physics.final_states import FinalStates
 
 E0 = T2_ENDPOINT_EV

@@ -3,12 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cres.physics import (
-    chirp_rate_hz_per_s,
-    cyclotron_frequency_hz,
-    kinetic_energy_ev,
-    radiated_power_w,
-)
+from cres.physics import chirp_rate_hz_per_s, cyclotron_frequency_hz, kinetic_energy_ev, radiated_power_w
 from cres.physics.constants import ELECTRON_MASS_EV
 from cres.physics.cyclotron import gyroradius_m, lorentz_factor, speed_m_per_s
 

@@ -11,14 +11,7 @@ from scipy.stats import binomtest
 
 from cres.errors import UserError
 from cres.physics import gas
-from cres.physics.gases import (
-    HYDROGEN_BETHE_CONSTANT,
-    MOLECULES,
-    RYDBERG_EV,
-    Mixture,
-    hydrogen_strength,
-    known_gases,
-)
+from cres.physics.gases import HYDROGEN_BETHE_CONSTANT, MOLECULES, RYDBERG_EV, Mixture, hydrogen_strength, known_gases
 from cres.simulation import SimulationConfig
 from cres.simulation.scattering import draw_kick, track_time_s
 from cres.simulation.scattering_config import ScatteringConfig

@@ -107,12 +107,11 @@ def test_estimators_add_and_assume_the_noise_of_the_files_own_apparatus(tmp_path
 
 def test_a_training_adds_the_noise_of_its_datas_apparatus(tmp_path: Path) -> None:
     from cres.data.module import CresDataModule
-    from cres.training.options import _noise_density_w_per_hz
 
     config = readout(samples=512, noise_temperature_k=35.0)
     columns = written(tmp_path / "a.hdf5", config)
     data = CresDataModule(data=str(columns), fractions=(0.5, 0.25, 0.25))
-    assert _noise_density_w_per_hz(data) == pytest.approx(config.readout.density_w_per_hz)
+    assert data.apparatus_facts()["noise_density_w_per_hz"] == pytest.approx(config.readout.density_w_per_hz)
 
 
 @pytest.mark.parametrize("stated", [{}, [], "mine", {"readout": None}, {"readout": {"noise_temperature_k": "cold"}}])

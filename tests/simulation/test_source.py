@@ -39,7 +39,7 @@ def test_a_stream_never_repeats_the_electrons_of_a_file(source: SimulatedElectro
 
 
 def test_epochs_bring_fresh_electrons(source: SimulatedElectrons) -> None:
-    from cres.data.loader import Draw
+    from reconstruction.records.loader import Draw
 
     dataset = StreamDataset(source, 8, 0, schema.DEFAULT_TARGETS, (schema.AXIAL_FREQUENCY,))
     first, second = (dataset.__getitems__([Draw(epoch, row) for row in range(2)]) for epoch in (0, 1))

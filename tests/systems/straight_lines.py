@@ -16,16 +16,17 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cres.data.batch import Batch, masks_from
-from cres.data.loader import Draw
-from cres.data.rows import RowsDataModule
-from cres.models.views import RecordView, View
-from cres.training.corruption import Corruption, Link
-from cres.training.learner import CalibrationMethod, Learner
-from cres.training.optimiser import Optimiser
-from cres.training.reconstructor import EncoderFactory, HeadFactory, build_reconstructor
 from cres.transforms import KeyedRandom, RandomTransform
+from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.records.batch import Batch, masks_from
+from reconstruction.records.loader import Draw
+from reconstruction.records.rows import RowsDataModule
 from reconstruction.system import Column, Goal, Group, Judging, System
+from reconstruction.training.learning.learner import CalibrationMethod, Learner
+from reconstruction.training.learning.optimiser import Optimiser
+from reconstruction.training.network.corruption import Corruption, Link
+from reconstruction.training.network.reconstructor import EncoderFactory, HeadFactory, build_reconstructor
+from reconstruction.training.schedules import Schedule
 
 POINTS = 12
 
@@ -135,6 +136,7 @@ class PointsModule(Learner):
         head: Head.
         optimiser: Learning rates.
         calibration: How error bars are made honest.
+        schedule: Shape of the learning rate.
         seed: Seed of the blur in training.
         noise_seed: Seed of the blur that judges.
 
@@ -148,8 +150,9 @@ class PointsModule(Learner):
         targets: tuple[str, ...],
         encoders: dict[str, EncoderFactory],
         head: HeadFactory,
-        optimiser: Optimiser = Optimiser(),  # noqa: B008 (frozen)
+        optimiser: Optimiser = Optimiser(),
         calibration: CalibrationMethod = "coverage",
+        schedule: Schedule | None = None,
         seed: int = 0,
         noise_seed: int = 0,
     ) -> None:
@@ -157,6 +160,7 @@ class PointsModule(Learner):
             build_reconstructor({"error_mm": error_mm}, targets, {"points": PointsView}, encoders, head),
             Corruption(Link(Blur(error_mm), "points")),
             optimiser=optimiser,
+            schedule=schedule,
             calibration=calibration,
             seed=seed,
             noise_seed=noise_seed,

@@ -11,8 +11,8 @@ import h5py
 import numpy as np
 import pytest
 
-from cres.training.cli import CommandLine
-from cres.training.quiet import QUIET
+from reconstruction.training.command_line.cli import CommandLine
+from reconstruction.training.watching.quiet import QUIET
 
 SAMPLES = 512
 HERE = Path(__file__).parent
@@ -67,10 +67,10 @@ model:
   views:
     spectrum: {class_path: cres.transforms.SpectrumView, init_args: {band_hz: [-70.0e+6, -50.0e+6]}}
   encoders:
-    spectrum: {class_path: cres.models.S4DEncoder, init_args: {width: 6, state: 4, depth: 1, dropout: 0.2}}
-  head: {class_path: cres.models.GaussianHead, init_args: {hidden_width: 8}}
+    spectrum: {class_path: reconstruction.models.S4DEncoder, init_args: {width: 6, state: 4, depth: 1, dropout: 0.2}}
+  head: {class_path: reconstruction.models.GaussianHead, init_args: {hidden_width: 8}}
   augmentations: [{class_path: cres.transforms.RandomPhase}]
-  schedule: {class_path: cres.training.schedules.Plateau, init_args: {patience: 0, threshold: 0.5}}
+  schedule: {class_path: reconstruction.training.schedules.Plateau, init_args: {patience: 0, threshold: 0.5}}
   ema_decay: 0.9
 curriculum: {noise_scale: {shape: linear, start: 0.1}}
 checkpoint: {every_minutes: 0.0}

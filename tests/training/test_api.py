@@ -17,8 +17,8 @@ from cres import resources
 from cres.data.records import open_records
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
-from cres.training.cli import CommandLine
 from cres.training.package import MOST_BYTES, read_package, without_places, write_package
+from reconstruction.training.command_line.cli import CommandLine
 
 ROOT = Path(__file__).parents[2]
 
@@ -210,7 +210,7 @@ def test_import_cres_imports_nothing_else() -> None:
 
 def test_the_networks_need_torch_and_numpy_alone() -> None:
     program = BLOCKER + (
-        "import cres\nfrom cres.models import S4DEncoder\n"
+        "import cres\nfrom reconstruction.models import S4DEncoder\n"
         "import torch\nprint(S4DEncoder(in_channels=2, width=4, depth=1)(torch.zeros(1, 16, 2)).shape)"
     )
     found = run_python(program)

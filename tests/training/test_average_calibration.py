@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from cres.training import fitting
-from cres.training.averaging import AVERAGE, evaluation_weights
-from cres.training.checkpoints import read_checkpoint
+from reconstruction.training.learning.averaging import AVERAGE, evaluation_weights
+from reconstruction.training.learning.checkpoints import read_checkpoint
+from reconstruction.training.runs import fitting
 
 
 def test_the_average_of_the_weights_is_what_is_calibrated(fit, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from cres.training.averaging import Average, evaluation_weights
+from reconstruction.training.learning.averaging import Average, evaluation_weights
 
 
 @pytest.mark.parametrize("in_use", [False, True])

@@ -9,8 +9,8 @@ import torch
 from forked import run_forked
 
 from cres.errors import UserError
-from cres.training import checkpoints
-from cres.training.checkpoints import (
+from reconstruction.training.learning import checkpoints
+from reconstruction.training.learning.checkpoints import (
     AtomicCheckpointIO,
     previous_of,
     read_checkpoint,
@@ -78,7 +78,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from cres.errors import UserError
-from cres.training.checkpoints import read_checkpoint, write_atomically
+from reconstruction.training.learning.checkpoints import read_checkpoint, write_atomically
 
 def state(value):
     return {"state_dict": {f"weight{i}": torch.full((2000,), value) for i in range(6)}}

@@ -14,10 +14,10 @@ import torch
 
 from cres.data.module import CresDataModule
 from cres.errors import UserError
-from cres.evaluation.table import COVARIANCE, PredictionTable
-from cres.training.cli import CommandLine, main
-from cres.training.loading import load_module
 from cres.transforms import FROZEN_EPOCH
+from reconstruction.judging.tables.table import COVARIANCE, PredictionTable
+from reconstruction.training.command_line.cli import CommandLine, main
+from reconstruction.training.runs.loading import load_module
 
 ROOT = Path(__file__).parents[2]
 CAUSAL = """
@@ -30,9 +30,9 @@ model:
     time: {class_path: cres.transforms.TimeView, init_args: {band_hz: null}}
   encoders:
     time:
-      class_path: cres.models.S4DEncoder
+      class_path: reconstruction.models.S4DEncoder
       init_args: {width: 6, state: 4, depth: 2, bidirectional: false, stride: 4, downsample: [2, 1]}
-  head: {class_path: cres.models.GaussianHead, init_args: {hidden_width: 8}}
+  head: {class_path: reconstruction.models.GaussianHead, init_args: {hidden_width: 8}}
   receiver:
     - {class_path: cres.transforms.GainPhaseDrift, init_args: {gain_std: 0.1, phase_drift_std_rad: 0.5}}
     - {class_path: cres.transforms.Quantise, init_args: {range_volt: 1.0, bits: 14}}
@@ -104,7 +104,7 @@ def test_in_float64_they_are_equal_to_rounding(causal, records, pooling):
 @torch.no_grad()
 def test_a_state_that_is_not_carried_is_noticed(causal, records, monkeypatch):
     """The check above can fail: pieces that know nothing of each other give something else."""
-    from cres.models.s4d_layer import StateSpace
+    from reconstruction.models.encoders.s4d_layer import StateSpace
 
     model = load_module(causal["last"] / "checkpoints" / "best.ckpt").double()
     pieces, _ = batches(records, 104)
@@ -179,7 +179,7 @@ def long_record(path: Path, samples: int) -> Path:
 MEASURED = """
 import sys, warnings
 from pathlib import Path
-from cres.training.cli import main
+from reconstruction.training.command_line.cli import main
 warnings.simplefilter("ignore")
 main(sys.argv[1:])
 print("peak", next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM")))

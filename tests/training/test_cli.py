@@ -11,9 +11,9 @@ from shipped import configurations
 
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
-from cres.training.arguments import configs_first
-from cres.training.cli import CommandLine, main
-from cres.training.loading import load_module, load_reconstructor
+from reconstruction.training.command_line.arguments import configs_first
+from reconstruction.training.command_line.cli import CommandLine, main
+from reconstruction.training.runs.loading import load_module, load_reconstructor
 
 
 def refused(*arguments: str) -> str:
@@ -39,7 +39,7 @@ def test_mistakes_name_the_nearest_thing_that_exists(tiny, records):
     assert "'model'" in refused("fit", *config, "--modle.seed=1")
     assert "'max_epochs'" in refused("fit", *config, "--trainer.max_epoch=1")
     assert "'width'" in refused("fit", *config, f"{encoder}.widht=3")
-    assert "'S4DEncoder'" in refused("fit", *config, f"{encoder}.class_path=cres.models.S4DEncodr")
+    assert "'S4DEncoder'" in refused("fit", *config, f"{encoder}.class_path=reconstruction.models.S4DEncodr")
     assert "width" in refused("fit", *config, f"{encoder}.width=wide")
     assert "PYTHONPATH" in refused("fit", *config, f"{encoder}.class_path=nowhere_parts.Mine")
 

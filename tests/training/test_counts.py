@@ -9,9 +9,9 @@ import lightning.pytorch as pl
 import pytest
 import torch
 
-from cres.training.cli import CommandLine
-from cres.training.counting import OperationCount, saved_bytes
-from cres.training.loading import load_reconstructor
+from reconstruction.training.command_line.cli import CommandLine
+from reconstruction.training.runs.loading import load_reconstructor
+from reconstruction.training.watching.counting import OperationCount, saved_bytes
 
 ROOT = Path(__file__).parents[2]
 TRAINING_STEP = 890

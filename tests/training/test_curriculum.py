@@ -11,21 +11,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cres.data.batch import mask_from
-from cres.data.loader import KeyedSampler
 from cres.data.module import CresDataModule
 from cres.errors import UserError
-from cres.training.cli import main
-from cres.training.curriculum import SHARES, Curriculum
+from cres.training.curriculum import Curriculum
 from cres.training.cuts import keep_band, shortened
 from cres.training.module import CresModule
-from cres.training.moves import Stage, curve
 from cres.transforms import FROZEN_EPOCH
+from reconstruction.records.batch import mask_from
+from reconstruction.records.loader import KeyedSampler
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.learning.moves import Stage, curve
 
 ALL = [
     "--curriculum.noise_scale.start=0.2",
-    *(f"--curriculum.{name}.shape=linear" for name in SHARES),
-    *(f"--curriculum.{name}.over=0.7" for name in SHARES),
+    *(f"--curriculum.{name}.shape=linear" for name in ("length", "band", "difficulty")),
+    *(f"--curriculum.{name}.over=0.7" for name in ("length", "band", "difficulty")),
     "--curriculum.band_centre_hz=-60e6",
 ]
 
@@ -149,7 +149,7 @@ def test_draws_reach_the_batches_through_workers(records, workers):
 
 
 def test_an_electron_drawn_again_has_other_noise(trained):
-    from cres.training.loading import load_module
+    from reconstruction.training.runs.loading import load_module
 
     module = load_module(trained / "checkpoints" / "last.ckpt")
     batch = {

@@ -16,20 +16,24 @@ import pytest
 from forked import run_forked
 from jsonargparse import ArgumentParser
 
-import cres.models
-import cres.training.schedules
 import cres.transforms
+import reconstruction.models
+import reconstruction.training.schedules
 from cres.errors import UserError
-from cres.models import Encoder, Head, Loss
-from cres.models.views import RecordView
-from cres.ranges import RANGES, out_of_range
-from cres.training.arguments import with_expanded_paths
-from cres.training.cli import main
-from cres.training.options import whole_numbers_first
-from cres.training.schedules import Schedule
-from cres.training.sweep_check import ParsedOnly
-from cres.training.wanted import lists_in, wanted
+from cres.ranges import RANGES as OF_RECORDS
 from cres.transforms import RandomTransform
+from reconstruction.models import Encoder, Head, Loss
+from reconstruction.models.encoders.views import RecordView
+from reconstruction.option_ranges import RANGES as OF_ALL
+from reconstruction.option_ranges import out_of_range
+from reconstruction.training.command_line.arguments import with_expanded_paths
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.command_line.options import whole_numbers_first
+from reconstruction.training.command_line.sweep_check import ParsedOnly
+from reconstruction.training.command_line.wanted import lists_in, wanted
+from reconstruction.training.schedules import Schedule
+
+RANGES = OF_ALL | OF_RECORDS
 
 ROOT = Path(__file__).parents[2]
 NONSENSE = "no@such;thing"
@@ -129,7 +133,7 @@ def edges(allowed):
 
 def classes():
     """Return every class that a configuration can name."""
-    for module in (cres.models, cres.transforms, cres.training.schedules):
+    for module in (reconstruction.models, cres.transforms, reconstruction.training.schedules):
         for thing in vars(module).values():
             if inspect.isclass(thing) and issubclass(thing, KINDS) and not inspect.isabstract(thing):
                 yield thing
@@ -139,13 +143,13 @@ def test_numbers_outside_of_what_they_may_be_are_refused_in_every_option(lines):
     for name, hint in options(lines["fit"]).items() | options(lines["predict"]).items():
         if not numeric(hint) or name.startswith(("trainer.", "early_stopping.")):
             continue
-        assert name.rpartition(".")[2] in RANGES, f"{name} has no range in cres.ranges"
+        assert name.rpartition(".")[2] in RANGES, f"{name} has no range in option_ranges.py or cres/ranges.py"
     for name, allowed in RANGES.items():
         outside, inside = edges(allowed)
         for number in outside:
-            assert out_of_range(nested(f"model.{name}", number)), (name, number)
+            assert out_of_range(nested(f"model.{name}", number), OF_RECORDS), (name, number)
         for number in inside:
-            assert not out_of_range(nested(f"model.{name}", number)), (name, number)
+            assert not out_of_range(nested(f"model.{name}", number), OF_RECORDS), (name, number)
 
 
 @pytest.mark.parametrize("thing", sorted(set(classes()), key=lambda thing: thing.__name__), ids=lambda c: c.__name__)
@@ -154,7 +158,7 @@ def test_every_number_of_every_part_has_a_range(thing):
     for name, hint in hints.items():
         if name == "return" or not numeric(hint) or name in ("in_width", "targets", "table"):
             continue
-        assert name in RANGES, f"{thing.__name__}.{name} has no range in cres.ranges"
+        assert name in RANGES, f"{thing.__name__}.{name} has no range in option_ranges.py or cres/ranges.py"
         part = {"class_path": f"{thing.__module__}.{thing.__name__}", "init_args": {name: [math.nan]}}
         assert out_of_range({"part": part})
         assert not out_of_range({"part": part | {"class_path": "my_parts.Mine"}})

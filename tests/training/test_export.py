@@ -9,11 +9,11 @@ import torch
 from torch import nn
 
 from cres.errors import UserError
-from cres.training.cli import main
 from cres.training.export import LEVELS, OUTPUTS
-from cres.training.loading import load_module
-from cres.training.predictions import outside_range
 from cres.training.real_arithmetic import RealProgram
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.runs.loading import load_module
+from reconstruction.training.runs.predictions import outside_range
 
 
 class Spectral(nn.Module):

@@ -13,15 +13,15 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
-from cres.data import reading_ahead
 from cres.data.electrons import ElectronDataset
-from cres.data.reading_ahead import begin_reading, say_once
 from cres.errors import UserError
-from cres.training.checkpoints import Checkpoints, read_checkpoint
-from cres.training.cli import main
-from cres.training.failures import sentence
 from cres.training.module import CresModule
-from cres.training.output import LastingStream, lasting_output
+from reconstruction.records import reading_ahead
+from reconstruction.records.reading_ahead import begin_reading, say_once
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.command_line.failures import sentence
+from reconstruction.training.learning.checkpoints import Checkpoints, read_checkpoint
+from reconstruction.training.watching.output import LastingStream, lasting_output
 
 FROM_WORKER = "Caught UserError in DataLoader worker process 1.\nOriginal Traceback (most recent call last):\n  x\n"
 SIZES = (
@@ -183,7 +183,7 @@ def test_one_of_several_workers_warns():
                 "--trainer.max_epochs=-1",
                 "--trainer.max_time=00:00:00:05",
                 "--curriculum.noise_scale.epochs=1",
-                "--model.schedule=cres.training.schedules.OneCycle",
+                "--model.schedule=reconstruction.training.schedules.OneCycle",
             ],
             "model.schedule is OneCycle, whose shape needs to know the end",
         ),
@@ -206,7 +206,12 @@ def test_what_cannot_be_trained_is_one_sentence(tiny, records, tmp_path, options
 
 @pytest.mark.parametrize("options", [["--trainer.max_epochs=-1"], ["--trainer.max_epochs=null"]])
 def test_a_training_with_an_end_in_steps_alone(fit, tmp_path, options, capsys):
-    fit(tmp_path, *options, "--trainer.max_steps=7", "--model.schedule=cres.training.schedules.Cosine")
+    fit(
+        tmp_path,
+        *options,
+        "--trainer.max_steps=7",
+        "--model.schedule=reconstruction.training.schedules.Cosine",
+    )
     assert torch.load(tmp_path / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 7
     assert "epoch 2  loss" in capsys.readouterr().err
 

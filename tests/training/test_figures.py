@@ -7,8 +7,8 @@ import pytest
 from matplotlib.collections import QuadMesh
 
 from cres.system import SYSTEM
-from cres.training.figures import draw
-from cres.training.metrics import Collected
+from reconstruction.training.learning.metrics import Collected
+from reconstruction.training.watching.figures import draw
 
 TARGETS = ("energy_eV", "pitch_angle_deg")
 ROWS = 4000
@@ -73,6 +73,10 @@ def test_without_a_second_target_or_a_spread_there_is_no_map() -> None:
 
 
 def test_a_training_with_a_point_head_draws_itself(fit, tmp_path) -> None:
-    point = ["--model.head=cres.models.PointHead", "--model.loss=cres.models.MSE", "--trainer.max_epochs=1"]
+    point = [
+        "--model.head=reconstruction.models.PointHead",
+        "--model.loss=reconstruction.models.MSE",
+        "--trainer.max_epochs=1",
+    ]
     fit(tmp_path, *point, "--figures.every_epochs=1")
     assert (tmp_path / "figures" / "validation_0001.png").stat().st_size > 10_000

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.models import S4DEncoder
-from cres.training.averaging import evaluation_weights
-from cres.training.checkpoints import read_checkpoint
-from cres.training.cli import CommandLine, main
+from reconstruction.models import S4DEncoder
+from reconstruction.training.command_line.cli import CommandLine, main
+from reconstruction.training.learning.averaging import evaluation_weights
+from reconstruction.training.learning.checkpoints import read_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 QUICK = ("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
@@ -69,7 +69,7 @@ def test_the_chosen_layers_learn_and_the_others_keep_every_bit(pretrained, recor
 
 def test_a_frozen_layer_that_learns_is_noticed(pretrained, records, tmp_path, monkeypatch):
     """The check above can fail: nothing freezes the encoder here."""
-    monkeypatch.setattr("cres.training.denoising.set_trainable", lambda *_: None)
+    monkeypatch.setattr("reconstruction.training.learning.denoising.set_trainable", lambda *_: None)
     options = [f"--fine_tune.checkpoint={pretrained}", "--fine_tune.trainable_layers=0"]
     tuned = fit("s4d.yaml", records, tmp_path, *options)
     assert changed_layers(weights(pretrained), weights(tuned))[1] != LEARNS["0"]

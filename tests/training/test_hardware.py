@@ -12,11 +12,11 @@ import pytest
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
-from cres.clock import wall_seconds
 from cres.data.hdf5_writer import ColumnWriter, layout_of
 from cres.errors import UserError
-from cres.training.checkpoints import read_checkpoint
-from cres.training.hardware import require_exact, require_nodes, usable_accelerator
+from reconstruction.clock import wall_seconds
+from reconstruction.training.command_line.hardware import require_exact, require_nodes, usable_accelerator
+from reconstruction.training.learning.checkpoints import read_checkpoint
 
 
 def test_auto_falls_back_to_the_processor_where_there_is_no_float64(monkeypatch, capsys) -> None:

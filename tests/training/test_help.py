@@ -2,10 +2,10 @@
 
 import pytest
 
-from cres.training.arguments import with_run_config
-from cres.training.cli import main
-from cres.training.help import FIRST, help_text, topic_of
-from cres.training.sweep_check import ParsedOnly
+from reconstruction.training.command_line.arguments import with_run_config
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.command_line.help import FIRST, help_text, topic_of
+from reconstruction.training.command_line.sweep_check import ParsedOnly
 
 
 @pytest.fixture(scope="module")

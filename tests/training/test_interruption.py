@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from programs import plain_environment, run_program
 
-from cres.training.checkpoints import read_checkpoint
-from cres.training.cli import main
-from cres.training.interruption import Interrupted, StopOnSignal, Watch
 from cres.training.module import CresModule
-from cres.training.slurm import slurm_job
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.learning.checkpoints import read_checkpoint
+from reconstruction.training.runs.interruption import Interrupted, StopOnSignal, Watch
+from reconstruction.training.runs.slurm import slurm_job
 
 ROOT = Path(__file__).parents[2]
 
@@ -152,7 +152,7 @@ BROKEN = """
 import os, signal, sys, time
 sys.path.insert(0, {root!r})
 from cres import errors
-from cres.training.cli import main
+from reconstruction.training.command_line.cli import main
 from cres.training.module import CresModule
 inner, seen = CresModule.training_step, [0]
 def step(self, batch, batch_idx):
@@ -182,7 +182,7 @@ def run_broken(what, rank, tiny, records, folder, *options, environment=None):
 
 HANGS_IN_A_SAVE = """
         import ctypes
-        from cres.training import checkpoints
+        from reconstruction.training.learning import checkpoints
         def save(checkpoint, stream):
             stream.write(b"half of it")
             os.kill(os.getpid(), signal.SIGTERM)
@@ -219,7 +219,7 @@ def test_a_process_that_dies_ends_the_others_with_one_sentence(tiny, records, tm
 
 @pytest.mark.timeout(0)
 def test_a_loss_that_is_not_finite_in_one_process_ends_both(tiny, records, tmp_path, late_gloo):
-    what = "batch['series'].fill_(float('nan')); open(os.environ['LATE_FROM'], 'w')"
+    what = "batch['inputs']['series'].fill_(float('nan')); open(os.environ['LATE_FROM'], 'w')"
     late = plain_environment(**late_gloo, LATE_FROM=str(tmp_path / "late"))
     done = run_broken(what, 1, tiny, records, tmp_path, *TWO, environment=late)
     assert done.code != 0

@@ -7,8 +7,15 @@ import types
 
 import pytest
 
-from cres.training import loggers
-from cres.training.loggers import CsvMetrics, WandbMetrics, make_loggers, wandb_run_id, wandb_wanted, within
+from reconstruction.training.watching import loggers
+from reconstruction.training.watching.loggers import (
+    CsvMetrics,
+    WandbMetrics,
+    make_loggers,
+    wandb_run_id,
+    wandb_wanted,
+    within,
+)
 
 
 def rows(folder):

@@ -9,20 +9,20 @@ import torch
 import yaml
 from lightning.pytorch import seed_everything
 
-from cres.data.batch import mask_from
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
-from cres.models import combine
-from cres.training.averaging import Average
-from cres.training.checkpoints import read_checkpoint, write_atomically
-from cres.training.cli import CommandLine, main
 from cres.training.export import export_program
-from cres.training.fitting import MOST_PASSES
-from cres.training.loading import build_module, load_ensemble, load_module, load_reconstructor
-from cres.training.metrics import Collected, metric_name, validation_metrics
 from cres.training.module import CresModule
-from cres.training.rate_finder import scan_rates
 from cres.transforms import FROZEN_EPOCH
+from reconstruction.models import combine
+from reconstruction.records.batch import mask_from
+from reconstruction.training.command_line.cli import CommandLine, main
+from reconstruction.training.learning.averaging import Average
+from reconstruction.training.learning.checkpoints import read_checkpoint, write_atomically
+from reconstruction.training.learning.metrics import Collected, metric_name, validation_metrics
+from reconstruction.training.learning.rate_finder import scan_rates
+from reconstruction.training.runs.fitting import MOST_PASSES
+from reconstruction.training.runs.loading import build_module, load_ensemble, load_module, load_reconstructor
 
 TARGETS = ("energy_eV", "pitch_angle_deg")
 
@@ -105,7 +105,7 @@ def test_data_without_truth_cannot_be_trained_on(module):
 
 
 def test_the_state_space_dynamics_have_their_own_group_even_after_a_copy(module):
-    from cres.models import optimizer_groups
+    from reconstruction.models import optimizer_groups
 
     for one in (module, copy.deepcopy(module)):
         groups = {group["name"]: group for group in optimizer_groups(one, 1e-2, 0.1, 1e-3)}
@@ -221,8 +221,8 @@ def test_the_default_model_is_exported_for_any_number_of_records():
 @pytest.mark.parametrize("head", ["PointHead", "QuantileHead"])
 def test_a_model_without_a_density_is_exported(config, head):
     losses = {"PointHead": "MSE", "QuantileHead": "Pinball"}
-    chosen = {"head": {"class_path": f"cres.models.{head}"}}
-    chosen["loss"] = {"class_path": f"cres.models.{losses[head]}"}
+    chosen = {"head": {"class_path": f"reconstruction.models.{head}"}}
+    chosen["loss"] = {"class_path": f"reconstruction.models.{losses[head]}"}
     module = build_module(config | chosen).eval()
     module.reconstructor.target_scaler.fit(torch.tensor([[18500.0, 88.0], [18700.0, 90.0]], dtype=torch.float64))
     program = export_program(module, 512).module()
@@ -276,7 +276,7 @@ def test_an_ensemble_whose_training_data_are_gone_says_what_it_lacks(judged, ens
     def gone(*_):
         raise UserError("there is no file records.hdf5")
 
-    monkeypatch.setattr("cres.training.ensembles.calibrate_ensemble", gone)
+    monkeypatch.setattr("reconstruction.training.runs.ensembles.calibrate_ensemble", gone)
     with pytest.warns(UserWarning, match=r"not calibrated together: .*records\.hdf5"):
         main(["test", f"--run={judged}", ensemble, f"--predictions={tmp_path / 'p.hdf5'}"])
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cres.evaluation.runs_page import write_summary
-from cres.evaluation.runs_summary import Summary, summarise_runs
-from cres.training.online_summary import columns_and_rows, send_summary
+from reconstruction.judging.sweeps.runs_page import write_summary
+from reconstruction.judging.sweeps.runs_summary import Summary, summarise_runs
+from reconstruction.training.watching.online_summary import columns_and_rows, send_summary
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from cres.progress import EVERY
-from cres.training import fitting
-from cres.training.checkpoints import read_checkpoint
-from cres.training.fitting import CALIBRATION
+from reconstruction.training.learning.checkpoints import read_checkpoint
+from reconstruction.training.runs import fitting
+from reconstruction.training.runs.fitting import CALIBRATION
 
 ENOUGH = "--data.fractions=[0.6,0.3,0.1]"
 """Validation electrons enough to calibrate on."""

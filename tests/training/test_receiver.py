@@ -4,8 +4,8 @@ import pytest
 import torch
 import yaml
 
-from cres.training.loading import build_module
 from cres.transforms import FROZEN_EPOCH
+from reconstruction.training.runs.loading import build_module
 
 ADC = {"class_path": "cres.transforms.Quantise", "init_args": {"range_volt": 0.5, "bits": 6}}
 DRIFT = {"class_path": "cres.transforms.GainPhaseDrift", "init_args": {"gain_std": 0.1}}

@@ -11,14 +11,14 @@ from cres import schema
 from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.evaluation import PredictionTable, compare
-from cres.evaluation.apparatus import WARNING
 from cres.evaluation.signature import signature_of
-from cres.evaluation.splits import rows_in, trained_on
-from cres.training.checkpoints import read_checkpoint
-from cres.training.cli import main
-from cres.training.electrons import ELECTRONS, split_codes, together
 from cres.training.module import CARD
-from cres.training.origin import SIGNATURE
+from reconstruction.judging.tables.apparatus import WARNING
+from reconstruction.judging.tables.splits import rows_in, trained_on
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.learning.checkpoints import read_checkpoint
+from reconstruction.training.learning.rows_met import ELECTRONS, split_codes, together
+from reconstruction.training.runs.origin import SIGNATURE
 
 
 def parts(data: CresDataModule) -> dict[str, set[int]]:

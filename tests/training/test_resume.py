@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 import torch
 
-from cres.training.cli import main
-from cres.training.interruption import Interrupted
 from cres.training.module import CresModule
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.runs.interruption import Interrupted
 
 
 def final_state(folder: Path) -> dict:

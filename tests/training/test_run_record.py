@@ -14,14 +14,14 @@ import yaml
 from jsonargparse import Namespace
 
 from cres.errors import UserError
-from cres.training import run_lock
-from cres.training.checkpoints import read_checkpoint
-from cres.training.cli import main
-from cres.training.fitting import FitCalibration
-from cres.training.loggers import make_loggers, wandb_wanted
-from cres.training.run_lock import LOCK, training_alone
-from cres.training.runs import default_folder, set_aside
-from cres.training.starts import Trial
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.learning.checkpoints import read_checkpoint
+from reconstruction.training.runs import run_lock
+from reconstruction.training.runs.fitting import FitCalibration
+from reconstruction.training.runs.run_lock import LOCK, training_alone
+from reconstruction.training.runs.runs import default_folder, set_aside
+from reconstruction.training.runs.starts import Trial
+from reconstruction.training.watching.loggers import make_loggers, wandb_wanted
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -64,7 +64,10 @@ def test_where_a_configuration_lies_decides_the_folder_of_a_run_alone(tmp_path):
     [
         ("--model.optimiser.lr=1e-6", "model.optimiser.lr was 0.002 and is 1e-06 now"),
         ("--model.encoders.spectrum.init_args.width=8", "model.encoders.spectrum.width was 6 and is 8 now"),
-        ("--model.schedule=cres.training.schedules.Constant", "model.schedule was cres.training.schedules.Plateau"),
+        (
+            "--model.schedule=reconstruction.training.schedules.Constant",
+            "model.schedule was reconstruction.training.schedules.Plateau",
+        ),
         ("--seed_everything=4", "seed_everything was 3 and is 4 now"),
         ("--data.batch_size=16", "data.batch_size was 32 and is 16 now"),
         ("--checkpoint.monitor=val/coverage", "checkpoint.monitor was val/loss"),
@@ -154,7 +157,7 @@ def test_a_start_that_the_data_refuse_leaves_the_earlier_training(run, words, ma
 # One at a time ------------------------------------------------------------------------------------------------------
 
 HOLDS = (
-    "import sys, time; from pathlib import Path; from cres.training.run_lock import training_alone\n"
+    "import sys, time; from pathlib import Path; from reconstruction.training.runs.run_lock import training_alone\n"
     "with training_alone(Path(sys.argv[1])): print('holds', flush=True); time.sleep(600)"
 )
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cres.errors import UserError
-from cres.training.schedules import Constant, Cosine, Exponential, OneCycle, Plateau
+from reconstruction.training.schedules import Constant, Cosine, Exponential, OneCycle, Plateau
 
 STEPS = 200
 

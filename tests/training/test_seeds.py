@@ -6,11 +6,11 @@ import yaml
 
 from cres.data.module import CresDataModule
 from cres.evaluation import PredictionTable
-from cres.training.checkpoints import read_checkpoint, write_atomically
-from cres.training.cli import CommandLine, main
-from cres.training.loading import build_module
 from cres.training.module import CARD
 from cres.transforms import FROZEN_EPOCH
+from reconstruction.training.command_line.cli import CommandLine, main
+from reconstruction.training.learning.checkpoints import read_checkpoint, write_atomically
+from reconstruction.training.runs.loading import build_module
 
 
 def test_another_seed_is_judged_on_the_same_records(tiny, records, trained, tmp_path):

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cres import studies, sweeps
 from cres.errors import UserError
-from cres.evaluation.runs import read_run
-from cres.training.cli import main
+from reconstruction import studies, sweeps
+from reconstruction.judging.sweeps.runs import read_run
+from reconstruction.training.command_line.cli import main
 
 
 @pytest.fixture

@@ -9,11 +9,11 @@ import torch
 
 from cres.data.module import CresDataModule
 from cres.errors import UserError
-from cres.evaluation.table import PredictionTable
 from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows
-from cres.training.cli import main
-from cres.training.loading import load_module
 from cres.transforms import FROZEN_EPOCH
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.runs.loading import load_module
 
 PARTS = 3
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from cres.errors import UserError
-from cres.models import S4DEncoder
-from cres.training import batch_finder
-from cres.training.batch_finder import Tried, scan_sizes, suggested
-from cres.training.checkpoints import read_checkpoint
-from cres.training.cli import main
 from cres.training.module import CresModule
+from reconstruction.models import S4DEncoder
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.learning import batch_finder
+from reconstruction.training.learning.batch_finder import Tried, scan_sizes, suggested
+from reconstruction.training.learning.checkpoints import read_checkpoint
 
 ROOT = Path(__file__).parents[2]
 PLAIN = [
@@ -100,19 +100,19 @@ def test_the_finder_prints_rates_and_an_option_and_trains_nothing(tiny, records,
     assert main(["fit", *options]) == 0
     printed = capsys.readouterr().out
     assert "--data.batch_size=" in printed
-    assert "electrons/s" in printed
+    assert "rows/s" in printed
     assert not (tmp_path / "checkpoints").exists()
 
 
 def test_the_finder_stops_where_memory_ends_and_leaves_the_module_alone(trained, monkeypatch):
-    from cres.training.loading import load_module
+    from reconstruction.training.runs.loading import load_module
 
     module = load_module(trained / "checkpoints" / "last.ckpt")
     before = {name: value.clone() for name, value in module.named_parameters()}
     inner = CresModule.objective
 
     def limited(self, noisy, batch):
-        if len(noisy) > 20:
+        if len(noisy["event_id"]) > 20:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return inner(self, noisy, batch)
 

@@ -3,13 +3,7 @@
 import pytest
 import torch
 
-from cres.transforms import (
-    STFT,
-    QTransform,
-    SpectrogramView,
-    SpectrumView,
-    TimeView,
-)
+from cres.transforms import STFT, QTransform, SpectrogramView, SpectrumView, TimeView
 
 RATE_HZ = 403e6
 BAND_HZ = (-80e6, -45e6)

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from cres.transforms import FROZEN_EPOCH, KeyedRandom, processor_random
-from cres.transforms.random import box_muller, fill, mix64, unit_interval
+from cres.transforms import FROZEN_EPOCH, KeyedRandom
+from reconstruction.random import processor_random
+from reconstruction.random.keyed import box_muller, fill, mix64, unit_interval
 
 
 def source(ids, seed=1, epoch=FROZEN_EPOCH):

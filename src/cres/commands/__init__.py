@@ -73,7 +73,7 @@ def main() -> int | None:
         from cres.progress import waiting
 
         with waiting("loading torch and Lightning"):
-            from cres.training.cli import main as train
+            from reconstruction.training.command_line.cli import main as train
 
         return train([command, *map(with_shipped_config, sys.argv[2:], sys.argv[1:])])
     if command not in OTHERS:

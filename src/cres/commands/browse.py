@@ -18,10 +18,10 @@ from pathlib import Path
 
 from cres.command import Parser, number, whole
 from cres.evaluation.browser import MOST
-from cres.evaluation.find import read_tables
 from cres.paths import expanded, path_of
 from cres.ranges import NOT_NEGATIVE
 from cres.training.browsing import browse_run
+from reconstruction.judging.tables.find import read_tables
 
 PAGE = "electrons.html"
 

@@ -35,15 +35,15 @@ from cres.endpoint.likelihood import Physics, read_nuisances
 from cres.endpoint.limits import DEFAULT_TOYS
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.sensitivity import study
-from cres.evaluation.splits import ALLOW_TRAINING, refuse_training
-from cres.evaluation.table import PredictionTable
-from cres.evaluation.table_csv import read_table
 from cres.paths import expanded, path_of
 from cres.physics.beta import CORRECTIONS
 from cres.physics.final_states import FinalStates
 from cres.physics.krypton import LINES
 from cres.provenance import ancestry
 from cres.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SEED, Allowed
+from reconstruction.judging.tables.splits import ALLOW_TRAINING, refuse_training
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.judging.tables.table_csv import read_table
 
 CALIBRATED, RESULT, TOGETHER = "calibrated.hdf5", "endpoint.json", "together.json"
 

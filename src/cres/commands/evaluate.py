@@ -23,15 +23,15 @@ from cres.command import Parser, whole
 from cres.endpoint.analysis import Options, analyse
 from cres.endpoint.report import section as endpoint_section
 from cres.endpoint.report import summary_lines
-from cres.evaluation.comparison import compare, summarise, summary_table
-from cres.evaluation.find import newest_table, read_tables, same_estimator
-from cres.evaluation.illustrations import Section
-from cres.evaluation.report import write_comparison
-from cres.evaluation.splits import ALLOW_TRAINING
-from cres.evaluation.table import PredictionTable
 from cres.paths import path_of
 from cres.progress import waiting
 from cres.ranges import COUNT, SEED
+from reconstruction.judging.measures.comparison import compare, summarise, summary_table
+from reconstruction.judging.pictures.illustrations import Section
+from reconstruction.judging.report.page import write_comparison
+from reconstruction.judging.tables.find import newest_table, read_tables, same_estimator
+from reconstruction.judging.tables.splits import ALLOW_TRAINING
+from reconstruction.judging.tables.table import PredictionTable
 
 PLAIN_WIDTH = 110
 """Columns of the printed table where there is no terminal to ask."""

@@ -26,13 +26,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from cres import errors, sweeps
+from cres import errors
 from cres.command import Parser, whole
 from cres.paths import path_of
 from cres.ranges import COUNT
+from reconstruction import sweeps
 
 if TYPE_CHECKING:
-    from cres.evaluation.runs_summary import Summary
+    from reconstruction.judging.sweeps.runs_summary import Summary
 
 
 def main() -> None:
@@ -52,7 +53,7 @@ def _is_sweep_file(arguments: argparse.Namespace) -> bool:
 
 def points(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Print a table of all points, then check them with the training's own parser."""
-    from cres.evaluation.runs import short_names
+    from reconstruction.judging.sweeps.runs import short_names
 
     sweep = sweeps.read(arguments.file)
     settings = [sweep.settings(index) for index in range(len(sweep))]
@@ -63,7 +64,7 @@ def points(arguments: argparse.Namespace, overrides: list[str]) -> None:
     Console(highlight=False).print(table)
     if sweep.method == "adaptive":
         print("these are examples: what a point has is chosen when it starts, from what the others found")
-    from cres.training.sweep_check import check_points  # the only command that needs torch
+    from reconstruction.training.command_line.sweep_check import check_points  # the only command that needs torch
 
     check_points([*sweep.options(values), *overrides] for values in settings)
     print(f"every key is known; submit: sbatch --array=0-{len(sweep) - 1} submit.sh {arguments.file}")
@@ -94,9 +95,9 @@ def wandb(arguments: argparse.Namespace, overrides: list[str]) -> None:
 
 def summarise(arguments: argparse.Namespace, overrides: list[str]) -> None:
     """Write the page and the tables, and print the table."""
-    from cres.evaluation.runs import read_runs
-    from cres.evaluation.runs_page import write_summary
-    from cres.evaluation.runs_summary import summarise_runs
+    from reconstruction.judging.sweeps.runs import read_runs
+    from reconstruction.judging.sweeps.runs_page import write_summary
+    from reconstruction.judging.sweeps.runs_summary import summarise_runs
 
     folder = arguments.folder
     if _is_sweep_file(arguments):
@@ -122,8 +123,8 @@ def _send(summary: Summary, asked: bool | None, folder: Path, page: Path) -> Non
     """Send the summary to W&B: as told, else when runs of the sweep are there."""
     if asked is False or not (asked or any(run.is_online for run in summary.runs)):
         return
-    from cres.training.loggers import wandb_wanted  # imports Lightning
-    from cres.training.online_summary import send_summary
+    from reconstruction.training.watching.loggers import wandb_wanted  # imports Lightning
+    from reconstruction.training.watching.online_summary import send_summary
 
     if not (asked or wandb_wanted()):
         return

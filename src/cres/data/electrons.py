@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cres.data.batch import Batch, masks_from
-from cres.data.loader import Chosen, Draw
 from cres.data.windows import Band, Window
+from reconstruction.records.batch import Batch, masks_from
+from reconstruction.records.loader import Chosen, Draw
 
 SERIES = "series"
 """The one input of records: volts (batch, time, 2), I and Q."""

@@ -8,16 +8,16 @@ import torch
 from torch.utils.data import Dataset
 
 from cres import schema
-from cres.data.batch import Batch
 from cres.data.electrons import ElectronDataset
-from cres.data.loader import ResumableLoader
 from cres.data.noise_spectrum import spectrum_for
 from cres.data.records import Records, Rows, open_records
-from cres.data.rows import RowsDataModule
 from cres.data.stream import ElectronSource, StreamDataset, makes_on_device
 from cres.data.tracks import TrackPieces, TrackWindows
 from cres.data.windows import Band, Window, make_band, make_window
 from cres.errors import UserError
+from reconstruction.records.batch import Batch
+from reconstruction.records.loader import ResumableLoader
+from reconstruction.records.rows import RowsDataModule
 
 
 class CresDataModule(RowsDataModule):

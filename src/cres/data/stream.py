@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cres import schema
-from cres.data.batch import Batch
 from cres.data.electrons import SERIES
-from cres.data.loader import Draw
 from cres.errors import UserError
+from reconstruction.records.batch import Batch
+from reconstruction.records.loader import Draw
 
 
 @runtime_checkable

@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cres.data.batch import Batch
 from cres.data.electrons import SERIES
-from cres.data.loader import Chosen, Draw
 from cres.data.records import Records, Rows
 from cres.data.windows import Band, Window
 from cres.errors import UserError
-from cres.transforms.random import mix64
+from reconstruction.random.keyed import mix64
+from reconstruction.records.batch import Batch
+from reconstruction.records.loader import Chosen, Draw
 
 ROW = "track_row"
 """Observable of a batch of windows: the row of the electron in the records."""

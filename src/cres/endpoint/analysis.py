@@ -27,12 +27,12 @@ from cres.endpoint.response import ENERGY, PARAMETERS, Response, energies_and_st
 from cres.endpoint.smeared import SmearedSpectra
 from cres.endpoint.systematics import Added, Shift, added_errors, systematic_error_ev, systematic_shifts
 from cres.errors import UserError
-from cres.evaluation.apparatus import apparatus_notes
 from cres.evaluation.signature import signature_of
-from cres.evaluation.splits import refuse_training, split_notes
-from cres.evaluation.table import PredictionTable
 from cres.physics.final_states import FinalStates
 from cres.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Allowed
+from reconstruction.judging.tables.apparatus import apparatus_notes
+from reconstruction.judging.tables.splits import refuse_training, split_notes
+from reconstruction.judging.tables.table import PredictionTable
 
 Array = NDArray[np.float64]
 

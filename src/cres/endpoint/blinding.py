@@ -18,7 +18,7 @@ import numpy as np
 
 from cres.endpoint.likelihood import Physics
 from cres.errors import UserError
-from cres.evaluation.table import atomic_path
+from reconstruction.judging.tables.table import atomic_path
 
 SPREAD_EV = 2.0
 """Standard deviation of the offset: several statistical errors of a good run, and far from a window's edges."""

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.evaluation.table import PredictionTable
 from cres.physics.beta import T2_ENDPOINT_EV, sample_beta_spectrum
 from cres.physics.final_states import FinalStates
+from reconstruction.judging.tables.table import PredictionTable
 
 Array = NDArray[np.float64]
 

@@ -28,11 +28,11 @@ from cres.endpoint.missed import MOST_MISSED, loss_kernel
 from cres.endpoint.quality import usable
 from cres.endpoint.response import ENERGY, SMALLEST_STD_EV, energies_and_stds
 from cres.errors import UserError, nearest
-from cres.evaluation.table import PredictionTable
 from cres.physics.beta import T2_ENDPOINT_EV
 from cres.physics.constants import ELECTRON_MASS_EV
 from cres.physics.krypton import K_32, LINES, ConversionLine, is_satellite, with_satellites
 from cres.schema import std_name
+from reconstruction.judging.tables.table import PredictionTable
 
 Array = NDArray[np.float64]
 

@@ -23,10 +23,10 @@ from cres.endpoint.mass_scan import scan
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.smeared import SmearedSpectra
 from cres.errors import UserError
-from cres.evaluation.table import atomic_path
 from cres.physics.beta import T2_ENDPOINT_EV, T_ENDPOINT_EV
 from cres.physics.final_states import FinalStates
 from cres.progress import track
+from reconstruction.judging.tables.table import atomic_path
 
 DECAYS = ("T2", "T")
 MASSES_EV = (0.0, 5.0, 12.0, 30.0)

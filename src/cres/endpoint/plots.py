@@ -20,10 +20,10 @@ from cres.endpoint.limits import MassLimits
 from cres.endpoint.response import ENERGY, Response, energies_and_stds
 from cres.endpoint.sensitivity import Sensitivity
 from cres.endpoint.systematics import Shift
-from cres.evaluation.numbers import signed
-from cres.evaluation.plots import styled
-from cres.evaluation.table import PredictionTable
 from cres.physics.beta import electron_factor
+from reconstruction.judging.measures.numbers import signed
+from reconstruction.judging.pictures.plots import styled
+from reconstruction.judging.tables.table import PredictionTable
 
 Array = NDArray[np.float64]
 

@@ -12,7 +12,7 @@ from cres.endpoint.likelihood import PARAMETERS, EndpointLikelihood, Window
 from cres.endpoint.response import ENERGY, LIMITS, Response, energies_and_stds
 from cres.endpoint.response import PARAMETERS as RESPONSE_PARAMETERS
 from cres.errors import UserError
-from cres.evaluation.table import PredictionTable
+from reconstruction.judging.tables.table import PredictionTable
 
 Array = NDArray[np.float64]
 

@@ -15,9 +15,9 @@ from cres.endpoint import plots
 from cres.endpoint.analysis import Analysis, final_states_name
 from cres.endpoint.limits import MassLimits
 from cres.endpoint.sensitivity import Sensitivity
-from cres.evaluation.illustrations import Illustration, Panel, Section, file_name
-from cres.evaluation.numbers import minus, signed
-from cres.evaluation.table import PredictionTable, atomic_path
+from reconstruction.judging.measures.numbers import minus, signed
+from reconstruction.judging.pictures.illustrations import Illustration, Panel, Section, file_name
+from reconstruction.judging.tables.table import PredictionTable, atomic_path
 
 NOT_VALID = "the fit is not valid: do not use its endpoint or its uncertainty"
 MEANINGS = {

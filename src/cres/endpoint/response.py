@@ -22,9 +22,9 @@ from scipy.special import ndtr
 from cres.endpoint.efficiency import ENERGY_UNIT_EV, Efficiency, fit_efficiency
 from cres.endpoint.information import best_cut_ev
 from cres.errors import UserError
-from cres.evaluation.table import PredictionTable
 from cres.schema import ENERGY as ENERGY_COLUMN
 from cres.schema import spread_name
+from reconstruction.judging.tables.table import PredictionTable
 
 Array = NDArray[np.float64]
 

@@ -1,9 +1,9 @@
 """Tables of predictions, their resolution and calibration, plots and the report. Sees tables, never models."""
 
-from cres.evaluation.comparison import Comparison, Row, compare, summarise, terminal_summary
-from cres.evaluation.illustrations import Illustration, Panel, Section
-from cres.evaluation.report import write_report
-from cres.evaluation.table import PredictionTable
+from reconstruction.judging.measures.comparison import Comparison, Row, compare, summarise, terminal_summary
+from reconstruction.judging.pictures.illustrations import Illustration, Panel, Section
+from reconstruction.judging.report.page import write_report
+from reconstruction.judging.tables.table import PredictionTable
 
 __all__ = [
     "Comparison",

@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 import cres
 from cres import schema
 from cres.errors import UserError
-from cres.evaluation import plots
-from cres.evaluation.bootstrap import Array
-from cres.evaluation.metrics import pulls
-from cres.evaluation.numbers import plain_name
-from cres.evaluation.posterior import Mixture, QuantileFunction, posterior_of
-from cres.evaluation.report import refuse_unwritable, write_whole
 from cres.evaluation.resolved import RESOLVED
-from cres.evaluation.table import COVARIANCE, SIDEBAND_SNR, PredictionTable, unit_of
+from reconstruction.judging.measures.bootstrap import Array
+from reconstruction.judging.measures.metrics import pulls
+from reconstruction.judging.measures.numbers import plain_name
+from reconstruction.judging.measures.posterior import Mixture, QuantileFunction, posterior_of
+from reconstruction.judging.pictures import plots
+from reconstruction.judging.report.page import refuse_unwritable, write_whole
+from reconstruction.judging.tables.table import COVARIANCE, SIDEBAND_SNR, PredictionTable, unit_of
 
 MOST = 2000
 """Electrons of a page, unless more are asked for: some 3 kB each."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from cres import schema
-from cres.evaluation.table import PredictionTable
+from reconstruction.judging.tables.table import PredictionTable
 
 
 def example_table(

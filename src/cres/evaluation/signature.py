@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cres.evaluation.apparatus import APPARATUS
+from reconstruction.judging.tables.apparatus import APPARATUS
 
 if TYPE_CHECKING:
-    from cres.evaluation.table import PredictionTable
+    from reconstruction.judging.tables.table import PredictionTable
 
 Array = NDArray[np.float64]
 Span = tuple[float, float]

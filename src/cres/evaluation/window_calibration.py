@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from cres.errors import UserError
-from cres.evaluation.bootstrap import CENTRAL_68, CENTRAL_95, Array
-from cres.evaluation.metrics import sigma68
-from cres.evaluation.table import PredictionTable
 from cres.evaluation.window_combination import DRIFT_PER_S, Combination, Knots, Planes, Surface, plane_basis
 from cres.evaluation.windows import WINDOW, WINDOW_VARIANCE, combine_windows, with_common
+from reconstruction.judging.measures.bootstrap import CENTRAL_68, CENTRAL_95, Array
+from reconstruction.judging.measures.metrics import sigma68
+from reconstruction.judging.tables.table import PredictionTable
 
 Rows = NDArray[np.int64]
 Mask = NDArray[np.bool_]

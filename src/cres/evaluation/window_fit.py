@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from scipy.special import gammaincinv
 
 from cres import schema
-from cres.evaluation.bootstrap import Array
-from cres.evaluation.table import COVARIANCE, PredictionTable
 from cres.evaluation.window_columns import ELECTRON, OUTSIDE, WINDOW, WINDOW_START
+from reconstruction.judging.measures.bootstrap import Array
+from reconstruction.judging.tables.table import COVARIANCE, PredictionTable
 
 _KEPT = 0.99
 """A window counts in full while it lies within this central probability of the fit."""

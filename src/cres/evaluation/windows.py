@@ -22,8 +22,6 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.errors import UserError
-from cres.evaluation.bootstrap import Array
-from cres.evaluation.table import COVARIANCE, EVENT_ID, PredictionTable
 from cres.evaluation.window_columns import (
     ELECTRON,
     N_WINDOWS,
@@ -35,6 +33,8 @@ from cres.evaluation.window_columns import (
 )
 from cres.evaluation.window_combination import Combination
 from cres.evaluation.window_fit import blocks_of, fit_tracks
+from reconstruction.judging.measures.bootstrap import Array
+from reconstruction.judging.tables.table import COVARIANCE, EVENT_ID, PredictionTable
 
 __all__ = [
     "ELECTRON",

@@ -8,11 +8,7 @@ import numpy as np
 from scipy.special import j0, j1, jvp
 
 from cres.physics import cyclotron
-from cres.physics.constants import (
-    ELEMENTARY_CHARGE_C,
-    SPEED_OF_LIGHT_M_PER_S,
-    VACUUM_PERMITTIVITY_F_PER_M,
-)
+from cres.physics.constants import ELEMENTARY_CHARGE_C, SPEED_OF_LIGHT_M_PER_S, VACUUM_PERMITTIVITY_F_PER_M
 from cres.physics.cyclotron import Result, Values, as_array, cyclotron_frequency_hz, speed_m_per_s
 
 J1_ZEROS = (3.8317059702075123, 7.015586669815619, 10.173468135062722, 13.323691936314223)

@@ -28,7 +28,7 @@ from cres.simulation.generate import simulate_columns
 from cres.simulation.scattering_config import ScatteringConfig
 from cres.simulation.trapping import make_trap
 from cres.transforms.noise import WhiteNoise
-from cres.transforms.random import KeyedRandom
+from reconstruction.random.keyed import KeyedRandom
 
 FloatArray = NDArray[np.float64]
 MIDDLE_EV = 18_600.0

@@ -11,11 +11,7 @@ from numpy.typing import NDArray
 from scipy.special import j1
 
 from cres.physics.cavity import J1_ZEROS
-from cres.physics.constants import (
-    ELECTRON_MASS_EV,
-    ELEMENTARY_CHARGE_C,
-    VACUUM_PERMITTIVITY_F_PER_M,
-)
+from cres.physics.constants import ELECTRON_MASS_EV, ELEMENTARY_CHARGE_C, VACUUM_PERMITTIVITY_F_PER_M
 from cres.physics.cyclotron import gyroradius_m, lorentz_factor, speed_m_per_s
 from cres.simulation.cavity_config import CavityConfig
 from cres.simulation.checks import MIDDLE_EV, Check, carrier_hz, complex_records, electrons_at, fit_phase

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from cres.shapes import PerElectron
+from reconstruction.shapes import PerRow
 
 
 def real_cubics(envelope: Tensor, slope: Tensor, step: float) -> Float[Tensor, "batch table 8"]:
@@ -33,7 +33,7 @@ def render_batch(
     cubics: Float[Tensor, "batch table 8"],
     intervals_per_rad: float,
     series: Float[Tensor, "batch samples 2"],
-) -> tuple[PerElectron, PerElectron]:
+) -> tuple[PerRow, PerRow]:
     """Fill records, I and Q in volts; return the energy |Σh|²/n of their carrier, and that of all the rest, float64.
 
     phase and axial: rad, ascending powers of seconds, float64; intervals_per_rad: of the envelope's table, by axial

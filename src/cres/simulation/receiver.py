@@ -19,7 +19,6 @@ from torch import Tensor
 import cres.transforms
 from cres import schema
 from cres.errors import UserError, nearest
-from cres.shapes import Series
 from cres.transforms import (
     FROZEN_EPOCH,
     KeyedRandom,
@@ -30,6 +29,7 @@ from cres.transforms import (
     ThermalNoise,
     WhiteNoise,
 )
+from reconstruction.shapes import Series
 
 PREFIX = "cres.transforms."
 EFFECTS = {

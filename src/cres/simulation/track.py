@@ -15,11 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cres.physics.constants import (
-    ELECTRON_MASS_EV,
-    ELECTRON_MASS_KG,
-    ELEMENTARY_CHARGE_C,
-)
+from cres.physics.constants import ELECTRON_MASS_EV, ELECTRON_MASS_KG, ELEMENTARY_CHARGE_C
 from cres.physics.cyclotron import radiated_power_w
 from cres.simulation.cavity_field import CavityField, combined
 from cres.simulation.channels import seen_modes

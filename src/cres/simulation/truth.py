@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cres import schema
-from cres.shapes import PerElectron
 from cres.simulation.config import ReadoutConfig
+from reconstruction.shapes import PerRow
 
 
 def frequency_columns(
@@ -30,14 +30,14 @@ def frequency_columns(
 
 def start_carrier_hz(
     readout: ReadoutConfig, phase: Float[Tensor, "batch powers"], axial: Float[Tensor, "batch powers"]
-) -> PerElectron:
+) -> PerRow:
     """Return the mean carrier of the first axial period, before mixing; of the record where that is shorter."""
     duration = readout.duration_s
     period = torch.clamp(2 * math.pi / axial[:, 1].clamp(min=2 * math.pi / duration), max=duration)
     return readout.lo_frequency_hz + (phase[:, 1] + phase[:, 2] * period) / (2 * math.pi)
 
 
-def snr_columns(readout: ReadoutConfig, tone: PerElectron, rest: PerElectron) -> dict[str, Tensor]:
+def snr_columns(readout: ReadoutConfig, tone: PerRow, rest: PerRow) -> dict[str, Tensor]:
     """Return the matched-filter SNR Σ|s|²/σ_c² at nominal noise: of all lines, and without the best chirped tone.
 
     tone, rest: Σ|s|² of the carrier and of all other lines, volts squared.

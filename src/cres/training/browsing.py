@@ -21,17 +21,17 @@ from cres.data.electrons import SERIES
 from cres.data.records import Records, open_records
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
-from cres.evaluation.bootstrap import Array
 from cres.evaluation.browser import ElectronPage, RecordPictures, chosen_rows, cut_note, electron_page
-from cres.evaluation.find import PREDICTIONS
-from cres.training.learner import Learner
-from cres.training.loading import load_module
-from cres.training.metrics import posterior_columns
 from cres.transforms import FROZEN_EPOCH, AlignedSpectrum, KeyedRandom, WhiteNoise
 from cres.transforms.alignment import find_carrier
 from cres.transforms.spectrogram import STFT
 from cres.transforms.spectrum import to_complex
 from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
+from reconstruction.judging.measures.bootstrap import Array
+from reconstruction.judging.tables.find import PREDICTIONS
+from reconstruction.training.learning.learner import Learner
+from reconstruction.training.learning.metrics import posterior_columns
+from reconstruction.training.runs.loading import load_module
 
 FRAMES, BINS = 32, 64
 """A spectrogram has no more columns and rows: long records are averaged over time, in power."""

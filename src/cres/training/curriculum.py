@@ -7,9 +7,9 @@ from functools import partial
 from typing import Literal
 
 from cres.training.cuts import shortened, within_band
-from cres.training.easing import Easing
-from cres.training.learner import Learner
-from cres.training.moves import DIFFICULTY, NOISE_SCALE, Moves, Stage
+from reconstruction.training.learning.learner import Learner
+from reconstruction.training.learning.moves import DIFFICULTY, NOISE_SCALE, Moves, Stage
+from reconstruction.training.network.easing import Easing
 
 
 class Curriculum(Moves):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from cres.data.batch import Batch, masks_of
 from cres.data.electrons import SERIES
-from cres.shapes import Series
 from cres.transforms.spectrum import from_complex, to_complex
+from reconstruction.records.batch import Batch, masks_of
+from reconstruction.shapes import Series
 
 LENGTH_BLOCK = 64
 """A curriculum of lengths moves in steps of so many samples: other lengths can have slow Fourier transforms."""

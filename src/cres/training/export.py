@@ -16,13 +16,13 @@ from torch import Tensor, nn
 
 from cres import schema
 from cres.errors import UserError
-from cres.evaluation.table import atomic_path
-from cres.models import combine, interval95
-from cres.shapes import Series
-from cres.training.learner import Learner
-from cres.training.metrics import posterior_columns
 from cres.training.model_card import card_text
-from cres.training.predictions import checkpoint_hash
+from reconstruction.judging.tables.table import atomic_path
+from reconstruction.models import combine, interval95
+from reconstruction.shapes import Series
+from reconstruction.training.learning.learner import Learner
+from reconstruction.training.learning.metrics import posterior_columns
+from reconstruction.training.runs.predictions import checkpoint_hash
 
 EXAMPLE_BATCH: Final = 3
 LEVELS: Final = (0.0228, 0.05, 0.1587, 0.25, 0.5, 0.75, 0.8413, 0.95, 0.9772)

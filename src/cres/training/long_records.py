@@ -15,11 +15,11 @@ from cres.data.electrons import SERIES
 from cres.data.records import Rows
 from cres.errors import UserError
 from cres.training.module import CresModule
-from cres.training.origin import Origin, check_split, compare_apparatus, require_same_readout, sample
-from cres.training.predictions import PredictionWriter
-from cres.training.reconstruction import Reconstruction
 from cres.training.streaming import require_piecewise, require_piecewise_noise
 from cres.training.tracks import COMBINATION, TrackWriter
+from reconstruction.training.runs.commands import Reconstruction
+from reconstruction.training.runs.origin import Origin, check_split, compare_apparatus, require_same_readout, sample
+from reconstruction.training.runs.predictions import PredictionWriter
 
 PIECEWISE_RECORDS = 32
 """Long records that are measured before all are read in pieces."""

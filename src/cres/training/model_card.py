@@ -9,10 +9,10 @@ from typing import Any, Final
 import numpy as np
 
 from cres.evaluation import PredictionTable
-from cres.evaluation.metrics import coverage, sigma68
-from cres.evaluation.splits import trained_on
-from cres.training.predictions import OUTSIDE
+from reconstruction.judging.measures.metrics import coverage, sigma68
+from reconstruction.judging.tables.splits import trained_on
 from reconstruction.system import DEFAULT, find_system
+from reconstruction.training.runs.predictions import OUTSIDE
 
 FAR: Final = 5.0
 """So many error bars from the truth, an electron is called an outlier; of a Gaussian's, 6e-7 would be."""

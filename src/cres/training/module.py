@@ -6,24 +6,24 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
-from cres.data.batch import Batch
 from cres.data.electrons import SERIES
-from cres.models import Loss, PredictiveDistribution
-from cres.shapes import Series
-from cres.training.corruption import Corruption, Link
-from cres.training.denoising import DenoisingOptions
-from cres.training.facts import with_facts
-from cres.training.landmark import LandmarkOptions
-from cres.training.learner import CARD, CalibrationMethod, Learner
-from cres.training.loss_watch import NonFiniteLoss
-from cres.training.optimiser import Optimiser
-from cres.training.place import PLACE
-from cres.training.reconstructor import EncoderFactory, HeadFactory, ViewFactory, build_reconstructor
-from cres.training.schedules import Schedule
 from cres.training.streaming import noisy_pieces
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransform, WhiteNoise
 from cres.transforms.coloured import ColouredNoise
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
+from reconstruction.models import Loss, PredictiveDistribution
+from reconstruction.records.batch import Batch
+from reconstruction.shapes import Series
+from reconstruction.training.learning.denoising import DenoisingOptions
+from reconstruction.training.learning.learner import CARD, CalibrationMethod, Learner
+from reconstruction.training.learning.loss_watch import NonFiniteLoss
+from reconstruction.training.learning.optimiser import Optimiser
+from reconstruction.training.learning.place import PLACE
+from reconstruction.training.network.corruption import Corruption, Link
+from reconstruction.training.network.facts import with_facts
+from reconstruction.training.network.landmark import LandmarkOptions
+from reconstruction.training.network.reconstructor import EncoderFactory, HeadFactory, ViewFactory, build_reconstructor
+from reconstruction.training.schedules import Schedule
 
 __all__ = ["CARD", "PLACE", "CresModule", "NoiseFactory", "NonFiniteLoss", "Optimiser"]
 
@@ -89,7 +89,7 @@ class CresModule(Learner):
         fusion: Literal["gated", "concatenate"] = "gated",
         landmark: LandmarkOptions | None = None,
         denoising: DenoisingOptions | None = None,
-        optimiser: Optimiser = Optimiser(),  # noqa: B008 (frozen)
+        optimiser: Optimiser = Optimiser(),
         schedule: Schedule | None = None,
         compile_encoders: bool = False,
         compile_mode: Literal["default", "reduce-overhead"] = "default",

@@ -16,10 +16,10 @@ import torch
 from torch import Tensor
 
 from cres.errors import UserError, one_line
-from cres.evaluation.table import atomic_path
 from cres.training.export import EXAMPLE_BATCH, OUTPUTS, VoltsToPosterior
-from cres.training.learner import Learner
 from cres.training.real_arithmetic import RealProgram
+from reconstruction.judging.tables.table import atomic_path
+from reconstruction.training.learning.learner import Learner
 
 OPSET: Final = 20
 CLOSE: Final = 0.01

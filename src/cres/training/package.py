@@ -17,15 +17,15 @@ from typing import Any, Final
 import torch
 
 from cres.errors import UserError
-from cres.evaluation.table import atomic_path
 from cres.resources import pretrained_folder
-from cres.training.checkpoints import read_with_fallback
-from cres.training.electrons import ELECTRONS
-from cres.training.learner import CARD as CARD_KEY
-from cres.training.learner import Learner
-from cres.training.loading import build_module, load_module
 from cres.training.model_card import card_text
-from cres.training.predictions import checkpoint_hash
+from reconstruction.judging.tables.table import atomic_path
+from reconstruction.training.learning.checkpoints import read_with_fallback
+from reconstruction.training.learning.learner import CARD as CARD_KEY
+from reconstruction.training.learning.learner import Learner
+from reconstruction.training.learning.rows_met import ELECTRONS
+from reconstruction.training.runs.loading import build_module, load_module
+from reconstruction.training.runs.predictions import checkpoint_hash
 
 WEIGHTS: Final = "weights.pt"
 CARD: Final = "card.json"

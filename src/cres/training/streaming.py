@@ -8,10 +8,10 @@ import torch
 
 from cres.data.tracks import Pieces
 from cres.errors import UserError
-from cres.models import S4DEncoder
-from cres.shapes import Series
-from cres.training.reconstructor import Reconstructor
 from cres.transforms import KeyedRandom, Place, RandomChain
+from reconstruction.models import S4DEncoder
+from reconstruction.shapes import Series
+from reconstruction.training.network.reconstructor import Reconstructor
 
 _INSTEAD = "use --windows, or train a causal S4D on the time series (docs/howto/long_tracks.md)"
 

@@ -13,14 +13,14 @@ import numpy as np
 from cres.data.module import CresDataModule
 from cres.data.tracks import ROW
 from cres.data.tracks import WINDOW as WINDOW_COLUMN
-from cres.evaluation.table import PredictionTable
 from cres.evaluation.window_calibration import fit_combination
 from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows
 from cres.evaluation.windows import tracks_of as windows_of
-from cres.training.learner import Learner
-from cres.training.metrics import Collected
-from cres.training.origin import Origin
-from cres.training.predictions import PredictionWriter, checkpoint_hash, prediction_table
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.training.learning.learner import Learner
+from reconstruction.training.learning.metrics import Collected
+from reconstruction.training.runs.origin import Origin
+from reconstruction.training.runs.predictions import PredictionWriter, checkpoint_hash, prediction_table
 
 COMBINATION = "windows.json"
 """File in a run's folder: how windows are combined, calibrated by `test --windows`."""

@@ -1,6 +1,5 @@
 """Transforms of batches of records on any device: noise, receiver, filters, spectra, views, scaling."""
 
-from cres.models.views import RecordView, View
 from cres.transforms.alignment import AlignedSpectrum
 from cres.transforms.coloured import CavityNoise, ColouredNoise, ShapedNoise, read_table
 from cres.transforms.filters import BandSelect, ButterworthBandPass, Decimate, FrequencyShift
@@ -13,10 +12,7 @@ from cres.transforms.noise import (
     channel_std_volt,
 )
 from cres.transforms.qtransform import QTransform
-from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
-from cres.transforms.random_transforms import PiecewiseTransform, Place, RandomChain, RandomTransform
 from cres.transforms.receiver import GainPhaseDrift, GainRipple, PhaseNoise, PhaseWalk, Quantise, SpuriousTones
-from cres.transforms.scaling import Standardise
 from cres.transforms.spectrogram import STFT, SpectrogramView
 from cres.transforms.spectrum import (
     band_bins,
@@ -31,6 +27,10 @@ from cres.transforms.spectrum import (
 )
 from cres.transforms.temperature import effective_temperature_k, noise_temperature_k, thermal_density_w_per_hz
 from cres.transforms.views import SIGNAL_BAND_HZ, FilteredView, SpectrumView, TimeView
+from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.models.scaling import Standardise
+from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom
+from reconstruction.random.transforms import PiecewiseTransform, Place, RandomChain, RandomTransform
 
 __all__ = [
     "FROZEN_EPOCH",

@@ -10,10 +10,10 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.models.views import RecordView, View
-from cres.shapes import Series
 from cres.transforms.spectrum import at_least_float32, band_bins, crop_bins, to_complex
 from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
+from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.shapes import Series
 
 Records = Complex[Tensor, "batch time channel"]
 

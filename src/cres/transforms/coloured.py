@@ -13,11 +13,11 @@ from torch import Tensor
 
 from cres.errors import UserError
 from cres.physics.modes import Response, mode_response
-from cres.shapes import Series
 from cres.transforms.noise import RESISTANCE_OHM, per_event
-from cres.transforms.random import KeyedRandom
-from cres.transforms.random_transforms import RandomTransform
 from cres.transforms.temperature import thermal_density_w_per_hz
+from reconstruction.random.keyed import KeyedRandom
+from reconstruction.random.transforms import RandomTransform
+from reconstruction.shapes import Series
 
 Table = Path | str | Sequence[tuple[float, float]]
 Frequencies = Float[Tensor, "bin"]

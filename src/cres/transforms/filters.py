@@ -9,8 +9,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cres.errors import UserError
-from cres.shapes import Series
-from cres.transforms.buffers import ExactBuffers
 from cres.transforms.noise import rotate
 from cres.transforms.spectrum import (
     at_least_float32,
@@ -21,6 +19,8 @@ from cres.transforms.spectrum import (
     from_complex,
     to_complex,
 )
+from reconstruction.exact_buffers import ExactBuffers
+from reconstruction.shapes import Series
 
 Resampled = Float[Tensor, "batch sample channel"]
 

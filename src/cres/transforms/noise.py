@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.shapes import Series
-from cres.transforms.random import KeyedRandom
-from cres.transforms.random_transforms import PiecewiseTransform, Place
 from cres.transforms.spectrum import from_complex, to_complex
 from cres.transforms.temperature import thermal_density_w_per_hz
+from reconstruction.random.keyed import KeyedRandom
+from reconstruction.random.transforms import PiecewiseTransform, Place
+from reconstruction.shapes import Series
 
 NOMINAL_DENSITY_W_PER_HZ = 2.2e-13
 RESISTANCE_OHM = 50.0

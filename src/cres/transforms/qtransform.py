@@ -9,9 +9,9 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.shapes import Series
-from cres.transforms.buffers import ExactBuffers
 from cres.transforms.spectrum import fourier
+from reconstruction.exact_buffers import ExactBuffers
+from reconstruction.shapes import Series
 
 TimeFrequency = Complex[Tensor, "batch tile bin port"]
 

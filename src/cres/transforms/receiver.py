@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.shapes import Series
 from cres.transforms.coloured import Table, interpolate, read_table
 from cres.transforms.noise import RESISTANCE_OHM, per_event, rotate
-from cres.transforms.random import KeyedRandom
-from cres.transforms.random_transforms import PiecewiseTransform, Place, RandomTransform
 from cres.transforms.spectrum import at_least_float32, from_complex, to_complex
+from reconstruction.random.keyed import KeyedRandom
+from reconstruction.random.transforms import PiecewiseTransform, Place, RandomTransform
+from reconstruction.shapes import Series
 
 
 class PhaseNoise(RandomTransform):

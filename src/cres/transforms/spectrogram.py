@@ -7,8 +7,6 @@ from jaxtyping import Complex
 from torch import Tensor, nn
 
 from cres.errors import UserError
-from cres.models.views import RecordView, View
-from cres.shapes import Series
 from cres.transforms.qtransform import QTransform
 from cres.transforms.spectrum import (
     Form,
@@ -21,6 +19,8 @@ from cres.transforms.spectrum import (
     window,
 )
 from cres.transforms.views import SIGNAL_BAND_HZ, no_scalars, nominal_scale_volt
+from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.shapes import Series
 
 
 class STFT(nn.Module):

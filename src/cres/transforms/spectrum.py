@@ -13,7 +13,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.shapes import Series
+from reconstruction.shapes import Series
 
 ComplexChannels = Complex[Tensor, "batch time port"]
 BandSpectrum = Complex[Tensor, "batch bin port"]

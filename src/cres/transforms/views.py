@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 from cres.errors import UserError
-from cres.models.views import RecordView, View
-from cres.shapes import Features, Lengths, Series
 from cres.transforms.filters import BandSelect
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ, channel_std_volt
 from cres.transforms.spectrum import Form, WindowName, at_least_float32, crop_band, form_channels, fourier
+from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.shapes import Features, Lengths, Series
 
 SIGNAL_BAND_HZ = (-80e6, -45e6)
 """Holds every carrier of the default apparatus and the axial sidebands that carry its power."""

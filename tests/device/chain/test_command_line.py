@@ -11,11 +11,11 @@ import pytest
 import torch
 from training_records import TINY, write_records
 
-from cres.evaluation.table import PredictionTable
-from cres.models import Calibration
-from cres.training.averaging import Average
-from cres.training.checkpoints import read_checkpoint
-from cres.training.cli import CommandLine
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.models import Calibration
+from reconstruction.training.command_line.cli import CommandLine
+from reconstruction.training.learning.averaging import Average
+from reconstruction.training.learning.checkpoints import read_checkpoint
 
 pytestmark = pytest.mark.gpu
 
@@ -24,16 +24,18 @@ Run = Callable[..., None]
 LANDMARK = """
 views: {aligned: {class_path: cres.transforms.AlignedSpectrum}}
 encoders:
-  aligned: {class_path: cres.models.S4DEncoder, init_args: {width: 6, state: 4, depth: 1, pooling: attention}}
+  aligned: {class_path: reconstruction.models.S4DEncoder, init_args: {width: 6, state: 4, depth: 1, pooling: attention}}
 landmark: {column: avg_axial_frequency_Hz, multiple: 2.0, view: aligned, location_degree: 2, scalar_degrees: [1, 1]}
-head: {class_path: cres.models.MixtureHead, init_args: {components: 2, hidden_width: 8}}
+head: {class_path: reconstruction.models.MixtureHead, init_args: {components: 2, hidden_width: 8}}
 receiver: [{class_path: cres.transforms.Quantise, init_args: {range_volt: 1.0, bits: 12}}]
-schedule: {class_path: cres.training.schedules.OneCycle}
+schedule: {class_path: reconstruction.training.schedules.OneCycle}
 """
 CAUSAL = """
 views: {time: {class_path: cres.transforms.TimeView, init_args: {band_hz: null}}}
 encoders:
-  time: {class_path: cres.models.S4DEncoder, init_args: {width: 6, state: 4, depth: 1, bidirectional: false, stride: 4}}
+  time:
+    class_path: reconstruction.models.S4DEncoder
+    init_args: {width: 6, state: 4, depth: 1, bidirectional: false, stride: 4}
 """
 
 
@@ -60,7 +62,7 @@ def run(device: torch.device, trainer_options: list[str], records: Path, tmp_pat
 @pytest.fixture
 def few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration of few records is enough to go through it."""
-    monkeypatch.setattr("cres.training.fitting.CALIBRATION_RECORDS", 1)
+    monkeypatch.setattr("reconstruction.training.runs.fitting.CALIBRATION_RECORDS", 1)
 
 
 def overrides(text: str, tmp_path: Path) -> str:

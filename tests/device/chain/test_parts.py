@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from cres import models, transforms
-from cres.data.batch import mask_from, within
-from cres.models import Calibration, PredictiveDistribution, combine, interval95
-from cres.training.averaging import Average
 from cres.training.cuts import shortened, within_band
-from cres.training.reconstructor import Reconstructor
 from cres.transforms import KeyedRandom, PiecewiseTransform, Place, RandomTransform
+from reconstruction.models import Calibration, PredictiveDistribution, combine, interval95
+from reconstruction.records.batch import mask_from, within
+from reconstruction.training.learning.averaging import Average
+from reconstruction.training.network.reconstructor import Reconstructor
 
 pytestmark = pytest.mark.gpu
 

@@ -19,10 +19,10 @@ import torch
 from training_records import SAMPLES, TINY, write_records
 
 from cres.data.records import open_records
-from cres.evaluation.table import PredictionTable
-from cres.training.cli import CommandLine
-from cres.training.interruption import Interrupted
 from cres.training.module import CresModule
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.training.command_line.cli import CommandLine
+from reconstruction.training.runs.interruption import Interrupted
 
 ROOT = Path(__file__).parents[3]
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("real", "few_passes")]
@@ -40,7 +40,7 @@ def real(kind: str) -> str:
 @pytest.fixture
 def few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration of few records is enough to go through it."""
-    monkeypatch.setattr("cres.training.fitting.CALIBRATION_RECORDS", 1)
+    monkeypatch.setattr("reconstruction.training.runs.fitting.CALIBRATION_RECORDS", 1)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ def train(rank: int, kind: str, config: str, records: str, folder: Path) -> None
     import torch
     from lightning.pytorch.strategies import DDPStrategy
 
-    from cres.training.cli import CommandLine
+    from reconstruction.training.command_line.cli import CommandLine
 
     torch.set_num_threads(1)
     meeting = {"MASTER_ADDR": "127.0.0.1", "NODE_RANK": str(rank), "LOCAL_RANK": "0", "WORLD_SIZE": "2"}

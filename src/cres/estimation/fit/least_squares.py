@@ -15,8 +15,8 @@ from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
 from cres.estimation.fit.products import ProductMaker, Products
-from cres.shapes import PerElectron
 from cres.simulation.forward import PARAMETERS
+from reconstruction.shapes import PerRow
 
 ENERGY, PITCH, RADIUS, START_PHASE, AXIAL_PHASE, AMPLITUDE = range(6)
 
@@ -75,7 +75,7 @@ class Tie(ABC):
         """Return the derivatives of radius and amplitude by the logarithm of the strength."""
 
     @abstractmethod
-    def moved(self, parameters: Parameters, change: PerElectron) -> Parameters:
+    def moved(self, parameters: Parameters, change: PerRow) -> Parameters:
         """Return parameters whose strength has grown by the factor e^change."""
 
 
@@ -86,7 +86,7 @@ class Fit:
     parameters: Parameters
     information: Information
     """Of the free parameters, prior included, in their order in `Options.free`."""
-    chi_square: PerElectron
+    chi_square: PerRow
     """Σ |residual|² in units of σ² (2n real numbers), plus the prior's term."""
     steps: Int[Tensor, "batch"]
     converged: Bool[Tensor, "batch"]
@@ -143,7 +143,7 @@ def _rows(prior: Gaussian | None, rows: Tensor) -> Gaussian | None:
     return None if prior is None else Gaussian(prior.mean[rows], prior.precision[rows])
 
 
-def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, promised: PerElectron) -> None:
+def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, promised: PerRow) -> None:
     """Keep the trial where it is no worse. Damp less where it kept its promise, else more.
 
     Near 90° the record is not smooth in the pitch angle and undamped steps swing about the optimum for ever.
@@ -186,7 +186,7 @@ def _evaluate(
     return _State(parameters, chi_square, gradient, information)
 
 
-def _column_sizes(size: PerElectron, options: Options) -> Float[Tensor, "batch k"]:
+def _column_sizes(size: PerRow, options: Options) -> Float[Tensor, "batch k"]:
     """Return what each derivative grows by; ∂s/∂A = s/A at the new amplitude keeps its size."""
     sizes = size[:, None].expand(-1, len(options.free)).clone()
     if options.amplitude_free:

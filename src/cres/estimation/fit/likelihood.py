@@ -25,7 +25,7 @@ from cres.estimation.fit.starts import OPTIMUM_WIDTH_BINS, candidate_starts
 from cres.estimation.fit.strength import RadialStrength
 from cres.estimation.search.detection import Profile
 from cres.estimation.search.matched_filter import MatchedFilter
-from cres.shapes import ComplexSeries, PerElectron
+from reconstruction.shapes import ComplexSeries, PerRow
 
 FREE = ("energy_ev", "pitch_angle_deg", "start_phase_rad", "axial_phase_rad", "amplitude")
 STARTS = 3
@@ -46,19 +46,19 @@ class Likelihood:
     parameters: Float[Tensor, "batch 6"]
     covariance: Float[Tensor, "batch k k"]
     """Inverse observed (Gauss–Newton) information of `FREE`."""
-    chi_square: PerElectron
-    goodness: PerElectron
+    chi_square: PerRow
+    goodness: PerRow
     """Probability that noise alone leaves such a residual."""
-    weight: PerElectron
+    weight: PerRow
     """Posterior share of the chosen optimum among the pitch angles tried (flat in cos θ); 1: nothing else fits."""
-    credible_ev: PerElectron
+    credible_ev: PerRow
     """Half-width around the energy that holds 68.27 % of the posterior over pitch angles, on the templates' grid."""
-    credible_deg: PerElectron
+    credible_deg: PerRow
     """The same for the pitch angle."""
-    statistic: PerElectron
+    statistic: PerRow
     """Matched-filter log likelihood ratio against noise alone."""
     converged: Bool[Tensor, "batch"]
-    evaluations: PerElectron
+    evaluations: PerRow
     """Derivative evaluations spent on the electron."""
 
     @property
@@ -90,7 +90,7 @@ class LikelihoodEstimator:
         return self.fit_candidates(data, found.carrier_hz, found.templates, self.starts)
 
     def fit_candidates(
-        self, data: ComplexSeries, carrier_hz: PerElectron, searched: Profile, starts: int, steps: int = Options.steps
+        self, data: ComplexSeries, carrier_hz: PerRow, searched: Profile, starts: int, steps: int = Options.steps
     ) -> Likelihood:
         """Fit up to `starts` optima of a profile an electron, at most so many steps, and keep the best."""
         candidates = candidate_starts(self.search, self.strength, searched, carrier_hz, starts, START_MARGIN)
@@ -111,8 +111,8 @@ def summarised(
     products: ProductMaker,
     searched: Profile,
     last: Fit,
-    evaluations: PerElectron,
-    carrier_hz: PerElectron,
+    evaluations: PerRow,
+    carrier_hz: PerRow,
 ) -> Likelihood:
     """Return fits with their goodness and with what the templates say of other optima."""
     fine = search.fine

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from cres.estimation.search.detection import Profile
 from cres.estimation.search.templates import TemplateBank
-from cres.shapes import PerElectron
 from reconstruction.levels import CENTRAL_68
+from reconstruction.shapes import PerRow
 
 
 def template_weights(searched: Profile, bank: TemplateBank) -> Float[Tensor, "batch position"]:
@@ -26,9 +26,9 @@ def optimum_weight(
     weights: Float[Tensor, "batch position"],
     searched: Profile,
     bank: TemplateBank,
-    axial_hz: PerElectron,
+    axial_hz: PerRow,
     width_hz: float,
-) -> PerElectron:
+) -> PerRow:
     """Return the share of the templates within `width_hz` of the fitted axial frequency."""
     distance = (bank.axial_hz[searched.template] - axial_hz[:, None]).abs()
     return (weights * (distance < width_hz)).sum(1)
@@ -39,7 +39,7 @@ def template_pitch_angles(searched: Profile, bank: TemplateBank) -> Tensor:
     return bank.pitch_angle_deg[len(bank.energies_ev) // 2][searched.template]
 
 
-def template_energies(searched: Profile, bank: TemplateBank, carrier_hz: PerElectron) -> Tensor:
+def template_energies(searched: Profile, bank: TemplateBank, carrier_hz: PerRow) -> Tensor:
     """Return the energy (batch, position) that explains the carrier at each template's pitch angle.
 
     Linear between the bank's energies: off by some 10 meV in the middle of 60 eV.
@@ -52,8 +52,8 @@ def template_energies(searched: Profile, bank: TemplateBank, carrier_hz: PerElec
 
 
 def credible_half_width(
-    values: Float[Tensor, "batch position"], weights: Float[Tensor, "batch position"], centre: PerElectron
-) -> PerElectron:
+    values: Float[Tensor, "batch position"], weights: Float[Tensor, "batch position"], centre: PerRow
+) -> PerRow:
     """Return the half-width of the interval around `centre` that holds 68.27 % of the weights."""
     distance, order = (values - centre[:, None]).abs().sort(1)
     reached = weights.gather(1, order).cumsum(1) >= CENTRAL_68

@@ -19,8 +19,8 @@ from torch import Tensor
 
 from cres.estimation.forward import LineModel, RecordModel
 from cres.estimation.noise import NoiseModel, White
-from cres.shapes import ComplexSeries, PerElectron
 from cres.simulation.forward import FAINTEST_LINE, PARAMETERS, Lines
+from reconstruction.shapes import ComplexSeries, PerRow
 
 AMPLITUDE = PARAMETERS.index("amplitude")
 START_PHASE = PARAMETERS.index("start_phase_rad")
@@ -35,9 +35,9 @@ THINNED_BAND = 0.45
 class Products(NamedTuple):
     """⟨a, b⟩ = Σ_t a* b in units of the noise, s the record, d the data, p and q free parameters."""
 
-    data_power: PerElectron
+    data_power: PerRow
     """⟨d, d⟩"""
-    power: PerElectron
+    power: PerRow
     """⟨s, s⟩"""
     overlap: Complex[Tensor, "batch"]
     """⟨s, d⟩"""
@@ -180,7 +180,7 @@ class LineProducts(ProductMaker):
             spectrum[part] = torch.fft.fft(self.data[part] - record)
         return spectrum / math.sqrt(self.data.shape[1])
 
-    def _polynomials(self, lines: Lines, amplitude: PerElectron) -> _Polynomials:
+    def _polynomials(self, lines: Lines, amplitude: PerRow) -> _Polynomials:
         """d/dp of e^{iΦ} Σ c_m e^{imΨ}: the factor of line m is i (Φ_p + mΨ_p) c_m + c_m,p."""
         batch, count = lines.amplitudes.shape
         record = torch.zeros(batch, count, MOMENTS, dtype=torch.complex128, device=amplitude.device)

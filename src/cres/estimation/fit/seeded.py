@@ -22,9 +22,9 @@ from cres.estimation.placement import on_host
 from cres.estimation.search.detection import Profile, profile
 from cres.estimation.search.periodogram import Spectrum, parabolic_peak
 from cres.estimation.search.templates import TemplateBank
-from cres.evaluation.table import PredictionTable
 from cres.physics.cyclotron import cyclotron_frequency_hz
-from cres.shapes import ComplexSeries, PerElectron
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.shapes import ComplexSeries, PerRow
 
 Array = NDArray[np.float64]
 SEARCH_SIGMAS = 5.0
@@ -91,7 +91,7 @@ class SeededEstimator:
         found = self.likelihood.fit_candidates(data, carrier, templates, STARTS, STEPS)
         return found, found.failed
 
-    def _carrier_hz(self, spectrum: Spectrum, seed: Seed) -> PerElectron:
+    def _carrier_hz(self, spectrum: Spectrum, seed: Seed) -> PerRow:
         """Return the strongest line that the network's energy and pitch angle allow, between the values by parabola."""
         trap, reception = self.apparatus.trap, self.apparatus.reception
         radius = np.zeros_like(seed.energy_ev)
@@ -117,7 +117,7 @@ class SeededEstimator:
         best, between = parabolic_peak(power)
         return first + offsets[best] + between * spectrum.bin_hz
 
-    def _templates(self, spectrum: Spectrum, carrier_hz: PerElectron, seed: Seed) -> Profile:
+    def _templates(self, spectrum: Spectrum, carrier_hz: PerRow, seed: Seed) -> Profile:
         """Return the statistic of the templates in each electron's window; positions beyond it say −∞."""
         bank = self.likelihood.fine
         window = template_window(bank, *self._axial_range(seed))
@@ -131,7 +131,7 @@ class SeededEstimator:
             statistic[rows, :width], phase[rows, :width] = found.statistic, found.axial_phase_rad
         return Profile(template, torch.where(window >= 0, statistic, -math.inf), phase)
 
-    def _axial_range(self, seed: Seed) -> tuple[PerElectron, PerElectron]:
+    def _axial_range(self, seed: Seed) -> tuple[PerRow, PerRow]:
         """Return the lowest and highest axial frequency within the network's pitch angle."""
         radius = np.zeros_like(seed.energy_ev)
         low, high = self.apparatus.pitch_angles_deg
@@ -142,7 +142,7 @@ class SeededEstimator:
         return lowest, highest
 
 
-def template_window(bank: TemplateBank, low_hz: PerElectron, high_hz: PerElectron) -> Int[Tensor, "batch position"]:
+def template_window(bank: TemplateBank, low_hz: PerRow, high_hz: PerRow) -> Int[Tensor, "batch position"]:
     """Return the indices of the templates that cover each electron's range, −1 after the last one."""
     count = len(bank.axial_hz)
     first = torch.searchsorted(bank.axial_hz, low_hz.contiguous()) - NARROWEST_TEMPLATES

@@ -16,7 +16,7 @@ from cres.estimation.inversion import energy_and_pitch
 from cres.estimation.placement import on_host
 from cres.estimation.search.detection import Profile, best_templates
 from cres.estimation.search.matched_filter import MatchedFilter
-from cres.shapes import PerElectron
+from reconstruction.shapes import PerRow
 
 # Templates this close (in natural bins of the axial frequency) lie on one optimum.
 OPTIMUM_WIDTH_BINS = 1.0
@@ -36,7 +36,7 @@ def candidate_starts(
     search: MatchedFilter,
     strength: RadialStrength,
     found: Profile,
-    carrier_hz: PerElectron,
+    carrier_hz: PerRow,
     count: int,
     margin: float,
 ) -> Starts:
@@ -68,10 +68,10 @@ def _between(statistic: Float[Tensor, "batch position"], position: Int[Tensor, "
 def start_parameters(
     search: MatchedFilter,
     strength: RadialStrength,
-    carrier_hz: PerElectron,
-    axial_hz: PerElectron,
-    axial_phase_rad: PerElectron,
-    statistic: PerElectron,
+    carrier_hz: PerRow,
+    axial_hz: PerRow,
+    axial_phase_rad: PerRow,
+    statistic: PerRow,
 ) -> Float[Tensor, "batch 6"]:
     """Return forward-model parameters that have carrier, axial frequency and phase at the middle of the record.
 
@@ -94,9 +94,7 @@ def start_parameters(
     return rows
 
 
-def _inverted(
-    apparatus: Apparatus, carrier_hz: PerElectron, axial_hz: PerElectron, radius_m: PerElectron
-) -> tuple[PerElectron, PerElectron]:
+def _inverted(apparatus: Apparatus, carrier_hz: PerRow, axial_hz: PerRow, radius_m: PerRow) -> tuple[PerRow, PerRow]:
     before_mixing = on_host(carrier_hz + apparatus.reception.lo_frequency_hz)
     energy, pitch = energy_and_pitch(apparatus.trap, before_mixing, on_host(axial_hz), on_host(radius_m))
     return torch.from_numpy(energy).to(carrier_hz.device), torch.from_numpy(pitch).to(carrier_hz.device)

@@ -13,7 +13,7 @@ from torch import Tensor
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.fit.least_squares import AMPLITUDE, RADIUS, Tie
 from cres.estimation.placement import interpolated, on_host
-from cres.shapes import PerElectron
+from reconstruction.shapes import PerRow
 
 
 @dataclass(frozen=True)
@@ -48,16 +48,16 @@ class RadialStrength(Tie):
         slope = np.gradient(on_host(radius), on_host(norm.log().clamp_min(-99.0)))
         return torch.from_numpy(slope).to(radius.device)
 
-    def norm(self, radius_m: PerElectron) -> PerElectron:
+    def norm(self, radius_m: PerRow) -> PerRow:
         """Return the norm at radii, linear between the nodes."""
         return interpolated(radius_m, self.radius_m, self.norm_volt)
 
-    def inner_radius(self, norm_volt: PerElectron) -> PerElectron:
+    def inner_radius(self, norm_volt: PerRow) -> PerRow:
         """Return the radius inside the best one that has this norm; the best radius for stronger records."""
         best = self.best + 1
         return interpolated(norm_volt, self.norm_volt[:best], self.radius_m[:best])
 
-    def moved(self, parameters: Float[Tensor, "batch 6"], change: PerElectron) -> Float[Tensor, "batch 6"]:
+    def moved(self, parameters: Float[Tensor, "batch 6"], change: PerRow) -> Float[Tensor, "batch 6"]:
         """Return parameters of a strength e^change times as large: another radius, and so another energy loss.
 
         The amplitude stays 1 but for records stronger than any radius makes.

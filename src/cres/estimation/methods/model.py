@@ -17,9 +17,9 @@ from cres.estimation.placement import on_host
 from cres.estimation.radial.posterior import RadialEstimator, RadialPosterior
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.estimation.simple.filter_estimator import FilterEstimator
-from cres.evaluation.table import PredictionTable
 from cres.simulation.config import SimulationConfig
 from cres.simulation.forward import PARAMETERS
+from reconstruction.judging.tables.table import PredictionTable
 
 # The filter is slower than a periodogram, and its spread needs no more.
 FILTER_TRAINING_ELECTRONS = 1000

@@ -15,14 +15,14 @@ from torch import Tensor
 from cres import schema
 from cres.data.noise_spectrum import spectrum_for
 from cres.data.records import Records, open_records
-from cres.data.splits import Split, split_by_event
 from cres.errors import UserError
 from cres.estimation.noise import Coloured, NoiseModel, White, relative_power
 from cres.progress import progress_bar
 from cres.transforms.coloured import ColouredNoise
 from cres.transforms.noise import WhiteNoise, channel_std_volt
-from cres.transforms.random import FROZEN_EPOCH, KeyedRandom
-from cres.transforms.random_transforms import RandomTransform
+from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom
+from reconstruction.random.transforms import RandomTransform
+from reconstruction.records.splits import Split, split_by_event
 
 Rows = NDArray[np.int64]
 # As the data module's defaults: the same electrons are for training and for the test.

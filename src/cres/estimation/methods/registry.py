@@ -12,8 +12,8 @@ from cres.estimation.methods import model, spectral
 from cres.estimation.methods.recordings import Recordings, Rows
 from cres.estimation.methods.table import stamped, to_table
 from cres.estimation.methods.task import Task, config_of, with_gain_std
-from cres.evaluation.table import PredictionTable
 from cres.simulation.config import SimulationConfig
+from reconstruction.judging.tables.table import PredictionTable
 
 Method = Callable[[Task, SimulationConfig, Recordings, Rows], tuple[Estimates, float]]
 METHODS: dict[str, tuple[str, Method]] = {

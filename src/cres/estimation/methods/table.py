@@ -16,10 +16,10 @@ from cres import schema
 from cres.estimation.estimates import Estimates
 from cres.estimation.methods.recordings import Recordings, Rows
 from cres.estimation.methods.task import Task
-from cres.evaluation.apparatus import APPARATUS, WARNING
 from cres.evaluation.signature import RECORDS, Signature
-from cres.evaluation.splits import LEARNED, look_up
-from cres.evaluation.table import PredictionTable
+from reconstruction.judging.tables.apparatus import APPARATUS, WARNING
+from reconstruction.judging.tables.splits import LEARNED, look_up
+from reconstruction.judging.tables.table import PredictionTable
 
 FITTED = ("carrier", "peaks", "matched-filter")
 """Methods that fit curves or spreads on the training split."""

@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from cres.clock import wall_seconds
 from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import TIED
@@ -19,6 +18,7 @@ from cres.estimation.methods.recordings import FRACTIONS, Recordings, Rows
 from cres.estimation.placement import AUTO, choose_device
 from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY
 from cres.simulation.config import SimulationConfig
+from reconstruction.clock import wall_seconds
 
 DEFAULT_BAND_HZ = (-80e6, -45e6)
 BLOCK = 64

@@ -24,7 +24,7 @@ from cres.estimation.fit.least_squares import AMPLITUDE, ENERGY, PITCH, RADIUS
 from cres.estimation.placement import on_host
 from cres.estimation.search.matched_filter import ENERGY_ROOM_EV, INNERMOST, MatchedFilter
 from cres.estimation.search.templates import FINE_PHASES
-from cres.shapes import ComplexSeries, PerElectron
+from reconstruction.shapes import ComplexSeries, PerRow
 
 Array = NDArray[np.float64]
 ENERGY_NODES, RADIUS_NODES, PITCH_NODES = 5, 12, 72
@@ -48,13 +48,13 @@ class GridPosterior:
 
     weight: Float[Tensor, "batch template"]
     """Posterior probability; the rest to 1 is `elsewhere`."""
-    elsewhere: PerElectron
+    elsewhere: PerRow
     """Probability that the line is noise and the electron anywhere in the window."""
     energy_ev: Float[Tensor, "batch template"]
     axial_hz: Float[Tensor, "batch template"]
     axial_phase_rad: Float[Tensor, "batch template"]
     """Best phase at the middle of the record."""
-    carrier_std_hz: PerElectron
+    carrier_std_hz: PerRow
     """Error of the carrier."""
 
 
@@ -89,7 +89,7 @@ class RadialGrid:
         self.prior = self._prior()
         self.ev_per_hz = float((self.energies_ev[-1] - self.energies_ev[0]) / (carrier[0] - carrier[-1]).mean())
 
-    def __call__(self, data: ComplexSeries, carrier_hz: PerElectron) -> GridPosterior:
+    def __call__(self, data: ComplexSeries, carrier_hz: PerRow) -> GridPosterior:
         """Return the posterior of records whose carrier is known, after mixing at the middle of the record."""
         blocks = zip(data.split(ELECTRONS_AT_ONCE), carrier_hz.split(ELECTRONS_AT_ONCE), strict=True)
         parts = [self._part(*block) for block in blocks]
@@ -108,7 +108,7 @@ class RadialGrid:
         return (density / density.sum()).flatten()
 
     def templates(
-        self, carrier_hz: PerElectron
+        self, carrier_hz: PerRow
     ) -> tuple[
         Float[Tensor, "batch template"], Float[Tensor, "batch template"], Complex[Tensor, "batch template line"]
     ]:
@@ -126,7 +126,7 @@ class RadialGrid:
     def inner_products(
         self,
         data: ComplexSeries,
-        carrier_hz: PerElectron,
+        carrier_hz: PerRow,
         axial_hz: Float[Tensor, "batch template"],
         lines: Complex[Tensor, "batch template line"],
     ) -> Float[Tensor, "batch template phase"]:
@@ -158,10 +158,10 @@ class RadialGrid:
         psi = torch.arange(FINE_PHASES, device=orders.device) * self._period_rad / FINE_PHASES
         return torch.exp(1j * orders[:, None] * psi).to(torch.complex64)
 
-    def _frequency_hz(self, carrier_hz: PerElectron, axial_hz: Tensor) -> Float[Tensor, "batch template line"]:
+    def _frequency_hz(self, carrier_hz: PerRow, axial_hz: Tensor) -> Float[Tensor, "batch template line"]:
         return carrier_hz[:, None, None] + axial_hz[:, :, None] * self.harmonics
 
-    def _part(self, data: ComplexSeries, carrier_hz: PerElectron) -> tuple[Tensor, ...]:
+    def _part(self, data: ComplexSeries, carrier_hz: PerRow) -> tuple[Tensor, ...]:
         energy, axial, lines = self.templates(carrier_hz)
         inner = self.inner_products(data, carrier_hz, axial, lines)
         power = self.powers(axial, lines)
@@ -184,12 +184,12 @@ class RadialGrid:
     def _period_rad(self) -> float:
         return math.pi if bool((self.harmonics % 2 == 0).all()) else 2 * math.pi
 
-    def _carrier_std_hz(self, overlap: PerElectron) -> PerElectron:
+    def _carrier_std_hz(self, overlap: PerRow) -> PerRow:
         """Return the error of a tone of norm a over a time T, √12/(2πTa) (Rife & Boorstyn 1974, with free phase)."""
         reception = self.apparatus.reception
         return math.sqrt(12) * reception.sampling_rate_hz / (2 * math.pi * reception.samples * overlap)
 
-    def _carrier_share(self, std_hz: PerElectron) -> PerElectron:
+    def _carrier_share(self, std_hz: PerRow) -> PerRow:
         """Return the prior probability of the carrier's own width, √(2π) of its error, in the window of energies."""
         low, high = self.apparatus.energies_ev
         return (math.sqrt(2 * math.pi) * std_hz * self.ev_per_hz / (high - low)).clamp(max=1.0)
@@ -226,7 +226,7 @@ def _dense(angles_deg: Array, axial_hz: Array, step_hz: float) -> Array:
 
 
 def _energies(
-    carrier_hz: Float[Tensor, "template energy"], energies_ev: Float[Tensor, "energy"], wanted_hz: PerElectron
+    carrier_hz: Float[Tensor, "template energy"], energies_ev: Float[Tensor, "energy"], wanted_hz: PerRow
 ) -> tuple[Float[Tensor, "batch template"], Float[Tensor, "batch template"]]:
     """Return the energy at which each template has the wanted carrier, and its place among the energies, clamped.
 

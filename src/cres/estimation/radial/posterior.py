@@ -25,8 +25,8 @@ from cres.estimation.fit.strength import RadialStrength
 from cres.estimation.placement import on_host
 from cres.estimation.radial.grid import GridPosterior, RadialGrid
 from cres.estimation.search.matched_filter import MatchedFilter
-from cres.shapes import ComplexSeries, PerElectron
 from reconstruction.levels import CENTRAL_68, CENTRAL_95
+from reconstruction.shapes import ComplexSeries, PerRow
 
 Array = NDArray[np.float64]
 # The best template is near: a few steps show whether anything explains the record.
@@ -47,25 +47,25 @@ PROBABILITIES = (CENTRAL_68, CENTRAL_95)
 class Solution:
     """One mode of the posterior: its probability and the mean of energy and radius in it, each (batch,)."""
 
-    weight: PerElectron
-    energy_ev: PerElectron
-    radius_m: PerElectron
+    weight: PerRow
+    energy_ev: PerRow
+    radius_m: PerRow
 
 
 @dataclass(frozen=True)
 class Interval:
     """The shortest interval of a probability, ends (batch,)."""
 
-    low: PerElectron
-    high: PerElectron
+    low: PerRow
+    high: PerRow
 
     @property
-    def centre(self) -> PerElectron:
+    def centre(self) -> PerRow:
         """Its middle, (batch,)."""
         return (self.low + self.high) / 2
 
     @property
-    def half_width(self) -> PerElectron:
+    def half_width(self) -> PerRow:
         """Half its width, (batch,)."""
         return (self.high - self.low) / 2
 
@@ -85,15 +85,15 @@ class RadialPosterior:
     inner: Solution
     """At radii below that of the strongest coupling."""
     outer: Solution
-    weight: PerElectron
+    weight: PerRow
     """Posterior share of the templates that have the axial frequency of the best one."""
-    elsewhere: PerElectron
+    elsewhere: PerRow
     """Probability that what was found is noise."""
-    statistic: PerElectron
+    statistic: PerRow
     """Matched-filter log likelihood ratio against noise alone."""
-    goodness: PerElectron
+    goodness: PerRow
     """Probability that noise alone leaves such a residual as the fit at the best template."""
-    evaluations: PerElectron
+    evaluations: PerRow
     """Derivative evaluations of that fit."""
 
     @property

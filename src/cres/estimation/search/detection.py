@@ -15,7 +15,7 @@ from torch import Tensor
 
 from cres.estimation.search.periodogram import Spectrum
 from cres.estimation.search.templates import FINE_PHASES, TemplateBank, axial_turns
-from cres.shapes import PerElectron
+from reconstruction.shapes import PerRow
 
 COARSE_TEMPLATES = 64
 COARSE_PHASES = 8
@@ -31,10 +31,10 @@ SLOW_BINS = 4.0
 class Detected:
     """Best templates: carrier after mixing and axial phase at the middle of the record. Shapes (batch,)."""
 
-    statistic: PerElectron
-    carrier_hz: PerElectron
+    statistic: PerRow
+    carrier_hz: PerRow
     template: Int[Tensor, "batch"]
-    axial_phase_rad: PerElectron
+    axial_phase_rad: PerRow
 
 
 def phase_step_rad(bank: TemplateBank, count: int) -> float:
@@ -115,7 +115,7 @@ def profile(
     spectrum: Spectrum,
     noise_std_volt: float,
     bank: TemplateBank,
-    carrier_hz: PerElectron,
+    carrier_hz: PerRow,
     template: Int[Tensor, "batch position"] | None = None,
 ) -> Profile:
     """Search templates of a fine bank (default: all) at one carrier an electron, the refined strongest line."""

@@ -22,7 +22,7 @@ from cres.estimation.search.detection import (
 )
 from cres.estimation.search.periodogram import PADDING, Spectrum, centred_spectrum, refine_line
 from cres.estimation.search.templates import TemplateBank, build_banks, joined_banks
-from cres.shapes import ComplexSeries, PerElectron
+from reconstruction.shapes import ComplexSeries, PerRow
 
 FALSE_ALARM_PROBABILITY = 1e-3
 NOISE_BLOCK = 32
@@ -48,9 +48,9 @@ class Found:
     """What the filter found in each record."""
 
     spectrum: Spectrum
-    statistic: PerElectron
+    statistic: PerRow
     """Detection statistic over the thin bank: the log likelihood ratio against noise alone."""
-    carrier_hz: PerElectron
+    carrier_hz: PerRow
     """After mixing, at the middle of the record."""
     templates: Profile
     """All fine templates at this carrier."""
@@ -85,7 +85,7 @@ class MatchedFilter:
         carrier = refine_line(data, found.carrier_hz, rate)
         return Found(spectrum, found.statistic, carrier, profile(spectrum, noise, self.fine, carrier))
 
-    def statistic(self, data: ComplexSeries) -> PerElectron:
+    def statistic(self, data: ComplexSeries) -> PerRow:
         """Return the detection statistic alone."""
         return self._detected(self.spectrum(data)).statistic
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cres.estimation.search.periodogram import Spectrum, centred_spectrum, comb_power, parabolic_peak, strongest_line
-from cres.shapes import ComplexSeries, PerElectron
+from reconstruction.shapes import ComplexSeries, PerRow
 
 # Below this many natural bins the first sideband merges with the carrier's own main lobe and side lobes.
 NEAREST_SIDEBAND_BINS = 6.0
@@ -34,12 +34,12 @@ class CombSearch:
 class Peaks:
     """What the peak search found, all (batch,)."""
 
-    carrier_hz: PerElectron
+    carrier_hz: PerRow
     """Strongest line after mixing."""
-    carrier_snr: PerElectron
+    carrier_snr: PerRow
     """|X|²/(N σ_c²): under noise alone an exponential variable of mean 1."""
-    axial_frequency_hz: PerElectron
-    comb_snr: PerElectron
+    axial_frequency_hz: PerRow
+    comb_snr: PerRow
     """Power of the best comb in the same units: under noise alone a sum of 2·pairs exponential variables."""
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from cres.shapes import ComplexSeries, PerElectron
+from reconstruction.shapes import ComplexSeries, PerRow
 
 PADDING = 4
 """Values of a spectrum a natural bin."""
@@ -74,7 +74,7 @@ def band_indices(spectrum: Spectrum, band_hz: tuple[float, float]) -> Int[Tensor
     return torch.arange(low, high + 1, device=spectrum.values.device) % spectrum.values.shape[1]
 
 
-def strongest_line(series: ComplexSeries, spectrum: Spectrum, band_hz: tuple[float, float]) -> PerElectron:
+def strongest_line(series: ComplexSeries, spectrum: Spectrum, band_hz: tuple[float, float]) -> PerRow:
     """Return the frequency of the highest periodogram value in a band, refined between the bins."""
     indices = band_indices(spectrum, band_hz)
     best = spectrum.values[:, indices].abs().argmax(1)
@@ -82,7 +82,7 @@ def strongest_line(series: ComplexSeries, spectrum: Spectrum, band_hz: tuple[flo
     return refine_line(series, signed * spectrum.bin_hz, spectrum.sampling_rate_hz)
 
 
-def refine_line(series: ComplexSeries, frequency_hz: PerElectron, sampling_rate_hz: float) -> PerElectron:
+def refine_line(series: ComplexSeries, frequency_hz: PerRow, sampling_rate_hz: float) -> PerRow:
     """Climb to the maximum of |X(f)|² by Newton steps, the maximum-likelihood frequency of a single tone.
 
     With X = Σ x e^{−iωt}: P' = 2 Re(X* X'), P'' = 2 Re(X* X'') + 2 |X'|². A step is at most a quarter of a bin.
@@ -106,7 +106,7 @@ def _moment(mixed: ComplexSeries, time: Float[Tensor, "time"], order: int) -> Co
 
 
 def comb_power(
-    spectrum: Spectrum, carrier_hz: PerElectron, spacing_hz: Float[Tensor, "spacing"], pairs: int
+    spectrum: Spectrum, carrier_hz: PerRow, spacing_hz: Float[Tensor, "spacing"], pairs: int
 ) -> Float[Tensor, "batch spacing"]:
     """Return Σ_{n=1..pairs} |X(f_c + n Δ)|² + |X(f_c − n Δ)|² for each line spacing Δ."""
     power = torch.zeros(len(carrier_hz), len(spacing_hz), dtype=torch.float64, device=carrier_hz.device)
@@ -116,7 +116,7 @@ def comb_power(
     return power
 
 
-def parabolic_peak(power: Float[Tensor, "batch point"]) -> tuple[Int[Tensor, "batch"], PerElectron]:
+def parabolic_peak(power: Float[Tensor, "batch point"]) -> tuple[Int[Tensor, "batch"], PerRow]:
     """Return the index of the highest value and the offset, within ±½, of the parabola through it."""
     best = power.argmax(1)
     inside = best.clamp(1, power.shape[1] - 2)

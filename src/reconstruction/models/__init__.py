@@ -1,0 +1,63 @@
+"""Encoders, heads, predictive distributions and losses. They learn nothing of rows: targets are columns."""
+
+from reconstruction.models.denoiser import Denoiser, SeriesHuber, SeriesLoss, SeriesMSE, TimeSpectrumLoss
+from reconstruction.models.encoders.base import Encoded, Encoder, Sequence
+from reconstruction.models.encoders.conformer import ConformerEncoder
+from reconstruction.models.encoders.convnet import ConvNetEncoder
+from reconstruction.models.encoders.fusion import Fusion
+from reconstruction.models.encoders.linoss import LinOSSEncoder
+from reconstruction.models.encoders.lstm import LSTMEncoder
+from reconstruction.models.encoders.s4d import S4DEncoder
+from reconstruction.models.encoders.s4d_kernel import s4d_kernel
+from reconstruction.models.groups import optimizer_groups, set_trainable
+from reconstruction.models.locator import Locator, Reading, location_loss
+from reconstruction.models.polynomial_map import PolynomialMap
+from reconstruction.models.predictive.calibration import Calibration, interval95
+from reconstruction.models.predictive.distributions import Gaussian, Point, PredictiveDistribution
+from reconstruction.models.predictive.heads import GaussianHead, Head, MixtureHead, PointHead, QuantileHead
+from reconstruction.models.predictive.losses import CRPS, MSE, GaussianNLL, Huber, Loss, Pinball
+from reconstruction.models.predictive.mixture import GaussianMixture, combine
+from reconstruction.models.predictive.quantiles import Quantiles
+
+__all__ = [
+    "CRPS",
+    "MSE",
+    "Calibration",
+    "ConformerEncoder",
+    "ConvNetEncoder",
+    "Denoiser",
+    "Encoded",
+    "Encoder",
+    "Fusion",
+    "Gaussian",
+    "GaussianHead",
+    "GaussianMixture",
+    "GaussianNLL",
+    "Head",
+    "Huber",
+    "LSTMEncoder",
+    "LinOSSEncoder",
+    "Locator",
+    "Loss",
+    "MixtureHead",
+    "Pinball",
+    "Point",
+    "PointHead",
+    "PolynomialMap",
+    "PredictiveDistribution",
+    "QuantileHead",
+    "Quantiles",
+    "Reading",
+    "S4DEncoder",
+    "Sequence",
+    "SeriesHuber",
+    "SeriesLoss",
+    "SeriesMSE",
+    "TimeSpectrumLoss",
+    "combine",
+    "interval95",
+    "location_loss",
+    "optimizer_groups",
+    "s4d_kernel",
+    "set_trainable",
+]

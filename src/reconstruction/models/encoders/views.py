@@ -1,0 +1,41 @@
+"""What an encoder sees of an input: a view, made on the device, batch by batch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from reconstruction.shapes import Lengths, Series
+
+
+class View(NamedTuple):
+    """One view of a batch: `series` (batch, length, channels) for the encoder, `scalars` (batch, k) for the head."""
+
+    series: Tensor
+    scalars: Tensor
+    axis_hz: Tensor | None = None
+    """(length,) float64: what each position stands for, where that is a frequency."""
+
+
+class RecordView(nn.Module, ABC):
+    """An input (batch, position, channel) → View; `channels` and `scalar_count` are known before the first record."""
+
+    channels: int
+    scalar_count: int
+    reads: str = "series"
+    """Name of the input that it is a view of."""
+    piecewise: bool = False
+    """Whether the view of a piece of a record is that piece of the record's view."""
+
+    @abstractmethod
+    def forward(self, series: Series) -> View:
+        """Return the view of a batch of records."""
+
+    def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths | None:
+        """Return how many of the view's positions hold something of records of `lengths` of their `samples`.
+
+        None where all do: every line of a spectrum holds something of the whole record.
+        """
+        return None

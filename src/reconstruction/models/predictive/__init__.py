@@ -1,0 +1,1 @@
+"""From features to distributions, their losses and their calibration."""

@@ -1,0 +1,1 @@
+"""Random numbers keyed by event, and random changes of inputs drawn with them."""

@@ -1,0 +1,1 @@
+"""Training, prediction and the command line, for any system."""

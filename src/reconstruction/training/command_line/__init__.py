@@ -1,0 +1,1 @@
+"""The command line: options, help, mistakes in one sentence."""

@@ -1,0 +1,331 @@
+"""The LightningModule of any system: corruption on the device, loss of the standardised targets, physical metrics.
+
+The corruption of training is drawn anew each epoch, keyed by (seed, epoch, event); that of validation, test and
+prediction is frozen and nominal, so that a score depends on the weights alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import replace
+from typing import Any, ClassVar, Literal
+
+import lightning.pytorch as pl
+import torch
+from torch import Tensor, nn
+
+from reconstruction.clock import wall_seconds
+from reconstruction.errors import UserError, nearest
+from reconstruction.models import Calibration, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine
+from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom, mix64
+from reconstruction.records.batch import Batch, Inputs, Masks, masks_of
+from reconstruction.system import System, find_system
+from reconstruction.training.learning.averaging import Average
+from reconstruction.training.learning.checkpoints import LAST, Checkpoints
+from reconstruction.training.learning.denoising import Denoising, DenoisingOptions
+from reconstruction.training.learning.loss_watch import LossWatch, NonFiniteLoss, first_of_all
+from reconstruction.training.learning.metrics import Collected, EpochLoss, collect, validation_metrics
+from reconstruction.training.learning.optimiser import Optimiser, with_schedule
+from reconstruction.training.learning.place import PlaceInEpoch
+from reconstruction.training.network.corruption import Corruption
+from reconstruction.training.network.easing import Easing
+from reconstruction.training.network.reconstructor import Outcome, Reconstructor
+from reconstruction.training.schedules import Cosine, Schedule
+
+CalibrationMethod = Literal["coverage", "likelihood", "none"]
+
+CARD = "cres"
+"""Key of a checkpoint under which it says what it is, whatever its system."""
+
+
+class Learner(pl.LightningModule):
+    """Trains a reconstructor. A system's own class builds it of what a configuration says.
+
+    reconstructor: what learns. corruption: what is done to its inputs before. denoising: rebuild a view without its
+    noise, beside the targets or alone. seed: of the corruption in training; noise_seed: of the frozen one that judges,
+    whatever the training's seed, so that trainings are judged on the same records.
+    """
+
+    system_name: ClassVar[str]
+
+    def __init__(
+        self,
+        reconstructor: Reconstructor,
+        corruption: Corruption,
+        loss: Loss | None = None,
+        denoising: DenoisingOptions | None = None,
+        optimiser: Optimiser | None = None,
+        schedule: Schedule | None = None,
+        compile_encoders: bool = False,
+        compile_mode: str = "default",
+        ema_decay: float = 0.0,
+        calibration: CalibrationMethod = "coverage",
+        seed: int = 0,
+        noise_seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 <= ema_decay < 1:
+            raise UserError(f"model.ema_decay is {ema_decay}, but must lie in [0, 1)")
+        self.reconstructor, self.corruption = reconstructor, corruption
+        self.others = nn.ModuleList()
+        """Further members of an ensemble, whose predictions are combined with the reconstructor's."""
+        self.joint: Calibration | None = None
+        """Calibration of what the members of an ensemble state together."""
+        self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
+        self.regresses = denoising is None or not denoising.alone
+        if self.denoising is not None and not self.regresses:
+            self.denoising.train_alone(self.reconstructor)
+        self.loss = loss or GaussianNLL()
+        self.optimiser, self.schedule = optimiser or Optimiser(), schedule or Cosine()
+        self.compile_encoders, self.compile_mode = compile_encoders, compile_mode
+        self.ema_decay, self.calibration = ema_decay, calibration
+        self.seed, self.noise_seed = seed, noise_seed
+        self.targets = reconstructor.targets
+        self.noise_scale = 1.0
+        """Scale of the corruption in a prediction; that of the training is the curriculum's."""
+        self.easing = Easing()
+        """What a curriculum makes of the training's batches."""
+        self.card: dict[str, Any] = {}
+        """What the checkpoint says about itself: the model's configuration, the data it was trained on, its ranges."""
+        self.average = Average()
+        self.watch = LossWatch()
+        self.newest_loss: float | None = None
+        """Loss of the last step that was logged, for who shows it."""
+        self.place = PlaceInEpoch()
+        self.epoch_loss = EpochLoss()
+        """Mean loss of the epoch so far, over all processes; part of a checkpoint, so that a resume does not cut it."""
+        self.last_validation: Collected | None = None
+        """Predictions of the validation split after the last epoch, of all processes."""
+        self._validation: list[Collected] = []
+
+    @property
+    def system(self) -> System:
+        """The system that this reconstructs."""
+        return find_system(self.system_name)
+
+    def placed(self, batch: Batch) -> Batch:
+        """Return a batch where the weights are, its inputs in their precision; in its steps the trainer does so."""
+        weights = next(self.reconstructor.parameters())
+        there: Batch = self.transfer_batch_to_device(batch, weights.device, 0)
+        return there | {"inputs": {name: values.to(weights.dtype) for name, values in there["inputs"].items()}}
+
+    # Forward -----------------------------------------------------------------------------------------------------
+
+    def forward(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> PredictiveDistribution:
+        """Return the calibrated distribution in physical units of inputs that carry their noise."""
+        return self.combined([member(inputs, masks) for member in self.members])
+
+    def reconstruct(self, batch: Batch) -> PredictiveDistribution:
+        """Return the calibrated distribution in physical units, with the frozen corruption."""
+        return self.predicted(batch, self.judged(batch))
+
+    def judged(self, batch: Batch) -> Batch | None:
+        """Return a batch as it is judged; None where that is only known as it is read."""
+        return self.inject(batch, FROZEN_EPOCH, self.noise_scale)
+
+    def predicted(self, batch: Batch, judged: Batch | None) -> PredictiveDistribution:
+        """Return the distribution of a batch that `judged` has made ready."""
+        assert judged is not None
+        return self.of(judged)
+
+    def of(self, batch: Batch) -> PredictiveDistribution:
+        """Return the calibrated distribution in physical units of a batch as it is."""
+        said: PredictiveDistribution = self(batch["inputs"], masks_of(batch))
+        return said
+
+    def combined(self, said: list[PredictiveDistribution]) -> PredictiveDistribution:
+        """Return what the members of an ensemble say together."""
+        together = said[0] if len(said) == 1 else combine(said)
+        return together if self.joint is None else self.joint(together)
+
+    @property
+    def members(self) -> list[Reconstructor]:
+        """The reconstructors of an ensemble; one alone otherwise."""
+        return [self.reconstructor, *(member for member in self.others if isinstance(member, Reconstructor))]
+
+    @property
+    def calibrations(self) -> list[Calibration]:
+        """Those that the stated intervals follow: that of the ensemble, or else those of the members."""
+        return [member.calibration for member in self.members] if self.joint is None else [self.joint]
+
+    def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Batch:
+        """Return the batch with corrupted inputs: that of FROZEN_EPOCH and of all below it is for judging.
+
+        The inputs of the training's epochs, 0 and above, are augmented as well.
+        """
+        judging = epoch <= FROZEN_EPOCH
+        seed = self.noise_seed if judging else self.seed
+        # the same row drawn again in one epoch counts as another one; mix64(0) is 0
+        event = batch["event_id"] ^ mix64(batch["repeat"]) if "repeat" in batch else batch["event_id"]
+        random = KeyedRandom(seed, epoch, event, next(iter(batch["inputs"].values())).device)
+        return batch | {"inputs": self.corruption(batch["inputs"], masks_of(batch), random, scale, judging)}
+
+    # Loss --------------------------------------------------------------------------------------------------------
+
+    def standardised_targets(self, batch: Batch, dtype: torch.dtype) -> Tensor:
+        """Return the true targets (batch, target), standardised."""
+        if "targets" not in batch:
+            raise UserError(
+                f"the data have no columns {', '.join(self.targets)}: they can be predicted, not trained on"
+            )
+        return self.reconstructor.target_scaler(batch["targets"]).to(dtype)
+
+    def objective(self, noisy: Batch, clean: Batch) -> tuple[Tensor, Outcome | None]:
+        """Return the mean loss of a corrupted batch, and the outcome when targets are regressed."""
+        outcome = self.reconstructor.standardised(noisy["inputs"], masks_of(noisy)) if self.regresses else None
+        if outcome is None:
+            loss = next(iter(noisy["inputs"].values())).new_zeros(())
+        else:
+            loss = self.regression_loss(outcome, noisy)
+        if self.denoising is not None:
+            loss = loss + self.denoising(self.reconstructor, noisy["inputs"], clean["inputs"])
+        return loss, outcome
+
+    def regression_loss(self, outcome: Outcome, batch: Batch) -> Tensor:
+        """Return the mean loss of the targets, with that of the landmark."""
+        truth = self.standardised_targets(batch, outcome.distribution.dtype)
+        loss = self.loss(outcome.distribution, truth).mean()
+        if outcome.measured is None or self.reconstructor.landmark is None:
+            return loss
+        return loss + self.reconstructor.landmark.loss(outcome.measured, self.landmark_column(batch))
+
+    def landmark_column(self, batch: Batch) -> Tensor:
+        """Return the column (batch,) that the landmark follows. Raises UserError when the data lack it."""
+        assert self.reconstructor.landmark is not None
+        column = self.reconstructor.landmark.options.column
+        if column not in batch["observables"]:
+            raise UserError(
+                f"the data have no column {column!r}, which model.landmark follows"
+                f"{nearest(column, batch['observables'])}: name another one, or set model.landmark to null"
+            )
+        frequency_hz: Tensor = batch["observables"][column]
+        return frequency_hz
+
+    # Steps -------------------------------------------------------------------------------------------------------
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Return the loss of corrupted inputs as the curriculum wants them now."""
+        clean = self.easing.prepared(batch)
+        noisy = self.easing.finished(self.inject(clean, self.current_epoch, self.easing.noise_scale))
+        loss = self.objective(noisy, self.easing.finished(clean))[0]
+        self.watch.note(loss, clean, self.current_epoch, batch_idx)
+        size = len(batch["event_id"])
+        self.epoch_loss.update(loss, size)
+        self.log("train/loss_epoch", self.epoch_loss, on_step=False, on_epoch=True, prog_bar=True, batch_size=size)
+        if self.logs_this_step:
+            self.refuse_non_finite()
+            self.log("train/loss_step", loss, batch_size=size, sync_dist=True)
+        return loss
+
+    @property
+    def logs_this_step(self) -> bool:
+        """Whether the step that is taken is one of those whose numbers are written, one of log_every_n_steps.
+
+        What waits for the device (a number that is shown, a loss that is looked at) waits for these steps.
+        """
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        return bool(every) and (self.trainer.fit_loop.epoch_loop._batches_that_stepped + 1) % every == 0
+
+    def refuse_non_finite(self) -> None:
+        """Look at the losses since the last look. Raises NonFiniteLoss on every process, with the place of the first.
+
+        Called by all processes at the same step.
+        """
+        newest, mine = self.watch.look()
+        self.newest_loss = self.newest_loss if newest is None else newest
+        found = first_of_all(mine, self.trainer.world_size)
+        if found is not None:
+            raise NonFiniteLoss(found.explained(Checkpoints.folder(self.trainer) / LAST))
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Seed dropout from (seed, epoch, batch, rank), so that a resumed training draws the same."""
+        key = f"{self.seed}/{self.current_epoch}/{batch_idx}/{self.global_rank}"
+        torch.manual_seed(int.from_bytes(hashlib.blake2b(key.encode(), digest_size=7).digest(), "little"))
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Collect predictions and log the loss; that of an ensemble is no objective of anything."""
+        judged = self.inject(batch, FROZEN_EPOCH)
+        if self.others:
+            self._validation.append(collect(self.of(judged), batch, self.calibrations))
+            return
+        loss, outcome = self.objective(judged, batch)
+        self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["event_id"]), sync_dist=True)
+        if outcome is not None:
+            physical = self.reconstructor.physical(outcome.distribution)
+            self._validation.append(collect(physical, batch, [self.reconstructor.calibration]))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log σ68 of every target in its unit, and the coverage of the stated intervals."""
+        if not self.regresses:
+            return
+        collected, self._validation = Collected.gather(self._validation, self.trainer.world_size), []
+        self.last_validation = collected
+        self.log_dict(validation_metrics(collected, self.targets), prog_bar=True, rank_zero_only=False)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Any]:
+        """Return the predictions of a batch, with frozen corruption: nominal, unless a prediction chose another scale.
+
+        They are timed from the noisy records to the numbers on the host, as those of the estimators are.
+        """
+        judged = self.judged(batch)
+        started = wall_seconds(self.device)
+        collected = collect(self.predicted(batch, judged), batch, self.calibrations, whole=True)
+        return {"collected": replace(collected, seconds=wall_seconds(self.device) - started)}
+
+    # Average of the weights --------------------------------------------------------------------------------------
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Take a step and move the average of the weights after it."""
+        super().optimizer_step(*args, **kwargs)
+        if self.ema_decay:
+            self.average.update(self.reconstructor, self.ema_decay)
+
+    def on_validation_start(self) -> None:
+        """Validate the average, if the training is sound; `best.ckpt` is written while it is in place."""
+        self.refuse_non_finite()
+        self.average.swap(self.reconstructor)
+
+    def on_validation_end(self) -> None:
+        """Go on with the weights themselves."""
+        self.average.swap(self.reconstructor)
+
+    # Checkpoints -------------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what makes a checkpoint stand alone, and the other one of weights and average; refuse unsound steps."""
+        self.refuse_non_finite()
+        checkpoint[CARD] = {"format": 1, **self.card}
+        self.place.store(checkpoint, self.trainer, self.epoch_loss)
+        self.average.store(checkpoint)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the weights and their average from a checkpoint to go on with the training."""
+        self.card = {name: value for name, value in checkpoint[CARD].items() if name != "format"}
+        self.place.load(checkpoint)
+        self.average.restore(checkpoint)
+
+    def on_train_start(self) -> None:
+        """Go on behind the last batch of a checkpoint."""
+        self.place.go_on(self.trainer, self.epoch_loss)
+
+    def setup(self, stage: str) -> None:
+        """Compile what was asked for. Raises UserError where there is no compiler."""
+        if stage != "fit" or not self.compile_encoders:
+            return
+        compiler = os.environ.get("CXX", "g++")
+        if self.trainer.strategy.root_device.type == "cpu" and shutil.which(compiler) is None:
+            raise UserError(f"model.compile_encoders needs a C++ compiler, but there is no {compiler}: install it")
+        for encoder in self.reconstructor.fusion.encoders.values():
+            assert isinstance(encoder, Encoder)
+            for layer in encoder.layers:
+                layer.compile(mode=self.compile_mode)
+
+    def configure_optimizers(self) -> Any:
+        """Return AdamW with groups from the layers' types, and the schedule."""
+        return with_schedule(self.make_optimiser(), self.schedule, self.trainer)
+
+    def make_optimiser(self) -> torch.optim.AdamW:
+        """Return the optimiser with groups from the layers' types, at the peak rates."""
+        return self.optimiser.make(self)

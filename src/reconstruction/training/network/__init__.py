@@ -1,0 +1,1 @@
+"""What learns, and what is done to its inputs."""

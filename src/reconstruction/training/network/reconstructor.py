@@ -1,0 +1,208 @@
+"""From named inputs to a predictive distribution in physical units: views, encoder, head, and the fitted scalers.
+
+Everything that was fitted is a buffer, so that a checkpoint alone reconstructs rows. Targets are named columns;
+nothing here knows what they mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from reconstruction.errors import UserError, nearest
+from reconstruction.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution, S4DEncoder
+from reconstruction.models.encoders.joining import columns
+from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.models.scaling import Standardise
+from reconstruction.records.batch import Inputs, Masks, lengths_from
+from reconstruction.shapes import Features, Series, Targets
+from reconstruction.training.network.facts import with_facts
+from reconstruction.training.network.landmark import Landmark, LandmarkOptions, Measured
+
+
+@runtime_checkable
+class ViewFactory(Protocol):
+    """Make a view for records of a sampling rate."""
+
+    def __call__(self, sampling_rate_hz: float) -> RecordView:
+        """Return the view."""
+        ...
+
+
+@runtime_checkable
+class EncoderFactory(Protocol):
+    """Make an encoder for a view's channels."""
+
+    def __call__(self, in_channels: int) -> Encoder:
+        """Return the encoder."""
+        ...
+
+
+@runtime_checkable
+class HeadFactory(Protocol):
+    """Make a head for the width of the features and the number of targets."""
+
+    def __call__(self, in_width: int, targets: int) -> Head:
+        """Return the head."""
+        ...
+
+
+class Outcome(NamedTuple):
+    """What a forward pass gives: the distribution of the standardised targets, pooling weights, the landmark."""
+
+    distribution: PredictiveDistribution
+    encoded: dict[str, Encoded]
+    measured: Measured | None
+
+
+class Reconstructor(nn.Module):
+    """Named inputs (batch, position, channel) → distribution of the named targets in their own units.
+
+    Views of the noisy inputs go to their encoders, with how much of them is real; the views' scalars, standardised,
+    join the features before the head. A model of one input also takes the bare tensor. Buffers: `target_scaler`,
+    `scalar_scaler`, and `calibration` that makes the stated widths honest.
+    """
+
+    def __init__(
+        self,
+        views: Mapping[str, RecordView],
+        encoders: Mapping[str, Encoder],
+        head: HeadFactory,
+        targets: tuple[str, ...],
+        fusion: Literal["gated", "concatenate"] = "gated",
+        landmark: LandmarkOptions | None = None,
+    ) -> None:
+        super().__init__()
+        _check_names(views, encoders)
+        self.targets = targets
+        self.views = nn.ModuleDict(views)
+        self.input_names = tuple(dict.fromkeys(view.reads for view in views.values()))
+        self.fusion = Fusion(encoders, "concatenate" if len(encoders) == 1 else fusion)
+        scalars = sum(view.scalar_count for view in views.values())
+        self.landmark = None if landmark is None else _landmark(landmark, views, encoders, scalars, len(targets))
+        width = self.fusion.output_width + scalars + (self.landmark.feature_width if self.landmark else 0)
+        self.head = head(in_width=width, targets=len(targets))
+        self.scalar_scaler = Standardise(scalars)
+        self.target_scaler = Standardise(len(targets))
+        self.calibration = Calibration(len(targets))
+
+    def standardised(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> Outcome:
+        """Return the distribution of the standardised targets, before calibration, with the pooling weights."""
+        inputs, masks = self.named(inputs), masks or {}
+        views = {name: view(_read(view, inputs)) for name, view in self.views.items()}
+        lengths = {name: _lengths(view, inputs, masks, views[name]) for name, view in self.views.items()}
+        encoded = {
+            name: _encode(encoder, views[name].series, lengths[name]) for name, encoder in self.fusion.encoders.items()
+        }
+        scalars = self.standardised_scalars(torch.cat([view.scalars for view in views.values()], dim=-1))
+        features = [self.fusion.fuse([part.features for part in encoded.values()]), scalars]
+        if self.landmark is None:
+            return Outcome(self.head(_joined(features)), encoded, None)
+        name = self.landmark.options.view
+        measured = self.landmark(views[name], encoded[name], scalars)
+        return Outcome(self.head(_joined([*features, measured.features]), measured.anchor), encoded, measured)
+
+    def named(self, inputs: Inputs | Tensor) -> Inputs:
+        """Return the inputs by name; a bare tensor is the one input that the views read."""
+        return {self.input_names[0]: inputs} if isinstance(inputs, Tensor) else inputs
+
+    def physical(self, distribution: PredictiveDistribution) -> PredictiveDistribution:
+        """Return a distribution of standardised targets, calibrated, in physical units (float64)."""
+        return self.calibration(self.uncalibrated(distribution))
+
+    def uncalibrated(self, distribution: PredictiveDistribution) -> PredictiveDistribution:
+        """Return a distribution of standardised targets in physical units (float64), as the network states it."""
+        return distribution.affine(self.target_scaler.scale, self.target_scaler.shift)
+
+    def forward(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> PredictiveDistribution:
+        """Return the calibrated distribution of the targets in their own units."""
+        return self.physical(self.standardised(inputs, masks).distribution)
+
+    @torch.no_grad()
+    def stream(self, pieces: Callable[[], Iterable[Series]]) -> PredictiveDistribution:
+        """Return what `forward` returns, of records that arrive in pieces; each call of `pieces` begins them anew.
+
+        For models that `cres.training.streaming.require_piecewise` lets pass.
+        """
+        features = []
+        for name, encoder in self.fusion.encoders.items():
+            assert isinstance(encoder, S4DEncoder)
+            view = self.views[name]
+            features.append(encoder.stream(view(piece).series for piece in pieces()))
+        return self.physical(self.head(self.fusion.fuse(features)))
+
+    def standardised_scalars(self, scalars: Features) -> Features:
+        """Return the views' scalars (batch, k) standardised; there is nothing to fit or do for views without any."""
+        return self.scalar_scaler(scalars) if scalars.shape[-1] else scalars
+
+    @torch.no_grad()
+    def scalars(self, inputs: Inputs | Tensor) -> Targets:
+        """Return the views' scalars (batch, k) of noisy inputs, on which `scalar_scaler` is fitted."""
+        inputs = self.named(inputs)
+        return torch.cat([view(_read(view, inputs)).scalars for view in self.views.values()], dim=-1)
+
+
+def _read(view: nn.Module, inputs: Inputs) -> Tensor:
+    assert isinstance(view, RecordView)
+    return inputs[view.reads]
+
+
+def _lengths(view: nn.Module, inputs: Inputs, masks: Masks, made: View) -> Tensor | None:
+    """Return how many positions of a view hold something real, (batch,), None where all do."""
+    assert isinstance(view, RecordView)
+    lengths = lengths_from(masks.get(view.reads))
+    return None if lengths is None else view.lengths(lengths, inputs[view.reads].shape[1], made.series.shape[1])
+
+
+def _encode(encoder: nn.Module, series: Series, lengths: Tensor | None) -> Encoded:
+    assert isinstance(encoder, Encoder)
+    return encoder.encode(series, lengths)
+
+
+def build_reconstructor(
+    facts: Mapping[str, Any],
+    targets: tuple[str, ...],
+    views: Mapping[str, Callable[..., RecordView]],
+    encoders: Mapping[str, EncoderFactory],
+    head: HeadFactory,
+    fusion: Literal["gated", "concatenate"] = "gated",
+    landmark: LandmarkOptions | None = None,
+) -> Reconstructor:
+    """Make views with the facts that they ask for by name, encoders for their channels, and a head for the targets."""
+    _check_names(views, encoders)
+    made = {name: with_facts(view, facts) for name, view in views.items()}
+    read = {name: encoders[name](in_channels=view.channels) for name, view in made.items()}
+    return Reconstructor(made, read, head, targets, fusion, landmark)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Concatenate features in the dtype of the first, leaving out those without columns."""
+    return columns([part.to(parts[0].dtype) for part in parts if part.shape[-1]])
+
+
+def _landmark(
+    options: LandmarkOptions,
+    views: Mapping[str, RecordView],
+    encoders: Mapping[str, Encoder],
+    scalars: int,
+    targets: int,
+) -> Landmark:
+    if options.view not in views:
+        raise UserError(
+            f"model.landmark.view is {options.view!r}, but no view is called so{nearest(options.view, views)}"
+        )
+    return Landmark(options, views[options.view].channels, encoders[options.view].output_width, scalars, targets)
+
+
+def _check_names(views: Mapping[str, object], encoders: Mapping[str, object]) -> None:
+    if not views:
+        raise UserError("the model needs at least one view in model.views and an encoder of the same name")
+    for name in encoders:
+        if name not in views:
+            raise UserError(f"model.encoders has {name!r}, but no view is called so{nearest(name, views)}")
+    for name in views:
+        if name not in encoders:
+            raise UserError(f"model.views has {name!r}, but no encoder is called so{nearest(name, encoders)}")

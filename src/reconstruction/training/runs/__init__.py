@@ -1,0 +1,1 @@
+"""Runs and their files: begun, gone on with, used."""

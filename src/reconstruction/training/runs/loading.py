@@ -1,0 +1,104 @@
+"""A checkpoint alone makes the model again: it carries the configuration, the scalers and what it was trained on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
+
+from reconstruction.errors import UserError
+from reconstruction.provenance import package_ancestry as ancestry
+from reconstruction.records.rows import RowsDataModule
+from reconstruction.system import DEFAULT, System, class_of, find_system
+from reconstruction.training.learning.averaging import evaluation_weights
+from reconstruction.training.learning.checkpoints import read_with_fallback
+from reconstruction.training.learning.learner import CARD, Learner
+from reconstruction.training.learning.rows_met import ELECTRONS, electrons_of, together
+from reconstruction.training.network.reconstructor import Reconstructor
+
+
+def build_module(config: Mapping[str, Any], system: System | None = None) -> Learner:
+    """Make a module from the plain form of its configuration (nested dictionaries with class_path and init_args).
+
+    Raises UserError when the configuration does not fit this version of the program.
+    """
+    module_class = class_of((system or find_system()).module)
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(module_class, "model", sub_configs=True)
+    try:
+        parsed = parser.parse_object({"model": dict(config)})
+    except (ArgumentError, TypeError, ValueError, KeyError) as error:
+        raise UserError(f"the model's configuration is not understood: {error}") from error
+    module: Learner = parser.instantiate(parsed)["model"]
+    module.card = {"model": dict(config)}
+    return module
+
+
+def load_module(path: Path | str) -> Learner:
+    """Return the module of a checkpoint, ready to predict. Raises UserError when the file is missing or damaged."""
+    checkpoint, found = read_with_fallback(Path(path))
+    if CARD not in checkpoint or "model" not in checkpoint[CARD]:
+        raise UserError(f"{found} does not say how its model was built: it was not written by `python cli.py fit`")
+    system = find_system(checkpoint[CARD].get("system", DEFAULT))
+    module = build_module(checkpoint[CARD]["model"], system)
+    module.load_state_dict(evaluation_weights(checkpoint))
+    module.card = {name: value for name, value in checkpoint[CARD].items() if name != "format"}
+    return module.eval()
+
+
+def load_ensemble(paths: Sequence[Path]) -> Learner:
+    """Return one module for several checkpoints, whose predictions it combines; they must agree on data and targets."""
+    first, *rest = (load_module(path) for path in paths)
+    for path, other in zip(paths[1:], rest, strict=True):
+        for fact in ("system", "targets", *first.system.must_agree):
+            if _fact(other, fact) != _fact(first, fact):
+                raise UserError(f"{path} and {paths[0]} cannot be one ensemble: they differ in {fact}")
+        splits = [one.card.get("data", {}).get("split", {}).get("test_events") for one in (first, other)]
+        if splits[0] != splits[1]:
+            warnings.warn(
+                f"{path} and {paths[0]} kept other data aside for their test: none are new to both, and a "
+                "test of the ensemble is too good; train its members with the same data and data.split_seed",
+                stacklevel=2,
+            )
+        first.others.append(other.reconstructor)
+    first.card[ELECTRONS] = together([first.card, *(other.card for other in rest)])
+    return first.eval()
+
+
+def _fact(module: Learner, name: str) -> Any:
+    """Return what a module's card says of a fact: of its system, of its model, or of its data."""
+    default = DEFAULT if name == "system" else None
+    return module.card["model"].get(name, module.card.get("data", {}).get(name, module.card.get(name, default)))
+
+
+def load_reconstructor(path: Path | str) -> Reconstructor:
+    """Return what turns volts (batch, time, 2) with noise into a distribution in physical units."""
+    return load_module(path).reconstructor
+
+
+def model_card(parser: Any, config: Namespace, data: RowsDataModule, name: str) -> dict[str, Any]:
+    """Return what a checkpoint says about itself, in plain types: model, data, valid ranges, ancestry."""
+    plain = yaml.safe_load(parser.dump(config, format="yaml", skip_link_targets=False, skip_unset=False))
+    facts = data.file_facts()
+    model = plain["model"] | {
+        **{name: _plain(facts[name]) for name in data.system.facts},
+        "targets": list(data.targets),
+        "seed": int(config.seed_everything),
+    }
+    return {
+        "name": name,
+        "system": data.system.name,
+        "model": model,
+        "data": facts,
+        ELECTRONS: electrons_of(data),
+        "ancestry": ancestry(plain, seed=int(config.seed_everything)),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a fact as a configuration file holds it: lists instead of tuples."""
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

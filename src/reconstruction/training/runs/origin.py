@@ -1,0 +1,154 @@
+"""What a table of predictions says about its records: which split, known to the training or not, which apparatus."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_warn
+from numpy.typing import NDArray
+from torch import Tensor
+
+from reconstruction import schema
+from reconstruction.errors import UserError
+from reconstruction.judging.tables.apparatus import APPARATUS, WARNING
+from reconstruction.judging.tables.splits import LEARNED, described_split, look_up
+from reconstruction.judging.tables.table import SYSTEM, PredictionTable
+from reconstruction.records.batch import Inputs
+from reconstruction.records.rows import RowsDataModule
+from reconstruction.system import System
+from reconstruction.training.learning.rows_met import split_codes
+
+SIGNATURE = "signature"
+"""Key of a card: what the noisy records of the training look like."""
+
+MEASURED_ROWS = 512
+"""Rows at most that are measured."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The records that are reconstructed.
+
+    event_id, split: of every row of the records, the code of the part of the model's own data that it was in.
+    config: of the simulation, where the files carry it. `signature` and `warning` are known once records were read;
+    the warning is empty where they look like those of the training, None where the checkpoint cannot tell.
+    """
+
+    event_id: NDArray[np.int64]
+    split: NDArray[np.int64]
+    files: tuple[str, ...]
+    checkpoints: tuple[str, ...]
+    config: Mapping[str, Any]
+    system: System
+    signature: Mapping[str, Any] | None = None
+    warning: str | None = None
+
+    @classmethod
+    def of(cls, card: Mapping[str, Any], data: RowsDataModule, checkpoints: Sequence[Path] = ()) -> Origin:
+        """Look all rows of the data up in a model's card."""
+        records = data.records
+        files = tuple(str(file.path) for file in records.files)
+        paths = tuple(str(path) for path in checkpoints)
+        return cls(records.event_ids, split_codes(card, data), files, paths, data.source_config(), data.system)
+
+    def announce(self, rows: NDArray[np.int64], which: str) -> str:
+        """Say what is read: files, number of rows, of which part, and how many the model was trained on."""
+        files = self.files[0] + (f" and {len(self.files) - 1} more files" if len(self.files) > 1 else "")
+        codes = self.split[rows]
+        trained = int(np.sum(codes == schema.SPLITS["train"]))
+        if (codes == schema.SPLITS["unknown"]).any():
+            met = "the checkpoint does not say how many of them it was trained on"
+        else:
+            met = f"{trained or 'none'} of them trained on"
+        return f"reading {files}: {self.system.count(len(rows))}, {which} ({described_split(codes)}), {met}"
+
+    def stamp(self, table: PredictionTable, event_id: NDArray[np.int64] | None = None) -> PredictionTable:
+        """Return the table with split, checkpoint and apparatus; `event_id` are its rows, if not its rows."""
+        rows = table.event_id if event_id is None else event_id
+        attributes: dict[str, Any] = {SYSTEM: self.system.name, LEARNED: True, "records": json.dumps(self.files)}
+        attributes["checkpoint"] = " ".join(self.checkpoints)
+        if self.signature is not None:
+            attributes[APPARATUS] = json.dumps(self.signature)
+        if self.warning is not None:
+            attributes[WARNING] = self.warning
+        codes = look_up(rows, self.event_id, self.split)
+        return table.with_columns({schema.SPLIT: codes}).with_attributes(attributes)
+
+
+def rows_of(inputs: Inputs) -> int:
+    """Return the number of rows of inputs."""
+    return len(next(iter(inputs.values())))
+
+
+def together(parts: Sequence[Inputs]) -> dict[str, Tensor]:
+    """Return the inputs of several batches as one."""
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def sample(rows: NDArray[np.int64], most: int = MEASURED_ROWS) -> NDArray[np.int64]:
+    """Return at most so many of the rows, evenly among them."""
+    if len(rows) <= most:
+        return rows
+    return rows[np.linspace(0, len(rows) - 1, most).astype(np.int64)]
+
+
+def require_same_readout(system: System, card: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Raise UserError where a fact that makes a model wrong (sampling rate …) is another one than the training's."""
+    trained = card.get("data", {})
+    for key, (plain, unit) in system.must_agree.items():
+        if key in trained and not np.isclose(trained[key], facts[key], rtol=1e-9):
+            raise UserError(
+                f"the records' {plain} is {facts[key]:.10g} {unit}, but the model was trained at {trained[key]:.10g} "
+                f"{unit}: its estimates would be wrong; use a model trained for this read-out"
+            )
+
+
+def compare_apparatus(
+    system: System, card: Mapping[str, Any], found: Mapping[str, Any] | None, any_length: bool = False
+) -> str | None:
+    """Warn, once, where records look otherwise than those of the training; returns the sentence, "" for none.
+
+    With `any_length`, for records that are read in pieces, their length is no difference.
+
+    None for a checkpoint of an earlier version, which does not say what its records looked like: that is said too.
+    """
+    if system.apparatus is None or found is None:
+        return ""
+    if SIGNATURE not in card:
+        rank_zero_warn(
+            "this checkpoint is of an earlier version and does not say what its records looked like: whether these are "
+            "of the same apparatus is not checked",
+        )
+        return None
+    known: Mapping[str, Any] = card[SIGNATURE]
+    differences = system.apparatus.differences(found, known, any_length)
+    if not differences:
+        return ""
+    sentence = (
+        f"the records are not like those that the model was trained on: {'; '.join(differences)}; expect a bias and "
+        f"wrong error bars: {system.apparatus.advice(found, known, any_length)}"
+    )
+    rank_zero_warn(sentence, category=UserWarning)
+    return sentence
+
+
+def check_split(codes: NDArray[np.int64], system: System) -> None:
+    """Warn where rows of a test split were trained on, or may have been."""
+    trained = int(np.sum(codes == schema.SPLITS["train"]))
+    if not trained and not (codes == schema.SPLITS["unknown"]).any():
+        return
+    how = (
+        f"{trained} of its {system.count(len(codes))} were trained on"
+        if trained
+        else f"{system.nouns} of the training may be"
+    )
+    rank_zero_warn(
+        f"this test split is not the one that the training kept aside: {how}{'' if trained else ' in it'}, and the "
+        f"score is too good; use the run's own config.yaml and data, or `predict` for new {system.nouns}",
+    )
