@@ -13,9 +13,12 @@ import runpy
 import signal
 import sys
 import tempfile
+import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from multiprocessing import forkserver
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import IO, NoReturn
@@ -45,6 +48,29 @@ def run_forked(
         said.seek(0)
         told.seek(0)
         return CompletedProcess(command, code, said.read(), told.read())
+
+
+@contextlib.contextmanager
+def child_within(make: Callable[[], AbstractContextManager[object]]) -> Iterator[int]:
+    """Give the id of a child that stays within a context until it is killed, at the end of this one."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            _forget_the_tests()
+            with make():
+                os.write(writer, b"within")
+                time.sleep(600)
+        os._exit(1)
+    os.close(writer)
+    try:
+        said = os.read(reader, 6)
+        assert said == b"within", "the child could not enter"
+        yield child
+    finally:
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
 
 
 def _become(command: list[str], folder: Path, environment: Mapping[str, str], said: IO[str], told: IO[str]) -> NoReturn:
@@ -80,8 +106,9 @@ def _take_streams(said: IO[str], told: IO[str]) -> None:
 
 
 def _forget_the_tests() -> None:
-    """Warn and heed signals as a fresh interpreter does, on one thread: the others stayed behind."""
+    """Warn and heed signals as a fresh interpreter does, on one thread: the others stayed behind, as did workers."""
     torch.set_num_threads(1)
+    forkserver._forkserver.__init__()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     warnings.resetwarnings()
