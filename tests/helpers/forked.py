@@ -80,8 +80,9 @@ def _become(command: list[str], folder: Path, environment: Mapping[str, str], sa
         os.setsid()
         _take_streams(said, told)
         _forget_the_tests()
+        there = {**plain_environment(), **MALLOC, **environment}
         os.environ.clear()
-        os.environ.update({**plain_environment(), **MALLOC, **environment})
+        os.environ.update(there)
         os.chdir(folder)
         sys.argv = command
         runpy.run_path(command[0], run_name="__main__")
