@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 
 from cres.command import Parser
 from cres.endpoint.analysis import Options
@@ -132,9 +130,7 @@ def test_paths_of_every_script_know_the_home_folder(monkeypatch, tmp_path):
 )
 def test_a_script_says_one_sentence_and_exits_with_2(words, message, tmp_path):
     script, *rest = words
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "scripts" / f"{script}.py"), *rest]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = run_forked(ROOT / "scripts" / f"{script}.py", *rest, folder=tmp_path)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     assert message in done.stderr

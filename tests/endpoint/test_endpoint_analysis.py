@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
 import sys
 from pathlib import Path
 
@@ -113,23 +112,8 @@ def test_window_without_electrons(tables):
 
 def test_command_line(tables, tmp_path):
     data, calibration = (table.write(tmp_path / f"{name}.hdf5") for name, table in zip("dc", tables, strict=True))
-    run = subprocess.run(
-        [
-            sys.executable,
-            SCRIPT,
-            "--data",
-            data,
-            "--calibration",
-            calibration,
-            "--output",
-            tmp_path / "out",
-            "--mass-toys",
-            "0",
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    words = ("--data", data, "--calibration", calibration, "--output", tmp_path / "out", "--mass-toys", "0")
+    run = run_forked(SCRIPT, *words)
     assert run.returncode == 0, run.stderr
     assert "true endpoint" in run.stdout
     assert (tmp_path / "out" / "spectrum.png").stat().st_size > 10_000

@@ -143,38 +143,43 @@ def test_toys_with_final_states():
     assert abs(toy["endpoint_ev"] - E0) < 5 * toy["error_ev"]
 
 
+def quick_toys(count, path, seed=5, **options):
+    """Pseudo-experiments whose intervals rest on few others: which are made, and where, is what matters."""
+    return run_toys(SMALL, count, path, seed=seed, interval_toys=20, **options)
+
+
 def test_toys_are_resumed_and_do_not_depend_on_workers(tmp_path):
     path = tmp_path / "toys.jsonl"
-    run_toys(SMALL, 3, path, seed=5)
+    quick_toys(3, path)
     before = path.read_text()
     path.write_text(before + '{"index": 3, "endpo')  # killed while writing
-    toys = run_toys(SMALL, 5, path, seed=5)
+    toys = quick_toys(5, path)
     assert path.read_text().startswith(before)
     assert [toy["index"] for toy in toys] == list(range(5))
-    fresh = run_toys(SMALL, 5, tmp_path / "again.jsonl", seed=5, workers=2)
+    fresh = quick_toys(5, tmp_path / "again.jsonl", workers=2)
     for one, other in zip(toys, fresh, strict=True):
         assert one["endpoint_ev"] == pytest.approx(other["endpoint_ev"], abs=1e-9)
     with pytest.raises(UserError, match="another study"):
-        run_toys(SMALL, 3, path, seed=6)
+        quick_toys(3, path, seed=6)
     path.write_text(before.replace("{", "[", 1))
     with pytest.raises(UserError, match="damaged"):
-        run_toys(SMALL, 3, path, seed=5)
+        quick_toys(3, path)
 
 
 def test_tasks_of_an_array_make_the_toys_of_one_process(tmp_path):
     path = tmp_path / "toys.jsonl"
-    parts = [run_toys(SMALL, 5, path, seed=5, task=(task, 2)) for task in range(2)]
+    parts = [quick_toys(5, path, task=(task, 2)) for task in range(2)]
     assert [[toy["index"] for toy in part] for part in parts] == [[0, 2, 4], [1, 3]]
     torn = tmp_path / "toys-1-of-2.jsonl"
     torn.write_text(torn.read_text() + '{"index": 5, "endpo')  # a task that still runs
-    toys = run_toys(SMALL, 5, path, seed=5)
+    toys = quick_toys(5, path)
     assert not path.exists()
     assert torn.read_text().endswith("endpo")
     assert [toy["endpoint_ev"] for toy in toys] == [
-        toy["endpoint_ev"] for toy in run_toys(SMALL, 5, tmp_path / "alone.jsonl", seed=5)
+        toy["endpoint_ev"] for toy in quick_toys(5, tmp_path / "alone.jsonl")
     ]
     with pytest.raises(UserError, match="another study"):
-        run_toys(SMALL, 5, path, seed=6)
+        quick_toys(5, path, seed=6)
 
 
 def toys_with(bias, width):

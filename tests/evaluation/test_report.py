@@ -4,12 +4,13 @@ import base64
 import csv
 import re
 import runpy
-import subprocess
 import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import numpy as np
 import pytest
+from forked import run_forked
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -166,9 +167,8 @@ def test_terminal_summary_names_estimators_groups_and_figures(draw_table):
         assert word in text
 
 
-def _evaluate(*words: object, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=290, check=False)
+def _evaluate(*words: object, folder: Path) -> CompletedProcess[str]:
+    return run_forked(SCRIPT, *words, folder=folder)
 
 
 def test_the_script_takes_the_newest_run_and_prints_a_table(draw_table, tmp_path: Path):

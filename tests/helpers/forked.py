@@ -13,9 +13,12 @@ import runpy
 import signal
 import sys
 import tempfile
+import time
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from multiprocessing import forkserver
 from pathlib import Path
 from subprocess import CompletedProcess
 from typing import IO, NoReturn
@@ -47,6 +50,29 @@ def run_forked(
         return CompletedProcess(command, code, said.read(), told.read())
 
 
+@contextlib.contextmanager
+def child_within(make: Callable[[], AbstractContextManager[object]]) -> Iterator[int]:
+    """Give the id of a child that stays within a context until it is killed, at the end of this one."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(BaseException):
+            _forget_the_tests()
+            with make():
+                os.write(writer, b"within")
+                time.sleep(600)
+        os._exit(1)
+    os.close(writer)
+    try:
+        said = os.read(reader, 6)
+        assert said == b"within", "the child could not enter"
+        yield child
+    finally:
+        os.close(reader)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
 def _become(command: list[str], folder: Path, environment: Mapping[str, str], said: IO[str], told: IO[str]) -> NoReturn:
     """Be a fresh process that runs a script; ends without the destructors of the tests' process."""
     code: object = 1
@@ -54,8 +80,9 @@ def _become(command: list[str], folder: Path, environment: Mapping[str, str], sa
         os.setsid()
         _take_streams(said, told)
         _forget_the_tests()
+        there = {**plain_environment(), **MALLOC, **environment}
         os.environ.clear()
-        os.environ.update({**plain_environment(), **MALLOC, **environment})
+        os.environ.update(there)
         os.chdir(folder)
         sys.argv = command
         runpy.run_path(command[0], run_name="__main__")
@@ -80,8 +107,9 @@ def _take_streams(said: IO[str], told: IO[str]) -> None:
 
 
 def _forget_the_tests() -> None:
-    """Warn and heed signals as a fresh interpreter does, on one thread: the others stayed behind."""
+    """Warn and heed signals as a fresh interpreter does, on one thread: the others stayed behind, as did workers."""
     torch.set_num_threads(1)
+    forkserver._forkserver.__init__()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
     warnings.resetwarnings()

@@ -8,12 +8,17 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import run_forked
 from programs import plain_environment, run_program
 
+from cres.data.module import CresDataModule
 from cres.training.module import CresModule
-from reconstruction.training.command_line.cli import main
+from reconstruction.training.command_line.cli import CommandLine, main
 from reconstruction.training.learning.checkpoints import read_checkpoint
+from reconstruction.training.runs.fitting import FitScalers
 from reconstruction.training.runs.interruption import Interrupted, StopOnSignal, Watch
+from reconstruction.training.runs.run_lock import LOCK
+from reconstruction.training.runs.runs import RunRecord
 from reconstruction.training.runs.slurm import slurm_job
 
 ROOT = Path(__file__).parents[2]
@@ -91,9 +96,43 @@ def test_a_signal_while_a_trained_model_is_used_is_no_good_end(monkeypatch, trai
         assert main(words) == 128 + signal.SIGTERM
     assert "stopped by SIGTERM before it was done" in capsys.readouterr().err
     monkeypatch.setattr(CresModule, "test_step", lambda *given: signal.raise_signal(signal.SIGINT) or inner(*given))
-    with pytest.raises(KeyboardInterrupt):
-        main(words)
+    assert main(words) == 128 + signal.SIGINT
+    assert "stopped by SIGINT before it was done" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+PHASES = {
+    "the parts are made": (CommandLine, "instantiate_trainer"),
+    "the data are read": (CresDataModule, "setup"),
+    "scales are fitted": (FitScalers, "on_fit_start"),
+    "the files are written": (RunRecord, "on_train_start"),
+}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_training_that_is_stopped_before_its_first_step_says_so(phase, number, monkeypatch, tiny, records, tmp_path):
+    cls, name = PHASES[phase]
+    inner = getattr(cls, name)
+    monkeypatch.setattr(cls, name, lambda *given, **more: (os.kill(os.getpid(), number), inner(*given, **more))[1])
+    words = ("fit", "-c", tiny, f"--data.data={records}", f"--run={tmp_path / 'run'}")
+    done = run_forked(ROOT / "cli.py", *words, environment={"SLURM_JOB_ID": ""})
+    name = signal.Signals(number).name
+    assert done.stderr.splitlines()[-1] == f"stopped by {name} before anything was trained: start it again"
+    assert done.returncode == 128 + number
+    assert not list(tmp_path.rglob("*.ckpt"))
+    assert not (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_job_that_is_out_of_time_before_its_first_step_is_queued_again(
+    scontrol, monkeypatch, tiny, records, tmp_path
+):
+    monkeypatch.setattr(FitScalers, "on_fit_start", lambda *_: os.kill(os.getpid(), signal.SIGUSR1))
+    words = ("fit", "-c", tiny, f"--data.data={records}", f"--run={tmp_path / 'run'}")
+    done = run_forked(ROOT / "cli.py", *words, environment={"SLURM_JOB_ID": "11"})
+    assert "stopped by SIGUSR1 before anything was trained: the job is queued again" in done.stderr
+    assert done.returncode == 0
+    assert scontrol.read_text() == "requeue 11\n"
 
 
 # Trainings that hang ------------------------------------------------------------------------------------------------
@@ -154,6 +193,8 @@ sys.path.insert(0, {root!r})
 from cres import errors
 from reconstruction.training.command_line.cli import main
 from cres.training.module import CresModule
+from reconstruction.training.runs.run_lock import LOCK
+from reconstruction.training.runs.runs import RunRecord
 inner, seen = CresModule.training_step, [0]
 def step(self, batch, batch_idx):
     seen[0] += 1

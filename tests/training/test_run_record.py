@@ -2,24 +2,23 @@
 
 import json
 import os
+import re
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
+from forked import child_within
 from jsonargparse import Namespace
 
 from cres.errors import UserError
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.learning.checkpoints import read_checkpoint
-from reconstruction.training.runs import run_lock
 from reconstruction.training.runs.fitting import FitCalibration
 from reconstruction.training.runs.run_lock import LOCK, training_alone
-from reconstruction.training.runs.runs import default_folder, set_aside
+from reconstruction.training.runs.runs import default_folder, run_lock, set_aside
 from reconstruction.training.runs.starts import Trial
 from reconstruction.training.watching.loggers import make_loggers, wandb_wanted
 
@@ -156,23 +155,12 @@ def test_a_start_that_the_data_refuse_leaves_the_earlier_training(run, words, ma
 
 # One at a time ------------------------------------------------------------------------------------------------------
 
-HOLDS = (
-    "import sys, time; from pathlib import Path; from reconstruction.training.runs.run_lock import training_alone\n"
-    "with training_alone(Path(sys.argv[1])): print('holds', flush=True); time.sleep(600)"
-)
-
 
 def test_a_second_training_is_refused_while_the_first_lives(run, words):
     before = contents(run)
-    holder = subprocess.Popen([sys.executable, "-c", HOLDS, str(run)], stdout=subprocess.PIPE, text=True)
-    try:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == "holds\n"
-        with pytest.raises(UserError, match=rf"process {holder.pid} on .* trains in .*--run"):
-            main([*words, f"--run={run}"])
-    finally:
-        holder.kill()
-        holder.communicate()
+    with child_within(lambda: training_alone(run)) as holder, pytest.raises(UserError) as refusal:
+        main([*words, f"--run={run}"])
+    assert re.search(rf"process {holder} on .* trains in .*--run", str(refusal.value))
     assert contents(run).keys() - before.keys() == {LOCK}
     with training_alone(run):  # that of the dead process is recognised
         assert (run / LOCK).exists()

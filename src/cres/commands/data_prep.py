@@ -19,9 +19,10 @@ from typing import TYPE_CHECKING
 
 from cres.command import Parser, number, task, whole
 from cres.data.settings import COMPRESSIONS, MAX_EXPANSION, QUADRATURES, Assembly, StagingSettings
-from cres.data.workers import available_cpus, start_early
+from cres.data.workers import PRELOAD
 from cres.paths import expanded
 from cres.ranges import COUNT, POSITIVE
+from reconstruction.workers import available_cpus, start_early
 
 if TYPE_CHECKING:
     from cres.data.prepare import PreparationResult
@@ -100,7 +101,7 @@ def main() -> None:
     """Do what the command line asks, and say what was written."""
     arguments = command_line().parse_args()
     if arguments.workers > 1 and not arguments.check:
-        start_early()
+        start_early(PRELOAD)
     # only now: what follows imports for longer than the command line takes to read
     from cres.data.checking import check
     from cres.data.merging import merge

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -44,6 +43,7 @@ from cres.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SEED, Allowed
 from reconstruction.judging.tables.splits import ALLOW_TRAINING, refuse_training
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.judging.tables.table_csv import read_table
+from reconstruction.workers import available_cpus
 
 CALIBRATED, RESULT, TOGETHER = "calibrated.hdf5", "endpoint.json", "together.json"
 
@@ -287,7 +287,7 @@ def command_line() -> Parser:
     add("--toys", type=whole(), metavar="N", help="make and fit N pseudo-experiments")
     add("--task", type=task, metavar="I/N", help="make only each N-th of them, from I (array jobs)")
     add("--sensitivity", action="store_true", help="study the uncertainties that experiments reach")
-    add("--workers", type=whole(), default=os.cpu_count() or 1, help="processes for --toys (%(default)s)")
+    add("--workers", type=whole(), default=available_cpus(), help="processes for --toys (%(default)s)")
     add("--seed", type=whole(SEED), default=0, help="seed of pseudo-experiments (%(default)s)")
     toys_help = "pseudo-experiments at each mass of the Neyman construction, 0 for none (%(default)s)"
     add("--mass-toys", type=whole(COUNT), default=DEFAULT_TOYS, metavar="N", help=toys_help)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from pathlib import Path
 
 from cres.command import Parser, whole
@@ -13,6 +12,7 @@ from cres.resources import simulation_config
 from cres.simulation.config import SimulationConfig
 from cres.simulation.validation import PAGE, validate
 from cres.simulation.writer import simulate_to_files
+from reconstruction.workers import available_cpus
 
 
 def command_line() -> Parser:
@@ -40,7 +40,7 @@ def command_line() -> Parser:
         help="apparatus and ensemble: a YAML file, or the name of one in configs/simulation/",
     )
     parser.add_argument(
-        "--workers", type=whole(), default=os.cpu_count() or 1, help="processes; the result does not depend on it"
+        "--workers", type=whole(), default=available_cpus(), help="processes; the result does not depend on it"
     )
     parser.add_argument(
         "--events-per-file",

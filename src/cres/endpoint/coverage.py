@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -23,6 +21,7 @@ from cres.endpoint.response import Response
 from cres.endpoint.smeared import SmearedSpectra
 from cres.errors import UserError
 from cres.progress import track
+from reconstruction.workers import process_pool
 
 Array = NDArray[np.float64]
 Toy = dict[str, Any]
@@ -204,8 +203,7 @@ def _made(
         for index in indices:
             yield run_toy(experiment, seed, index, common, interval_toys)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with process_pool(workers, [__name__]) as pool:
         number = len(indices)
         settings = [experiment] * number, [seed] * number, indices, [common] * number, [interval_toys] * number
         yield from pool.map(run_toy, *settings, chunksize=4)

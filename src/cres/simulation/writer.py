@@ -8,14 +8,12 @@ import os
 import pickle
 from collections import Counter
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import torch
 
 import cres
 from cres import schema
@@ -26,6 +24,7 @@ from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import draw_counted
 from cres.simulation.generate import simulate_columns
 from cres.simulation.holding import WORDS, Fate
+from reconstruction.workers import process_pool
 
 PICKLE_PROTOCOL = 4
 GZIP_LEVEL = 1
@@ -142,10 +141,7 @@ def _write_all(
         for shard in missing:
             yield write_shard(config, seed, shard, attributes)
         return
-    pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(1,)
-    )
-    with pool:
+    with process_pool(workers, [__name__]) as pool:
         futures = [pool.submit(write_shard, config, seed, shard, attributes) for shard in missing]
         for future in as_completed(futures):
             yield future.result()

@@ -52,7 +52,7 @@ from reconstruction.training.runs.commands import Reconstruction, validate
 from reconstruction.training.runs.ensembles import calibrate_as_trained
 from reconstruction.training.runs.fit_command import FitCommand
 from reconstruction.training.runs.fitting import FitCalibration, FitScalers
-from reconstruction.training.runs.interruption import ENDED_EARLY, Interrupted, end_children
+from reconstruction.training.runs.interruption import EndedEarly, Interrupted, StopOnSignal, end_children, ending_early
 from reconstruction.training.runs.loading import load_ensemble
 from reconstruction.training.runs.processes import let_go_of_gradients
 from reconstruction.training.runs.runs import RunRecord, default_folder, require_writable
@@ -281,7 +281,7 @@ def main(arguments: Sequence[str]) -> int:
     leave_out_library_messages()
     if command != "fit" or "--resume" in rest:
         rest = with_run_config(command, rest)
-    with lasting_output() if command == "fit" else contextlib.nullcontext():
+    with ending_early(), lasting_output() if command == "fit" else contextlib.nullcontext():
         return _run(command, rest)
 
 
@@ -296,14 +296,8 @@ def _run(command: str, arguments: Sequence[str]) -> int:
     except Pruned as pruned:
         rank_zero_only(print)(pruned, file=sys.stderr)
         return 0
-    except SystemExit as end:
-        # what Lightning makes of signals where no training has begun: it would end well, or as from an error
-        if isinstance(end, SIGTERMException):
-            rank_zero_only(print)(ENDED_EARLY[command == "fit"], file=sys.stderr)
-            return 128 + signal.SIGTERM
-        if isinstance(end.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from None
-        raise
+    except (EndedEarly, KeyboardInterrupt, SystemExit) as end:
+        return _ended_early(command, cli, end)
     except Exception as error:
         if cli is not None:
             end_children(cli.trainer)
@@ -321,3 +315,22 @@ def _run(command: str, arguments: Sequence[str]) -> int:
         if cli is not None and cli.trial is not None:
             cli.trial.forget()
     return 0
+
+
+def _ended_early(command: str, cli: CommandLine | None, end: BaseException) -> int:
+    """Say what ended a command before it had anything to save; returns the exit code, or raises what was no signal."""
+    # what Lightning makes of signals that it heeds: it would end well, or as from an error
+    if isinstance(end, SIGTERMException):
+        end = EndedEarly(signal.SIGTERM)
+    elif isinstance(end, KeyboardInterrupt) or isinstance(end.__context__, KeyboardInterrupt):
+        end = EndedEarly(signal.SIGINT)
+    if not isinstance(end, EndedEarly):
+        raise end
+    requeued = False
+    if cli is not None:
+        end_children(cli.trainer)
+        stoppers = [one for one in cli.trainer.callbacks if isinstance(one, StopOnSignal)]  # type: ignore[attr-defined]
+        on_time = end.signal_number == signal.SIGUSR1 and cli.trainer.is_global_zero
+        requeued = on_time and any(one.queue_again() for one in stoppers)
+    rank_zero_only(print)(end.sentence(command, requeued), file=sys.stderr)
+    return 0 if requeued else 128 + end.signal_number

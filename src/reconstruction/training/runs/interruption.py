@@ -17,7 +17,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -38,11 +38,40 @@ AFTER_A_DEATH_S = 5.0
 """So long after the death of another process of the training, this one may still end by itself, and say why."""
 
 
-ENDED_EARLY = (
-    "stopped by SIGTERM before it was done: nothing was written; start it again",
-    "stopped by SIGTERM before anything was trained: start it again",
-)
-"""What is said of a command on a trained model, and of a training whose first step had not begun."""
+class EndedEarly(BaseException):
+    """A command was stopped from outside before there was anything to save."""
+
+    def __init__(self, signal_number: int) -> None:
+        self.signal_number = signal_number
+
+    def sentence(self, command: str, requeued: bool) -> str:
+        """Say what is lost, which is nothing of a training, and what to do."""
+        name = signal.Signals(self.signal_number).name
+        if command != "fit":
+            return f"stopped by {name} before it was done: nothing was written; start it again"
+        return f"stopped by {name} before anything was trained: {'the job is queued' if requeued else 'start it'} again"
+
+
+@contextlib.contextmanager
+def ending_early() -> Iterator[None]:
+    """Raise EndedEarly on a signal, at once, until a training that can save takes the signals over.
+
+    Signals that a caller heeds or ignores are left to it, Ctrl-C to Python.
+    """
+    mine = []
+    if threading.current_thread() is threading.main_thread():
+        mine = [number for number in SIGNALS if signal.getsignal(number) == signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, _end_early)
+    try:
+        yield
+    finally:
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _end_early(number: int, frame: FrameType | None) -> NoReturn:
+    raise EndedEarly(number)
 
 
 class Interrupted(Exception):
@@ -225,9 +254,11 @@ class StopOnSignal(pl.Callback):
             self._stop(trainer, self._saved)
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Stop between two epochs, where `last.ckpt` is already complete."""
+        """Stop between two epochs, where `last.ckpt` is already complete, or before the first."""
         self._moved()
         if self._asked(trainer):
+            if trainer.global_step == 0:
+                raise EndedEarly(self.received or signal.SIGTERM)
             self._stop(trainer, _writer(trainer).folder(trainer) / LAST)
 
     def _asked(self, trainer: pl.Trainer) -> bool:
