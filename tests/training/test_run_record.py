@@ -16,9 +16,10 @@ from jsonargparse import Namespace
 from cres.errors import UserError
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.learning.checkpoints import read_checkpoint
+from reconstruction.training.runs import run_lock
 from reconstruction.training.runs.fitting import FitCalibration
 from reconstruction.training.runs.run_lock import LOCK, training_alone
-from reconstruction.training.runs.runs import default_folder, run_lock, set_aside
+from reconstruction.training.runs.runs import default_folder, set_aside
 from reconstruction.training.runs.starts import Trial
 from reconstruction.training.watching.loggers import make_loggers, wandb_wanted
 
