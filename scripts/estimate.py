@@ -1,7 +1,10 @@
 """Estimate electrons without a network and write a predictions table."""
 
 from cres import errors
-from cres.commands.estimate import command_line, main
+from cres.progress import waiting
+
+with waiting("loading"):
+    from cres.commands.estimate import command_line, main
 
 __all__ = ["command_line", "main"]
 

@@ -1,7 +1,10 @@
 """Resolution and calibration of prediction tables, side by side on their common electrons."""
 
 from cres import errors
-from cres.commands.evaluate import command_line, main
+from cres.progress import waiting
+
+with waiting("loading"):
+    from cres.commands.evaluate import command_line, main
 
 __all__ = ["command_line", "main"]
 

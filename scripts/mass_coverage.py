@@ -1,7 +1,10 @@
 """Coverage of the limits on the neutrino mass: cells of a study, one a task of an array."""
 
 from cres import errors
-from cres.commands.mass_coverage import command_line, main
+from cres.progress import waiting
+
+with waiting("loading"):
+    from cres.commands.mass_coverage import command_line, main
 
 __all__ = ["command_line", "main"]
 

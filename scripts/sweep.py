@@ -1,7 +1,10 @@
 """Sweeps: look at the points of one before it runs, and at all of its runs afterwards."""
 
 from cres import errors
-from cres.commands.sweep import command_line, main
+from cres.progress import waiting
+
+with waiting("loading"):
+    from cres.commands.sweep import command_line, main
 
 __all__ = ["command_line", "main"]
 

@@ -1,10 +1,12 @@
 """What a log hears of long work: a line now and then, though nothing can be drawn there."""
 
+import multiprocessing
 import time
 
 import pytest
 
 from cres.progress import EVERY, every_s, progress_bar, track, waiting
+from reconstruction import progress
 
 
 @pytest.fixture(autouse=True)
@@ -45,3 +47,33 @@ def test_logs_are_told_rarely_by_default_and_nonsense_is_left_aside(monkeypatch)
     assert every_s() == 60
     monkeypatch.setenv(EVERY, "often")
     assert every_s() == 60
+
+
+def test_the_pause_before_the_first_line_counts_from_the_last_line_of_another_work(monkeypatch, capsys):
+    monkeypatch.setattr(progress.Heartbeat, "_said", time.monotonic() - 3.7)
+    monkeypatch.setattr(progress, "AT_LEAST_S", 0.1)
+    monkeypatch.setenv(EVERY, "4")
+    with waiting("comparing"):
+        time.sleep(0.6)
+    with waiting("drawing"):
+        time.sleep(0.3)
+    assert capsys.readouterr().err == "comparing: 0 s\n"
+
+
+def test_the_end_of_a_work_whose_bar_is_full_is_heard_of(capsys):
+    with progress_bar() as bar:
+        bar.update(bar.add_task("writing", total=2, unit="files"), completed=2)
+        time.sleep(0.35)
+    assert "writing: 2 of 2 files" in capsys.readouterr().err.splitlines()
+
+
+def test_a_worker_says_nothing_while_it_imports_the_script_again(capfd):
+    worker = multiprocessing.get_context("fork").Process(target=_wait)
+    worker.start()
+    worker.join()
+    assert "in a worker" not in capfd.readouterr().err
+
+
+def _wait():
+    with waiting("in a worker"):
+        time.sleep(0.35)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
 import os
 import sys
 import threading
@@ -30,8 +31,18 @@ def every_s() -> float:
         return ON_A_TERMINAL_S if sys.stderr.isatty() else IN_A_LOG_S
 
 
+AT_LEAST_S: Final = 1.0
+"""Work that takes less is never told of."""
+
+
 class Heartbeat:
-    """Calls a function every few seconds, from a thread, until it is stopped."""
+    """Calls a function every few seconds, from a thread, until it is stopped.
+
+    The seconds are counted from the last call of any of them, and from the start of the program: where one long work
+    follows another, the pause between their lines is no longer than within one.
+    """
+
+    _said = time.monotonic()
 
     def __init__(self, beat: Callable[[], None], seconds: float) -> None:
         self._beat, self._seconds = beat, seconds
@@ -40,7 +51,9 @@ class Heartbeat:
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._over.wait(self._seconds):
+        pause = Heartbeat._said + self._seconds - time.monotonic()
+        while not self._over.wait(max(pause, min(AT_LEAST_S, self._seconds))):
+            Heartbeat._said, pause = time.monotonic(), self._seconds
             with contextlib.suppress(ValueError, OSError):  # a closed stream
                 self._beat()
 
@@ -52,7 +65,10 @@ class Heartbeat:
 
 @contextlib.contextmanager
 def waiting(what: str) -> Iterator[None]:
-    """Say every few seconds that something is still going on: "loading torch: 8 s"."""
+    """Say every few seconds that something is still going on: "loading torch: 8 s". A worker says nothing."""
+    if multiprocessing.parent_process() is not None:  # it imports its parent's script once more
+        yield
+        return
     started = time.monotonic()
     beat = Heartbeat(lambda: print(f"{what}: {time.monotonic() - started:.0f} s", file=sys.stderr), every_s())
     try:
@@ -86,12 +102,11 @@ class _Bar(Progress):
         super().stop()
 
     def _say(self) -> None:
-        for task in self.tasks:
-            if not task.finished:
-                total = f" of {task.total:,.0f}" if task.total is not None else ""
-                print(
-                    f"{task.description}: {task.completed:,.0f}{total} {task.fields.get('unit', '')}", file=sys.stderr
-                )
+        # what is done while its bar is still there, such as the end of a process, is named by the last task
+        unfinished = [task for task in self.tasks if not task.finished]
+        for task in unfinished or self.tasks[-1:]:
+            total = f" of {task.total:,.0f}" if task.total is not None else ""
+            print(f"{task.description}: {task.completed:,.0f}{total} {task.fields.get('unit', '')}", file=sys.stderr)
 
 
 def progress_bar() -> Progress:

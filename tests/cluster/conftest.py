@@ -42,6 +42,7 @@ MpiDefault=none
 ReturnToService=2
 JobRequeue=1
 KillWait=30
+MinJobAge=7200
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool-%n
 SlurmctldPidFile={folder}/slurmctld.pid

@@ -14,6 +14,7 @@ import pytest
 import torch
 import yaml
 
+from cres import studies
 from cres.evaluation import PredictionTable
 from reconstruction.judging.tables.find import read_table
 
@@ -259,3 +260,41 @@ def test_refusals_stand_in_the_log(slurm: SmallSlurm, folder: Path) -> None:
     job = slurm.submit(folder, "--array=4", SUBMIT, "four.yaml")
     slurm.wait_end(f"{job}_4")
     assert "four has 4 points" in log_of(folder, f"{job}_4")
+
+
+def test_an_adaptive_sweep_is_one_study_of_all_tasks(slurm: SmallSlurm, folder: Path) -> None:
+    pytest.importorskip("optuna")
+    axes = {"model.optimiser.lr": {"low": 1e-4, "high": 1e-2, "scale": "log"}, "model.optimiser.weight_decay": [0, 0.1]}
+    base = os.path.relpath(ROOT / "configs/s4d.yaml", folder)
+    fixed = {**SMALL, "study.startup_points": 1, "study.warmup_epochs": 1}
+    content = {"name": "chosen", "base": base, "method": "adaptive", "points": 5, "axes": axes, "fixed": fixed}
+    (folder / "chosen.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    run = folder / "runs/chosen/000"
+
+    job = slurm.submit(folder, "--array=0-4%2", SUBMIT, "chosen.yaml")
+    slurm.wait_for(lambda: has_saved(run), "the first point's checkpoint")
+    options = (run / "options").read_text()
+    slurm.run("scontrol", "requeue", f"{job}_0")
+    tasks = [f"{job}_{index}" for index in range(5)]
+    slurm.wait_end(*tasks)
+    tell(folder, *tasks)
+    assert [slurm.state(task) for task in tasks] == ["COMPLETED"] * 5, log_of(folder, f"{job}_*")
+    assert slurm.facts(f"{job}_0")["Restarts"] == "1"
+    assert "--resume" in log_of(folder, f"{job}_0")
+    assert (run / "options").read_text() == options
+
+    trials = studies.load(folder / "runs/chosen/study.log").trials
+    assert sorted(trial.user_attrs[studies.POINT] for trial in trials) == list(range(5))
+    for trial in trials:
+        point = folder / "runs/chosen" / f"{trial.user_attrs[studies.POINT]:03d}"
+        assert (
+            f"--model.optimiser.lr={trial.user_attrs['values']['model.optimiser.lr']}"
+            in (point / "options").read_text()
+        )
+        ended_early = (point / "pruned").exists()
+        assert trial.state.name == ("PRUNED" if ended_early else "COMPLETE")
+        assert (point / "predictions.hdf5").exists() is not ended_early
+        assert ended_early or trial.value == min(trial.intermediate_values.values())
+    said = [task for task in tasks if "summary: runs/chosen/summary.html" in log_of(folder, task)]
+    assert said, "no task made the summary"
+    assert "chosen" in (folder / "runs/chosen/summary.html").read_text()

@@ -69,9 +69,9 @@ def main() -> int | None:
 
         print(f"cres {cres.__version__}")
         return 0
-    if command in TRAINING:
-        from cres.progress import waiting
+    from cres.progress import waiting
 
+    if command in TRAINING:
         with waiting("loading torch and Lightning"):
             from reconstruction.training.command_line.cli import main as train
 
@@ -82,7 +82,9 @@ def main() -> int | None:
             f"there is no command {command!r}{errors.nearest(command, known)}; there are {', '.join(known)}"
         )
     sys.argv = [f"cres {command}", *sys.argv[2:]]
-    code: int | None = import_module(f"cres.commands.{OTHERS[command][0]}").main()
+    with waiting("loading"):
+        module = import_module(f"cres.commands.{OTHERS[command][0]}")
+    code: int | None = module.main()
     return code
 
 

@@ -94,6 +94,8 @@ def prepare(
 
     Raises UserError with one sentence for every user's mistake and every bad file; earlier outputs stay as they were.
     """
+    from cres.progress import waiting  # the workers need none
+
     output = output_path(output)
     settings = settings or StagingSettings()
     sources = find_sources(inputs)
@@ -103,10 +105,11 @@ def prepare(
         parts = _stage_all(sources, staging, settings, workers)
         skipped = [sentence for part in parts for sentence in part.skipped]
         pieces = [part.piece() for part in parts if part.rows]
-        result = join(pieces, skipped, output, staging, assembly or Assembly(), settings.skip_bad, workers)
-        told = tuple(note for part in parts for note in part.notes)
-        result = replace(result, notes=(*told, *result.notes))
-        shutil.rmtree(staging)
+        with waiting(f"joining {len(pieces)} parts"):
+            result = join(pieces, skipped, output, staging, assembly or Assembly(), settings.skip_bad, workers)
+            told = tuple(note for part in parts for note in part.notes)
+            result = replace(result, notes=(*told, *result.notes))
+            shutil.rmtree(staging)
     return result
 
 
