@@ -15,6 +15,7 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
+.NOTPARALLEL:
 .PHONY: help demo demo-showers model test test-all test-gpu docs test-cluster lint format clean-demo
 
 help: ## this list
@@ -25,18 +26,23 @@ help: ## this list
 # a torch that is there already, built for the machine's GPUs, stays
 TORCH = $$($(RUN) -c 'import torch' 2>/dev/null || echo -c constraints-torch.txt)
 
-# pip alone says nothing for a minute: every few seconds, how much is on the disk. It would also compile 12 000 files to
-# bytecode, one after another, of which a third is ever imported: these are, once, at the end.
-INSTALL = install() { echo "installing $$2 into .venv: about 0.3 GB from the network (CPU), 1.5 GB on the disk"; \
-  { $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt $(TORCH) -e "$$1" && \
-    $(RUN) -c 'import cres.training, cres.endpoint, cres.evaluation, reconstruction.training.command_line.cli'; } & pid=$$!; start=$$SECONDS; \
-  while kill -0 $$pid 2>/dev/null; do sleep 1; seconds=$$((SECONDS - start)); \
-    if ((seconds % 4 == 0)); then echo "  $$seconds s: $$(du -sh .venv | cut -f1) on the disk"; fi; done; wait $$pid; }; install
+# tell COMMAND…: run it, and say every few seconds how much of .venv is on the disk; pip alone says nothing for a minute
+TELL = tell() { local pid seconds start=$$SECONDS; "$$@" & pid=$$!; while kill -0 $$pid 2>/dev/null; do sleep 1; \
+  seconds=$$((SECONDS - start)); if ((seconds % 4 == 0)); then echo "  $$seconds s: $$(du -sh .venv | cut -f1) on the disk"; fi; \
+  done; wait $$pid; }
+
+# pip would also compile 12 000 files to bytecode, one after another, of which a third is ever imported: these are, once,
+# at the end.
+INSTALL = $(TELL); install() { echo "installing $$2 into .venv: about 0.3 GB from the network (CPU), 1.5 GB on the disk"; \
+  tell packages "$$1"; }; packages() { \
+  $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt $(TORCH) -e "$$1" && \
+  $(RUN) -c 'import cres.training, cres.endpoint, cres.evaluation, reconstruction.training.command_line.cli'; }; install
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is older than 3.11; say which to use: make PYTHON=/path/to/python3.11 …" >&2; exit 2; }
-	$(PYTHON) -m venv .venv
+	@echo "$(PYTHON) -m venv .venv"
+	@$(TELL); tell $(PYTHON) -m venv .venv
 
 .venv/.installed: pyproject.toml constraints.txt constraints-torch.txt | .venv/bin/python
 	@$(INSTALL) '.[dev,collider]' "cres with what its tests need"
@@ -69,30 +75,41 @@ clean-demo: ## forget the demo's files
 	rm -rf $(DEMO)
 
 $(DEMO)/raw/simulation.json: | .venv/.demo
-	@echo "== 1/7 simulate $(EVENTS) electrons to train and test on"
+	@echo "== 1/5 simulate $(EVENTS) electrons to train and test on"
 	$(RUN) scripts/simulate.py --events $(EVENTS) --output $(DEMO)/raw --seed 1
 
 $(DEMO)/cres.hdf5: $(DEMO)/raw/simulation.json
-	@echo "== 2/7 prepare the pickles for training"
+	@echo "== 2/5 prepare the pickles for training"
 	$(RUN) scripts/data_prep.py --input $(DEMO)/raw --output $@
 
-# What needs no network is made with what a training leaves of two cores: its arithmetic does not fill them. If that
-# fails, make makes it again afterwards, in the open. The training is make's own child, so that signals reach it.
-BESIDE := carrier.hdf5 bound.hdf5 tritium.hdf5
+# Two cores have room beside the main line: a training does not fill them, a report fills one.
+# beside LOCK TARGETS…: make these in the background, at the end of what waits for the lock. If that fails, make makes
+# them again afterwards, in the open. They end when this make ends, whatever ended it.
 AGAIN := $(MAKE)  # by this name, `make -n` runs nothing
+BESIDE = beside() { local job lock=$(DEMO)/$$1.lock; shift; command -v flock >/dev/null && command -v setsid >/dev/null || return 0; \
+  { OMP_NUM_THREADS=1 nice -n 19 setsid flock $$lock $(AGAIN) --no-print-directory -o .venv/.demo "$$@" & job=$$!; \
+    while kill -0 $$job && kill -0 $$PPID; do sleep 1; done 2>/dev/null; kill -TERM -- -$$job 2>/dev/null; \
+  } >>$(DEMO)/beside.log 2>&1 </dev/null & }
+# await LOCK: wait for what is made beside, and say how far it is
+AWAIT = await() { ! command -v flock >/dev/null || until flock -w 3 $(DEMO)/$$1.lock true; do \
+  echo "  beside: $$(tail -n 1 $(DEMO)/beside.log)"; done; }
 
 $(DEMO)/trained: $(DEMO)/cres.hdf5 configs/s4d.yaml
-	@echo "== 3/7 train the S4D network; beside it: $(BESIDE) ($(DEMO)/beside.log)"
-	@! command -v flock >/dev/null || OMP_NUM_THREADS=1 nice -n 19 flock -n $(DEMO)/beside.lock \
-	  $(AGAIN) --no-print-directory -o .venv/.demo $(addprefix $(DEMO)/,$(BESIDE)) >$(DEMO)/beside.log 2>&1 </dev/null &
+	@echo "== 3/5 train the S4D network; beside it, what needs no network ($(DEMO)/beside.log)"
+	@$(BESIDE); beside tritium $(DEMO)/tritium.hdf5; beside known $(DEMO)/carrier.hdf5 $(DEMO)/bound.hdf5
 	$(RUN) cli.py fit -c configs/s4d.yaml --run=$(DEMO) --data.data=$(DEMO)/cres.hdf5 --trainer.max_epochs=$(EPOCHS) \
 	  $(call GO_ON,$(DEMO))
-	@! command -v flock >/dev/null || until flock -w 3 $(DEMO)/beside.lock true; do echo "  waiting for $(BESIDE)"; done
 	@touch $@
 
 $(DEMO)/predictions.hdf5: $(DEMO)/trained
-	@echo "== 4/7 reconstruct the test electrons: network, the likelihood that it seeds, carrier alone, Cramér–Rao bound"
+	@echo "== 4/5 reconstruct the test electrons: network, the likelihood that it seeds; beside it, the tritium electrons"
+	@$(BESIDE); beside tritium $(DEMO)/tritium_seeded.hdf5
 	$(RUN) cli.py test --run=$(DEMO) --predictions=$@
+
+# what was begun beside is there, or will not come
+$(DEMO)/met: $(DEMO)/seeded.hdf5
+	@$(AWAIT); await known; await tritium
+	@touch $@
 
 $(DEMO)/carrier.hdf5: $(DEMO)/cres.hdf5
 	$(RUN) scripts/estimate.py --method carrier --data $< --output $@
@@ -104,14 +121,14 @@ $(DEMO)/seeded.hdf5: $(DEMO)/predictions.hdf5
 	$(RUN) scripts/estimate.py --method seeded --network $< --data $(DEMO)/cres.hdf5 --output $@
 
 $(DEMO)/tritium/simulation.json: configs/simulation/tritium.yaml | .venv/.demo
-	@echo "== 5/7 simulate $(TRITIUM_EVENTS) tritium electrons"
+	@echo "== simulate $(TRITIUM_EVENTS) tritium electrons"
 	$(RUN) scripts/simulate.py -c configs/simulation/tritium.yaml --events $(TRITIUM_EVENTS) --output $(DEMO)/tritium
 
 $(DEMO)/tritium.hdf5: $(DEMO)/tritium/simulation.json
 	$(RUN) scripts/data_prep.py --input $(DEMO)/tritium --output $@
 
 $(DEMO)/tritium_predictions.hdf5: $(DEMO)/trained $(DEMO)/tritium.hdf5
-	@echo "== 6/7 reconstruct the tritium electrons"
+	@echo "== reconstruct the tritium electrons"
 	$(RUN) cli.py predict --run=$(DEMO) --data.data=$(DEMO)/tritium.hdf5 --predictions=$@
 
 $(DEMO)/tritium_seeded.hdf5: $(DEMO)/tritium_predictions.hdf5
@@ -120,15 +137,13 @@ $(DEMO)/tritium_seeded.hdf5: $(DEMO)/tritium_predictions.hdf5
 TABLES := $(addprefix $(DEMO)/,carrier.hdf5 predictions.hdf5 seeded.hdf5 bound.hdf5)
 TRITIUM_TABLES := $(addprefix $(DEMO)/,tritium_predictions.hdf5 tritium_seeded.hdf5)
 
-# The training first: some of the others are made beside it. The page of electrons is made beside the report, which fills
-# one core; if that fails, make makes it again afterwards.
-$(DEMO)/report.html: $(DEMO)/trained $(TABLES) $(TRITIUM_TABLES)
-	@echo "== 7/7 evaluate, fit the endpoint, write the report; beside it: a page to look at electrons one by one"
-	@$(AGAIN) --no-print-directory -o .venv/.demo $(DEMO)/electrons.html \
-	  >>$(DEMO)/beside.log 2>&1 </dev/null & page=$$!; \
-	  $(RUN) scripts/evaluate.py $(TABLES) --tritium $(TRITIUM_TABLES) \
-	  --names "carrier alone" "S4D network" "seeded likelihood" "Cramér–Rao bound" --output $(DEMO) > $(DEMO)/summary.tmp; \
-	  wait $$page || true
+# In this order: where nothing is left to be made beside, make finds it made.
+$(DEMO)/report.html: $(DEMO)/trained $(DEMO)/predictions.hdf5 $(DEMO)/met $(TABLES) $(TRITIUM_TABLES)
+	@echo "== 5/5 evaluate, fit the endpoint, write the report; beside it, a page to look at electrons one by one"
+	@$(BESIDE); beside page $(DEMO)/electrons.html
+	@$(RUN) scripts/evaluate.py $(TABLES) --tritium $(TRITIUM_TABLES) \
+	  --names "carrier alone" "S4D network" "seeded likelihood" "Cramér–Rao bound" --output $(DEMO) > $(DEMO)/summary.tmp
+	@$(AWAIT); await page
 	@mv $(DEMO)/summary.tmp $(DEMO)/summary.txt
 
 $(DEMO)/electrons.html: $(TABLES)

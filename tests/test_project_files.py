@@ -103,6 +103,64 @@ def test_heavy_packages_of_some_are_extras() -> None:
     assert not re.search("tensorboard|mlflow|optuna|onnx|jupyter|mkdocs|pytest", needed)
 
 
+STAND_IN = """\
+#!/bin/bash
+# answers for Python: writes what each step of the demo would, and notes that it ran
+echo "${*:1:2}" >>{run}/ran
+for word; do
+  case $before in --output|--predictions) made=$word ;; esac
+  case $word in --predictions=*) made=${word#*=} ;; esac
+  before=$word
+done
+case $* in
+  *simulate.py*) mkdir -p $made; made=$made/simulation.json ;;
+  *evaluate.py*) made=$made/report.html ;;
+  *fit*) {training} ;;
+  *carrier*) sleep {carrier_s} ;;
+esac
+[[ -z $made ]] || touch $made
+"""
+
+
+def demo_with_stand_ins(run: Path, training: str = "sleep 0.5", carrier_s: float = 0.1) -> list[str]:
+    run.mkdir(exist_ok=True)
+    python = run / "python"
+    words = {"{run}": str(run), "{training}": training, "{carrier_s}": str(carrier_s)}
+    text = STAND_IN
+    for word, value in words.items():
+        text = text.replace(word, value)
+    python.write_text(text)
+    python.chmod(0o755)
+    return ["make", f"DEMO={run}", f"RUN={python}", "-o", ".venv/.demo", f"{run}/report.html", f"{run}/electrons.html"]
+
+
+def test_the_demo_makes_everything_once_beside_and_in_the_open(tmp_path: Path) -> None:
+    run = tmp_path / "demo"
+    command = demo_with_stand_ins(run, carrier_s=3)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    ran = (run / "ran").read_text().splitlines()
+    assert sorted(line.split()[0] for line in ran) == sorted(
+        ["cli.py"] * 3 + ["scripts/simulate.py", "scripts/data_prep.py"] * 2 + ["scripts/estimate.py"] * 4
+        + ["scripts/evaluate.py", "scripts/browse.py"]
+    )  # fmt: skip
+    assert {line.split()[0] for line in ran[-2:]} == {"scripts/evaluate.py", "scripts/browse.py"}
+    named = ("carrier", "bound", "seeded", "tritium", "tritium_predictions", "tritium_seeded")
+    assert all((run / f"{name}.hdf5").exists() for name in named)
+    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert "up to date" in again.stdout
+
+
+def test_what_is_made_beside_ends_with_the_demo(tmp_path: Path) -> None:
+    run = tmp_path / "demo"
+    command = demo_with_stand_ins(run, training="sleep 1; kill -TERM $PPID; sleep 3", carrier_s=30)
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert ended.returncode != 0
+    time.sleep(2)
+    living = subprocess.run(["pgrep", "-f", str(run)], capture_output=True, text=True).stdout
+    assert living == ""
+
+
 def test_an_interrupted_demo_keeps_its_training_and_goes_on(tmp_path: Path) -> None:
     """Make removes the targets of a recipe that was ended: checkpoints must not be among them."""
     run = tmp_path / "demo"
