@@ -187,7 +187,7 @@ def _lead(comparison: Comparison) -> str:
         f"{one.name.capitalize()} are {rows_word()} with a {one.words}: {one.why}. " for one in judged().judging.groups
     )
     return (
-        f'<p class="lead">{escape(names)}, on the same {rows_word()} ({escape(counts)}). {escape(groups)}'
+        f'<p class="lead">On the same {rows_word()} ({escape(counts)}): {escape(names)}. {escape(groups)}'
         "Intervals are 68\u00a0% intervals of a paired bootstrap. A heading of a table leads to what it means.</p>"
     )
 
