@@ -23,8 +23,9 @@ def test_a_fit_fails_by_its_residual_as_well_as_by_its_steps() -> None:
     goodness = torch.tensor([0.5, SMALLEST_GOODNESS / 2, 0.5], dtype=torch.float64)
     converged = torch.tensor([True, True, False])
     covariance = torch.eye(5, dtype=torch.float64).repeat(3, 1, 1)
+    others = (torch.zeros(3, 1), torch.zeros(3, 1, 2), torch.zeros(3, 1, 2, 2))
     found = Likelihood(
-        torch.zeros(3, 6, dtype=torch.float64), covariance, one, goodness, one, one, one, one, converged, one
+        torch.zeros(3, 6, dtype=torch.float64), covariance, one, goodness, one, one, one, others, one, converged, one
     )
     assert found.failed.tolist() == [False, True, True]
 

@@ -15,11 +15,12 @@ from cres.estimation.fit.goodness import goodness_p
 from cres.estimation.fit.least_squares import ENERGY, PITCH, Fit, Options, fit
 from cres.estimation.fit.modes import (
     credible_half_width,
-    optimum_weight,
+    near_optimum,
     template_energies,
     template_pitch_angles,
     template_weights,
 )
+from cres.estimation.fit.posterior import Covariances, Means, Weights, other_optima
 from cres.estimation.fit.products import ProductMaker, make_products
 from cres.estimation.fit.starts import OPTIMUM_WIDTH_BINS, candidate_starts
 from cres.estimation.fit.strength import RadialStrength
@@ -55,6 +56,8 @@ class Likelihood:
     """Half-width around the energy that holds 68.27 % of the posterior over pitch angles, on the templates' grid."""
     credible_deg: PerRow
     """The same for the pitch angle."""
+    others: tuple[Weights, Means, Covariances]
+    """What of the posterior is not the chosen optimum: weights, means and covariances of energy and pitch angle."""
     statistic: PerRow
     """Matched-filter log likelihood ratio against noise alone."""
     converged: Bool[Tensor, "batch"]
@@ -121,14 +124,16 @@ def summarised(
     angles = template_pitch_angles(searched, fine)
     width = OPTIMUM_WIDTH_BINS * fine.reception.bin_hz
     axial_hz = search.apparatus.model.lines(last.parameters).axial[:, 1] / (2 * math.pi)
+    fitted = near_optimum(searched, fine, axial_hz, width)
     return Likelihood(
         last.parameters,
         torch.linalg.inv(last.information),
         last.chi_square,
         goodness_of(search, products, last.parameters),
-        optimum_weight(weights, searched, fine, axial_hz, width),
+        (weights * fitted).sum(1),
         credible_half_width(energies, weights, last.parameters[:, ENERGY]),
         credible_half_width(angles, weights, last.parameters[:, PITCH]),
+        other_optima(weights, fitted, energies, angles),
         searched.statistic.amax(1),
         last.converged,
         evaluations,

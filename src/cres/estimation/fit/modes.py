@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from cres.estimation.search.detection import Profile
@@ -22,16 +22,11 @@ def template_weights(searched: Profile, bank: TemplateBank) -> Float[Tensor, "ba
     return torch.softmax(searched.statistic + density.log()[searched.template], 1)
 
 
-def optimum_weight(
-    weights: Float[Tensor, "batch position"],
-    searched: Profile,
-    bank: TemplateBank,
-    axial_hz: PerRow,
-    width_hz: float,
-) -> PerRow:
-    """Return the share of the templates within `width_hz` of the fitted axial frequency."""
-    distance = (bank.axial_hz[searched.template] - axial_hz[:, None]).abs()
-    return (weights * (distance < width_hz)).sum(1)
+def near_optimum(
+    searched: Profile, bank: TemplateBank, axial_hz: PerRow, width_hz: float
+) -> Bool[Tensor, "batch position"]:
+    """Return which templates lie within `width_hz` of the fitted axial frequency."""
+    return (bank.axial_hz[searched.template] - axial_hz[:, None]).abs() < width_hz
 
 
 def template_pitch_angles(searched: Profile, bank: TemplateBank) -> Tensor:

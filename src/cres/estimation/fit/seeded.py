@@ -6,7 +6,9 @@ It reads the network's predictions table, not the network.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -165,6 +167,19 @@ def with_network(estimates: Estimates, seed: Seed, fell_back: Bool[Tensor, "batc
     diagonal = np.stack(spread, 1)[:, :, None] ** 2 * np.eye(2)
     covariance = diagonal if estimates.covariance is None else estimates.covariance.copy()
     covariance[use] = diagonal[use]
-    return replace(
-        estimates, values=values, std=std, covariance=covariance, extra={**estimates.extra, "fell_back": use}
-    )
+    extra = {**estimates.extra, **_without_others(estimates.extra, use, np.stack(network, 1), np.stack(spread, 1))}
+    return replace(estimates, values=values, std=std, covariance=covariance, extra={**extra, "fell_back": use})
+
+
+def _without_others(
+    extra: Mapping[str, NDArray[Any]], use: NDArray[np.bool_], mean: Array, std: Array
+) -> dict[str, NDArray[Any]]:
+    """Return the posterior's columns with one Gaussian, the network's error bars, for the electrons of `use`."""
+    known = schema.POSTERIOR_COLUMNS[:3]
+    if not set(known) <= set(extra):
+        return {}
+    weight, means, cholesky = (np.array(extra[name]) for name in known)
+    weight[use] = np.arange(weight.shape[1]) == 0
+    means[use] = mean[use][:, None]
+    cholesky[use] = (std[use][:, :, None] * np.eye(2))[:, None]
+    return dict(zip(known, (weight, means, cholesky), strict=True))

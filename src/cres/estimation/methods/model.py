@@ -10,6 +10,7 @@ from cres.errors import UserError
 from cres.estimation.bound.electrons import RADIUS_BLIND_TRAPS, electron_bounds, freedom
 from cres.estimation.estimates import Estimates
 from cres.estimation.fit.likelihood import Likelihood, LikelihoodEstimator
+from cres.estimation.fit.posterior import with_fit
 from cres.estimation.fit.seeded import Seed, SeededEstimator, with_network
 from cres.estimation.methods.recordings import Recordings, Rows
 from cres.estimation.methods.task import BLOCK, FIT_BLOCK, Task, apparatus_of, timed_blocks, training_rows
@@ -171,4 +172,16 @@ def likelihood_estimates(found: Likelihood) -> Estimates:
         "derivative_evaluations": on_host(found.evaluations),
         "fitted_radius_m": on_host(found.parameters[:, PARAMETERS.index("radius_m")]),
     }
-    return Estimates(values, std, extra, correlated * scale[:, :, None] * scale[:, None, :])
+    stated = correlated * scale[:, :, None] * scale[:, None, :]
+    posterior = _posterior(found, np.where((ambiguous & curved)[:, None, None], covariance, stated), ambiguous)
+    return Estimates(values, std, {**extra, **posterior}, stated)
+
+
+def _posterior(found: Likelihood, covariance: np.ndarray, ambiguous: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of the whole posterior: the fit alone, or with the other optima where it is ambiguous."""
+    host = [torch.from_numpy(on_host(part)) for part in (found.parameters[:, :2], found.weight, *found.others)]
+    fit, share, *others = host
+    share = torch.where(torch.from_numpy(ambiguous), share, 1.0)
+    weight, mean, spread = with_fit(fit, torch.from_numpy(covariance), share, (others[0], others[1], others[2]))
+    cholesky = torch.linalg.cholesky(spread)
+    return dict(zip(schema.POSTERIOR_COLUMNS[:3], (v.numpy() for v in (weight, mean, cholesky)), strict=True))
