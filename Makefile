@@ -33,7 +33,7 @@ TELL = tell() { local pid seconds start=$$SECONDS; "$$@" & pid=$$!; while kill -
 
 # pip would also compile 12 000 files to bytecode, one after another, of which a third is ever imported: these are, once,
 # at the end.
-INSTALL = $(TELL); install() { echo "installing $$2 into .venv: about 0.3 GB from the network (CPU), 1.5 GB on the disk"; \
+INSTALL = $(TELL); install() { echo "installing $$2 into .venv: about 0.3 GB from the network (CPU), 1.2 GB on the disk, 1.7 GB with the tests"; \
   tell packages "$$1"; }; packages() { \
   $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt $(TORCH) -e "$$1" && \
   $(RUN) -c 'import cres.training, cres.endpoint, cres.evaluation, reconstruction.training.command_line.cli'; }; install

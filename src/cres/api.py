@@ -57,14 +57,25 @@ class SimulatedRecords:
 
     def volts(self, noise_scale: float | int = 1.0, seed: int = _FROZEN_SEED) -> NDArray[np.float32]:
         """Return I and Q in volts, (rows, samples, 2), with white noise of this scale (power over the nominal)."""
-        from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
-
-        series = np.stack([self.columns[name] for name in schema.SERIES_COLUMNS], axis=-1)
-        random = KeyedRandom(seed, FROZEN_EPOCH, torch.from_numpy(self.columns[schema.EVENT_ID]))
-        noisy: NDArray[np.float32] = WhiteNoise(self.sampling_rate_hz, self.noise_density_w_per_hz)(
-            torch.from_numpy(series), random, float(noise_scale)
-        ).numpy()
+        series = torch.from_numpy(np.stack([self.columns[name] for name in schema.SERIES_COLUMNS], axis=-1))
+        noise = (self.sampling_rate_hz, self.noise_density_w_per_hz, float(noise_scale))
+        noisy: NDArray[np.float32] = _with_noise(series, self.columns[schema.EVENT_ID], *noise, seed).numpy()
         return noisy
+
+
+def _with_noise(
+    series: torch.Tensor,
+    event_id: Array,
+    sampling_rate_hz: float,
+    density_w_per_hz: float,
+    scale: float,
+    seed: int = _FROZEN_SEED,
+) -> torch.Tensor:
+    """Return records (rows, samples, 2) with white noise that depends on seed and event alone."""
+    from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
+
+    random = KeyedRandom(seed, FROZEN_EPOCH, torch.from_numpy(event_id))
+    return WhiteNoise(sampling_rate_hz, density_w_per_hz)(series, random, scale)
 
 
 def simulate(electrons: int, config: str | Path | None = None, seed: int = 0) -> SimulatedRecords:
@@ -140,12 +151,15 @@ class Model:
         *,
         event_id: Array | None = None,
         truth: Mapping[str, Array] | None = None,
+        noise_scale: float | int = 0.0,
     ) -> Estimates:
-        """Return estimates of records that carry their noise.
+        """Return estimates of records.
 
         volts: (rows, samples, 2) I and Q, or complex (rows, samples), or one record without the first axis. Simulated
-        records get their noise and lend their truth. truth: true values by column (`energy_eV`), for a table that is to
-        be judged or to calibrate an endpoint. Raises UserError for other shapes and for volts that are not finite.
+        records get their noise and lend their truth. noise_scale: power of white noise to add to your own records, over
+        that of the training; 0 for records that carry their noise, 1 for those of a simulation that do not. truth: true
+        values by column (`energy_eV`), for a table that is to be judged or to calibrate an endpoint. Raises UserError
+        for other shapes, for volts that are not finite, and for a negative noise_scale.
         """
         if isinstance(volts, SimulatedRecords):
             known = {name: v for name, v in volts.columns.items() if v.ndim == 1 and name != schema.EVENT_ID}
@@ -155,6 +169,11 @@ class Model:
         rows = np.arange(len(series)) if event_id is None else np.asarray(event_id, np.int64)
         if len(rows) != len(series):
             raise UserError(f"there are {len(series)} records and {len(rows)} event ids")
+        if not noise_scale >= 0:
+            raise UserError(f"noise_scale is {noise_scale}; it is 0 or more")
+        if noise_scale:
+            density = self.card.get("data", {}).get("noise_density_w_per_hz", NOMINAL_DENSITY_W_PER_HZ)
+            series = _with_noise(series, rows, self.sampling_rate_hz, float(density), float(noise_scale))
         return self._estimates(series, rows, dict(truth or {}))
 
     def _series(self, volts: Array | torch.Tensor) -> torch.Tensor:

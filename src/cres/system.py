@@ -32,8 +32,8 @@ class VoltsOfAnApparatus:
         """Return what to do about them."""
         longer = "" if any_length or found["samples"] == known["samples"] else ", or cut them with data.window_samples"
         return (
-            f"use a model of this apparatus{longer}, and check the unit (volts) and --noise_scale (0 for records that "
-            "carry their noise)"
+            f"use a model of this apparatus{longer}, and check the unit (volts) and noise_scale (0 for records that "
+            "carry their noise, 1 for those of a simulation without it)"
         )
 
 

@@ -168,6 +168,20 @@ def test_simulated_records_are_those_of_the_simulator() -> None:
     assert "3 simulated electrons of 8192 samples" in repr(electrons)
 
 
+@pytest.mark.filterwarnings("ignore:the records ")
+def test_records_without_noise_get_it_where_it_is_asked_for(trained: Path) -> None:
+    electrons = cres.simulate(3, seed=7)
+    model = cres.load(trained)
+    quiet = electrons.volts(noise_scale=0)
+    ids = electrons["event_id"]
+    found = model(quiet, event_id=ids, noise_scale=1)
+    np.testing.assert_array_equal(found["energy_ev"], model(electrons)["energy_ev"])
+    assert np.abs(model(quiet, event_id=ids)["energy_ev"] - found["energy_ev"]).max() > 0
+    for wrong in (-1, float("nan")):
+        with pytest.raises(UserError, match=r"noise_scale is .*0 or more"):
+            model(quiet, noise_scale=wrong)
+
+
 def test_the_endpoint_of_two_tables(tmp_path: Path) -> None:
     """The verb gives what the analysis gives; a wrong option is named."""
     from cres.endpoint.analysis import Options, analyse
