@@ -166,5 +166,15 @@ def test_an_apparatus_that_nobody_names_is_not_guessed(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "does not say of which trap" in said
-    assert "-c configs/simulation/cavity_26ghz.yaml" in said
+    assert "-c cavity_26ghz" in said
     assert not (tmp_path / "p.hdf5").exists()
+
+
+def test_an_apparatus_of_ours_is_called_by_its_name(
+    data_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("--method", "bound", "--data", str(data_file), "--output", str(tmp_path / "p.hdf5"), "--limit", "2")
+    assert script(monkeypatch, *words, "-c", "cavity_26gz") == 2
+    assert "did you mean 'cavity_26ghz'" in capsys.readouterr().err
+    assert script(monkeypatch, *words, "-c", "cavity_26ghz") in (0, None)
+    assert len(PredictionTable.read(tmp_path / "p.hdf5")) == 2

@@ -30,6 +30,7 @@ from cres.estimation.search.efficiency_map import write_efficiency_map
 from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY
 from cres.paths import expanded, path_of
 from cres.ranges import COUNT, NOT_NEGATIVE, SEED, SHARE, Allowed
+from cres.resources import simulation_config
 from cres.simulation.config import SimulationConfig
 
 
@@ -68,7 +69,8 @@ def command_line() -> Parser:
         "--config",
         type=path_of,
         default=None,
-        help="apparatus (YAML), needed where the data do not name theirs; default: that of the data",
+        help="apparatus: a YAML file, or the name of one in configs/simulation/; needed where the data do not name "
+        "theirs (default: that of the data)",
     )
     parser.add_argument(
         "--noise-scale", type=number(NOT_NEGATIVE), default=1.0, help="noise power over nominal; 0: none is added"
@@ -154,7 +156,7 @@ def main() -> None:
         print(f"spectrum of the noise of {count} records in {table}")
         return
     output = output or Path("predictions.hdf5")
-    config = None if given is None else SimulationConfig.from_yaml(given)
+    config = None if given is None else SimulationConfig.from_yaml(simulation_config(given))
     if maps is not None:
         print(*write_maps(config or SimulationConfig.default(), maps), sep="\n")
         return

@@ -75,7 +75,7 @@ def _without_apparatus(task: Task, recordings: Recordings) -> SimulationConfig:
     if task.method not in NEED_NO_APPARATUS:
         raise UserError(
             f"{recordings.records.files[0].path} does not say of which trap and cavity its records are, and the method "
-            f"{task.method} needs to know: name a file of configs/simulation/ with -c (the default trap is "
-            "-c configs/simulation/cavity_26ghz.yaml)"
+            f"{task.method} needs to know: name a file of yours or one of configs/simulation/ with -c (the "
+            "default trap is -c cavity_26ghz)"
         )
     return SimulationConfig.default()
