@@ -25,6 +25,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from reconstruction.errors import EXIT_USER_ERROR, UserError, nearest, one_line
+from reconstruction.progress import waiting
 from reconstruction.system import attribute_of, class_of, find_system
 from reconstruction.training.command_line.arguments import (
     config_files,
