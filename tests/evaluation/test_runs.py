@@ -17,7 +17,7 @@ from reconstruction.judging.pictures import plots
 from reconstruction.judging.pictures.plots import Curve
 from reconstruction.judging.sweeps.runs import differences, read_history, read_runs, short_names
 from reconstruction.judging.sweeps.runs_page import write_summary
-from reconstruction.judging.sweeps.runs_plots import training_curves
+from reconstruction.judging.sweeps.runs_plots import _apart, training_curves
 from reconstruction.judging.sweeps.runs_summary import Summary, metric_label, summarise_runs
 
 LOSSES = {"000": [3.0, 2.0, 2.5], "001": [3.0, 1.5, 1.0], "002": [2.0, 4.0]}
@@ -178,3 +178,10 @@ def test_the_curves_show_what_comes_after_the_first_steps(tmp_path: Path) -> Non
     low, high = training_curves([run], "val/loss").axes[0].get_ylim()
     assert low < min(losses)
     assert high < 5
+
+
+def test_values_are_labels_only_where_they_have_room() -> None:
+    assert _apart(np.array([1.0]))
+    assert _apart(np.log([1e-3, 3e-3, 1e-2]))
+    assert not _apart(np.log([1.257e-4, 1.752e-4, 7.811e-3, 8.06e-3]))
+    assert not _apart(np.linspace(0, 1, 12))

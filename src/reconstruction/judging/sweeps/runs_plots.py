@@ -73,16 +73,22 @@ def effect(runs: Sequence[Run], key: str, name: str, metric: str) -> Figure:
     ends = sorted(set(x))
     if len(ends) < len(x):
         axes.plot(ends, [np.median(y[np.array(x) == end]) for end in ends], color=INK, linewidth=0.8, linestyle="--")
-    if numeric and min(x) > 0 and max(x) / min(x) > LOG_BEYOND:
+    logarithmic = numeric and min(x) > 0 and max(x) / min(x) > LOG_BEYOND
+    if logarithmic:
         axes.set_xscale("log")
         plain_log(axes.xaxis)
-    if numeric and len(ends) <= 5:
+    if numeric and _apart(np.log(ends) if logarithmic else np.array(ends)):
         axes.set_xticks(ends, [as_number(end) for end in ends])
     elif not numeric:
         axes.set_xticks(range(len(kinds)), [kind[:16] for kind in kinds], rotation=20 if len(kinds) > 3 else 0)
         axes.set_xlim(-0.5, len(kinds) - 0.5)
     legend(axes)
     return figure
+
+
+def _apart(places: Array) -> bool:
+    """Whether labels at these places, which rise, have room beside each other."""
+    return len(places) == 1 or bool(np.diff(places).min() > 0.15 * np.ptp(places))
 
 
 def _scale(axes: Axes, values: Array, metric: str) -> None:
