@@ -83,13 +83,16 @@ $(DEMO)/cres.hdf5: $(DEMO)/raw/simulation.json
 	$(RUN) scripts/data_prep.py --input $(DEMO)/raw --output $@
 
 # Two cores have room beside the main line: a training does not fill them, a report fills one.
-# beside LOCK TARGETS…: make these in the background, at the end of what waits for the lock. If that fails, make makes
-# them again afterwards, in the open. They end when this make ends, whatever ended it.
+# beside LOCK TARGETS…: make these in the background, when what holds the lock is done. If that fails, make makes them
+# again afterwards, in the open. They end when this make ends, whatever ended it. A lock that is free is taken at once,
+# so that nobody who waits for it comes too early.
 AGAIN := $(MAKE)  # by this name, `make -n` runs nothing
 BESIDE = beside() { local job lock=$(DEMO)/$$1.lock; shift; command -v flock >/dev/null && command -v setsid >/dev/null || return 0; \
-  { OMP_NUM_THREADS=1 nice -n 19 setsid flock $$lock $(AGAIN) --no-print-directory -o .venv/.demo "$$@" & job=$$!; \
+  exec 7>$$lock; flock -n 7 || true; \
+  { flock 7; kill -0 $$PPID || exit; \
+    OMP_NUM_THREADS=1 nice -n 19 setsid $(AGAIN) --no-print-directory -o .venv/.demo "$$@" & job=$$!; \
     while kill -0 $$job && kill -0 $$PPID; do sleep 1; done 2>/dev/null; kill -TERM -- -$$job 2>/dev/null; \
-  } >>$(DEMO)/beside.log 2>&1 </dev/null & }
+  } >>$(DEMO)/beside.log 2>&1 </dev/null & exec 7>&-; }
 # await LOCK: wait for what is made beside, and say how far it is
 AWAIT = await() { ! command -v flock >/dev/null || until flock -w 3 $(DEMO)/$$1.lock true; do \
   echo "  beside: $$(tail -n 1 $(DEMO)/beside.log)"; done; }

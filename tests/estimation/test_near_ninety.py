@@ -102,8 +102,9 @@ def test_a_fit_without_curvature_takes_the_error_bars_of_the_templates() -> None
     covariance = torch.eye(5, dtype=torch.float64).repeat(2, 1, 1) * 1e-6
     covariance[1, 1, 1] = -1e-9
     yes = torch.ones(2, dtype=torch.bool)
+    others = (torch.zeros(2, 1), torch.zeros(2, 1, 2), torch.zeros(2, 1, 2, 2))
     found = likelihood_estimates(
-        Likelihood(parameters, covariance, one, one, one, 0.05 * one, 2e-3 * one, one, yes, one)
+        Likelihood(parameters, covariance, one, one, one, 0.05 * one, 2e-3 * one, others, one, yes, one)
     )
     # both are so near 90° that the templates' pitch angle counts, the second has no other
     assert found.std[schema.PITCH_ANGLE].tolist() == pytest.approx([2e-3, 2e-3])

@@ -8,7 +8,7 @@ import torch
 
 from cres import schema
 from cres.estimation.estimates import Estimates
-from cres.estimation.fit.posterior import OTHERS, other_optima, with_fit
+from cres.estimation.fit.posterior import OTHERS, cholesky_factors, other_optima, with_fit
 from cres.estimation.fit.seeded import Seed, with_network
 from cres.evaluation.posterior import Mixture
 
@@ -31,7 +31,7 @@ def mixture(weights: torch.Tensor, fitted: torch.Tensor, middle: float, width: f
     covariance = width**2 * torch.tensor([[[slope**2, slope], [slope, 1.0]]], dtype=torch.float64)
     covariance[0, 0, 0] += 0.02**2
     weight, mean, spread = with_fit(fit, covariance, (weights * fitted).sum(1), others)
-    return Mixture(weight.numpy(), mean.numpy(), torch.linalg.cholesky(spread).numpy())
+    return Mixture(weight.numpy(), mean.numpy(), cholesky_factors(spread).numpy())
 
 
 PEAKS = ((0.6, 88.7, 0.005), (0.25, 89.3, 0.01), (0.15, 88.4, 0.008))
@@ -109,3 +109,13 @@ def test_where_the_network_answers_its_error_bars_are_the_posterior() -> None:
     assert mean[0, 0].tolist() == [18_590.0, 88.9]
     assert cholesky[0, 0].tolist() == [[0.5, 0.0], [0.0, 0.01]]
     assert mean[1].tolist() == [[0.0, 0.0]] * 3
+
+
+def test_a_covariance_without_an_inverse_ends_no_estimation() -> None:
+    sound = torch.tensor([[4.0, 1.0], [1.0, 2.0]], dtype=torch.float64)
+    line = torch.tensor([[4.0, 2.0], [2.0, 1.0]], dtype=torch.float64)
+    saddle = torch.tensor([[1.0, 2.0], [2.0, 1.0]], dtype=torch.float64)
+    found = cholesky_factors(torch.stack([sound, line, saddle]))
+    torch.testing.assert_close(found[0], torch.linalg.cholesky(sound))
+    assert torch.isfinite(found).all()
+    assert (torch.diagonal(found, dim1=1, dim2=2) > 0).all()

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -170,8 +171,9 @@ def test_simulated_records_are_those_of_the_simulator() -> None:
 
 @pytest.mark.filterwarnings("ignore:the records ")
 def test_records_without_noise_get_it_where_it_is_asked_for(trained: Path) -> None:
-    electrons = cres.simulate(3, seed=7)
     model = cres.load(trained)
+    # the noise is that of the training
+    electrons = replace(cres.simulate(3, seed=7), noise_density_w_per_hz=model.card["data"]["noise_density_w_per_hz"])
     quiet = electrons.volts(noise_scale=0)
     ids = electrons["event_id"]
     found = model(quiet, event_id=ids, noise_scale=1)

@@ -79,3 +79,14 @@ def with_fit(
         torch.cat([fit[:, None], mean], 1),
         torch.cat([covariance[:, None], spread], 1),
     )
+
+
+def cholesky_factors(covariance: Float[Tensor, "*rows 2 2"]) -> Float[Tensor, "*rows 2 2"]:
+    """Return the lower Cholesky factors; of a covariance without an inverse, those of one that has it just so.
+
+    A curvature need not be one of a minimum, and a piece of one template is a line.
+    """
+    first = covariance[..., 0, 0].clamp_min(1e-300).sqrt()
+    below = covariance[..., 1, 0] / first
+    rest = torch.maximum(covariance[..., 1, 1] - below.square(), 1e-12 * covariance[..., 1, 1].abs()).sqrt()
+    return torch.stack([torch.stack([first, torch.zeros_like(first)], -1), torch.stack([below, rest], -1)], -2)

@@ -10,7 +10,7 @@ from cres.errors import UserError
 from cres.estimation.bound.electrons import RADIUS_BLIND_TRAPS, electron_bounds, freedom
 from cres.estimation.estimates import Estimates
 from cres.estimation.fit.likelihood import Likelihood, LikelihoodEstimator
-from cres.estimation.fit.posterior import with_fit
+from cres.estimation.fit.posterior import cholesky_factors, with_fit
 from cres.estimation.fit.seeded import Seed, SeededEstimator, with_network
 from cres.estimation.methods.recordings import Recordings, Rows
 from cres.estimation.methods.task import BLOCK, FIT_BLOCK, Task, apparatus_of, timed_blocks, training_rows
@@ -183,5 +183,5 @@ def _posterior(found: Likelihood, covariance: np.ndarray, ambiguous: np.ndarray)
     fit, share, *others = host
     share = torch.where(torch.from_numpy(ambiguous), share, 1.0)
     weight, mean, spread = with_fit(fit, torch.from_numpy(covariance), share, (others[0], others[1], others[2]))
-    cholesky = torch.linalg.cholesky(spread)
+    cholesky = cholesky_factors(spread)
     return dict(zip(schema.POSTERIOR_COLUMNS[:3], (v.numpy() for v in (weight, mean, cholesky)), strict=True))
