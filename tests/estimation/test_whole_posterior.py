@@ -10,7 +10,7 @@ from cres import schema
 from cres.estimation.estimates import Estimates
 from cres.estimation.fit.posterior import OTHERS, cholesky_factors, other_optima, with_fit
 from cres.estimation.fit.seeded import Seed, with_network
-from cres.evaluation.posterior import Mixture
+from reconstruction.judging.measures.posterior import Mixture
 
 ANGLES = torch.linspace(88.0, 90.0, 4000, dtype=torch.float64)
 ENERGIES = 18_600.0 + 40.0 * (90.0 - ANGLES).square()

@@ -289,7 +289,8 @@ def main(arguments: Sequence[str]) -> int:
 def _run(command: str, arguments: Sequence[str]) -> int:
     cli: CommandLine | None = None
     try:
-        cli = CommandLine(command, arguments)
+        with waiting("reading the configuration, opening the data"):
+            cli = CommandLine(command, arguments)
         cli.execute()
     except Interrupted as stop:
         rank_zero_only(print)(stop, file=sys.stderr)
