@@ -85,12 +85,12 @@ $(DEMO)/cres.hdf5: $(DEMO)/raw/simulation.json
 # Two cores have room beside the main line: a training does not fill them, a report fills one.
 # beside LOCK TARGETS…: make these in the background, when what holds the lock is done. If that fails, make makes them
 # again afterwards, in the open. They end when this make ends, whatever ended it. A lock that is free is taken at once,
-# so that nobody who waits for it comes too early.
+# so that nobody who waits for it comes too early. They leave the cores to a training; what is waited for soon does not.
 AGAIN := $(MAKE)  # by this name, `make -n` runs nothing
 BESIDE = beside() { local job lock=$(DEMO)/$$1.lock; shift; command -v flock >/dev/null && command -v setsid >/dev/null || return 0; \
   exec 7>$$lock; flock -n 7 || true; \
   { flock 7; kill -0 $$PPID || exit; \
-    OMP_NUM_THREADS=1 nice -n 19 setsid $(AGAIN) --no-print-directory -o .venv/.demo "$$@" & job=$$!; \
+    OMP_NUM_THREADS=1 nice -n $${niceness:-19} setsid $(AGAIN) --no-print-directory -o .venv/.demo "$$@" & job=$$!; \
     while kill -0 $$job && kill -0 $$PPID; do sleep 1; done 2>/dev/null; kill -TERM -- -$$job 2>/dev/null; \
   } >>$(DEMO)/beside.log 2>&1 </dev/null & exec 7>&-; }
 # await LOCK: wait for what is made beside, and say how far it is
@@ -106,7 +106,7 @@ $(DEMO)/trained: $(DEMO)/cres.hdf5 configs/s4d.yaml
 
 $(DEMO)/predictions.hdf5: $(DEMO)/trained
 	@echo "== 4/5 reconstruct the test electrons: network, the likelihood that it seeds; beside it, the tritium electrons"
-	@$(BESIDE); beside tritium $(DEMO)/tritium_seeded.hdf5
+	@$(BESIDE); niceness=0 beside tritium $(DEMO)/tritium_seeded.hdf5
 	$(RUN) cli.py test --run=$(DEMO) --predictions=$@
 
 # what was begun beside is there, or will not come
@@ -143,7 +143,7 @@ TRITIUM_TABLES := $(addprefix $(DEMO)/,tritium_predictions.hdf5 tritium_seeded.h
 # In this order: where nothing is left to be made beside, make finds it made.
 $(DEMO)/report.html: $(DEMO)/trained $(DEMO)/predictions.hdf5 $(DEMO)/met $(TABLES) $(TRITIUM_TABLES)
 	@echo "== 5/5 evaluate, fit the endpoint, write the report; beside it, a page to look at electrons one by one"
-	@$(BESIDE); beside page $(DEMO)/electrons.html
+	@$(BESIDE); niceness=5 beside page $(DEMO)/electrons.html
 	@$(RUN) scripts/evaluate.py $(TABLES) --tritium $(TRITIUM_TABLES) \
 	  --names "carrier alone" "S4D network" "seeded likelihood" "Cramér–Rao bound" --output $(DEMO) > $(DEMO)/summary.tmp
 	@$(AWAIT); await page
