@@ -50,14 +50,14 @@ def test_logs_are_told_rarely_by_default_and_nonsense_is_left_aside(monkeypatch)
 
 
 def test_the_pause_before_the_first_line_counts_from_the_last_line_of_another_work(monkeypatch, capsys):
-    monkeypatch.setattr(progress.Heartbeat, "_said", time.monotonic() - 3.7)
-    monkeypatch.setattr(progress, "AT_LEAST_S", 0.1)
-    monkeypatch.setenv(EVERY, "4")
+    monkeypatch.setattr(progress.Heartbeat, "_said", time.monotonic() - 1.8)
+    monkeypatch.setenv(EVERY, "2")
     with waiting("comparing"):
-        time.sleep(0.6)
+        time.sleep(0.9)
     with waiting("drawing"):
         time.sleep(0.3)
-    assert capsys.readouterr().err == "comparing: 0 s\n"
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("comparing: ")
 
 
 def test_the_end_of_a_work_whose_bar_is_full_is_heard_of(capsys):

@@ -31,8 +31,8 @@ def every_s() -> float:
         return ON_A_TERMINAL_S if sys.stderr.isatty() else IN_A_LOG_S
 
 
-AT_LEAST_S: Final = 1.0
-"""Work that takes less is never told of."""
+SHORTEST: Final = 0.25
+"""Part of the seconds between two lines: work that takes less is never told of."""
 
 
 class Heartbeat:
@@ -52,7 +52,7 @@ class Heartbeat:
 
     def _run(self) -> None:
         pause = Heartbeat._said + self._seconds - time.monotonic()
-        while not self._over.wait(max(pause, min(AT_LEAST_S, self._seconds))):
+        while not self._over.wait(max(pause, SHORTEST * self._seconds)):
             Heartbeat._said, pause = time.monotonic(), self._seconds
             with contextlib.suppress(ValueError, OSError):  # a closed stream
                 self._beat()
