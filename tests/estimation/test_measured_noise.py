@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import pickle
 from pathlib import Path
 
 import h5py
@@ -11,8 +13,10 @@ import torch
 
 from cres import schema
 from cres.data.module import CresDataModule
-from cres.data.noise_spectrum import COLUMNS, NoiseSpectrum, measure_noise, spectrum_for, spectrum_path
+from cres.data.noise_spectrum import COLUMNS, NoiseSpectrum, measure_noise, spectrum_for, spectrum_path, table_for
+from cres.data.prepare import prepare
 from cres.data.records import RecordFile, Records, open_records
+from cres.data.settings import Assembly
 from cres.errors import UserError
 from cres.estimation.methods.recordings import Recordings
 from cres.estimation.methods.registry import run
@@ -145,7 +149,7 @@ def test_files_of_one_data_set_have_one_spectrum(electrons: Path) -> None:
     with h5py.File(other, "r+") as file:
         file["event_id"][...] += 10**6
     both = Records([RecordFile(path) for path in (electrons, other)])
-    with pytest.raises(UserError, match=r"have not the same noise spectrum beside them \(run\.noise\.csv, other"):
+    with pytest.raises(UserError, match=r"have not the same noise spectrum beside them \(run\.noise\.csv and none\)"):
         spectrum_for(both)
     assert spectrum_for(both, "white") is None
     spectrum_path(other).write_bytes(spectrum_path(electrons).read_bytes())
@@ -155,6 +159,32 @@ def test_files_of_one_data_set_have_one_spectrum(electrons: Path) -> None:
     spectrum_path(electrons).unlink()
     with pytest.raises(UserError, match="not the same noise spectrum"):
         spectrum_for(both)
+
+
+def test_shards_of_one_preparation_have_the_spectrum_of_their_set(electrons: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "sharded"
+    folder.mkdir()
+    columns = simulate_columns(CONFIG, sample_electrons(CONFIG, 60, seed=3))
+    with gzip.open(tmp_path / "run.pkl.gz", "wb") as file:
+        pickle.dump({name: list(values) for name, values in columns.items()}, file)
+    prepare([tmp_path / "run.pkl.gz"], folder / "run.hdf5", assembly=Assembly(shard_rows=20))
+    shards = open_records(folder / "run.hdf5")
+    assert len(shards.files) == 3
+    assert spectrum_for(shards) is None
+    spectrum_path(folder / "run.hdf5").write_bytes(spectrum_path(electrons).read_bytes())
+    assert table_for(shards) == folder / "run.noise.csv"
+    for data in (folder / "run.hdf5", folder / "run.index.json", folder, shards.files[1].path):
+        found = spectrum_for(open_records(data))
+        assert found is not None
+        assert found.source == str(folder / "run.noise.csv")
+    # a table of one shard alone, and an index that is none
+    spectrum_path(shards.files[1].path).write_text("frequency_hz,relative_power\n0,1\n")
+    with pytest.raises(UserError, match=r"have not the same noise spectrum beside them \(run\.noise\.csv and run-"):
+        spectrum_for(shards)
+    (tmp_path / "other.index.json").write_text("[]")
+    assert spectrum_for(open_records(electrons)) is not None
+    with pytest.raises(UserError, match=r"the records are of 2 data sets.*--output"):
+        table_for(open_records([electrons, *(file.path for file in shards.files)]))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import dataclasses
 from pathlib import Path
 
 from cres.command import Parser, number, whole
-from cres.data.noise_spectrum import SEGMENT, measure_noise, spectrum_path
+from cres.data.noise_spectrum import SEGMENT, measure_noise, table_for
 from cres.data.records import open_records
 from cres.errors import UserError
 from cres.estimation.bound.electrons import ALSO_FREE, BOUNDS, TIED
@@ -151,7 +151,7 @@ def main() -> None:
     given, output, maps, efficiency = (arguments.pop(name) for name in ("config", "output", "maps", "efficiency_map"))
     if arguments["measure_noise"]:
         records = open_records(arguments["data"])
-        table = output or spectrum_path(records.files[0].path)
+        table = output or table_for(records)
         count = measure_noise(records, table, arguments["segment"])
         print(f"spectrum of the noise of {count} records in {table}")
         return

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -72,6 +74,20 @@ def shard_paths(index: Path) -> list[Path]:
         if not (found.folder / shard.name).exists():
             raise UserError(f"{index} lists the shard {shard.name}, which is missing; prepare the data again")
     return [found.folder / shard.name for shard in found.shards]
+
+
+def data_sets(files: Iterable[Path]) -> list[Path]:
+    """Return, file by file, the name that its data set was asked for by: run.hdf5 for the shards of run.index.json.
+
+    A file that no index beside it lists is a set of its own.
+    """
+    paths = list(files)
+    known: dict[Path, Path] = {}
+    for index in (found for folder in {path.parent for path in paths} for found in folder.glob(f"*{INDEX_SUFFIX}")):
+        with suppress(UserError):  # a damaged index of other data is no matter of these
+            output = index.with_name(index.name.removesuffix(INDEX_SUFFIX) + ".hdf5")
+            known |= {index.parent / shard.name: output for shard in read_index(index).shards}
+    return [known.get(path, path) for path in paths]
 
 
 def content_digest(content_hashes: NDArray[np.int64]) -> str:

@@ -1,6 +1,7 @@
 """A measured spectrum of noise: estimated from records without signal, kept beside the data, read by all who need it.
 
-The file is a CSV table of `COLUMNS`; what follows reads the first two. `run.hdf5` has its spectrum in `run.noise.csv`.
+The file is a CSV table of `COLUMNS`; what follows reads the first two. `run.hdf5` has its spectrum in `run.noise.csv`,
+and so have the shards that were made for it.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres.data.consistency import strongest_lines
+from cres.data.index import data_sets
 from cres.data.records import Records
 from cres.errors import UserError
 from cres.transforms.noise import RESISTANCE_OHM
@@ -86,17 +88,31 @@ def spectrum_for(records: Records, wanted: str | Path | None = None) -> NoiseSpe
     """
     if wanted is not None:
         return None if str(wanted) == WHITE else NoiseSpectrum.read(wanted)
-    first, *others = (file.path for file in records.files)
-    beside = NoiseSpectrum.beside(first)
-    content = None if beside is None else beside.read_bytes()
-    for path in others:
-        its = NoiseSpectrum.beside(path)
-        if (None if its is None else its.read_bytes()) != content:
+    files = [file.path for file in records.files]
+    tables = [
+        NoiseSpectrum.beside(path) or NoiseSpectrum.beside(output)
+        for path, output in zip(files, data_sets(files), strict=True)
+    ]
+    content = {table: table.read_bytes() for table in tables if table is not None}
+    for path, table in zip(files, tables, strict=True):
+        if content.get(table) != content.get(tables[0]):
+            beside = " and ".join("none" if found is None else found.name for found in (tables[0], table))
             raise UserError(
-                f"{first} and {path} have not the same noise spectrum beside them ({spectrum_path(first).name}, "
-                f"{spectrum_path(path).name}): read them on their own, or name one for all (`{WHITE}` for none)"
+                f"{files[0]} and {path} have not the same noise spectrum beside them ({beside}): read them on their "
+                f"own, or name one for all (`{WHITE}` for none)"
             )
-    return None if beside is None else NoiseSpectrum.read(beside)
+    return None if tables[0] is None else NoiseSpectrum.read(tables[0])
+
+
+def table_for(records: Records) -> Path:
+    """Return where the spectrum of records goes. Raises UserError where they are of several data sets."""
+    first, *others = dict.fromkeys(data_sets(file.path for file in records.files))
+    if others:
+        raise UserError(
+            f"the records are of {1 + len(others)} data sets, {first} and others: say with --output where their "
+            "spectrum goes"
+        )
+    return spectrum_path(first)
 
 
 def measure_noise(records: Records, output: Path, segment: int = SEGMENT) -> int:
