@@ -136,8 +136,8 @@ def main() -> None:
                   f"{gaussian_core(residual)[1]:.4f} | {100 * np.mean(np.abs(residual) < 3):.1f} % | "
                   f"{100 * coverage(residual, part.std(TARGET)):.1f} % | "
                   f"{sigma68(part.residual('pitch_angle_deg')):.5f} | {limit} |")  # fmt: skip
-    shares = ", ".join(f"{share:.2f} at {std:.3g} eV" for std, share in combination.common_share[TARGET])
-    print(f"\ncommon share of a window's variance: {shares}")
+    mean, std = combination.drift_per_s[TARGET]
+    print(f"\nslopes: {mean:.0f} eV/s in the middle, foretold to {std:.0f} eV/s by the first windows")
     picture = arguments.picture or arguments.folder / "tracks.png"
     draw(lengths, drawn, bound).savefig(picture, dpi=110)
     print(picture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from cres.errors import UserError
 from cres.evaluation.window_calibration import fit_combination
-from cres.evaluation.window_combination import over
+from cres.evaluation.window_combination import following
+from cres.evaluation.window_features import quantile_fit
 from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows
 from reconstruction.judging.measures.metrics import coverage
 from reconstruction.judging.tables.table import COVARIANCE, PredictionTable
@@ -61,28 +63,19 @@ def simulated(
 
 
 def dense(table: PredictionTable, combination: Combination) -> tuple[Array, Array]:
-    """Return start values and covariance of one electron's windows with one large covariance matrix: no weights."""
-    time = table.column(WINDOW_START)
-    values = np.stack([table.mean(name) for name in table.targets], -1)
-    count, targets = values.shape
-    block = np.zeros((count * targets, count * targets))
-    slope = np.zeros_like(block)
-    mean = np.zeros_like(values)
-    for k in range(count):
-        here = slice(k * targets, (k + 1) * targets)
-        block[here, here] = table.column(COVARIANCE)[k]
-        for i, name in enumerate(table.targets):
-            average, width = combination.drift_per_s[name]
-            bend = combination.bend_per_s2.get(name, 0.0)
-            mean[k, i] = average * time[k]
-            for other in range(count):
-                both = width**2 * time[k] * time[other] + bend**2 * time[k] ** 2 * time[other] ** 2 / 4
-                slope[k * targets + i, other * targets + i] = both
-    full = block + slope
-    design = np.tile(np.eye(targets), (count, 1))
-    precision = np.linalg.inv(full)
-    covariance = np.linalg.inv(design.T @ precision @ design)
-    return covariance @ design.T @ precision @ (values - mean).ravel(), covariance
+    """Return start values and covariance of one electron's windows with a large matrix for each target: no weights."""
+    time, covariance = table.column(WINDOW_START), table.column(COVARIANCE)
+    weights, starts, slopes = [], [], []
+    for i, name in enumerate(table.targets):
+        average, width = combination.drift_per_s[name]
+        bend = combination.bend_per_s2.get(name, 0.0)
+        slope = width**2 * np.outer(time, time) + bend**2 * np.outer(time**2, time**2) / 4
+        precision = np.linalg.inv(np.diag(covariance[:, i, i]) + slope)
+        weights.append(precision.sum(axis=0) / precision.sum())
+        starts.append(weights[-1] @ (table.mean(name) - average * time))
+        slopes.append(weights[-1] @ slope @ weights[-1])
+    errors = np.einsum("ik,kij,jk->ij", weights, covariance, weights)
+    return np.array(starts), errors + np.diag(slopes)
 
 
 @pytest.mark.parametrize("windows", [1, 2, 5, 40])
@@ -107,24 +100,21 @@ def test_it_is_generalised_least_squares(windows: int) -> None:
     std_ev=st.floats(1e-3, 30),
     correlation=st.floats(-0.95, 0.95),
     count=st.integers(1, 50),
-    share=st.sampled_from([0.0, 0.4]),
 )
-def test_equal_windows_without_drift_average(
-    energy: float, std_ev: float, correlation: float, count: int, share: float
-) -> None:
+def test_equal_windows_without_drift_average(energy: float, std_ev: float, correlation: float, count: int) -> None:
     covariance = np.array([[std_ev**2, 0.01 * std_ev * correlation], [0.01 * std_ev * correlation, 1e-4]])
     table = window_table(np.full((1, count), energy), np.full((1, count), 89.0), covariance)
-    combined = combine_windows(table, Combination({}, {}, {"energy_ev": [(1.0, share)]}))
+    combined = combine_windows(table, Combination({}, {}))
     assert combined.mean("energy_ev")[0] == pytest.approx(energy, rel=1e-12)
-    expected = std_ev * np.sqrt((1 - share) / count + share)
-    assert combined.std("energy_ev")[0] == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(combined.column(COVARIANCE)[0], covariance / count, rtol=1e-6)
 
 
 @settings(max_examples=20, deadline=None)
-@given(seed=st.integers(0, 2**31), share=st.floats(0, 0.9))
-def test_one_window_is_itself(seed: int, share: float) -> None:
+@given(seed=st.integers(0, 2**31), factor=st.floats(0.5, 3))
+def test_one_window_is_itself(seed: int, factor: float) -> None:
     table, _ = simulated(3, 1, seed)
-    combined = combine_windows(table, Combination(common_share={"energy_ev": [(0.1, share), (1.0, 0.1)]}))
+    laws = {"energy_ev": [(1.0, [0.0, 0.0, 0.0]), (2.0, [np.log(factor), 0.1, 0.2])]}
+    combined = combine_windows(table, Combination(spread={"energy_ev": (-1.0, 0.5)}, factor68=laws, factor95=laws))
     for name in table.targets:
         np.testing.assert_allclose(combined.mean(name), table.mean(name), rtol=1e-11)
     np.testing.assert_allclose(combined.column(COVARIANCE), table.column(COVARIANCE), rtol=1e-9)
@@ -162,8 +152,8 @@ def test_windows_in_a_wrong_mode_lose_their_weight() -> None:
 def test_common_errors_are_measured_and_make_coverage_honest() -> None:
     calibrating, _ = simulated(400, 32, 7, common=0.25)
     combination = fit_combination(calibrating)
-    shares = [share for _, share in combination.common_share["energy_ev"]]
-    assert np.mean(shares) == pytest.approx(0.25, abs=0.09)  # 400 electrons know it to 0.03
+    # a start fitted with a slope has four times the variance of a mean: √(0.75 + 0.25 · 32/4) here, known to 0.08
+    assert combination.factor68["energy_ev"][-1][1][0] == pytest.approx(np.log(np.sqrt(0.75 + 2)), abs=0.25)
     assert combination.drift_per_s["energy_ev"][0] == pytest.approx(-7e3, rel=0.1)
     others, _ = simulated(600, 32, 8, common=0.25)
     naive, honest = combine_windows(others), combine_windows(others, combination)
@@ -195,13 +185,51 @@ def test_neighbours_that_err_alike_are_calibrated_at_every_length() -> None:
         combined = combine_windows(others, combination, first=count)
         for name in others.targets:
             assert coverage(combined.residual(name), combined.std(name)) == pytest.approx(0.683, abs=0.06), count
-    unscaled = combine_windows(others, replace(combination, scale68={}, scale95={}), first=4)
+    unscaled = combine_windows(others, replace(combination, factor68={}, factor95={}), first=4)
     assert coverage(unscaled.residual("pitch_angle_deg"), unscaled.std("pitch_angle_deg")) < 0.55
 
 
-def test_independent_windows_have_no_common_share() -> None:
-    table, _ = simulated(400, 16, 11)
-    assert max(share for _, share in fit_combination(table).common_share["energy_ev"]) < 0.05
+def test_independent_windows_need_no_factor() -> None:
+    table, _ = simulated(600, 16, 11)
+    for laws in fit_combination(table).factor68.values():
+        assert max(abs(law[0]) for _, law in laws) < 0.14  # 600 electrons know a factor to 0.04
+
+
+def radiating(seed: int, electrons: int = 600, windows: int = 4) -> PredictionTable:
+    """Return windows of electrons that radiate the more the narrower the spreads they state, up to 20 keV/s."""
+    random = np.random.default_rng(seed)
+    truth = random.uniform(18_500, 18_650, electrons)
+    std = np.exp(random.uniform(np.log(0.02), np.log(0.2), electrons))
+    drift = -2e4 * (np.log(0.2 / std) / np.log(10)) ** 2 + 300 * random.normal(size=electrons)
+    energy = truth[:, None] + drift[:, None] * np.arange(windows) * STEP_S
+    energy += std[:, None] * random.normal(size=energy.shape)
+    covariance = np.zeros((*energy.shape, 2, 2))
+    covariance[..., 0, 0], covariance[..., 1, 1] = std[:, None] ** 2, 1e-4
+    return window_table(energy, 89.0 + 0.01 * random.normal(size=energy.shape), covariance, truth)
+
+
+def test_spreads_foretell_slopes() -> None:
+    combination, others = fit_combination(radiating(41, windows=16)), radiating(42)
+    assert combination.drift_per_s["energy_ev"][1] < 1500  # 7000 among all electrons; the prior's floor is 600
+    ignorant = replace(combination, drift_law={}, drift_per_s={"energy_ev": (-7e3, 7e3)}, bias={}, factor68={})
+    pair = [combine_windows(others, c, first=2) for c in (combination, ignorant)]
+    narrow = pair[0].column("window_spread")[:, 0] < 0.06
+    foretold, guessed = (np.std(table.residual("energy_ev")[narrow]) for table in pair)
+    assert foretold < 0.85 * guessed  # two windows average to 0.71
+    assert coverage(pair[0].residual("energy_ev"), pair[0].std("energy_ev")) == pytest.approx(0.683, abs=0.06)
+
+
+def test_a_wrong_correlation_between_targets_moves_no_estimate() -> None:
+    """Windows whose pitch angles drift, which nobody expects, and who state that pitch angle and energy err as one."""
+    table, truth = simulated(200, 32, 51)
+    drifting = table.mean("pitch_angle_deg") + 3.0 * table.column(WINDOW_START)
+    covariance = np.array([[0.09, 0.95 * 0.3 * 0.01], [0.95 * 0.3 * 0.01, 1e-4]])
+    right = table.with_columns({"pitch_angle_deg": drifting})
+    wrong = right.with_columns({COVARIANCE: np.broadcast_to(covariance, (len(table), 2, 2))})
+    combination = Combination({"energy_ev": (-7e3, 4e3), "pitch_angle_deg": (0.0, 0.01)})
+    one, other = combine_windows(right, combination), combine_windows(wrong, combination)
+    np.testing.assert_allclose(one.mean("energy_ev"), other.mean("energy_ev"), rtol=1e-12)
+    assert abs(np.mean(other.mean("energy_ev") - truth)) < 0.04  # each is known to 0.1
 
 
 def test_windows_outside_the_trained_range_are_left_out_unless_there_are_no_others() -> None:
@@ -285,41 +313,60 @@ def test_error_bars_hold_for_easy_and_for_hard_electrons(
         assert np.mean((truth >= low) & (truth <= high)) == pytest.approx(0.954, abs=0.035)
 
 
-@given(
-    at=st.lists(st.tuples(st.floats(1, 100), st.floats(0.01, 10)), min_size=1, max_size=6),
-    flat=st.booleans(),
-)
-def test_a_surface_goes_through_its_knots_and_is_constant_beyond(at: list[tuple[float, float]], flat: bool) -> None:
-    surface = [(1.0, [(0.1, 1.0), (1.0, 2.0)]), (8.0, [(0.2, 3.0)])]
-    surface = surface[:1] if flat else surface
-    windows, std = np.transpose(at)
-    assert over(surface, np.array([1.0, 1.0]), np.array([0.1, 1.0]), 0.0) == pytest.approx([1.0, 2.0])
-    found = over(surface, windows, std, 0.0)
-    assert (found >= 1.0 - 1e-12).all()
-    assert (found <= 3.0 + 1e-12).all()
-    if not flat:
-        assert over(surface, np.array([64.0, 8.0]), np.array([5.0, 0.2]), 0.0) == pytest.approx([3.0, 3.0])
-        middle = over(surface, np.array([np.sqrt(8.0)]), np.array([0.1]), 0.0)
-        assert middle == pytest.approx([2.0])
-    assert over(None, windows, std, 7.0) == pytest.approx(np.full(len(windows), 7.0))
+@given(windows=st.lists(st.floats(1, 100), min_size=1, max_size=6))
+def test_laws_go_through_their_numbers_and_are_constant_beyond(windows: list[float]) -> None:
+    laws = [(1.0, [0.0, 1.0]), (2.0, [1.0, 1.0]), (8.0, [3.0, -1.0])]
+    number, feature = np.array(windows), np.linspace(-1, 1, len(windows))
+    found = following(laws, number, np.stack([np.ones(len(number)), feature, 100 * feature], axis=1))
+    for at, x, value in zip(number, feature, found, strict=True):
+        heights = np.interp(np.log(at), np.log([1, 2, 8]), [0, 1, 3])
+        slopes = np.interp(np.log(at), np.log([1, 2, 8]), [1, 1, -1])
+        assert value == pytest.approx(heights + slopes * x, abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), probability=st.floats(0.1, 0.95), terms=st.integers(1, 3))
+def test_a_quantile_fit_is_the_best_of_all_lines_through_points(seed: int, probability: float, terms: int) -> None:
+    random = np.random.default_rng(seed)
+    x = random.normal(size=14)
+    basis, values = x[:, None] ** np.arange(terms), random.normal(size=14) * (1 + x**2)
+
+    def loss(coefficients: Array) -> float:
+        above = values - basis @ coefficients
+        return float(np.sum(np.where(above > 0, probability * above, (probability - 1) * above)))
+
+    # the least loss is at a curve through as many points as there are terms
+    every = (list(rows) for rows in combinations(range(14), terms))
+    least = min(loss(np.linalg.solve(basis[rows], values[rows])) for rows in every)
+    assert loss(quantile_fit(basis, values, probability)) == pytest.approx(least, rel=1e-6)
+
+
+def test_a_quantile_fit_leaves_out_what_the_columns_before_determine() -> None:
+    x = np.repeat([-1.0, 1.0], 50)  # easy and hard, nothing between: no parabola
+    values = np.linspace(0, 1, 100) + x
+    found = quantile_fit(x[:, None] ** np.arange(3), values, 0.6)
+    assert found[2] == 0
+    assert np.mean(values < found[0] + found[1] * x) == pytest.approx(0.6, abs=0.03)
 
 
 def test_a_calibration_is_written_and_read_again(tmp_path: Path) -> None:
-    surface = {"energy_ev": [(1.0, [(1.0, 1.0)]), (8.0, [(0.05, 1.3), (0.4, 1.1)])]}
+    laws = {"energy_ev": [(1.0, [0.0, 0.0, 0.0]), (8.0, [0.3, 0.1, -0.05])]}
     combination = Combination(
         drift_per_s={"energy_ev": (-8e3, 3e3)},
         bend_per_s2={},
-        common_share={"energy_ev": [(0.1, 0.2)]},
+        early_features=[(18_600.0, 58.0), (88.9, 0.5), (-2.0, 1.5), (-7.0, 1.1)],
+        drift_law={"energy_ev": [0.0, 1.0, -116.0, 3600.0, 430.0]},
         population={"energy_ev": (18_600.0, 58.0), "pitch_angle_deg": (88.9, 0.5)},
         bias={"energy_ev": [(1.0, [0.0, 0.0, 0.0]), (8.0, [0.01, 0.002, -0.003])]},
-        scale68=surface,
-        scale95=surface,
+        spread={"energy_ev": (-2.0, 1.5)},
+        factor68=laws,
+        factor95=laws,
         electrons=70,
     )
     assert Combination.read(combination.write(tmp_path / "windows.json")) == combination
-    # files of older versions have no biases
+    # files of older versions have other factors
     old = json.loads((tmp_path / "windows.json").read_text())
-    del old["bias"]
+    del old["factor68"]
     for content in ("[]", json.dumps(old)):
         (tmp_path / "windows.json").write_text(content)
         with pytest.raises(UserError, match="no calibration of windows"):

@@ -1,9 +1,8 @@
-"""What is assumed when windows of long tracks are combined: slopes, common errors, biases, factors; kept as JSON."""
+"""What is assumed when windows of long tracks are combined: slopes, biases, factors; kept as JSON."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,70 +12,76 @@ import numpy as np
 from cres.errors import UserError
 from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.tables.table import atomic_path
+from cres.evaluation.window_features import basis_of
 
 DRIFT_PER_S = {"energy_ev": 3e4, "pitch_angle_deg": 1.0}
 """Standard deviation of a slope about which nothing is known, 1/s of the target's unit; other targets do not drift."""
 BEND_PER_S2 = {"energy_ev": 5e4}
 
-Knots = list[tuple[float, float]]
-"""Pairs of a place and a value: linear in the logarithm of the place between them, constant outside."""
-Surface = list[tuple[float, Knots]]
-"""Pairs of a number of windows and of knots over a window's error bar, in rising order of the number."""
-Planes = list[tuple[float, list[float]]]
-"""Pairs of a number of windows and of a plane over the estimates: its height in their middle, its slopes."""
-_FURTHEST = 2.5
-"""A plane goes on so many standard deviations of the calibrating electrons from their middle."""
+Laws = list[tuple[float, list[float]]]
+"""Pairs of a number of windows and of coefficients over features of an electron, in rising order of the number."""
 
 
 @dataclass(frozen=True)
 class Combination:
-    """What is assumed of windows: drifts, common errors, biases, and the factors that make combined error bars honest.
+    """What is assumed of windows: slopes, biases, and the factors that make combined error bars honest.
 
     drift_per_s: mean and standard deviation of a target's slope along tracks, 1/s of its unit; targets that are not
-    named do not drift. bend_per_s2: standard deviation of the slope's change. common_share: by target, knots of ρ, the
-    share of a window's variance that all windows of an electron have in common, over a window's error bar. population:
-    by target mean and standard deviation of the calibrating electrons' true values. bias: by target, for numbers of
-    windows, the plane over all targets' estimates, counted from the mean in standard deviations, that is taken off the
-    combined estimate. scale68, scale95: by target, for numbers of windows, knots over a window's error bar of the
-    factor of the combined error bar and, on top, of the central 95.45 % (two error bars without). `electrons`: how many
-    calibrated it; 0 for the assumptions of the source code (slopes up to what a cavity on resonance radiates, no common
-    errors, no biases).
+    named do not drift. bend_per_s2: standard deviation of the slope's change. drift_law: by target, coefficients of a
+    quadratic in the features of the first windows, scaled by early_features, that is added to the mean slope.
+    population: by target mean and standard deviation of the calibrating electrons' true values. bias: by target, for
+    numbers of windows, the plane over all targets' estimates, counted from the mean in standard deviations, that is
+    taken off the combined estimate. spread: by target, mean and standard deviation of the logarithm of the windows'
+    stated spreads. factor68, factor95: by target, for numbers of windows, the logarithm of a factor as a parabola in
+    the logarithm of the windows' spread: of the combined error bar, and on top of the central 95.45 % (two error bars
+    without). `electrons`: how many calibrated it; 0 for the assumptions of the source code (slopes up to what a cavity
+    on resonance radiates, no biases, no factors).
     """
 
     drift_per_s: dict[str, tuple[float, float]] = field(
         default_factory=lambda: {name: (0.0, std) for name, std in DRIFT_PER_S.items()}
     )
     bend_per_s2: dict[str, float] = field(default_factory=lambda: dict(BEND_PER_S2))
-    common_share: dict[str, Knots] = field(default_factory=dict)
+    early_features: list[tuple[float, float]] = field(default_factory=list)
+    drift_law: dict[str, list[float]] = field(default_factory=dict)
     population: dict[str, tuple[float, float]] = field(default_factory=dict)
-    bias: dict[str, Planes] = field(default_factory=dict)
-    scale68: dict[str, Surface] = field(default_factory=dict)
-    scale95: dict[str, Surface] = field(default_factory=dict)
+    bias: dict[str, Laws] = field(default_factory=dict)
+    spread: dict[str, tuple[float, float]] = field(default_factory=dict)
+    factor68: dict[str, Laws] = field(default_factory=dict)
+    factor95: dict[str, Laws] = field(default_factory=dict)
     electrons: int = 0
 
-    def share(self, target: str, window_std: Array) -> Array:
-        """Return ρ of a target for electrons whose windows have these error bars, (rows,) each."""
-        knots = self.common_share.get(target)
-        return between(knots, window_std) if knots else np.zeros(len(window_std))
+    def drift(self, targets: tuple[str, ...], early: Array) -> tuple[Array, Array]:
+        """Return the slopes' prior, means (electrons, targets) and standard deviations (targets,), 1/s of the unit.
+
+        `early` (electrons, 2 · targets) are the features of the first windows.
+        """
+        mean, std = np.transpose([self.drift_per_s.get(name, (0.0, 0.0)) for name in targets])
+        means = np.tile(mean, (len(early), 1))
+        for i, name in enumerate(targets):
+            if law := self.drift_law.get(name):
+                means[:, i] += basis_of(early, self.early_features, len(law)) @ law
+        return means, std
 
     def offset(self, target: str, windows: Array, estimates: Array) -> Array:
         """Return the bias of a target's combined estimate for so many windows (rows,), estimates (rows, targets)."""
-        planes = self.bias.get(target)
-        if not planes:
+        laws = self.bias.get(target)
+        if not laws:
             return np.zeros(len(estimates))
-        numbers = np.log([number for number, _ in planes])
-        coefficients = np.stack(
-            [np.interp(np.log(windows), numbers, column) for column in np.transpose([plane for _, plane in planes])], 1
-        )
-        return np.asarray((coefficients * plane_basis(estimates, self.population)).sum(axis=1))
+        return following(laws, windows, basis_of(estimates, list(self.population.values())))
 
-    def scale(self, target: str, windows: Array, window_std: Array) -> Array:
-        """Return the factor of a target's combined error bar, (rows,) each."""
-        return over(self.scale68.get(target), windows, window_std, 1.0)
+    def scale(self, target: str, windows: Array, log_spread: Array) -> Array:
+        """Return the factor of a target's combined error bar for windows of these mean log spreads, (rows,) each."""
+        return self._factor(self.factor68, target, windows, log_spread)
 
-    def tail(self, target: str, windows: Array, window_std: Array) -> Array:
+    def tail(self, target: str, windows: Array, log_spread: Array) -> Array:
         """Return the factor of two error bars that makes them the central 95.45 %, (rows,) each."""
-        return over(self.scale95.get(target), windows, window_std, 1.0)
+        return self._factor(self.factor95, target, windows, log_spread)
+
+    def _factor(self, factors: dict[str, Laws], target: str, windows: Array, log_spread: Array) -> Array:
+        if not (laws := factors.get(target)):
+            return np.ones(len(windows))
+        return np.asarray(np.exp(following(laws, windows, basis_of(log_spread[:, None], [self.spread[target]]))))
 
     def write(self, path: Path) -> Path:
         """Write JSON, whole or not at all."""
@@ -89,20 +94,11 @@ class Combination:
         """Read what `write` wrote; raises UserError for anything else, also for files of versions without biases."""
         try:
             stored = json.loads(path.read_text())
-            drifts = {name: (float(mean), float(std)) for name, (mean, std) in stored.pop("drift_per_s").items()}
-            shares = {name: _knots(knots) for name, knots in stored.pop("common_share").items()}
-            population = {name: (float(mean), float(std)) for name, (mean, std) in stored.pop("population").items()}
-            bias = {
-                name: [(float(n), [float(value) for value in plane]) for n, plane in planes]
-                for name, planes in stored.pop("bias").items()
-            }
             return cls(
-                drift_per_s=drifts,
-                common_share=shares,
-                population=population,
-                bias=bias,
-                scale68=_surfaces(stored.pop("scale68")),
-                scale95=_surfaces(stored.pop("scale95")),
+                early_features=[_pair(pair) for pair in stored.pop("early_features")],
+                drift_law={name: [float(value) for value in law] for name, law in stored.pop("drift_law").items()},
+                **{name: _pairs(stored.pop(name)) for name in ("drift_per_s", "population", "spread")},
+                **{name: _laws(stored.pop(name)) for name in ("bias", "factor68", "factor95")},
                 **stored,
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -112,37 +108,29 @@ class Combination:
             ) from error
 
 
-def _surfaces(stored: dict[str, Any]) -> dict[str, Surface]:
-    return {name: [(float(number), _knots(knots)) for number, knots in rows] for name, rows in stored.items()}
+def _pair(stored: list[float]) -> tuple[float, float]:
+    first, second = stored
+    return float(first), float(second)
 
 
-def _knots(stored: list[list[float]]) -> Knots:
-    return [(float(at), float(value)) for at, value in stored]
+def _pairs(stored: dict[str, list[float]]) -> dict[str, tuple[float, float]]:
+    return {name: _pair(pair) for name, pair in stored.items()}
 
 
-def plane_basis(estimates: Array, population: Mapping[str, tuple[float, float]]) -> Array:
-    """Return 1 and the estimates in standard deviations of a population, (rows, 1 + targets), no further than 2.5."""
-    mean, std = np.transpose(list(population.values()))
-    away = np.nan_to_num(np.clip((estimates - mean) / std, -_FURTHEST, _FURTHEST))
-    return np.concatenate([np.ones((len(estimates), 1)), away], axis=1)
+def _laws(stored: dict[str, Any]) -> dict[str, Laws]:
+    return {
+        name: [(float(number), [float(value) for value in law]) for number, law in laws]
+        for name, laws in stored.items()
+    }
 
 
-def between(knots: Knots, at: Array) -> Array:
-    """Return values at places, linear in the logarithm between the knots, constant outside."""
-    places, values = np.transpose(knots)
-    return np.asarray(np.interp(np.log(at), np.log(places), values))
+def following(laws: Laws, windows: Array, basis: Array) -> Array:
+    """Return values for so many windows (rows,): coefficients linear in their logarithm, constant beyond the ends.
 
-
-def over(surface: Surface | None, windows: Array, window_std: Array, otherwise: float) -> Array:
-    """Return values for numbers of windows and error bars of windows, (rows,) each, linear in both logarithms."""
-    if not surface:
-        return np.full(len(windows), otherwise)
+    basis (rows, terms or more).
+    """
+    numbers = np.log([number for number, _ in laws])
+    columns = np.transpose([law for _, law in laws])
     place = np.log(np.maximum(windows, 1.0))
-    numbers = np.log([number for number, _ in surface])
-    values = np.stack([between(knots, window_std) for _, knots in surface])
-    right = np.clip(np.searchsorted(numbers, place), 1, max(len(numbers) - 1, 1))
-    if len(numbers) == 1:
-        return values[0]
-    left, rows = right - 1, np.arange(len(place))
-    share = np.clip((place - numbers[left]) / (numbers[right] - numbers[left]), 0.0, 1.0)
-    return np.asarray((1 - share) * values[left, rows] + share * values[right, rows])
+    coefficients = np.stack([np.interp(place, numbers, column) for column in columns], axis=1)
+    return np.asarray((coefficients * basis[:, : len(columns)]).sum(axis=1))

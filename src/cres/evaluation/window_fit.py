@@ -18,6 +18,8 @@ _KEPT = 0.99
 """A window counts in full while it lies within this central probability of the fit."""
 _STEPS = 25
 _FEWEST_FOR_A_LINE = 8
+_EARLY = 2
+"""Features of the slope are of so many windows: one needs no slope, many measure it themselves."""
 _BLOCK = 256
 
 
@@ -43,8 +45,6 @@ class Fit:
     covariance: Array
     slope_variance: Array
     weight: Array
-    window_variance: Array
-    """Mean of the windows' variances, (electrons, targets)."""
 
 
 def blocks_of(windows: PredictionTable) -> Iterator[Tracks]:
@@ -80,49 +80,79 @@ def _spread(windows: PredictionTable, target: str) -> Array:
 def fit_tracks(
     tracks: Tracks,
     targets: tuple[str, ...],
-    drift_per_s: Mapping[str, tuple[float, float]],
+    drift_mean: Array,
+    drift_std: Array,
     bend_per_s2: Mapping[str, float],
 ) -> Fit:
     """Fit the tracks of a block, all at once; electrons without a usable window become NaN.
 
-    drift_per_s: mean and standard deviation of a target's slope; bend_per_s2: standard deviation of its change.
+    drift_mean (electrons, targets), drift_std (targets,): the slopes' prior, 1/s of the target's unit; bend_per_s2:
+    standard deviation of the slope's change.
     """
-    count, size = len(targets), len(tracks.electron)
-    drift = np.array([drift_per_s.get(name, (0.0, 0.0)) for name in targets])
     bend = np.array([bend_per_s2.get(name, 0.0) for name in targets])
-    unit = np.eye(count)
-    time = tracks.time_s[..., None, None]
-    root = np.linalg.cholesky(tracks.covariance)
-    # parameters in units of their priors: start values (free), slopes, bends
-    design = np.concatenate([unit + 0 * time, time * unit * drift[:, 1], time**2 / 2 * unit * bend], axis=-1)
-    prior = np.diag(np.repeat([0.0, 1.0], [count, 2 * count]))
-    anchor, slope = _robust_start(tracks, drift)
-    offset = tracks.value - anchor[:, None] - tracks.time_s[..., None] * drift[:, 0]
-    whitened = np.linalg.solve(root, design)
-    flat = whitened.reshape(size, -1, 3 * count)
-    wanted = np.linalg.solve(root, offset[..., None])[..., 0]
-    limit = float(2 * gammaincinv(count / 2, _KEPT))
-    distance = np.linalg.solve(root, (offset - tracks.time_s[..., None] * slope[:, None])[..., None])[..., 0]
-    weight = _weights(distance, tracks.usable, limit)
+    variance = np.diagonal(tracks.covariance, axis1=2, axis2=3)
+    root = np.sqrt(variance)
+    time = tracks.time_s[..., None]
+    # parameters in units of their priors: start value (free), slope, bend; (electrons, targets, windows, 3)
+    columns = (np.ones_like(variance), np.broadcast_to(time * drift_std, variance.shape), time**2 / 2 * bend + 0 * root)
+    design = np.moveaxis(np.stack(columns, axis=-1) / root[..., None], 1, 2)
+    prior = np.diag([0.0, 1.0, 1.0])
+    anchor, slope = _robust_start(tracks, drift_mean, drift_std)
+    offset = tracks.value - anchor[:, None] - time * drift_mean[:, None]
+    wanted = np.swapaxes(offset / root, 1, 2)
+    limit = float(2 * gammaincinv(len(targets) / 2, _KEPT))
+    weight = _weights((offset - time * slope[:, None]) / root, tracks.usable, limit)
     empty: NDArray[np.bool_] = ~np.any(tracks.usable, axis=1)
     for _ in range(_STEPS):
-        weighed = flat * np.repeat(weight, count, axis=1)[..., None]
-        normal = np.swapaxes(weighed, 1, 2) @ flat + prior
-        normal[empty] = np.eye(3 * count)
+        weighed = design * weight[:, None, :, None]
+        normal = np.swapaxes(weighed, 2, 3) @ design + prior
+        normal[empty] = np.eye(3)
         inverse = np.linalg.inv(normal)
-        moment = np.swapaxes(weighed, 1, 2) @ wanted.reshape(size, -1, 1)
-        solution = (inverse @ moment)[..., 0]
-        distance = wanted - (whitened @ solution[:, None, :, None])[..., 0]
-        before, weight = weight, _weights(distance, tracks.usable, limit)
-        if np.allclose(before, weight, atol=1e-9):
+        # the change of parameters with a window of full weight: (electrons, targets, 3, windows)
+        gain = inverse @ np.swapaxes(design, 2, 3)
+        solution = ((gain * weight[:, None, None]) @ wanted[..., None])[..., 0]
+        distance = wanted - (design @ solution[..., None])[..., 0]
+        used, weight = weight, _weights(np.swapaxes(distance, 1, 2), tracks.usable, limit)
+        if np.allclose(used, weight, atol=1e-9):
             break
-    start = np.where(empty[:, None], np.nan, anchor + solution[:, :count])
-    slopes = slice(count, 2 * count)
-    variance = np.diagonal(inverse, axis1=1, axis2=2)[:, slopes] * drift[:, 1] ** 2
-    covariance = np.where(empty[:, None, None], np.nan, inverse[:, :count, :count])
-    stated = np.diagonal(tracks.covariance, axis1=2, axis2=3) * weight[..., None]
-    mean = stated.sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-300)[:, None]
-    return Fit(start, drift[:, 0] + solution[:, slopes] * drift[:, 1], covariance, variance, weight, mean)
+    start = np.where(empty[:, None], np.nan, anchor + solution[..., 0])
+    covariance = _covariance(tracks, used, inverse[..., 0, 0], gain[..., 0, :])
+    covariance[empty] = np.nan
+    slopes = drift_mean + solution[..., 1] * drift_std
+    return Fit(start, slopes, covariance, inverse[..., 1, 1] * drift_std**2, weight)
+
+
+def _covariance(tracks: Tracks, weight: Array, variance: Array, gain: Array) -> Array:
+    """Return the covariance of the start values: their variances, and what the windows' own correlations make of them.
+
+    weight (electrons, windows): a window counts as one of its covariance over its weight; variance (electrons,
+    targets); gain (electrons, targets, windows): change of a start value with a window's pull.
+    """
+    root = np.sqrt(np.diagonal(tracks.covariance, axis1=2, axis2=3))
+    change = np.swapaxes(gain, 1, 2) / root
+    found = np.einsum("ek,eki,ekij,ekj->eij", weight, change, tracks.covariance, change)
+    places = np.arange(variance.shape[1])
+    found[:, places, places] = variance
+    return np.asarray(found)
+
+
+def log_spreads(tracks: Tracks) -> Array:
+    """Return means of the logarithms of the windows' spreads, (electrons, targets)."""
+    return _features(tracks, tracks.usable)[:, tracks.value.shape[-1] :]
+
+
+def early_features(tracks: Tracks) -> Array:
+    """Return the features of the first windows, (electrons, 2 · targets): they foretell the slope."""
+    return _features(tracks, np.cumsum(tracks.usable, axis=1) <= _EARLY)
+
+
+def _features(tracks: Tracks, chosen: NDArray[np.bool_]) -> Array:
+    """Return means over the chosen usable windows, (electrons, 2 · targets): estimates, logarithms of the spreads."""
+    chosen = chosen & tracks.usable
+    both = np.concatenate([tracks.value, np.log(np.maximum(tracks.spread, 1e-300))], axis=-1)
+    both = np.where(chosen[..., None], both, 0.0)
+    count = chosen.sum(axis=1)[:, None]
+    return np.where(count > 0, both.sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
 def _weights(distance: Array, usable: NDArray[np.bool_], limit: float) -> Array:
@@ -134,7 +164,7 @@ def _weights(distance: Array, usable: NDArray[np.bool_], limit: float) -> Array:
     return np.where(lost, usable.astype(np.float64), weight)
 
 
-def _robust_start(tracks: Tracks, drift: Array) -> tuple[Array, Array]:
+def _robust_start(tracks: Tracks, drift_mean: Array, drift_std: Array) -> tuple[Array, Array]:
     """Return medians of start values, and slopes beyond the priors' means, (electrons, targets) each.
 
     The slope is the median over windows half the track apart, within three standard deviations of its prior; the
@@ -147,11 +177,11 @@ def _robust_start(tracks: Tracks, drift: Array) -> tuple[Array, Array]:
         time, value = tracks.time_s[row][used], tracks.value[row][used]
         if not len(time):
             continue
-        offset = value - time[:, None] * drift[:, 0]
+        offset = value - time[:, None] * drift_mean[row]
         if len(time) >= _FEWEST_FOR_A_LINE:
             half = len(time) // 2
             rise = (offset[half:] - offset[: len(time) - half]) / (time[half:] - time[: len(time) - half])[:, None]
-            slope[row] = np.clip(np.median(rise, axis=0), -3 * drift[:, 1], 3 * drift[:, 1])
+            slope[row] = np.clip(np.median(rise, axis=0), -3 * drift_std, 3 * drift_std)
         level = offset - time[:, None] * slope[row]
         for i in range(count):
             start[row, i] = _weighted_median(level[:, i], 1 / np.maximum(tracks.spread[row][used][:, i], 1e-300))

@@ -1,16 +1,15 @@
 """Long tracks in windows: a table of window estimates in, one estimate of the start values an electron out.
 
 Every target drifts along a track: y_k = y_0 + s t_k + b t_k²/2 + e_k for the window that begins at t_k, e_k of the
-covariance C_k that the estimator states. The energy falls by the radiated power (s), which changes a little on the way
-(b). Generalised least squares with Gaussian priors on s and b; windows far from the fit lose their weight
-(`window_fit`).
+variance that the estimator states. The energy falls by the radiated power (s), which changes a little on the way (b).
+Generalised least squares with Gaussian priors on s and b, each target by itself; windows far from the fit lose their
+weight (`window_fit`). The middle of the prior of s follows from what the first two windows say of the electron.
 
-Errors that all windows share do not average out. Those of the whole population, a bias, are taken off; a share ρ of a
-window's variance V_w counts as common to the windows of an electron: the variance is (1 − ρ) V + ρ V_w, with V that of
-the fit. What is left, errors that follow the slope or that neighbours share, is made up for by a factor. Shares and
-factors depend on the error bar of a window, since electrons that are hard stay hard; biases and factors on the number
-of windows. All are measured on electrons with known values (`window_calibration`). One window gives back its own
-estimate and covariance.
+What the windows' errors have in common does not average out. The part that all electrons share, a bias, is taken off.
+What is left, errors that the windows of an electron or that neighbours share, is made up for by a factor on the error
+bar, which depends on the spread that the windows state, since electrons that are hard stay hard. Biases and factors
+depend on the number of windows. All are measured on electrons with known values (`window_calibration`). One window
+gives back its own estimate and covariance.
 """
 
 from __future__ import annotations
@@ -22,19 +21,18 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.errors import UserError
+from reconstruction.judging.tables.table import COVARIANCE, EVENT_ID, PredictionTable
 from cres.evaluation.window_columns import (
     ELECTRON,
     N_WINDOWS,
     OUTSIDE,
     WINDOW,
+    WINDOW_SPREAD,
     WINDOW_START,
-    WINDOW_VARIANCE,
     WINDOWS_USED,
 )
 from cres.evaluation.window_combination import Combination
-from cres.evaluation.window_fit import blocks_of, fit_tracks
-from reconstruction.judging.measures.bootstrap import Array
-from reconstruction.judging.tables.table import COVARIANCE, EVENT_ID, PredictionTable
+from cres.evaluation.window_fit import blocks_of, early_features, fit_tracks, log_spreads
 
 __all__ = [
     "ELECTRON",
@@ -42,8 +40,8 @@ __all__ = [
     "OUTSIDE",
     "WINDOW",
     "WINDOWS_USED",
+    "WINDOW_SPREAD",
     "WINDOW_START",
-    "WINDOW_VARIANCE",
     "Combination",
     "combine_windows",
     "tracks_of",
@@ -75,19 +73,19 @@ def combine_windows(
         )
     chosen = windows if first is None else windows.select(windows.column(WINDOW) < first)
     blocks = list(blocks_of(chosen))
-    fits = [fit_tracks(block, targets, combination.drift_per_s, combination.bend_per_s2) for block in blocks]
+    fits = [
+        fit_tracks(block, targets, *combination.drift(targets, early_features(block)), combination.bend_per_s2)
+        for block in blocks
+    ]
     rows = np.concatenate([block.first for block in blocks])
     start = np.concatenate([fit.start for fit in fits])
     covariance = np.concatenate([fit.covariance for fit in fits])
-    window_variance = np.concatenate([fit.window_variance for fit in fits])
-    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    log_spread = np.concatenate([log_spreads(block) for block in blocks])
     count = np.concatenate([block.usable.sum(axis=1) for block in blocks])
     many = np.maximum(count, 1.0)
-    at = [(name, many, np.sqrt(window_variance[:, i])) for i, name in enumerate(targets)]
+    at = [(name, many, log_spread[:, i]) for i, name in enumerate(targets)]
     start = start - np.stack([combination.offset(name, many, start) for name in targets], axis=1)
-    share = np.stack([combination.share(name, window_std) for name, _, window_std in at], axis=1)
-    scale = np.stack([combination.scale(*place) for place in at], axis=1)
-    factor = scale * np.sqrt(with_common(variance, window_variance, share) / variance)
+    factor = np.stack([combination.scale(*place) for place in at], axis=1)
     covariance = covariance * factor[:, :, None] * factor[:, None, :]
     std = np.sqrt(np.diagonal(covariance, axis1=1, axis2=2))
     # a window's own posterior is not that of the track
@@ -101,7 +99,7 @@ def combine_windows(
         if combination.drift_per_s.get(name, (0.0, 0.0))[1]:
             columns[f"{name}_drift"] = np.concatenate([fit.slope[:, i] for fit in fits])
             columns[f"{name}_drift_std"] = np.sqrt(np.concatenate([fit.slope_variance[:, i] for fit in fits]))
-    columns[WINDOW_VARIANCE] = window_variance
+    columns[WINDOW_SPREAD] = np.exp(log_spread)
     columns[N_WINDOWS] = count
     columns[WINDOWS_USED] = np.concatenate([fit.weight.sum(axis=1) for fit in fits])
     attributes = dict(windows.attributes)
@@ -109,11 +107,6 @@ def combine_windows(
         attributes["seconds_per_electron"] *= len(chosen) / max(1, len(rows))
     table = PredictionTable(columns, attributes)
     return table.select(np.argsort(table.event_id))
-
-
-def with_common(variance: Array, window_variance: Array, share: Array | float) -> Array:
-    """Return the variance of a fit of windows that have a share of theirs in common."""
-    return np.asarray((1 - share) * variance + share * np.maximum(window_variance, variance))
 
 
 def _stated(targets: tuple[str, ...]) -> Iterator[str]:
