@@ -184,6 +184,8 @@ MUTATIONS = (
              '"ek,eki,ekij,ekj->eij", weight, change, tracks.covariance, change',
              '"ek,eki,ekij,ekj->eij", weight, change, np.abs(tracks.covariance), change',
              "evaluation/test_windows.py", "without_drift_average"),
+    Mutation("shard_spectrum", "data/noise_spectrum.py", "NoiseSpectrum.beside(path) or NoiseSpectrum.beside(output)",
+             "NoiseSpectrum.beside(path)", "estimation/test_measured_noise.py", "shards"),
     Mutation("window_quantile", "evaluation/window_features.py", "b_eq=(1 - probability)",
              "b_eq=probability", "evaluation/test_windows.py", "quantile_fit"),
     Mutation("window_tail", "evaluation/windows.py", "half = 2 * std[:, i] * combination.tail(*at[i])",

@@ -3,6 +3,7 @@
     python benchmarks/tracks.py                                        the network that comes with the package
     python benchmarks/tracks.py --run runs/demo --electrons 200 --calibrating 100 --windows 8
     python benchmarks/tracks.py --bound-windows 1 4 16 64 --bound-electrons 100      a slow bound to the end
+    python benchmarks/tracks.py --folds 5         every track judged, by a calibration on the other four fifths
 
 Simulates long tracks of the default apparatus, lets the network read their windows, and prints a Markdown table for
 resolved electrons (sideband SNR of 25 or more in a single window) and for all: the first --calibrating tracks calibrate
@@ -29,7 +30,7 @@ from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import electron_bounds
 from cres.evaluation.resolved import resolved_mask
 from cres.evaluation.window_calibration import fit_combination
-from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, combine_windows, tracks_of
+from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows, tracks_of
 from cres.progress import track
 from cres.simulation import PARAMETERS, SimulationConfig, sample_electrons, simulate_columns
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
@@ -49,6 +50,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=Path("runs/tracks"), help="where everything is kept")
     parser.add_argument("--electrons", type=int, default=2000, help="tracks that are judged (default 2000)")
     parser.add_argument("--calibrating", type=int, default=1000, help="tracks that calibrate (default 1000)")
+    parser.add_argument("--folds", type=int, default=None, help="judge all tracks, calibrated on the other folds")
     parser.add_argument("--windows", type=int, default=64, help="windows of 8192 samples in a track (default 64)")
     parser.add_argument("--bound-windows", type=int, nargs="*", default=[1, 4, 16], help="lengths for the bound")
     parser.add_argument("--bound-electrons", type=int, default=24, help="electrons for the bound (default 24)")
@@ -93,9 +95,11 @@ def windows_of_tracks(model: Model, windows: int, first: int, count: int) -> Pre
     return table.with_columns({ELECTRON: electron, WINDOW: window, WINDOW_START: start_s})
 
 
-def bounds(arguments: argparse.Namespace, snr: np.ndarray) -> dict[int, tuple[float, float]]:
+def bounds(arguments: argparse.Namespace, table: PredictionTable) -> dict[int, tuple[float, float]]:
     """Return the median bounds of resolved and of all electrons by the number of windows, kept in the folder."""
     count = min(arguments.bound_electrons, arguments.electrons)
+    judged = tracks_of(table, arguments.calibrating + np.arange(count))
+    snr = judged.column(SIDEBAND_SNR)[judged.column(WINDOW) == 0] / arguments.windows
     electrons = sample_electrons(apparatus_of(1), count, SEED, arguments.calibrating)
     parameters = torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], axis=1))
     found = {}
@@ -107,8 +111,24 @@ def bounds(arguments: argparse.Namespace, snr: np.ndarray) -> dict[int, tuple[fl
             parts = [electron_bounds(apparatus, config, parameters[i : i + 4]) for i in range(0, count, 4)]
             np.save(path, np.concatenate([part.std[schema.ENERGY] for part in parts]))
         std = np.load(path)
-        found[windows] = (float(np.median(std[resolved_mask(snr[:count])])), float(np.median(std)))
+        found[windows] = (float(np.median(std[resolved_mask(snr)])), float(np.median(std)))
     return found
+
+
+def combined_tracks(
+    table: PredictionTable, parts: list[tuple[np.ndarray, np.ndarray]], lengths: list[int]
+) -> tuple[list[PredictionTable], Combination]:
+    """Return the judged tracks for each length, combined as their part's calibrating ones say, and the last part's.
+
+    A part: event ids of calibrating and of judged tracks.
+    """
+    found: list[list[PredictionTable]] = [[] for _ in lengths]
+    for calibrating, judged in track(parts, "calibrations", len(parts), "calibrations"):
+        combination, windows = fit_combination(tracks_of(table, calibrating)), tracks_of(table, judged)
+        for place, count in zip(found, lengths, strict=True):
+            place.append(combine_windows(windows, combination, first=count))
+    columns = [{n: np.concatenate([t.column(n) for t in place]) for n in place[0].columns} for place in found]
+    return [PredictionTable(part, table.attributes) for part in columns], combination
 
 
 def main() -> None:
@@ -116,16 +136,17 @@ def main() -> None:
     arguments = parse_arguments()
     table = make_windows(arguments)
     electrons = np.arange(arguments.calibrating + arguments.electrons)
-    combination = fit_combination(tracks_of(table, electrons[: arguments.calibrating]))
-    judged = tracks_of(table, electrons[arguments.calibrating :])
-    snr = judged.column(SIDEBAND_SNR)[judged.column(WINDOW) == 0] / arguments.windows
-    bound = bounds(arguments, snr)
+    parts = [(electrons[: arguments.calibrating], electrons[arguments.calibrating :])]
+    if arguments.folds:
+        fold = electrons % arguments.folds
+        parts = [(electrons[fold != number], electrons[fold == number]) for number in range(arguments.folds)]
     lengths = [2**i for i in range(int(np.log2(arguments.windows)) + 1)]
+    tables, combination = combined_tracks(table, parts, lengths)
+    bound = bounds(arguments, table)
     drawn: dict[str, list[float]] = {"resolved": [], "all": []}
     print("| windows | track (µs) | group | electrons | σ68 (eV) | core σ (eV) | within 3 eV | 1σ coverage | "
           "pitch σ68 (°) | median bound (eV) |\n|---:|---:|---|---:|---:|---:|---:|---:|---:|---:|")  # fmt: skip
-    for count in lengths:
-        combined = combine_windows(judged, combination, first=count)
+    for count, combined in zip(lengths, tables, strict=True):
         mask = resolved_mask(combined.column(SIDEBAND_SNR) / arguments.windows)
         for place, (group, chosen) in enumerate({"resolved": mask, "all": np.ones(len(mask), bool)}.items()):
             part = combined.select(chosen)

@@ -183,6 +183,8 @@ def test_shards_of_one_preparation_have_the_spectrum_of_their_set(electrons: Pat
         spectrum_for(shards)
     (tmp_path / "other.index.json").write_text("[]")
     assert spectrum_for(open_records(electrons)) is not None
+    with h5py.File(electrons, "r+") as file:
+        file["event_id"][...] += 10**6
     with pytest.raises(UserError, match=r"the records are of 2 data sets.*--output"):
         table_for(open_records([electrons, *(file.path for file in shards.files)]))
 

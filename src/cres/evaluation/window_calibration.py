@@ -13,7 +13,7 @@ from reconstruction.judging.tables.table import PredictionTable
 from cres.evaluation.window_combination import DRIFT_PER_S, Combination, Laws
 from cres.evaluation.window_features import basis_of, quantile_fit, robust_fit, scale_of
 from cres.evaluation.window_fit import blocks_of, early_features
-from cres.evaluation.windows import WINDOW, WINDOW_SPREAD, combine_windows
+from cres.evaluation.windows import N_WINDOWS, WINDOW, WINDOW_SPREAD, combine_windows
 
 FEWEST_TRACKS = 50
 """Electrons that a calibration of the combination needs."""
@@ -48,10 +48,11 @@ def fit_combination(windows: PredictionTable) -> Combination:
     truth = np.stack([free.truth(name) for name in targets], axis=1)
     found = replace(found, population=dict(zip(targets, scale_of(truth), strict=True)))
     found = replace(found, spread=dict(zip(targets, scale_of(np.log(free.column(WINDOW_SPREAD))), strict=True)))
-    counts = _counts(windows)
-    found = replace(found, bias=_planes(windows, found, counts))
-    found = replace(found, factor68=_factors(windows, found, counts, CENTRAL_68, 1.0))
-    return replace(found, factor95=_factors(windows, found, counts, CENTRAL_95, 2.0))
+    # neither biases nor factors so far: what follows is measured on these
+    tables = {count: combine_windows(windows, found, first=count) for count in _counts(windows)}
+    found = replace(found, bias=_planes(tables, found))
+    found = replace(found, factor68=_factors(tables, found, CENTRAL_68, 1.0))
+    return replace(found, factor95=_factors(tables, found, CENTRAL_95, 2.0))
 
 
 def _slopes(windows: PredictionTable, free: PredictionTable) -> Combination:
@@ -80,38 +81,41 @@ def _counts(windows: PredictionTable) -> list[int]:
     return [count for count in dict.fromkeys([*powers, most]) if count > 1]
 
 
-def _planes(windows: PredictionTable, combination: Combination, counts: list[int]) -> dict[str, Laws]:
+def _planes(tables: dict[int, PredictionTable], combination: Combination) -> dict[str, Laws]:
     """Return by target the plane that fits the residuals, for each number of windows.
 
     Over the true values: over the estimates, which hold the errors, it would pull them to the population's middle.
     """
-    terms = 1 + len(windows.targets)
-    found: dict[str, Laws] = {name: [(1.0, [0.0] * terms)] for name in windows.targets}
-    for count in counts:
-        together = combine_windows(windows, combination, first=count)
-        truth = np.stack([together.truth(name) for name in windows.targets], axis=1)
-        basis = basis_of(truth, list(combination.population.values()), terms)
+    names = tuple(combination.population)
+    found: dict[str, Laws] = {name: [(1.0, [0.0] * (1 + len(names)))] for name in names}
+    for count, together in tables.items():
+        truth = np.stack([together.truth(name) for name in names], axis=1)
+        basis = basis_of(truth, list(combination.population.values()), 1 + len(names))
         for name, laws in found.items():
             laws.append((float(count), robust_fit(basis, together.residual(name), together.std(name)).tolist()))
     return found
 
 
 def _factors(
-    windows: PredictionTable, combination: Combination, counts: list[int], probability: float, error_bars: float
+    tables: dict[int, PredictionTable], combination: Combination, probability: float, error_bars: float
 ) -> dict[str, Laws]:
     """Return by target the logarithms of the factors that make so many error bars hold a share of the truths.
 
-    Three coefficients for each number of windows, fewer with fewer than 150 electrons; of one window all are zero.
+    They go on top of the factors that the combination has. Three coefficients for each number of windows, fewer with
+    fewer than 150 electrons; of one window all are zero.
     """
-    found: dict[str, Laws] = {name: [(1.0, [0.0] * 3)] for name in windows.targets}
-    for count in counts:
-        together = combine_windows(windows, combination, first=count)
-        for i, name in enumerate(windows.targets):
-            pull = np.abs(together.residual(name)) / together.std(name) / error_bars
+    names = tuple(combination.population)
+    found: dict[str, Laws] = {name: [(1.0, [0.0] * 3)] for name in names}
+    for count, together in tables.items():
+        many = np.maximum(together.column(N_WINDOWS), 1.0)
+        estimates = np.stack([together.mean(name) for name in names], axis=1)
+        for i, name in enumerate(names):
+            spread = np.log(together.column(WINDOW_SPREAD)[:, i])
+            residual = together.residual(name) - combination.offset(name, many, estimates)
+            pull = np.abs(residual) / (error_bars * together.std(name) * combination.scale(name, many, spread))
             known = np.isfinite(pull)
-            spread = np.log(together.column(WINDOW_SPREAD)[known, i])
             terms = int(np.clip(known.sum() // _PER_QUANTILE, 1, 3))
-            basis = basis_of(spread[:, None], [combination.spread[name]], terms)
+            basis = basis_of(spread[known, None], [combination.spread[name]], terms)
             law = quantile_fit(basis, np.log(np.maximum(pull[known], 1e-12)), probability)
             found[name].append((float(count), [*law.tolist(), *[0.0] * (3 - terms)]))
     return found

@@ -170,25 +170,26 @@ def _robust_start(tracks: Tracks, drift_mean: Array, drift_std: Array) -> tuple[
     The slope is the median over windows half the track apart, within three standard deviations of its prior; the
     start value the median of what then remains, weighted by one over the spread. Few windows: no slope.
     """
-    size, count = len(tracks.electron), tracks.value.shape[-1]
-    start, slope = np.zeros((size, count)), np.zeros((size, count))
-    for row in range(size):
-        used = tracks.usable[row]
-        time, value = tracks.time_s[row][used], tracks.value[row][used]
-        if not len(time):
-            continue
-        offset = value - time[:, None] * drift_mean[row]
-        if len(time) >= _FEWEST_FOR_A_LINE:
-            half = len(time) // 2
-            rise = (offset[half:] - offset[: len(time) - half]) / (time[half:] - time[: len(time) - half])[:, None]
-            slope[row] = np.clip(np.median(rise, axis=0), -3 * drift_std, 3 * drift_std)
-        level = offset - time[:, None] * slope[row]
-        for i in range(count):
-            start[row, i] = _weighted_median(level[:, i], 1 / np.maximum(tracks.spread[row][used][:, i], 1e-300))
-    return start, slope
+    # usable windows first
+    order = np.argsort(~tracks.usable, axis=1, kind="stable")
+    time = np.take_along_axis(tracks.time_s, order, axis=1)[..., None]
+    value, spread = (np.take_along_axis(values, order[..., None], axis=1) for values in (tracks.value, tracks.spread))
+    number = tracks.usable.sum(axis=1)[:, None, None]
+    offset = value - time * drift_mean[:, None]
+    place = np.arange(time.shape[1])[:, None]
+    later = np.minimum(place + number // 2, time.shape[1] - 1)
+    paired = (place < number - number // 2) & (number >= _FEWEST_FOR_A_LINE)
+    away = np.take_along_axis(time, later, axis=1) - time
+    rise = (np.take_along_axis(offset, later, axis=1) - offset) / np.where(paired, away, 1.0)
+    slope = np.clip(_weighted_median(rise, np.broadcast_to(paired, rise.shape) * 1.0), -3 * drift_std, 3 * drift_std)
+    weight = np.where(place < number, 1 / np.maximum(spread, 1e-300), 0.0)
+    return _weighted_median(offset - time * slope[:, None], weight), slope
 
 
-def _weighted_median(values: Array, weights: Array) -> float:
-    order = np.argsort(values, kind="stable")
-    total = np.cumsum(weights[order])
-    return float(values[order][np.searchsorted(total, total[-1] / 2)])
+def _weighted_median(values: Array, weights: Array) -> Array:
+    """Return medians over the second axis, values and weights (electrons, windows, targets); 0 without weights."""
+    order = np.argsort(np.where(weights > 0, values, np.inf), axis=1, kind="stable")
+    total = np.cumsum(np.take_along_axis(weights, order, axis=1), axis=1)
+    middle = np.argmax(total >= total[:, -1:] / 2, axis=1)[:, None]
+    found = np.take_along_axis(np.take_along_axis(values, order, axis=1), middle, axis=1)[:, 0]
+    return np.asarray(np.where(total[:, -1] > 0, found, 0.0))
