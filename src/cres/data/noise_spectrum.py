@@ -93,9 +93,9 @@ def spectrum_for(records: Records, wanted: str | Path | None = None) -> NoiseSpe
         NoiseSpectrum.beside(path) or NoiseSpectrum.beside(output)
         for path, output in zip(files, data_sets(files), strict=True)
     ]
-    content = {table: table.read_bytes() for table in tables if table is not None}
+    content = {table: None if table is None else table.read_bytes() for table in tables}
     for path, table in zip(files, tables, strict=True):
-        if content.get(table) != content.get(tables[0]):
+        if content[table] != content[tables[0]]:
             beside = " and ".join("none" if found is None else found.name for found in (tables[0], table))
             raise UserError(
                 f"{files[0]} and {path} have not the same noise spectrum beside them ({beside}): read them on their "

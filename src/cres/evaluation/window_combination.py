@@ -95,10 +95,14 @@ class Combination:
         try:
             stored = json.loads(path.read_text())
             return cls(
+                drift_per_s=_pairs(stored.pop("drift_per_s")),
                 early_features=[_pair(pair) for pair in stored.pop("early_features")],
                 drift_law={name: [float(value) for value in law] for name, law in stored.pop("drift_law").items()},
-                **{name: _pairs(stored.pop(name)) for name in ("drift_per_s", "population", "spread")},
-                **{name: _laws(stored.pop(name)) for name in ("bias", "factor68", "factor95")},
+                population=_pairs(stored.pop("population")),
+                bias=_laws(stored.pop("bias")),
+                spread=_pairs(stored.pop("spread")),
+                factor68=_laws(stored.pop("factor68")),
+                factor95=_laws(stored.pop("factor95")),
                 **stored,
             )
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -107,7 +107,7 @@ def fit_tracks(
         weighed = design * weight[:, None, :, None]
         normal = np.swapaxes(weighed, 2, 3) @ design + prior
         normal[empty] = np.eye(3)
-        inverse = np.linalg.inv(normal)
+        inverse: Array = np.linalg.inv(normal).astype(np.float64, copy=False)
         # the change of parameters with a window of full weight: (electrons, targets, 3, windows)
         gain = inverse @ np.swapaxes(design, 2, 3)
         solution = ((gain * weight[:, None, None]) @ wanted[..., None])[..., 0]
