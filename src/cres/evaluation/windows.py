@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.errors import UserError
-from reconstruction.judging.tables.table import COVARIANCE, EVENT_ID, PredictionTable
 from cres.evaluation.window_columns import (
     ELECTRON,
     N_WINDOWS,
@@ -33,6 +32,7 @@ from cres.evaluation.window_columns import (
 )
 from cres.evaluation.window_combination import Combination
 from cres.evaluation.window_fit import blocks_of, early_features, fit_tracks, log_spreads
+from reconstruction.judging.tables.table import COVARIANCE, EVENT_ID, PredictionTable
 
 __all__ = [
     "ELECTRON",
