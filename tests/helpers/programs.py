@@ -118,23 +118,26 @@ def _let_the_others_end(sessions: set[int]) -> None:
 
 def _lives(sessions: set[int]) -> bool:
     """Return whether a process of some sessions is there that has not ended."""
-    return any(int(fields[3]) in sessions and fields[0] not in "ZX" for fields in _processes())
+    return any(int(fields[3]) in sessions and fields[0] not in "ZX" for _, fields in processes())
 
 
 def processor_s(sessions: set[int]) -> float:
     """Return the processor time of all processes of some sessions, in s; without a /proc, the time."""
     if not Path("/proc/self/stat").exists():
         return time.monotonic()
-    # user and system, its own and that of children that have ended
-    ticks = sum(sum(map(int, fields[11:15])) for fields in _processes() if int(fields[3]) in sessions)
-    return ticks / TICKS_PER_S
+    return sum(used_s(fields) for _, fields in processes() if int(fields[3]) in sessions)
 
 
-def _processes() -> Iterator[list[str]]:
-    """Yield what the system says of each process, behind its name; nothing without a /proc."""
+def used_s(fields: list[str]) -> float:
+    """Return the processor time of a process in s: user and system, and that of children that have ended."""
+    return sum(map(int, fields[11:15])) / TICKS_PER_S
+
+
+def processes() -> Iterator[tuple[int, list[str]]]:
+    """Yield each process and what the system says of it, behind its name; nothing without a /proc."""
     for file in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            yield file.read_text().rpartition(")")[2].split()
+            yield int(file.parent.name), file.read_text().rpartition(")")[2].split()
 
 
 def _ask_where(programs: Sequence[subprocess.Popen[bytes]]) -> None:
