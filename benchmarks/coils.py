@@ -20,7 +20,7 @@ import torch
 
 from cres import errors, schema
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.estimates import Estimates, joined
+from cres.estimation.estimates import Estimated, joined
 from cres.estimation.methods.model import radial_estimates
 from cres.estimation.radial.posterior import RadialEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
@@ -38,7 +38,7 @@ def share(inside: np.ndarray) -> str:
     return f"{100 * part:.1f} ± {100 * np.sqrt(part * (1 - part) / len(inside)):.1f}"
 
 
-def line(label: str, found: Estimates, truth: np.ndarray, chosen: np.ndarray) -> str:
+def line(label: str, found: Estimated, truth: np.ndarray, chosen: np.ndarray) -> str:
     residual, std = found.values[schema.ENERGY][chosen] - truth[chosen], found.std[schema.ENERGY][chosen]
     low, high = (found.extra[name][chosen] for name in schema.interval95_names(schema.ENERGY))
     wide = (low <= truth[chosen]) & (truth[chosen] <= high)

@@ -34,7 +34,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cres import schema
 from cres.data.module import CresDataModule
-from cres.data.prepare import prepare
+from cres.data.prepare.preparation import prepare
 from cres.data.records import open_records
 from cres.transforms import SpectrumView, WhiteNoise
 from reconstruction.random.keyed import KeyedRandom

@@ -33,7 +33,7 @@ import torch
 
 import cres
 from cres import errors, schema
-from cres.data.prepare import prepare
+from cres.data.prepare.preparation import prepare
 from cres.errors import UserError
 from cres.estimation.bound.electrons import BOUNDS, TIED
 from cres.estimation.methods.recordings import FRACTIONS, Recordings

@@ -31,7 +31,7 @@ import numpy as np
 
 from cres.endpoint.coverage import Coverage, run_toys, summarise
 from cres.endpoint.fit import fit_endpoint
-from cres.endpoint.likelihood import EndpointLikelihood, Physics, Window
+from cres.endpoint.likelihood import EndpointLikelihood, FitWindow, Physics
 from cres.endpoint.pseudo import Experiment
 from cres.physics.beta import T2_ENDPOINT_EV, beta_spectrum_rate
 from cres.physics.final_states import FinalStates
@@ -127,7 +127,7 @@ def bisect(beyond: Callable[[np.ndarray], np.ndarray], low: np.ndarray, high: np
 
 
 def coverage(arguments: argparse.Namespace, path: Path) -> None:
-    window = Window(T2_ENDPOINT_EV - arguments.window[0], T2_ENDPOINT_EV + arguments.window[1])
+    window = FitWindow(T2_ENDPOINT_EV - arguments.window[0], T2_ENDPOINT_EV + arguments.window[1])
     physics = Physics(FinalStates.of(arguments.final_states))
     experiment = Experiment(electrons=arguments.electrons, window=window, physics=physics)
     print(f"pseudo-experiments   {experiment.electrons:.0f} electrons, resolution {experiment.std_low_ev} to "

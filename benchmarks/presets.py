@@ -23,17 +23,14 @@ from cres.estimation.bound.electrons import bound_of, freedom
 from cres.estimation.fit.likelihood import LikelihoodEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.evaluation.resolved import resolved_mask
-from cres.simulation import PARAMETERS, Electrons, SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation.parameters import parameters_of
 from reconstruction.judging.measures.metrics import sigma68
 
 FOLDER = Path(__file__).parents[1] / "configs" / "simulation"
 PRESETS = ("cavity_26ghz", "cavity_26ghz_modes", "tritium_35k", "krypton_45k", "atomic_tritium_1t", "low_frequency")
 BLOCK_SAMPLES = 1 << 20
 SEED = 7_200_000
-
-
-def parameters_of(electrons: Electrons) -> torch.Tensor:
-    return torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], 1))
 
 
 def measured(config: SimulationConfig, count: int, fits: int) -> dict[str, np.ndarray]:

@@ -30,7 +30,6 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cres.provenance import git_commit
 from cres.simulation import (
-    PARAMETERS,
     ForwardModel,
     SimulationConfig,
     sample_electrons,
@@ -38,6 +37,7 @@ from cres.simulation import (
     stream_records,
 )
 from cres.simulation.device_stream import DeviceElectrons
+from cres.simulation.parameters import parameters_of
 from cres.simulation.writer import simulate_to_files
 
 CHUNK = 500
@@ -96,7 +96,7 @@ def operations(config: SimulationConfig) -> dict[str, int]:
     """Return the torch operations that a batch takes, of any number of electrons that a device makes together."""
     source, model = DeviceElectrons(config), ForwardModel(config)
     starts = source.start_values(1, 0, 4)
-    parameters = torch.stack([getattr(starts, name) for name in PARAMETERS], 1)
+    parameters = parameters_of(starts)
     calls = {"records": lambda: source.records(starts), "jacobian": lambda: model.jacobian(parameters)}
     counts = {}
     for name, call in calls.items():

@@ -32,7 +32,8 @@ from cres.evaluation.resolved import resolved_mask
 from cres.evaluation.window_calibration import fit_combination
 from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows, tracks_of
 from cres.progress import track
-from cres.simulation import PARAMETERS, SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation.parameters import parameters_of
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
 from reconstruction.judging.measures.metrics import coverage, gaussian_core, sigma68
 from reconstruction.judging.pictures.plots import in_style
@@ -101,7 +102,7 @@ def bounds(arguments: argparse.Namespace, table: PredictionTable) -> dict[int, t
     judged = tracks_of(table, arguments.calibrating + np.arange(count))
     snr = judged.column(SIDEBAND_SNR)[judged.column(WINDOW) == 0] / arguments.windows
     electrons = sample_electrons(apparatus_of(1), count, SEED, arguments.calibrating)
-    parameters = torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], axis=1))
+    parameters = parameters_of(electrons)
     found = {}
     for windows in arguments.bound_windows:
         path = arguments.folder / f"bound_{windows}_{arguments.calibrating}_{count}.npy"

@@ -12,6 +12,21 @@ from reconstruction.errors import UserError
 
 
 @contextlib.contextmanager
+def replacing(path: Path, temporary: Path) -> Iterator[Path]:
+    """Yield a temporary path of the same file system; when the block ends well it takes the place of `path`.
+
+    Its content is on the disk before it does; where the block fails, `path` is as it was.
+    """
+    try:
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary sibling to write to; it takes the name `path` when the block ends well, else it is removed."""
     try:
@@ -22,19 +37,25 @@ def atomic_path(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     os.close(handle)
-    temporary = Path(name)
-    try:
+    with replacing(path, Path(name)) as temporary:
         yield temporary
-        with temporary.open("rb+") as stream:
-            os.fsync(stream.fileno())
         temporary.chmod(0o644)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, content: bytes) -> Path:
     """Write a file so that it appears whole or not at all. Raises UserError where it cannot be written."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
+    try:
+        with atomic_path(path) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or what a folder lists, is on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

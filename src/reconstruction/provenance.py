@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,8 @@ try:
 except PackageNotFoundError:  # a source tree on the path that nobody installed
     VERSION = "0+unknown"
 """Of the distribution that the packages come in together."""
+INSTALLED = {"site-packages", "dist-packages"}
+"""Folders of packages that somebody has installed."""
 
 
 def sha256_of_file(path: Path) -> str:
@@ -27,8 +30,10 @@ def git_commit(program: Path) -> str:
     """Return the commit of the source tree that holds a program's file ('+changes' when it is not clean), or 'unknown'.
 
     An installed package may lie inside the repository of something else (a virtual environment in a project's folder):
-    only a repository that holds this very file is meant.
+    only a repository that holds this very file is meant, and none that keeps its virtual environment, too.
     """
+    if INSTALLED & set(program.parts):
+        return "unknown"
     try:
         _git(program.parent, "ls-files", "--error-unmatch", program.name)
         commit = _git(program.parent, "rev-parse", "HEAD")
@@ -39,7 +44,10 @@ def git_commit(program: Path) -> str:
 
 
 def _git(folder: Path, *words: str) -> str:
-    run = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=True, timeout=10)
+    # a hook of another repository, or its tools, say in GIT_DIR which one they mean
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    command = ["git", "-C", str(folder), *words]
+    run = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10, env=environment)
     return run.stdout.strip()
 
 

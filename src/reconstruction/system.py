@@ -93,7 +93,7 @@ class Judging:
 
 
 @runtime_checkable
-class Apparatus(Protocol):
+class ApparatusCheck(Protocol):
     """How records tell the apparatus that they are of."""
 
     def measure(self, inputs: Mapping[str, Any], data: Any, rows: Any) -> dict[str, Any]:
@@ -140,7 +140,7 @@ class System:
     truths: Sequence[str] = ()
     facts: tuple[str, ...] = ()
     must_agree: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    apparatus: Apparatus | None = None
+    apparatus: ApparatusCheck | None = None
     judging: Judging = Judging()
     ranges: Mapping[str, Allowed] = field(default_factory=dict)
     input_columns: tuple[str, ...] = ()

@@ -20,11 +20,11 @@ import pytest
 from frames import assert_holds, make_frame, write_frames
 
 from cres import schema
-from cres.data.hdf5_writer import require_space
-from cres.data.prepare import prepare
+from cres.data.pickles.source import read_source
+from cres.data.prepare.hdf5_writer import require_space
+from cres.data.prepare.preparation import prepare
 from cres.data.records import open_records
 from cres.data.settings import StagingSettings
-from cres.data.unpickle import read_source
 from cres.errors import UserError
 
 SKIP = StagingSettings(skip_bad=True)
@@ -276,7 +276,7 @@ def test_a_reader_of_the_earlier_output_is_not_disturbed(tmp_path, raw):
 
 def test_two_preparations_of_one_output_do_not_mix(tmp_path, raw):
     holder = (
-        "import sys, time; from pathlib import Path; from cres.data.prepare import staging_folder\n"
+        "import sys, time; from pathlib import Path; from cres.data.prepare.preparation import staging_folder\n"
         "with staging_folder(Path(sys.argv[1]), alone=True): print('held', flush=True); time.sleep(60)"
     )
     process = subprocess.Popen(

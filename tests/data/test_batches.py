@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cres import schema
 from cres.data.module import CresDataModule
-from cres.data.prepare import prepare
+from cres.data.prepare.preparation import prepare
 from cres.errors import UserError
 from reconstruction.records.loader import KeyedSampler
 

@@ -15,10 +15,10 @@ import shipped
 from frames import make_frame, run_script
 
 from cres import schema
-from cres.data.checking import check
 from cres.data.consistency import StatedLines, contradiction, strongest_lines
-from cres.data.merging import merge
-from cres.data.prepare import prepare
+from cres.data.prepare.checking import check
+from cres.data.prepare.merging import merge
+from cres.data.prepare.preparation import prepare
 from cres.data.settings import Assembly, StagingSettings
 from cres.errors import UserError
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns

@@ -9,9 +9,9 @@ from eggs import Digitiser, write_egg
 from frames import run_script
 
 from cres import schema
-from cres.data.egg import ACQUISITION, START_TIME
-from cres.data.egg_samples import ANALYTIC_MARGIN, _volts, analytic
-from cres.data.prepare import prepare
+from cres.data.eggs.samples import ANALYTIC_MARGIN, _volts, analytic
+from cres.data.eggs.source import ACQUISITION, START_TIME
+from cres.data.prepare.preparation import prepare
 from cres.data.records import open_records
 from cres.data.settings import StagingSettings
 from cres.errors import UserError
@@ -334,8 +334,8 @@ def small_blocks(monkeypatch):
         longest.append(last - first)
         return _volts(data, stream, first, last)
 
-    monkeypatch.setattr("cres.data.egg._BLOCK_SAMPLES", 1024)
-    monkeypatch.setattr("cres.data.egg_samples._volts", watched)
+    monkeypatch.setattr("cres.data.eggs.source._BLOCK_SAMPLES", 1024)
+    monkeypatch.setattr("cres.data.eggs.samples._volts", watched)
     return longest
 
 

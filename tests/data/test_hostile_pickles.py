@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cres.data.pickled_frames import VOCABULARY
-from cres.data.unpickle import read_source
+from cres.data.pickles.frames import VOCABULARY
+from cres.data.pickles.source import read_source
 from cres.errors import UserError
 
 
@@ -211,8 +211,8 @@ def bombs() -> dict[str, bytes]:
 READ_AND_MEASURE = """
 import resource, sys
 from pathlib import Path
-from cres.data.pickled_frames import VOCABULARY
-from cres.data.unpickle import read_source
+from cres.data.pickles.frames import VOCABULARY
+from cres.data.pickles.source import read_source
 from cres.errors import UserError
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:

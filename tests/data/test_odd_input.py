@@ -15,10 +15,10 @@ import pytest
 from frames import assert_holds, make_frame, run_script, write_frames
 
 from cres import schema
-from cres.data.checking import check
-from cres.data.merging import merge
 from cres.data.module import CresDataModule
-from cres.data.prepare import prepare
+from cres.data.prepare.checking import check
+from cres.data.prepare.merging import merge
+from cres.data.prepare.preparation import prepare
 from cres.data.records import open_records
 from cres.data.settings import Assembly, StagingSettings
 from cres.errors import UserError

@@ -18,11 +18,11 @@ import pytest
 from frames import assert_holds, make_frame, write_frames
 
 from cres import schema
-from cres.data.checking import check
-from cres.data.prepare import prepare
+from cres.data.pickles.source import read_source
+from cres.data.prepare.checking import check
+from cres.data.prepare.preparation import prepare
 from cres.data.records import open_records
 from cres.data.settings import StagingSettings
-from cres.data.unpickle import read_source
 from cres.errors import UserError
 
 ROWS = 6

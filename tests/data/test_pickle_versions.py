@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 
 from cres import schema
-from cres.data.safe_load import safe_load
-from cres.data.tables import checked_table
-from cres.data.unpickle import read_source
+from cres.data.pickles.loading import safe_load
+from cres.data.pickles.source import read_source
+from cres.data.prepare.tables import checked_table
 from cres.errors import UserError
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "pickles"

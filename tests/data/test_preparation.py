@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from cres import schema
-from cres.data.checking import check
-from cres.data.merging import merge
-from cres.data.prepare import prepare
+from cres.data.prepare.checking import check
+from cres.data.prepare.merging import merge
+from cres.data.prepare.preparation import prepare
 from cres.data.records import open_records
 from cres.data.settings import Assembly, StagingSettings
 from cres.errors import UserError

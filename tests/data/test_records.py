@@ -11,7 +11,7 @@ import pytest
 from frames import write_frames
 
 from cres import schema
-from cres.data.prepare import prepare
+from cres.data.prepare.preparation import prepare
 from cres.data.records import open_records
 from cres.data.settings import Assembly
 from cres.errors import UserError

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from frames import assert_holds, make_frame, run_script, write_frames
 
-from cres.data.prepare import prepare, stage_task
+from cres.data.prepare.preparation import prepare, stage_task
 from cres.data.settings import Assembly
 from cres.errors import UserError
 

@@ -14,7 +14,7 @@ from frames import write_frames
 
 from cres import schema
 from cres.data.module import CresDataModule
-from cres.data.prepare import prepare
+from cres.data.prepare.preparation import prepare
 from cres.errors import UserError
 from cres.simulation import SimulatedElectrons, SimulationConfig, sample_electrons, simulate_columns
 from cres.training.export import card_text

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from cres.endpoint.efficiency import Efficiency
-from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, Window, background_density
+from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, FitWindow, background_density
 from cres.endpoint.pseudo import Experiment
 
-WINDOW = Window(18_540.0, 18_600.0)
+WINDOW = FitWindow(18_540.0, 18_600.0)
 SHARES = np.array([0.6, 0.3, 0.1])
 
 

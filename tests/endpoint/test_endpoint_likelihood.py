@@ -15,7 +15,14 @@ from cres.endpoint.binned import BinnedLikelihood
 from cres.endpoint.efficiency import Efficiency, fit_efficiency
 from cres.endpoint.fit import fit_endpoint, profile
 from cres.endpoint.kernel import smearing_matrix
-from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, Physics, Window, make_constraints
+from cres.endpoint.likelihood import (
+    NUISANCES,
+    PARAMETERS,
+    EndpointLikelihood,
+    FitWindow,
+    Physics,
+    make_constraints,
+)
 from cres.endpoint.model import SpectrumModel, twice_integrated_phase_space
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.response import Response
@@ -24,7 +31,7 @@ from cres.physics.beta import T2_ENDPOINT_EV, beta_spectrum_rate, phase_space
 from cres.physics.final_states import FinalStates
 
 E0 = T2_ENDPOINT_EV
-WINDOW = Window(E0 - 30.0, E0 + 20.0)
+WINDOW = FitWindow(E0 - 30.0, E0 + 20.0)
 STATES = FinalStates.from_arrays(np.array([0.0, 20.0]), np.array([0.6, 0.4]), "test")
 EXPERIMENT = Experiment(electrons=800.0, background_fraction=0.02, window=WINDOW)
 
@@ -175,7 +182,7 @@ def test_final_states_matter_and_are_fitted():
 
 
 def test_own_uncertainties_beat_one_common_resolution():
-    experiment = Experiment(electrons=3000.0, window=Window(E0 - 10.0, E0 + 20.0))
+    experiment = Experiment(electrons=3000.0, window=FitWindow(E0 - 10.0, E0 + 20.0))
     energy, std, _ = experiment.generate(np.random.default_rng(8))
     response = experiment.response()
     own = fit_endpoint(EndpointLikelihood(energy, std, response, experiment.window))
@@ -214,6 +221,6 @@ def test_ideal_response_changes_nothing():
 
 def test_wrong_settings_are_one_sentence():
     with pytest.raises(UserError, match="empty"):
-        Window(2.0, 1.0)
+        FitWindow(2.0, 1.0)
     with pytest.raises(UserError, match="did you mean"):
         make_constraints({"resolution_scal": 0.1})

@@ -15,7 +15,7 @@ from cres.endpoint import report
 from cres.endpoint.analysis import Options, analyse, physics_of
 from cres.endpoint.examples import example_tables
 from cres.endpoint.fit import REACH_EV, fit_endpoint
-from cres.endpoint.likelihood import EndpointLikelihood, Window
+from cres.endpoint.likelihood import EndpointLikelihood, FitWindow
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.quality import fitting_window, usable
 from cres.errors import UserError
@@ -266,7 +266,7 @@ def test_too_few_electrons(tables):
 
 def test_a_fit_whose_mass_is_beyond_the_last_electron_is_not_valid():
     endpoint = T2_ENDPOINT_EV
-    experiment = Experiment(electrons=60.0, window=Window(endpoint - 30.0, endpoint + 20.0))
+    experiment = Experiment(electrons=60.0, window=FitWindow(endpoint - 30.0, endpoint + 20.0))
     energy, std, _ = experiment.generate(np.random.default_rng(1))
     likelihood = EndpointLikelihood(energy, std, experiment.response(), experiment.window)
     beyond = {"mass_squared_ev2": 3600.0}
@@ -278,7 +278,7 @@ def test_a_fit_whose_mass_is_beyond_the_last_electron_is_not_valid():
 
 def test_free_mass_fits_of_few_electrons_do_not_call_themselves_valid_without_an_interval():
     endpoint = T2_ENDPOINT_EV
-    experiment = Experiment(electrons=36.0, window=Window(endpoint - 60.0, endpoint + 20.0))
+    experiment = Experiment(electrons=36.0, window=FitWindow(endpoint - 60.0, endpoint + 20.0))
     response, judged = experiment.response(), []
     for seed in range(4):
         energy, std, _ = experiment.generate(np.random.default_rng(seed))

@@ -18,7 +18,7 @@ from cres.endpoint.examples import example_tables
 from cres.endpoint.fit import fit_endpoint
 from cres.endpoint.information import fisher_errors
 from cres.endpoint.krypton import calibrate, line_density, line_groups, read_lines
-from cres.endpoint.likelihood import EndpointLikelihood, Physics, Window, make_constraints
+from cres.endpoint.likelihood import EndpointLikelihood, FitWindow, Physics, make_constraints
 from cres.endpoint.limits import feldman_cousins_upper
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.response import PARAMETERS, measure_response
@@ -33,7 +33,7 @@ from reconstruction.judging.tables.table import PredictionTable
 
 ROOT = Path(__file__).parents[2]
 E0 = T2_ENDPOINT_EV
-SMALL = Experiment(electrons=200.0, window=Window(E0 - 15.0, E0 + 20.0))
+SMALL = Experiment(electrons=200.0, window=FitWindow(E0 - 15.0, E0 + 20.0))
 
 
 def calibration_table(rows=4000, scale=1.0, bias=0.0, shrink=1.0, tail=0.0, seed=0):
@@ -110,7 +110,7 @@ def test_feldman_cousins_upper_limits_cover(mean):
 
 
 def test_heavy_neutrino_is_seen():
-    experiment = Experiment(electrons=5000.0, window=Window(E0 - 40.0, E0 + 20.0), mass_squared_ev2=144.0)
+    experiment = Experiment(electrons=5000.0, window=FitWindow(E0 - 40.0, E0 + 20.0), mass_squared_ev2=144.0)
     energy, std, _ = experiment.generate(np.random.default_rng(3))
     likelihood = EndpointLikelihood(energy, std, experiment.response(), experiment.window)
     fit = fit_endpoint(likelihood, free_mass=True)

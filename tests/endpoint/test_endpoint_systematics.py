@@ -22,9 +22,9 @@ from cres.endpoint.likelihood import (
     NUISANCES,
     PARAMETERS,
     EndpointLikelihood,
+    FitWindow,
     Penalty,
     Physics,
-    Window,
     make_constraints,
     read_nuisances,
 )
@@ -43,7 +43,7 @@ from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.judging.tables.table_csv import read_table
 
 E0 = T2_ENDPOINT_EV
-WINDOW = Window(E0 - 60.0, E0 + 40.0)
+WINDOW = FitWindow(E0 - 60.0, E0 + 40.0)
 SCRIPT = Path(__file__).parents[2] / "scripts" / "endpoint.py"
 
 

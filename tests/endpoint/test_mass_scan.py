@@ -15,7 +15,7 @@ from cres.endpoint.belt import Belt, Expectation, draw_sample, make_belt, statis
 from cres.endpoint.efficiency import Efficiency
 from cres.endpoint.endpoint_interval import endpoint_interval, endpoint_statistics, massless
 from cres.endpoint.fit import fit_endpoint
-from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, Physics, Window
+from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, FitWindow, Physics
 from cres.endpoint.limits import MassInterval, accepted, construct, feldman_cousins_upper, mass_grid_ev2, mass_limits
 from cres.endpoint.mass_scan import _profiled, marginal, parabola_minimum, scan
 from cres.endpoint.pseudo import Experiment
@@ -24,7 +24,7 @@ from cres.physics.beta import T2_ENDPOINT_EV
 from cres.physics.final_states import FinalStates
 
 E0 = T2_ENDPOINT_EV
-WINDOW = Window(E0 - 50.0, E0 + 30.0)
+WINDOW = FitWindow(E0 - 50.0, E0 + 30.0)
 STATES = FinalStates.from_arrays(np.array([0.0, 1.5, 25.0]), np.array([0.3, 0.3, 0.4]), "test")
 EXPERIMENT = Experiment(electrons=300.0, background_fraction=0.02, window=WINDOW, physics=Physics(STATES))
 SQUARES = np.array([-100.0, 0.0, 25.0, 144.0, 400.0, 900.0])
@@ -211,7 +211,7 @@ def test_endpoint_intervals_agree_with_minos_and_widen_for_few_electrons():
 
 def test_the_expected_bias_is_that_of_the_simulations_own_electrons():
     # the twin draws electrons from the spectrum and not from the fit's tables
-    experiment = Experiment(electrons=20.0, window=Window(E0 - 60.0, E0 + 40.0), background_fraction=0.02)
+    experiment = Experiment(electrons=20.0, window=FitWindow(E0 - 60.0, E0 + 40.0), background_fraction=0.02)
     spectra = massless(experiment.response(), experiment.window, Physics())
     statistic, distance = endpoint_statistics(spectra, Expectation(E0, 19.6, 0.4), 300, seed=1)
     generator = np.random.default_rng(3)

@@ -13,8 +13,8 @@ import torch
 
 from cres import schema
 from cres.estimation.apparatus import Apparatus
-from cres.simulation import Electrons, SimulationConfig, sample_electrons, simulate_columns
-from cres.simulation.forward import PARAMETERS
+from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation.parameters import parameters_of
 
 ELECTRONS = 240
 
@@ -32,10 +32,6 @@ class Simulated:
     @property
     def resolved(self) -> np.ndarray:
         return self.columns["sideband_snr"] >= 25
-
-
-def parameters_of(electrons: Electrons) -> torch.Tensor:
-    return torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], 1))
 
 
 @pytest.fixture(scope="session")

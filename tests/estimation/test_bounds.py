@@ -15,12 +15,13 @@ from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import BOUNDS, Freedom, bound_of, electron_bounds, freedom
 from cres.estimation.bound.information import fisher_information
+from cres.estimation.fit.least_squares import RadialStrength
 from cres.estimation.fit.products import SampleProducts
-from cres.estimation.fit.strength import RadialStrength
 from cres.estimation.methods.registry import run
 from cres.estimation.methods.task import Task
 from cres.estimation.noise import White
-from cres.simulation import PARAMETERS, Electrons, SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation import Electrons, SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation.parameters import parameters_of
 from reconstruction.judging.tables.table import PredictionTable
 
 ELECTRONS = 20
@@ -38,7 +39,7 @@ def electrons() -> Electrons:
 
 @pytest.fixture(scope="module")
 def parameters(electrons: Electrons) -> torch.Tensor:
-    return torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], 1))
+    return parameters_of(electrons)
 
 
 @pytest.fixture(scope="module")

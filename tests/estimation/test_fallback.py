@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cres import schema
-from cres.estimation.estimates import Estimates
+from cres.estimation.estimates import Estimated
 from cres.estimation.fit.seeded import Seed, with_network
 
 SEED = Seed(
@@ -19,10 +19,10 @@ SEED = Seed(
 OWN = np.array([[[1e-3, 2e-5], [2e-5, 1e-6]], [[4e-3, 5e-5], [5e-5, 9e-6]]])
 
 
-def fitted(covariance: np.ndarray | None) -> Estimates:
+def fitted(covariance: np.ndarray | None) -> Estimated:
     values = {schema.ENERGY: np.array([18_600.0, 18_601.0]), schema.PITCH_ANGLE: np.array([89.0, 88.0])}
     std = {schema.ENERGY: np.sqrt(OWN[:, 0, 0]), schema.PITCH_ANGLE: np.sqrt(OWN[:, 1, 1])}
-    return Estimates(values, std, {"goodness_p": np.array([0.5, 1e-9])}, covariance)
+    return Estimated(values, std, {"goodness_p": np.array([0.5, 1e-9])}, covariance)
 
 
 @pytest.mark.parametrize("covariance", [OWN, None])

@@ -11,10 +11,8 @@ import torch
 from cres import schema
 from cres.estimation.apparatus import Reception
 from cres.estimation.fit.likelihood import SMALLEST_GOODNESS, Likelihood
-from cres.estimation.fit.modes import template_weights
 from cres.estimation.fit.seeded import SEARCH_SIGMAS, SEARCH_SPREADS, Seed
-from cres.estimation.search.detection import Profile
-from cres.estimation.search.templates import TemplateBank
+from cres.estimation.search.templates import TemplateBank, TemplateProfile
 from reconstruction.judging.tables.table import PredictionTable
 
 
@@ -44,8 +42,10 @@ def test_templates_are_weighed_by_the_solid_angle_that_they_stand_for() -> None:
         Reception(25.9702e9, 403e6, 8192),
     )
     template = torch.arange(5)[None]
-    searched = Profile(template, torch.zeros(1, 5, dtype=torch.float64), torch.zeros(1, 5, dtype=torch.float64))
-    found = template_weights(searched, bank)[0]
+    searched = TemplateProfile(
+        bank, template, torch.zeros(1, 5, dtype=torch.float64), torch.zeros(1, 5, dtype=torch.float64)
+    )
+    found = searched.weights[0]
     solid = np.abs(np.gradient(np.cos(np.deg2rad(angles[0].numpy()))))
     np.testing.assert_allclose(found.numpy(), solid / solid.sum(), rtol=1e-9)
     assert math.isclose(float(found.sum()), 1.0)

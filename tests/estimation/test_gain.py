@@ -21,6 +21,7 @@ from cres.estimation.radial.grid import exponent, log_ratio
 from cres.estimation.radial.posterior import RadialEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import PARAMETERS, SimulationConfig, sample_electrons
+from cres.simulation.parameters import parameters_of
 
 BATHTUB = SimulationConfig.from_dict({"readout": {"samples": 4096}})
 COILS = SimulationConfig.from_yaml(Path(__file__).parents[2] / "configs" / "simulation" / "coils.yaml")
@@ -33,7 +34,7 @@ def known_to(config: SimulationConfig, gain_std: float) -> SimulationConfig:
 
 def electrons(config: SimulationConfig, count: int = 6) -> torch.Tensor:
     drawn = sample_electrons(config, count, seed=5)
-    return torch.from_numpy(np.stack([getattr(drawn, name) for name in PARAMETERS], 1))
+    return parameters_of(drawn)
 
 
 def bound_ev(config: SimulationConfig, parameters: torch.Tensor, bound: str = "tied") -> torch.Tensor:

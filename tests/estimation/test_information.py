@@ -3,15 +3,15 @@ from __future__ import annotations
 import math
 
 import pytest
+import tones
 import torch
 
 from cres.errors import UserError
-from cres.estimation import tones
 from cres.estimation.bound.electrons import Freedom, bound_of, electron_bounds, freedom
 from cres.estimation.bound.information import area_prior_precision, cramer_rao, fisher_information
 from cres.estimation.noise import Coloured, White
 from cres.simulation import SimulationConfig
-from cres.simulation.forward import PARAMETERS
+from cres.simulation.parameters import PARAMETERS
 
 RATE, SAMPLES, SIGMA, AMPLITUDE = 403e6, 4096, 0.7, 0.2
 TONE = ("energy_ev", "start_phase_rad", "amplitude")

@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import functools
+import itertools
+import sys
+from types import FrameType
+
 import numpy as np
 import pytest
 import torch
@@ -7,16 +12,14 @@ import torch
 from cres import schema
 from cres.errors import UserError
 from cres.estimation.bound.electrons import bound_of, freedom
-from cres.estimation.fit.goodness import goodness_p
-from cres.estimation.fit.least_squares import Gaussian, Options, fit
-from cres.estimation.fit.likelihood import FREE, LikelihoodEstimator, best_start
-from cres.estimation.fit.modes import credible_half_width
+from cres.estimation.fit.least_squares import FitOptions, FitResult, GaussianPrior, best_fits, fit
+from cres.estimation.fit.likelihood import FREE, LikelihoodEstimator, credible_half_width, likelihood_estimates
 from cres.estimation.fit.products import LineProducts, SampleProducts
 from cres.estimation.fit.seeded import Seed, SeededEstimator, with_network
-from cres.estimation.methods.model import likelihood_estimates
 from cres.estimation.noise import White
 from cres.estimation.search.detection import false_alarm_threshold
 from cres.estimation.search.matched_filter import MatchedFilter
+from cres.estimation.search.periodogram import goodness_p
 from cres.simulation import SimulationConfig
 from reconstruction.judging.tables.table import PredictionTable
 
@@ -132,7 +135,7 @@ class Line:
         return amplitude * unit, torch.stack([slope, zero, zero, 1j * amplitude * unit, zero, unit], 1)
 
 
-LINE = Options(("energy_ev", "start_phase_rad", "amplitude"), (-20.0,) + (-100.0,) * 5, (20.0,) + (100.0,) * 5)
+LINE = FitOptions(("energy_ev", "start_phase_rad", "amplitude"), (-20.0,) + (-100.0,) * 5, (20.0,) + (100.0,) * 5)
 
 
 def line_products(data: torch.Tensor) -> SampleProducts:
@@ -190,18 +193,20 @@ def test_a_batch_of_fits_is_a_loop_of_fits() -> None:
 
 def test_a_sharp_prior_holds_and_a_limit_stops() -> None:
     truth = line_parameters(3.0)
-    prior = Gaussian(line_parameters(3.2), torch.tensor([[1e9, 0, 0, 0, 0, 0]], dtype=torch.float64))
+    prior = GaussianPrior(line_parameters(3.2), torch.tensor([[1e9, 0, 0, 0, 0, 0]], dtype=torch.float64))
     held = fit(line_products(Line()(truth)), torch.arange(1), line_parameters(3.1), LINE, prior)
     assert float(held.parameters[0, 0]) == pytest.approx(3.2, abs=1e-3)
-    narrow = Options(LINE.free, (-20.0,) + (-100.0,) * 5, (2.5,) + (100.0,) * 5)
+    narrow = FitOptions(LINE.free, (-20.0,) + (-100.0,) * 5, (2.5,) + (100.0,) * 5)
     stopped = fit(line_products(Line()(truth)), torch.arange(1), line_parameters(2.0), narrow)
     assert float(stopped.parameters[0, 0]) <= 2.5
     assert not stopped.converged.any()
 
 
 def test_the_best_start_of_each_electron_is_kept() -> None:
-    chi_square = torch.tensor([5.0, 3.0, 4.0, 1.0, 2.0])
-    assert best_start(chi_square.double(), torch.tensor([0, 0, 0, 1, 1]), 2).tolist() == [1, 3]
+    chi_square = torch.tensor([5.0, 3.0, 4.0, 1.0, 2.0], dtype=torch.float64)
+    nothing = torch.zeros(5, 6, dtype=torch.float64), torch.zeros(5, 5, 5, dtype=torch.float64)
+    fits = FitResult(*nothing, chi_square, torch.arange(5), torch.ones(5, dtype=torch.bool))
+    assert best_fits(fits, torch.tensor([0, 0, 0, 1, 1]), 2).steps.tolist() == [1, 3]
 
 
 def test_the_threshold_has_its_probability() -> None:
@@ -223,3 +228,30 @@ def test_noise_alone_passes_the_threshold_as_often_as_stated(matched_filter: Mat
     passed = float((maxima[64:] > false_alarm_threshold(maxima[:64], 0.2)).double().mean())
     assert passed == pytest.approx(0.2, abs=0.15)
     assert 15 < false_alarm_threshold(maxima, 1e-3) < 20
+
+
+def test_the_way_of_one_electron_is_short(simulated, estimator) -> None:  # type: ignore[no-untyped-def]
+    """Files in the order in which their functions are first called: 42 stops and 26 returns in a room of flat files."""
+    electron = simulated.parameters[:1].numpy()
+    seed = Seed(*(np.array([value]) for value in (electron[0, 0], 0.5, 2.5, electron[0, 1], 0.02, 0.1)))
+    entered: dict[tuple[str, str], None] = {}
+
+    def note(frame: FrameType, event: str, _: object) -> None:
+        code = frame.f_code
+        if event == "call" and "/cres/estimation/" in code.co_filename and not code.co_name.startswith("<"):
+            owner = getattr(type(frame.f_locals.get("self")), code.co_name, None)
+            if not isinstance(owner, (property, functools.cached_property)):
+                entered[code.co_filename, code.co_qualname] = None
+
+    seeded = SeededEstimator(estimator)
+    sys.setprofile(note)
+    try:
+        found, failed = seeded.estimate(simulated.noisy[:1], seed)
+        with_network(likelihood_estimates(found), seed, failed)
+    finally:
+        sys.setprofile(None)
+    stops = [file for file, _ in itertools.groupby(file for file, _ in entered)]
+    assert len(entered) > 40
+    assert len(set(stops)) <= 9, entered
+    assert len(stops) <= 21, entered
+    assert len(stops) - len(set(stops)) <= 13, entered

@@ -13,10 +13,10 @@ from cres import schema
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.fit.likelihood import Likelihood, LikelihoodEstimator
 from cres.estimation.methods.model import likelihood_estimates
-from cres.estimation.search.detection import SLOW_BINS, coarse_bank
+from cres.estimation.search.building import coarse_bank
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.estimation.search.periodogram import centred_spectrum
-from cres.estimation.search.templates import FINE_PHASES
+from cres.estimation.search.templates import FINE_PHASES, SLOW_BINS
 from cres.simulation import PARAMETERS, SimulationConfig, sample_electrons, simulate_columns
 
 DEFAULT = SimulationConfig.default()

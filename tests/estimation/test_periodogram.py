@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tones import frequency_variance_hz2
 
-from cres.estimation.bound.tones import frequency_variance_hz2
 from cres.estimation.search.peaks import CombSearch, comb_threshold, find_peaks
 from cres.estimation.search.periodogram import centred_spectrum, parabolic_peak, refine_line, strongest_line
 

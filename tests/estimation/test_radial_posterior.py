@@ -14,17 +14,17 @@ from scipy import integrate, stats
 from cres import schema
 from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.estimates import Estimates
-from cres.estimation.fit.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
+from cres.estimation.estimates import Estimated
 from cres.estimation.fit.likelihood import LikelihoodEstimator
 from cres.estimation.methods.model import radial_estimates
 from cres.estimation.radial.grid import RADII, log_ratio
 from cres.estimation.radial.posterior import PROBABILITIES, RadialEstimator, between_radii, shortest_intervals
-from cres.estimation.search.detection import COARSE_TEMPLATES, coarse_bank
+from cres.estimation.search.building import COARSE_TEMPLATES, coarse_bank
 from cres.estimation.search.matched_filter import MatchedFilter, template_radii_m
 from cres.estimation.search.templates import FINE_PHASES
 from cres.evaluation.resolved import resolved_mask
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation.parameters import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS
 
 CONFIG = Path(__file__).parents[2] / "configs" / "simulation" / "coils.yaml"
 
@@ -54,7 +54,7 @@ def estimator(bathtub: SimulationConfig) -> RadialEstimator:
 
 
 @pytest.fixture(scope="module")
-def estimated(bathtub: SimulationConfig, estimator: RadialEstimator) -> tuple[dict[str, np.ndarray], Estimates]:
+def estimated(bathtub: SimulationConfig, estimator: RadialEstimator) -> tuple[dict[str, np.ndarray], Estimated]:
     columns, data = noisy(bathtub, 96, seed=11)
     return columns, radial_estimates(estimator.estimate(data))
 
@@ -174,7 +174,7 @@ def test_the_strength_of_a_template_follows_its_energy(estimator: RadialEstimato
 
 
 def test_stated_intervals_hold_the_truth_as_often_as_they_say(
-    estimated: tuple[dict[str, np.ndarray], Estimates],
+    estimated: tuple[dict[str, np.ndarray], Estimated],
 ) -> None:
     columns, found = estimated
     for name, std in found.std.items():
@@ -190,7 +190,7 @@ def test_stated_intervals_hold_the_truth_as_often_as_they_say(
 
 
 def test_weights_of_the_two_solutions_are_those_of_the_truth(
-    estimator: RadialEstimator, estimated: tuple[dict[str, np.ndarray], Estimates]
+    estimator: RadialEstimator, estimated: tuple[dict[str, np.ndarray], Estimated]
 ) -> None:
     columns, found = estimated
     best = float(estimator.strength.radius_m[estimator.strength.best])

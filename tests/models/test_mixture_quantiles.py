@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from reconstruction.levels import ENDS_68, ENDS_95
 from reconstruction.models.predictive import mixture
-from reconstruction.models.predictive.gaussian_algebra import CENTRAL, TAILS
 from reconstruction.models.predictive.mixture import GaussianMixture
 
-LEVELS = (0.5, *CENTRAL, *TAILS, 0.001, 0.9)
+LEVELS = (0.5, *ENDS_68, *ENDS_95, 0.001, 0.9)
 
 
 def share_below(value: float, weights: list[float], means: list[float], stds: list[float]) -> float:

@@ -11,7 +11,14 @@ from scipy.stats import binomtest
 
 from cres.errors import UserError
 from cres.physics import gas
-from cres.physics.gases import HYDROGEN_BETHE_CONSTANT, MOLECULES, RYDBERG_EV, Mixture, hydrogen_strength, known_gases
+from cres.physics.gases import (
+    HYDROGEN_BETHE_CONSTANT,
+    MOLECULES,
+    RYDBERG_EV,
+    GasMixture,
+    hydrogen_strength,
+    known_gases,
+)
 from cres.simulation import SimulationConfig
 from cres.simulation.scattering import draw_kick, track_time_s
 from cres.simulation.scattering_config import ScatteringConfig
@@ -110,10 +117,10 @@ def test_elastic_angles_follow_the_screened_amplitude(name: str) -> None:
 
 
 def test_a_mixture_is_the_sum_of_its_parts() -> None:
-    mixture = Mixture(tuple(AIR.items()))
+    mixture = GasMixture(tuple(AIR.items()))
     elastic, inelastic = mixture.cross_sections_m2(KINETIC_EV)
     for row, (name, part) in enumerate(AIR.items()):
-        alone = Mixture(((name, 1.0),)).cross_sections_m2(KINETIC_EV)
+        alone = GasMixture(((name, 1.0),)).cross_sections_m2(KINETIC_EV)
         np.testing.assert_allclose([elastic[row], inelastic[row]], np.array(alone)[:, 0] * part)
     total = elastic.sum() + inelastic.sum()
     assert mixture.mean_track_time_s(KINETIC_EV, 1e18)[0] == pytest.approx(1 / (1e18 * total * 7.875e7), rel=1e-3)

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from lorentz import Trajectory, integrate_lorentz
 
 from cres.physics import CoilTrap, cyclotron_frequency_hz
 from cres.physics.cyclotron import gyroradius_m
-from cres.physics.lorentz import Trajectory, integrate_lorentz
 
 TRAP = CoilTrap(0.9587, [(0.02, -0.08, 42.0), (0.02, 0.08, 42.0)])
 ENERGY = np.full(3, 18_600.0)

@@ -54,15 +54,15 @@ def test_a_variation_leaves_the_cells_where_they_are():
 
 
 BROKEN = {
-    "materiall: Pb": "there is no key materiall (did you mean 'material'?)",
+    "materiall: Pb": "unknown key 'materiall' in the configuration (did you mean 'material'?)",
     "material: Pbx": "there is no material 'Pbx'",
     "material: {passive: Pb}": "passive_thickness_cm|no material ''",
     "material: {name: Pb, passive: W}": "material wants either a name",
     "material: {name: Pb, density: 100}": "material.density is a factor around 1",
     "grid: {kind: hexagonal}": "grid.kind is cylindrical or cartesian",
     "grid: {layers: 0}": "grid.layers must be from 1",
-    "grid: {layers: many}": "grid.layers must be a whole number, not 'many'",
-    "grid: {radius_rm: 3}": "grid.radius_rm must be a list of numbers",
+    "grid: {layers: many}": "grid, layers must be of type int, not 'many'",
+    "grid: {radius_rm: 3}": "grid, radius_rm must be a list",
     "grid: {layer_x0: -1}": "grid.layer_x0 must be more than 0",
     "particles: {kinds: {muon: 1}}": "there is no shower of particle 'muon'",
     "particles: {kinds: {electron: -1}}": "frequencies of 0 or more",
@@ -71,14 +71,14 @@ BROKEN = {
     "particles: {energy_gev: []}": "must be positive numbers",
     "particles: {spectrum: loguniform}": "did you mean 'log-uniform'",
     "particles: {angle_deg: 90}": "from 0 to less than 80",
-    "readout: {noise: 1}": "there is no key readout.noise",
+    "readout: {noise: 1}": "unknown key 'noise' in the configuration, readout",
     "readout: {noise_gev: -1}": "readout.noise_gev must be 0 or more",
     "readout: {bits: 4, pedestal: 16}": "readout.pedestal must be counts",
     "tuning: {critical_energy: 0}": "tuning.critical_energy must be a positive factor",
     "dead_material_x0: -1": "dead_material_x0 must be 0 or more",
     "seed: -1": "seed must be from 0",
-    "seed: 1.5": "seed must be a whole number",
-    "[1]": "must be keys with values",
+    "seed: 1.5": "seed must be of type int",
+    "[1]": "must be a table of keys and values",
     "material: [": "is no YAML file",
 }
 

@@ -16,10 +16,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cres import schema
 from cres.errors import UserError
-from cres.simulation import PARAMETERS, ForwardModel, SimulatedElectrons, SimulationConfig, forward, sample_electrons
+from cres.simulation import ForwardModel, SimulatedElectrons, SimulationConfig, forward, sample_electrons
 from cres.simulation import device_stream as module
 from cres.simulation.device_stream import DeviceElectrons
 from cres.simulation.generate import simulate_columns
+from cres.simulation.parameters import parameters_of
 from cres.simulation.source import stream_seed
 
 DEFAULT = SimulationConfig.default()
@@ -166,7 +167,7 @@ def test_the_batched_jacobian_is_that_of_electrons_one_by_one(
     monkeypatch.setitem(forward.CURVES_BLOCK, "cpu", 4)
     config = dataclasses.replace(DEFAULT, readout=dataclasses.replace(DEFAULT.readout, samples=512))
     electrons = sample_electrons(config, 7, 4)
-    parameters = torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], 1))
+    parameters = parameters_of(electrons)
     parameters[:, 5] = torch.linspace(0.0, 2.0, 7)  # an electron without amplitude still has its derivative by it
     model = ForwardModel(config)
     for found, expected in zip(model.jacobian(parameters), one_by_one(model, parameters), strict=True):

@@ -6,13 +6,14 @@ import torch
 
 from cres import schema
 from cres.simulation import PARAMETERS, Electrons, ForwardModel, SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation.parameters import parameters_of
 
 CONFIG = SimulationConfig.default()
 SHORT = dataclasses.replace(CONFIG, readout=dataclasses.replace(CONFIG.readout, samples=2048))
 
 
 def parameters(electrons: Electrons) -> torch.Tensor:
-    return torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], 1))
+    return parameters_of(electrons)
 
 
 def test_the_fast_path_is_the_forward_model() -> None:

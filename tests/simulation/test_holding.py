@@ -15,11 +15,12 @@ from scipy.optimize import brentq
 from cres import schema
 from cres.errors import UserError
 from cres.physics.cyclotron import cyclotron_frequency_hz, speed_m_per_s
-from cres.simulation import PARAMETERS, ForwardModel, SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation import ForwardModel, SimulationConfig, sample_electrons, simulate_columns
 from cres.simulation.checks import electrons_at
 from cres.simulation.device_stream import DeviceElectrons
 from cres.simulation.electrons import draw_counted, draw_electrons, fate_of
 from cres.simulation.holding import Fate
+from cres.simulation.parameters import parameters_of
 from cres.simulation.trapping import make_trap
 from cres.simulation.writer import simulate_to_files
 
@@ -144,7 +145,7 @@ def test_an_electron_above_ninety_degrees_goes_the_other_way() -> None:
         np.testing.assert_allclose(on_device[name].numpy(), expected[name], rtol=1e-9, atol=1e-7, err_msg=name)
     assert list(made[schema.PITCH_ANGLE]) == [91.3, 90.4]
     model = ForwardModel(config)
-    points = [torch.from_numpy(np.stack([getattr(e, name) for name in PARAMETERS], 1)) for e in (down, up)]
+    points = [parameters_of(e) for e in (down, up)]
     (series, by), (series_up, by_up) = (model.jacobian(point) for point in points)
     torch.testing.assert_close(series, series_up, rtol=0, atol=1e-10)
     torch.testing.assert_close(by[:, 1], -by_up[:, 1], rtol=1e-6, atol=1e-9)

@@ -17,7 +17,6 @@ from cres.physics import HarmonicTrap, cavity_power_w, cyclotron_frequency_hz
 from cres.physics.cavity import port_share
 from cres.physics.constants import ELEMENTARY_CHARGE_C
 from cres.simulation import (
-    PARAMETERS,
     ForwardModel,
     SimulationConfig,
     sample_electrons,
@@ -25,6 +24,7 @@ from cres.simulation import (
     stream_records,
 )
 from cres.simulation.checks import electrons_at
+from cres.simulation.parameters import parameters_of
 from cres.simulation.pieces import PIECE_SAMPLES, State, horner, make_piece
 from cres.simulation.track import TrackModel
 
@@ -135,7 +135,7 @@ def test_records_go_on_where_pieces_meet() -> None:
     electrons = sample_electrons(CONFIG, 6, 9)
     samples = PIECE_SAMPLES + 500
     one_piece = ForwardModel(of_length(samples))
-    parameters = torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], 1))
+    parameters = parameters_of(electrons)
     expected = one_piece(parameters).numpy()[:, PIECE_SAMPLES - 500 :]
     off = np.abs(records(of_length(samples), electrons)[:, PIECE_SAMPLES - 500 :] - expected).max(1)
     assert (off < 6e-4 * np.abs(expected).max(1)).all()

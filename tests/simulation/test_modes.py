@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lorentz import LorentzMotion, integrate_lorentz
 from numpy.typing import NDArray
 from scipy.special import j1
 
@@ -16,11 +17,11 @@ from cres.errors import UserError
 from cres.physics.cavity import J1_ZEROS, mode_frequency_hz
 from cres.physics.constants import ELEMENTARY_CHARGE_C, VACUUM_PERMITTIVITY_F_PER_M
 from cres.physics.fields import QuadraticField
-from cres.physics.lorentz import Motion, integrate_lorentz
 from cres.physics.modes import mode_response
 from cres.simulation import PARAMETERS, Electrons, ForwardModel, SimulationConfig, sample_electrons, simulate_columns
 from cres.simulation.device_stream import DeviceElectrons
 from cres.simulation.motion import Start
+from cres.simulation.parameters import parameters_of
 from cres.simulation.track import TrackModel
 from cres.transforms import CavityNoise
 
@@ -44,7 +45,7 @@ def start_of(electrons: Electrons) -> Start:
 
 def lines_of(config: SimulationConfig, electrons: Electrons) -> dict[int, NDArray[np.float64]]:
     """Return the height of each line of the records, by harmonic."""
-    parameters = torch.from_numpy(np.stack([getattr(electrons, name) for name in PARAMETERS], 1))
+    parameters = parameters_of(electrons)
     lines = ForwardModel(config).lines(parameters)
     return {int(h): lines.amplitudes[:, i].abs().numpy() for i, h in enumerate(lines.harmonics)}
 
@@ -155,7 +156,7 @@ def overlap_powers(field_t: float, radius: float, carrier: float, axial: float) 
         beyond, b_rho, _ = field.beyond_background(rho, z)
         return field_t + beyond, b_rho
 
-    def add(motion: Motion) -> None:
+    def add(motion: LorentzMotion) -> None:
         nonlocal weight
         window = motion.weights_s * np.where(
             motion.times_s < length_s, 1 - np.cos(2 * np.pi * motion.times_s / length_s), 0.0
@@ -210,7 +211,7 @@ def test_the_derivatives_are_those_of_the_records() -> None:
     config = with_ports(0.0375, readout={"samples": 512})
     model = ForwardModel(config)
     few = sample_electrons(config, 3, 5)
-    parameters = torch.from_numpy(np.stack([getattr(few, name) for name in PARAMETERS], 1))
+    parameters = parameters_of(few)
     series, derivatives = model.jacobian(parameters)
     columns = simulate_columns(config, few)
     made = columns[schema.SERIES_I] + 1j * columns[schema.SERIES_Q]

@@ -15,7 +15,7 @@ import torch
 from scipy.stats import kstest
 
 from cres import schema
-from cres.data.prepare import prepare
+from cres.data.prepare.preparation import prepare
 from cres.errors import UserError
 from cres.physics import kinetic_energy_ev
 from cres.physics.gas import mean_track_time_s

@@ -12,7 +12,7 @@ import pytest
 import torch
 from lightning.pytorch.accelerators import CUDAAccelerator, MPSAccelerator
 
-from cres.data.hdf5_writer import ColumnWriter, layout_of
+from cres.data.prepare.hdf5_writer import ColumnWriter, layout_of
 from cres.errors import UserError
 from reconstruction.clock import wall_seconds
 from reconstruction.training.command_line.hardware import require_exact, require_nodes, usable_accelerator

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +16,7 @@ from collider.showers.materials import AnyMaterial, Material, SamplingMaterial, 
 from collider.showers.parameters import Tuning, lowest_energy_gev
 from collider.showers.particles import HADRONS, NAMES, pdg_codes
 from collider.showers.readout import Readout
+from reconstruction.configuration import Named, build
 from reconstruction.errors import UserError, nearest
 from reconstruction.yaml_files import read_yaml
 
@@ -28,7 +27,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class MaterialConfig:
+class MaterialConfig(Named):
     """A homogeneous material by name, or layers of two: passive and active with their thickness in cm.
 
     density, radiation_length, interaction_length: factors on those of the materials, for systematic variations;
@@ -44,6 +43,11 @@ class MaterialConfig:
     density: float = 1.0
     radiation_length: float = 1.0
     interaction_length: float = 1.0
+
+    @classmethod
+    def from_name(cls, name: str) -> MaterialConfig:
+        """Return a homogeneous material."""
+        return cls(name)
 
     def __post_init__(self) -> None:
         if bool(self.name) == bool(self.passive or self.active):
@@ -211,47 +215,10 @@ class ShowerConfig:
         """Read a configuration. Raises UserError, with file and key, for what it cannot mean."""
         given = read_yaml(path)
         try:
-            return from_mapping(cls, {} if given is None else given, "")
+            return build(cls, {} if given is None else given, "the configuration")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values, as they are written into files."""
         return dataclasses.asdict(self)
-
-
-def from_mapping(kind: type[T], given: Any, where: str) -> T:
-    """Return a dataclass made from a mapping, nested ones too. Raises UserError, with the key, for what is wrong."""
-    if not isinstance(given, Mapping):
-        raise UserError(f"{where.rstrip('.') or 'the configuration'} must be keys with values, not {given!r}")
-    hints = typing.get_type_hints(kind)
-    known = [item.name for item in dataclasses.fields(kind)]  # type: ignore[arg-type]
-    for key in given:
-        if key not in known:
-            raise UserError(f"there is no key {where}{key}{nearest(str(key), known)}; there are {', '.join(known)}")
-    return kind(**{key: _value(hints[key], value, f"{where}{key}") for key, value in given.items()})
-
-
-def _value(hint: Any, value: Any, place: str) -> Any:
-    if dataclasses.is_dataclass(hint):
-        if isinstance(value, str) and hint is MaterialConfig:
-            return MaterialConfig(value)
-        return from_mapping(hint, value, f"{place}.")  # type: ignore[arg-type]
-    if isinstance(hint, types.UnionType):
-        return None if value is None else _value(next(a for a in hint.__args__ if a is not type(None)), value, place)
-    if typing.get_origin(hint) is tuple:
-        if not isinstance(value, list | tuple):
-            raise UserError(f"{place} must be a list of numbers, not {value!r}")
-        return tuple(_value(float, item, place) for item in value)
-    if typing.get_origin(hint) is not None:  # a mapping of names and numbers
-        if not isinstance(value, Mapping):
-            raise UserError(f"{place} must be names with numbers, not {value!r}")
-        return {str(key): _value(float, item, f"{place}.{key}") for key, item in value.items()}
-    if hint is str and isinstance(value, str):
-        return value
-    if hint is int and isinstance(value, int) and not isinstance(value, bool):
-        return value
-    if hint is float and isinstance(value, int | float) and not isinstance(value, bool) and np.isfinite(value):
-        return float(value)
-    words = {str: "a text", int: "a whole number", float: "a number"}
-    raise UserError(f"{place} must be {words[hint]}, not {value!r}")

@@ -47,7 +47,7 @@ ENOUGH: Final = 20
 
 
 @dataclass(frozen=True)
-class Sample:
+class ShowerSample:
     """Showers of one energy, and their cells summed: depth (event, bin) and rings within a depth (event, ring)."""
 
     energy_gev: float
@@ -62,7 +62,7 @@ class Validation:
 
     config: ShowerConfig
     checks: list[Check]
-    samples: list[Sample]
+    samples: list[ShowerSample]
     cascades: list[Cascades] = field(default_factory=list)
 
     @property
@@ -98,7 +98,7 @@ def energies_of(config: ShowerConfig) -> Values:
     return np.geomspace(low, max(high, 4 * low), 5)
 
 
-def _sample(config: ShowerConfig, energy: float, events: int, first: int, particle: str = "electron") -> Sample:
+def _sample(config: ShowerConfig, energy: float, events: int, first: int, particle: str = "electron") -> ShowerSample:
     """Simulate showers of one energy; `first` is the id of the first event, so that samples have none in common."""
     medium = config.medium
     grid = CylindricalGrid(
@@ -114,20 +114,20 @@ def _sample(config: ShowerConfig, energy: float, events: int, first: int, partic
         event_id=first + np.arange(events),
     )
     cells = showers.cells_gev[:, :, 0].astype(np.float64)
-    return Sample(energy, showers, cells.sum(2), cells[:, DEPTHS_X0[1:] <= RADIUS_DEPTH_X0].sum(1))
+    return ShowerSample(energy, showers, cells.sum(2), cells[:, DEPTHS_X0[1:] <= RADIUS_DEPTH_X0].sum(1))
 
 
 def _mean(values: Values) -> tuple[float, float]:
     return float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values)))
 
 
-def _conservation(samples: list[Sample]) -> Iterable[Check]:
+def _conservation(samples: list[ShowerSample]) -> Iterable[Check]:
     """All energy is in the cells of a calorimeter that has no end."""
     ratio, error = _mean(np.concatenate([sample.depth_gev.sum(1) / sample.energy_gev for sample in samples]))
     yield Check("deposited over incident energy", PHYSICS, ratio, 1.0, error, 0.003, "", PHYSICS)
 
 
-def shapes(sample: Sample, is_sampling: bool) -> tuple[Values, Values]:
+def shapes(sample: ShowerSample, is_sampling: bool) -> tuple[Values, Values]:
     """Return ln T and ln α of single showers, from mean and variance of their depths.
 
     ⟨t⟩ = α/β and σ² = α/β²; a bin of width d adds d²/12 (Sheppard). Where the energy of layers fluctuates by sampling,
@@ -142,7 +142,7 @@ def shapes(sample: Sample, is_sampling: bool) -> tuple[Values, Values]:
     return np.log(mean - variance / mean), np.log(mean**2 / variance)
 
 
-def _fluctuations(config: ShowerConfig, samples: list[Sample]) -> Iterable[Check]:
+def _fluctuations(config: ShowerConfig, samples: list[ShowerSample]) -> Iterable[Check]:
     """Means, widths and correlation of ln T and ln α, over all energies together."""
     scaled = []
     for sample in samples:
@@ -161,7 +161,7 @@ def _fluctuations(config: ShowerConfig, samples: list[Sample]) -> Iterable[Check
     yield Check("correlation of ln T and ln α", PAPER, found, rho, (1 - rho**2) * count**-0.5, 0.03, "", PAPER)
 
 
-def _depths(config: ShowerConfig, samples: list[Sample]) -> Iterable[Check]:
+def _depths(config: ShowerConfig, samples: list[ShowerSample]) -> Iterable[Check]:
     """Share of the energy before a depth, at the middle energy."""
     sample = samples[len(samples) // 2]
     wanted = np.cumsum(expected_profile(DEPTHS_X0, sample.energy_gev, config.medium))
@@ -172,7 +172,7 @@ def _depths(config: ShowerConfig, samples: list[Sample]) -> Iterable[Check]:
         yield Check(name, PAPER, share, float(wanted[last - 1]), error, 0.003, "", PAPER)
 
 
-def _radii(config: ShowerConfig, samples: list[Sample]) -> Iterable[Check]:
+def _radii(config: ShowerConfig, samples: list[ShowerSample]) -> Iterable[Check]:
     """Share of the energy within a radius; the weight of the core shows itself below R_M."""
     for sample in (samples[0], samples[len(samples) // 2]):
         wanted = expected_radius(np.array(WITHIN_RM), sample.energy_gev, config.medium, RADIUS_DEPTH_X0)
@@ -187,7 +187,7 @@ def _radii(config: ShowerConfig, samples: list[Sample]) -> Iterable[Check]:
     yield Check(name, "PDG", share, 0.90, error, 0.08, "", f"{PDG}: about 90 %")
 
 
-def maxima(config: ShowerConfig, samples: list[Sample]) -> tuple[Values, Values, Values]:
+def maxima(config: ShowerConfig, samples: list[ShowerSample]) -> tuple[Values, Values, Values]:
     """Return ln y, the mean depth of single showers' maxima and its uncertainty, in X0."""
     log_y = np.log([sample.energy_gev / config.medium.critical_energy_mev * 1e3 for sample in samples])
     depths = [np.exp(shapes(sample, isinstance(config.medium, SamplingMaterial))[0]) for sample in samples]
@@ -201,7 +201,7 @@ def mean_of_maxima(config: ShowerConfig, energy_gev: float) -> float:
     return float(np.exp(found.mean_ln_t + found.sigma_ln_t**2 / 2))
 
 
-def _slopes(config: ShowerConfig, samples: list[Sample]) -> Iterable[Check]:
+def _slopes(config: ShowerConfig, samples: list[ShowerSample]) -> Iterable[Check]:
     """Slope and intercept of the depth of the maximum against ln y."""
     log_y, depth, error = maxima(config, samples)
     line, covariance = np.polyfit(log_y, depth, 1, w=1 / error, cov="unscaled")
@@ -230,7 +230,7 @@ def _photons(config: ShowerConfig, events: int) -> Iterable[Check]:
     yield Check(name, PHYSICS, distance, 0.0, 0.5 * events**-0.5, 1.0 * events**-0.5, "", "7/9 of a pair per X0")
 
 
-def _resolution(config: ShowerConfig, samples: list[Sample]) -> Iterable[Check]:
+def _resolution(config: ShowerConfig, samples: list[ShowerSample]) -> Iterable[Check]:
     """σ/E of a sampling calorimeter is c/√E."""
     if not isinstance(config.medium, SamplingMaterial):
         return
@@ -253,7 +253,7 @@ def _cascade(config: ShowerConfig, energy: float) -> Cascades:
     )
 
 
-def _against_cascades(config: ShowerConfig, samples: list[Sample], cascades: list[Cascades]) -> Iterable[Check]:
+def _against_cascades(config: ShowerConfig, samples: list[ShowerSample], cascades: list[Cascades]) -> Iterable[Check]:
     """Depth of the mean profile's maximum, mean depth, its fluctuation, and containment in depth and radius."""
     middle = (DEPTHS_X0[1:] + DEPTHS_X0[:-1]) / 2
     # layers cut short the photons and electrons that a cascade in one effective material knows

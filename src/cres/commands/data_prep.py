@@ -25,7 +25,7 @@ from cres.ranges import COUNT, POSITIVE
 from reconstruction.workers import available_cpus, start_early
 
 if TYPE_CHECKING:
-    from cres.data.prepare import PreparationResult
+    from cres.data.prepare.preparation import PreparationResult
 
 
 class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter):
@@ -103,9 +103,9 @@ def main() -> None:
     if arguments.workers > 1 and not arguments.check:
         start_early(PRELOAD)
     # only now: what follows imports for longer than the command line takes to read
-    from cres.data.checking import check
-    from cres.data.merging import merge
-    from cres.data.prepare import prepare
+    from cres.data.prepare.checking import check
+    from cres.data.prepare.merging import merge
+    from cres.data.prepare.preparation import prepare
 
     if arguments.check:
         print(check(arguments.check))
@@ -131,7 +131,7 @@ def main() -> None:
 
 
 def _read_task(arguments: argparse.Namespace) -> None:
-    from cres.data.prepare import stage_task
+    from cres.data.prepare.preparation import stage_task
 
     number, tasks = arguments.task
     rows = stage_task(

@@ -29,7 +29,7 @@ from cres.endpoint.analysis import Analysis, Options, analyse, physics_of
 from cres.endpoint.blinding import blinded, lifted
 from cres.endpoint.coverage import run_toys, summarise
 from cres.endpoint.joint import fit_together
-from cres.endpoint.krypton import Calibration, calibrate, choose_lines, read_lines
+from cres.endpoint.krypton import KryptonCalibration, calibrate, choose_lines, read_lines
 from cres.endpoint.likelihood import Physics, read_nuisances
 from cres.endpoint.limits import DEFAULT_TOYS
 from cres.endpoint.pseudo import Experiment
@@ -70,7 +70,7 @@ def main() -> None:
         fit(arguments)
 
 
-def fit(arguments: argparse.Namespace, scale: Calibration | None = None) -> None:
+def fit(arguments: argparse.Namespace, scale: KryptonCalibration | None = None) -> None:
     """Fit tables, calibrated with krypton or as they are, and write numbers and figures; several of them together."""
     calibrations = [read_table(path) for path in arguments.calibration]
     if len(calibrations) not in (1, len(arguments.data)):
@@ -118,7 +118,7 @@ def together(arguments: argparse.Namespace, results: dict[str, Analysis]) -> Non
     print("\n".join(found.lines()))
 
 
-def with_krypton(chosen: Options, scale: Calibration, data: PredictionTable) -> Options:
+def with_krypton(chosen: Options, scale: KryptonCalibration, data: PredictionTable) -> Options:
     """Return options with what krypton tells: errors of the energy scale and of the resolutions, missed tracks."""
     middle = float(np.nanmean(data.mean("energy_ev")))
     error = float(np.hypot(chosen.energy_scale_std_ev, scale.energy_error_ev(middle)))
@@ -146,7 +146,7 @@ def lift(arguments: argparse.Namespace) -> None:
         )
 
 
-def krypton(arguments: argparse.Namespace) -> Calibration:
+def krypton(arguments: argparse.Namespace) -> KryptonCalibration:
     """Calibrate field and resolution with krypton lines, and apply that to the data table when it is given."""
     lines = LINES if arguments.lines is None else read_lines(arguments.lines)
     if arguments.use_lines is not None:

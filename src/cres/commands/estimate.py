@@ -24,7 +24,7 @@ from cres.estimation.bound.maps import write_maps
 from cres.estimation.methods.recordings import FRACTIONS, SPLITS
 from cres.estimation.methods.registry import METHODS, run
 from cres.estimation.methods.table import failures
-from cres.estimation.methods.task import DEFAULT_BAND_HZ, Task
+from cres.estimation.methods.task import Task
 from cres.estimation.placement import AUTO, choose_device
 from cres.estimation.search.efficiency_map import write_efficiency_map
 from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY
@@ -32,6 +32,7 @@ from cres.paths import expanded, path_of
 from cres.ranges import COUNT, NOT_NEGATIVE, SEED, SHARE, Allowed
 from cres.resources import simulation_config
 from cres.simulation.config import SimulationConfig
+from cres.transforms.views import SIGNAL_BAND_HZ
 
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
@@ -140,7 +141,7 @@ def command_line() -> Parser:
         help="write the detection efficiency over radius and pitch angle (HDF5, PNG) to this folder and stop",
     )
     parser.add_argument(
-        "--band-hz", type=number(), nargs=2, default=DEFAULT_BAND_HZ, help="where carriers are sought, after mixing"
+        "--band-hz", type=number(), nargs=2, default=SIGNAL_BAND_HZ, help="where carriers are sought, after mixing"
     )
     return parser
 

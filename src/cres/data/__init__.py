@@ -1,1 +1,1 @@
-"""From pickles to batches: safe reading, preparation to HDF5, records, splits, loaders."""
+"""Files of electrons: columns, facts and volts by row; folders that read strangers' files and prepare data sets."""

@@ -10,7 +10,7 @@ from reconstruction.workers import process_pool
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-PRELOAD = ("cres.data.staging", __name__)
+PRELOAD = ("cres.data.prepare.staging", __name__)
 """What the processes that read files import."""
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from cres.endpoint.likelihood import MARGIN_EV, background_density
 from cres.endpoint.mass_scan import MassProfile, scan
 from cres.endpoint.missed import draw_losses
-from cres.endpoint.smeared import Sample, SmearedSpectra
+from cres.endpoint.smeared import ScanSample, SmearedSpectra
 from cres.physics.beta import beta_quantile
 from cres.physics.final_states import FinalStates
 
@@ -66,14 +66,14 @@ class Belt:
 
 def draw_sample(
     spectra: SmearedSpectra, expected: Expectation, mass_squared_ev2: float, generator: np.random.Generator
-) -> Sample:
+) -> ScanSample:
     """Draw electrons of the model that a fit assumes: its spectrum, efficiency, resolutions, tail, flat background."""
     parts = [
         _signal(spectra, expected.endpoint_ev, mass_squared_ev2, generator.poisson(expected.signal), generator),
         _background(spectra, generator.poisson(expected.background), generator),
     ]
     energy, width = (np.concatenate([getattr(p, name) for p in parts]) for name in ("energy_ev", "width_ev"))
-    return Sample(energy, width, np.concatenate([p.label for p in parts]))
+    return ScanSample(energy, width, np.concatenate([p.label for p in parts]))
 
 
 def make_belt(
@@ -117,7 +117,7 @@ def from_profile(profile: MassProfile, electrons: int) -> Callable[[float], Expe
 
 def _signal(
     spectra: SmearedSpectra, endpoint_ev: float, mass_squared_ev2: float, count: int, generator: np.random.Generator
-) -> Sample:
+) -> ScanSample:
     window, low = spectra.window, spectra.window.low_ev - MARGIN_EV
     # the distance to the endpoint is what is drawn, so that one table serves all endpoints
     depth_ev = 10.0 * np.ceil((endpoint_ev - low) / 10.0)
@@ -138,7 +138,7 @@ def _signal(
         good = (label >= 0) & window.contains(observed)
         accepted = max(float(good.mean()), 1e-3)
         found = np.concatenate([found, np.stack([observed, width, label.astype(np.float64)])[:, good]], axis=1)
-    return Sample(found[0, :count], found[1, :count], found[2, :count].astype(np.int64))
+    return ScanSample(found[0, :count], found[1, :count], found[2, :count].astype(np.int64))
 
 
 @lru_cache(maxsize=64)
@@ -177,8 +177,8 @@ def _widths(spectra: SmearedSpectra, label: NDArray[np.int64], generator: np.ran
     return spectra.response.calibrate(np.full_like(std, spectra.response.centre_ev), std)[1]
 
 
-def _background(spectra: SmearedSpectra, count: int, generator: np.random.Generator) -> Sample:
+def _background(spectra: SmearedSpectra, count: int, generator: np.random.Generator) -> ScanSample:
     density = background_density(spectra.response, spectra.window)
     label = generator.choice(len(density), count, p=density / density.sum()).astype(np.int64)
     energy = generator.uniform(spectra.window.low_ev, spectra.window.high_ev, count)
-    return Sample(energy, _widths(spectra, label, generator), label)
+    return ScanSample(energy, _widths(spectra, label, generator), label)

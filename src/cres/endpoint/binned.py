@@ -15,9 +15,9 @@ from cres.endpoint.efficiency import ENERGY_UNIT_EV
 from cres.endpoint.likelihood import (
     SMALLEST_DENSITY,
     Constraint,
+    FitWindow,
     Physics,
     Values,
-    Window,
     efficiency_change,
     lagrange_weights,
     place_in,
@@ -40,7 +40,7 @@ class BinnedLikelihood:
     energy_ev: Array
     std_ev: Array
     response: Response
-    window: Window
+    window: FitWindow
     physics: Physics = field(default_factory=Physics)
     constraints: Mapping[str, Constraint] = field(default_factory=dict)
     bins: int = 90

@@ -17,14 +17,15 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import chi2
 
 from cres.endpoint.belt import Expectation, draw_sample
-from cres.endpoint.likelihood import Physics, Window
+from cres.endpoint.likelihood import FitWindow, Physics
 from cres.endpoint.mass_scan import edge_profile, scan
 from cres.endpoint.response import Response
-from cres.endpoint.smeared import Sample, SmearedSpectra
+from cres.endpoint.smeared import ScanSample, SmearedSpectra
+from reconstruction.levels import CENTRAL_68
 
 Array = NDArray[np.float64]
 
-ONE_SIGMA = 0.6826894921370859
+
 FEW_ELECTRONS = 200
 """With fewer electrons the critical value is measured."""
 INTERVAL_TOYS = 400
@@ -67,22 +68,22 @@ class EndpointInterval:
         return asdict(self)
 
 
-def massless(response: Response, window: Window, physics: Physics) -> SmearedSpectra:
+def massless(response: Response, window: FitWindow, physics: Physics) -> SmearedSpectra:
     """Return the tables of a massless neutrino, whose edge is the endpoint."""
     return SmearedSpectra(response, window, physics, np.zeros(1))
 
 
 def endpoint_interval(
-    spectra: SmearedSpectra, sample: Sample, *, toys: int | None = None, seed: int = 0
+    spectra: SmearedSpectra, sample: ScanSample, *, toys: int | None = None, seed: int = 0
 ) -> EndpointInterval:
     """Return the interval; `toys` None: 400 pseudo-experiments for fewer than 200 electrons, none for more."""
     number = (INTERVAL_TOYS if len(sample) < FEW_ELECTRONS else 0) if toys is None else toys
-    critical, bias = float(chi2.ppf(ONE_SIGMA, 1)), float("nan")
+    critical, bias = float(chi2.ppf(CENTRAL_68, 1)), float("nan")
     centre = float(scan(spectra, sample).edge_ev[0])
     if number:
         expected = fitted_expectation(spectra, sample)
         statistic, distance = endpoint_statistics(spectra, expected, number, seed)
-        critical, bias = float(np.quantile(statistic, ONE_SIGMA)), float(np.median(distance))
+        critical, bias = float(np.quantile(statistic, CENTRAL_68)), float(np.median(distance))
     reach = max(NEAR_SIGMAS * spectra.window.width_ev / np.sqrt(3 * max(len(sample), 1)), NEAREST_EV)
     for edges in (np.flatnonzero(np.abs(spectra.edges_ev - centre) < reach), np.arange(len(spectra.edges_ev))):
         best, low, high = _crossings(spectra, sample, edges, critical)
@@ -93,7 +94,7 @@ def endpoint_interval(
 
 
 def _crossings(
-    spectra: SmearedSpectra, sample: Sample, edges: NDArray[np.int64], critical: float
+    spectra: SmearedSpectra, sample: ScanSample, edges: NDArray[np.int64], critical: float
 ) -> tuple[float, float, float]:
     """Return the best of some edges and where 2 Δ(−ln L) crosses the critical value on either side, nan if nowhere."""
     at = spectra.edges_ev[edges]
@@ -108,7 +109,7 @@ def _crossings(
     return float(fine[lowest]), low, high
 
 
-def fitted_expectation(spectra: SmearedSpectra, sample: Sample) -> Expectation:
+def fitted_expectation(spectra: SmearedSpectra, sample: ScanSample) -> Expectation:
     """Return the massless model that fits a sample best."""
     profile = scan(spectra, sample)
     share = float(profile.background_share[0])

@@ -28,7 +28,7 @@ BENT = 1.5
 
 
 @runtime_checkable
-class Likelihood(Protocol):
+class Fittable(Protocol):
     """What can be fitted: the unbinned and the binned likelihood."""
 
     constraints: Mapping[str, Constraint]
@@ -90,7 +90,7 @@ class EndpointFit:
 
 
 def fit_endpoint(
-    likelihood: Likelihood,
+    likelihood: Fittable,
     *,
     free_mass: bool = False,
     minos: Collection[str] = (),
@@ -141,7 +141,7 @@ def _hesse(minuit: Minuit) -> None:
     minuit.hesse()
 
 
-def _problems(minuit: Minuit, likelihood: Likelihood) -> list[str]:
+def _problems(minuit: Minuit, likelihood: Fittable) -> list[str]:
     """Return in sentences what makes errors meaningless at a minimum."""
     found = []
     if not minuit.valid:
@@ -173,7 +173,7 @@ def _bent(errors: Mapping[str, float], intervals: Mapping[str, tuple[float, floa
     ]
 
 
-def profile(likelihood: Likelihood, best: EndpointFit, name: str, points: Array) -> Array:
+def profile(likelihood: Fittable, best: EndpointFit, name: str, points: Array) -> Array:
     """Return 2 Δ(−ln L) at fixed values of a parameter, all other free parameters fitted anew, (point,)."""
     free_mass = "mass_squared_ev2" in best.free
     result = np.empty(len(points))
@@ -192,7 +192,7 @@ def profile(likelihood: Likelihood, best: EndpointFit, name: str, points: Array)
     return np.maximum(result, 0.0)
 
 
-def nll_within_reach(likelihood: Likelihood, values: Mapping[str, float]) -> float:
+def nll_within_reach(likelihood: Fittable, values: Mapping[str, float]) -> float:
     """Return −ln L; of an endpoint far from all electrons that of the nearest one within reach, and a steep rise."""
     lowest, highest = likelihood.calibrated_range_ev
     endpoint = values["endpoint_ev"]
@@ -202,7 +202,7 @@ def nll_within_reach(likelihood: Likelihood, values: Mapping[str, float]) -> flo
     return likelihood.nll({**values, "endpoint_ev": nearest}) + (endpoint - nearest) ** 2
 
 
-def _minuit(likelihood: Likelihood, start: Mapping[str, float], free_mass: bool, fixed: Mapping[str, float]) -> Minuit:
+def _minuit(likelihood: Fittable, start: Mapping[str, float], free_mass: bool, fixed: Mapping[str, float]) -> Minuit:
     def cost(*values: float) -> float:
         return nll_within_reach(likelihood, dict(zip(PARAMETERS, values, strict=True)))
 
@@ -228,7 +228,7 @@ def _minuit(likelihood: Likelihood, start: Mapping[str, float], free_mass: bool,
     return minuit
 
 
-def _scan(likelihood: Likelihood, fixed: Mapping[str, float]) -> dict[str, float]:
+def _scan(likelihood: Fittable, fixed: Mapping[str, float]) -> dict[str, float]:
     """Return the best point of a coarse grid of endpoints and background fractions."""
     low, high = likelihood.calibrated_range_ev
     count = float(likelihood.electrons)

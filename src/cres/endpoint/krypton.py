@@ -48,7 +48,7 @@ LEAST_RISE = 16.0
 
 
 @dataclass(frozen=True)
-class Group:
+class LineGroup:
     """Lines whose windows touch, and the electrons near them: `energy_ev`, `std_ev` (electron,)."""
 
     lines: tuple[ConversionLine, ...]
@@ -127,7 +127,7 @@ class Scattered:
 
 
 @dataclass(frozen=True)
-class Calibration:
+class KryptonCalibration:
     """What the lines say: relative change of the field, factor on stated uncertainties, with standard errors.
 
     The factor is `resolution_scale` as fitted; where `scale_problem` says why it is not known, 1 is applied.
@@ -233,7 +233,7 @@ def read_lines(path: Path) -> tuple[ConversionLine, ...]:
 
 def calibrate(
     table: PredictionTable, lines: Sequence[ConversionLine] = LINES, missed_tracks: bool = False
-) -> Calibration:
+) -> KryptonCalibration:
     """Fit the lines to the electrons of a table and return field and resolution scale.
 
     With `missed_tracks` the fraction of electrons whose first track was missed is free: the lines' tail towards low
@@ -259,7 +259,7 @@ def calibrate(
     mean_energy = float(np.average([group.mean_ev for group in groups], weights=electrons))
     shifts = {group.name: _left_over(group, fit) for group in groups}
     statistic = sum((shift / error) ** 2 for shift, error in shifts.values())
-    return Calibration(
+    return KryptonCalibration(
         field_scale=float(fit.values["field"]) * 1e-6,
         field_scale_error=float(fit.errors["field"]) * 1e-6,
         reference_error_ev=float(np.average([group.reference_error_ev for group in groups], weights=electrons)),
@@ -285,7 +285,7 @@ def choose_lines(names: Sequence[str], lines: Sequence[ConversionLine] = LINES) 
     return tuple(known[name] for name in names)
 
 
-def _require_lines(groups: Sequence[Group], fit: Minuit) -> None:
+def _require_lines(groups: Sequence[LineGroup], fit: Minuit) -> None:
     """Raise UserError where a flat background describes the electrons as well as lines do."""
     flat = sum(len(group.energy_ev) * np.log(group.high_ev - group.low_ev) for group in groups)
     gain = 2 * (float(flat) - float(fit.fval))
@@ -297,7 +297,7 @@ def _require_lines(groups: Sequence[Group], fit: Minuit) -> None:
         )
 
 
-def _scale_problem(groups: Sequence[Group], fit: Minuit) -> str | None:
+def _scale_problem(groups: Sequence[LineGroup], fit: Minuit) -> str | None:
     """Return why the factor on the error bars is not known, or None: at a limit, or too uncertain."""
     scale, error = fit.values["scale"], fit.errors["scale"]
     std = float(np.median(np.concatenate([group.std_ev for group in groups])))
@@ -322,7 +322,7 @@ def _scale_problem(groups: Sequence[Group], fit: Minuit) -> str | None:
     return None
 
 
-def line_groups(energy_ev: Array, std_ev: Array, lines: Sequence[ConversionLine]) -> list[Group]:
+def line_groups(energy_ev: Array, std_ev: Array, lines: Sequence[ConversionLine]) -> list[LineGroup]:
     """Return the groups of lines that have enough electrons; energy_ev, std_ev: (electron,)."""
     joined: list[list[ConversionLine]] = []
     for line in sorted(lines, key=lambda line: line.energy_ev):
@@ -335,7 +335,7 @@ def line_groups(energy_ev: Array, std_ev: Array, lines: Sequence[ConversionLine]
         low, high = members[0].energy_ev - HALF_WINDOW_EV, members[-1].energy_ev + HALF_WINDOW_EV
         near = (energy_ev > low) & (energy_ev < high)
         if near.sum() >= MINIMUM_ELECTRONS:
-            groups.append(Group(tuple(members), low, high, energy_ev[near], std_ev[near]))
+            groups.append(LineGroup(tuple(members), low, high, energy_ev[near], std_ev[near]))
     return groups
 
 
@@ -359,7 +359,7 @@ def line_density(
     return _sum_of_profiles(energy_ev, std_ev, lines) / np.interp(std_ev, stds, np.asarray(inside))
 
 
-def _fit(groups: Sequence[Group], missed_tracks: bool) -> Minuit:
+def _fit(groups: Sequence[LineGroup], missed_tracks: bool) -> Minuit:
     """Fit field (ppm), resolution scale, fraction of missed tracks where wanted, each group's share of background."""
 
     def cost(values: Array) -> float:
@@ -380,7 +380,7 @@ def _fit(groups: Sequence[Group], missed_tracks: bool) -> Minuit:
     return fit
 
 
-def _left_over(group: Group, common: Minuit) -> tuple[float, float]:
+def _left_over(group: LineGroup, common: Minuit) -> tuple[float, float]:
     """Return the shift in eV that a group has against the common calibration, fitted alone, and its error."""
     scale, background = common.values["scale"], common.values[f"background {group.name}"]
     missed = common.values["missed"]
@@ -397,7 +397,7 @@ def _left_over(group: Group, common: Minuit) -> tuple[float, float]:
     return float(common.values["field"] - fit.values["field"]) * unit, float(fit.errors["field"]) * unit
 
 
-def _peak_shift_ev(group: Group) -> float:
+def _peak_shift_ev(group: LineGroup) -> float:
     """Return how far the electrons' peak lies from the lines, by the best of many shifts of 1 eV resolution or more."""
     tried = np.linspace(-HALF_WINDOW_EV, HALF_WINDOW_EV, 161)
     std = np.maximum(group.std_ev, 1.0)

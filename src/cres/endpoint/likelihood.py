@@ -57,7 +57,7 @@ SMALLEST_DENSITY = 1e-300
 
 
 @dataclass(frozen=True)
-class Window:
+class FitWindow:
     """Fit window in calibrated energy."""
 
     low_ev: float
@@ -176,7 +176,7 @@ class EndpointLikelihood:
     energy_ev: Array
     std_ev: Array
     response: Response
-    window: Window
+    window: FitWindow
     physics: Physics = field(default_factory=Physics)
     constraints: Mapping[str, Constraint] = field(default_factory=dict)
     correlations: Correlations = field(default_factory=dict)
@@ -263,7 +263,7 @@ class EndpointLikelihood:
         return self.response.probability_in(self.model.grid_ev, edges, scale)[:, 0] * step
 
 
-def spectrum_model(window: Window, physics: Physics) -> SpectrumModel:
+def spectrum_model(window: FitWindow, physics: Physics) -> SpectrumModel:
     """Return the spectrum on a grid that reaches beyond the window, from where electrons leak in."""
     return SpectrumModel.spanning(
         window.low_ev - MARGIN_EV,
@@ -275,7 +275,7 @@ def spectrum_model(window: Window, physics: Physics) -> SpectrumModel:
     )
 
 
-def place_in(window: Window, energy_ev: Array) -> Array:
+def place_in(window: FitWindow, energy_ev: Array) -> Array:
     """Return energies as −1 at the window's lower end to 1 at its upper one."""
     return np.asarray((2 * energy_ev - window.low_ev - window.high_ev) / window.width_ev)
 
@@ -291,7 +291,7 @@ def efficiency_change(values: Values, distance: Array, place: Array) -> Array | 
     return np.asarray(np.exp(slope * distance + curved))
 
 
-def background_density(response: Response, window: Window) -> Array:
+def background_density(response: Response, window: FitWindow) -> Array:
     """Return the density per eV of one flat background electron for each class of stated uncertainty, (class,)."""
     energies = np.linspace(window.low_ev, window.high_ev, 41)
     shares = response.efficiency.of(energies).mean(axis=0)

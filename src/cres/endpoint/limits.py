@@ -17,7 +17,7 @@ from scipy.stats import chi2
 
 from cres.endpoint.belt import Belt, from_profile, make_belt
 from cres.endpoint.mass_scan import MassProfile, marginal, scan
-from cres.endpoint.smeared import Sample, SmearedSpectra
+from cres.endpoint.smeared import ScanSample, SmearedSpectra
 
 Array = NDArray[np.float64]
 
@@ -113,7 +113,7 @@ def mass_grid_ev2(largest_mass_ev: float, negative: bool = True) -> Array:
 
 
 def mass_limits(
-    spectra: SmearedSpectra, sample: Sample, confidence: float = 0.9, toys: int = DEFAULT_TOYS, seed: int = 0
+    spectra: SmearedSpectra, sample: ScanSample, confidence: float = 0.9, toys: int = DEFAULT_TOYS, seed: int = 0
 ) -> MassLimits:
     """Return the three constructions for electrons; `toys` pseudo-experiments at each of seven masses make the belt."""
     scanned = scan(spectra, sample)
@@ -126,7 +126,7 @@ def mass_limits(
 
 
 def construct(
-    spectra: SmearedSpectra, sample: Sample, scanned: MassProfile, belt: Belt | None, confidence: float
+    spectra: SmearedSpectra, sample: ScanSample, scanned: MassProfile, belt: Belt | None, confidence: float
 ) -> MassLimits:
     """Return the three constructions from a scanned likelihood and a belt."""
     physical = scanned.physical()

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import beta
 
 from cres.endpoint.belt import Belt, Expectation, statistics
-from cres.endpoint.likelihood import Physics, Window
+from cres.endpoint.likelihood import FitWindow, Physics
 from cres.endpoint.limits import construct, mass_grid_ev2
 from cres.endpoint.mass_scan import scan
 from cres.endpoint.pseudo import Experiment
@@ -68,7 +68,7 @@ class Cell:
             background_fraction=BACKGROUND_FRACTION,
             endpoint_ev=endpoint,
             mass_squared_ev2=self.mass_ev**2,
-            window=Window(endpoint - BELOW_EV, endpoint + ABOVE_EV),
+            window=FitWindow(endpoint - BELOW_EV, endpoint + ABOVE_EV),
             physics=Physics(final_states=FinalStates.of(self.decay)),
         )
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from cres.endpoint.smeared import Placed, Sample, SmearedSpectra
+from cres.endpoint.smeared import Placed, ScanSample, SmearedSpectra
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -62,7 +62,7 @@ class MassProfile:
         return np.asarray(2 * (self.nll - self.best()[1]))
 
 
-def scan(spectra: SmearedSpectra, sample: Sample, masses: Sequence[int] | None = None) -> MassProfile:
+def scan(spectra: SmearedSpectra, sample: ScanSample, masses: Sequence[int] | None = None) -> MassProfile:
     """Return the profile likelihood of electrons along m², at the indices `masses` of the tables (all of them)."""
     chosen = list(range(len(spectra.mass_squared_ev2))) if masses is None else list(masses)
     placed = spectra.placed(sample)
@@ -77,13 +77,13 @@ def scan(spectra: SmearedSpectra, sample: Sample, masses: Sequence[int] | None =
     return MassProfile(spectra.mass_squared_ev2[chosen], found[:, 0], found[:, 1], found[:, 2])
 
 
-def edge_profile(spectra: SmearedSpectra, sample: Sample, mass: int = 0, edges: Indices | None = None) -> Array:
+def edge_profile(spectra: SmearedSpectra, sample: ScanSample, mass: int = 0, edges: Indices | None = None) -> Array:
     """Return −ln L at edges of the tables (all, or those of the indices), the share of background profiled, (edge,)."""
     chosen = np.arange(len(spectra.edges_ev)) if edges is None else edges
     return _profiled(spectra.ratio(spectra.placed(sample), mass, chosen))[0]
 
 
-def marginal(spectra: SmearedSpectra, sample: Sample, profile: MassProfile) -> Array:
+def marginal(spectra: SmearedSpectra, sample: ScanSample, profile: MassProfile) -> Array:
     """Return ln of the likelihood integrated over edge and share of background, flat in both, (mass,) of the profile.
 
     Flat in the numbers of signal and background electrons is flat in the share: their sum factors out.

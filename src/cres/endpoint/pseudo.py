@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from cres.endpoint.likelihood import MARGIN_EV, Physics, Window
+from cres.endpoint.likelihood import MARGIN_EV, FitWindow, Physics
 from cres.endpoint.missed import draw_losses
 from cres.endpoint.response import Response
 from cres.errors import UserError
@@ -34,7 +34,7 @@ class Experiment:
     mass_squared_ev2: float = 0.0
     std_low_ev: float = 0.3
     std_high_ev: float = 5.0
-    window: Window = field(default_factory=lambda: Window(T2_ENDPOINT_EV - 15.0, T2_ENDPOINT_EV + 30.0))
+    window: FitWindow = field(default_factory=lambda: FitWindow(T2_ENDPOINT_EV - 15.0, T2_ENDPOINT_EV + 30.0))
     physics: Physics = field(default_factory=Physics)
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class Experiment:
             background_fraction=0.0,
             std_low_ev=PHASE_TWO_FWHM_EV / FWHM_PER_STD,
             std_high_ev=PHASE_TWO_FWHM_EV / FWHM_PER_STD,
-            window=Window(16_200.0, 19_800.0),
+            window=FitWindow(16_200.0, 19_800.0),
             physics=Physics(final_states=FinalStates.t2()),
         )
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from cres.endpoint.fit import EndpointFit, Likelihood
-from cres.endpoint.likelihood import PARAMETERS, EndpointLikelihood, Window
+from cres.endpoint.fit import EndpointFit, Fittable
+from cres.endpoint.likelihood import PARAMETERS, EndpointLikelihood, FitWindow
 from cres.endpoint.response import ENERGY, LIMITS, Response, energies_and_stds
 from cres.endpoint.response import PARAMETERS as RESPONSE_PARAMETERS
 from cres.errors import UserError
@@ -115,16 +115,16 @@ def calibration_warnings(table: PredictionTable, response: Response) -> list[str
     return said
 
 
-def fitting_window(response: Response, wanted: tuple[float, float] | None) -> tuple[Window, list[str]]:
+def fitting_window(response: Response, wanted: tuple[float, float] | None) -> tuple[FitWindow, list[str]]:
     """Return the window of the fit: that which is wanted as far as the calibration reaches, and what was cut off.
 
     By default the calibration's range without its edges, from where electrons outside it would leak in. Raises
     UserError where nothing of the window is calibrated.
     """
-    default = Window(response.low_ev + response.edge_ev, response.high_ev - response.edge_ev)
+    default = FitWindow(response.low_ev + response.edge_ev, response.high_ev - response.edge_ev)
     if wanted is None:
         return default, []
-    asked = Window(*wanted)
+    asked = FitWindow(*wanted)
     low, high = max(asked.low_ev, response.low_ev), min(asked.high_ev, response.high_ev)
     reach = f"the calibration covers {response.low_ev:.1f} to {response.high_ev:.1f} eV"
     if not low < high:
@@ -136,7 +136,7 @@ def fitting_window(response: Response, wanted: tuple[float, float] | None) -> tu
     # where it is cut, the margin holds that the default has
     low = default.low_ev if low > asked.low_ev else low
     high = default.high_ev if high < asked.high_ev else high
-    cut = Window(low, high)
+    cut = FitWindow(low, high)
     return cut, [
         f"the fit window {asked.low_ev:g} to {asked.high_ev:g} eV is cut to {low:.1f} to {high:.1f} eV: {reach}"
     ]
@@ -162,7 +162,7 @@ def data_warnings(likelihood: EndpointLikelihood, calibration: PredictionTable) 
     return said
 
 
-def missing_endpoint(likelihood: Likelihood, fit: EndpointFit, window: Window) -> str | None:
+def missing_endpoint(likelihood: Fittable, fit: EndpointFit, window: FitWindow) -> str | None:
     """Return what speaks against an endpoint in the data, or None: a background does as well, or it lies outside."""
     count = float(likelihood.electrons)
     flat: Mapping[str, float] = dict.fromkeys(PARAMETERS, 0.0) | fit.values | {"signal": 0.0, "background": count}

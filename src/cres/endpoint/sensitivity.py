@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from cres.endpoint.binned import BinnedLikelihood
 from cres.endpoint.fit import fit_endpoint
 from cres.endpoint.information import fisher_errors
-from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, Window
+from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, FitWindow
 from cres.endpoint.limits import feldman_cousins_upper
 from cres.endpoint.pseudo import Experiment
 from cres.progress import track
@@ -67,7 +67,7 @@ def study(
             + [(middle[0], middle[1], background) for background in backgrounds]
         )
     )
-    window = Window(experiment.endpoint_ev - BELOW_EV, experiment.endpoint_ev + ABOVE_EV)
+    window = FitWindow(experiment.endpoint_ev - BELOW_EV, experiment.endpoint_ev + ABOVE_EV)
     made = (_point(replace(experiment, window=window), *point, toys, seed) for point in points)
     return list(track(made, "sensitivity", len(points), "points"))
 

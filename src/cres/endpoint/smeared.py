@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from cres.endpoint.kernel import REACH, smearing_matrix
-from cres.endpoint.likelihood import Physics, Window, background_density
+from cres.endpoint.likelihood import FitWindow, Physics, background_density
 from cres.endpoint.model import GRID_STEP_EV, SpectrumModel
 from cres.endpoint.response import Response
 from cres.physics.beta import T2_ENDPOINT_EV
@@ -31,7 +31,7 @@ EDGE_MARGIN_EV = 2.0
 
 
 @dataclass(frozen=True)
-class Sample:
+class ScanSample:
     """Electrons as a scan wants them: calibrated energy, core width (electron,) in eV, class of stated uncertainty."""
 
     energy_ev: Array
@@ -67,7 +67,7 @@ class SmearedSpectra:
     """
 
     response: Response
-    window: Window
+    window: FitWindow
     physics: Physics
     mass_squared_ev2: Array
     edges_ev: Array = field(init=False)
@@ -86,14 +86,14 @@ class SmearedSpectra:
         self.total = self._totals(first, points)
         self._background = background_density(self.response, self.window)
 
-    def sample(self, energy_ev: Array, std_ev: Array) -> Sample:
+    def sample(self, energy_ev: Array, std_ev: Array) -> ScanSample:
         """Return the electrons of a table that pass the cut and lie in the window after calibration."""
         usable = self.response.passes(std_ev) & np.isfinite(energy_ev)
         calibrated, core = self.response.calibrate(energy_ev[usable], std_ev[usable])
         inside = self.window.contains(calibrated)
-        return Sample(calibrated[inside], core[inside], self.response.labels(std_ev[usable][inside]))
+        return ScanSample(calibrated[inside], core[inside], self.response.labels(std_ev[usable][inside]))
 
-    def placed(self, sample: Sample) -> Placed:
+    def placed(self, sample: ScanSample) -> Placed:
         """Return where the electrons of a sample lie in the tables."""
         nodes = self._log_widths
         at = np.clip(np.log(np.maximum(sample.width_ev, NARROWEST_EV)), nodes[0], nodes[-1])

@@ -7,7 +7,7 @@ does without a likelihood, `bound` says what is possible; `methods` runs each by
 from cres.estimation.apparatus import Apparatus, Reception
 from cres.estimation.bound.electrons import Freedom, bound_of, electron_bounds, freedom
 from cres.estimation.bound.information import Bound, cramer_rao, fisher_information
-from cres.estimation.estimates import Estimates
+from cres.estimation.estimates import Estimated
 from cres.estimation.fit.likelihood import Likelihood, LikelihoodEstimator
 from cres.estimation.fit.seeded import Seed, SeededEstimator
 from cres.estimation.methods import METHODS, Task, run
@@ -22,7 +22,7 @@ __all__ = [
     "Apparatus",
     "Bound",
     "Coloured",
-    "Estimates",
+    "Estimated",
     "FilterEstimator",
     "Found",
     "Freedom",

@@ -16,6 +16,9 @@ from cres.simulation.forward import ForwardModel
 from cres.simulation.trapping import make_trap
 
 Array = NDArray[np.float64]
+TYPICAL_RADIUS_M = 3.4e-3
+LARGEST_PITCH_DEG = 89.9995
+"""Beyond it an electron moves by a few millimetres within a record: no template, start or fit goes there."""
 
 
 @dataclass(frozen=True)

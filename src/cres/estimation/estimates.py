@@ -13,7 +13,7 @@ Values = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Estimates:
+class Estimated:
     """Estimates by target (names on disk), with standard uncertainties, and columns of the estimator's own."""
 
     values: Mapping[str, Values]
@@ -25,10 +25,10 @@ class Estimates:
     """Of the table, beside those that every table has."""
 
 
-def joined(parts: list[Estimates]) -> Estimates:
+def joined(parts: list[Estimated]) -> Estimated:
     """Return the estimates of consecutive blocks as one."""
     covariances = [part.covariance for part in parts if part.covariance is not None]
-    return Estimates(
+    return Estimated(
         _joined([part.values for part in parts]),
         _joined([part.std for part in parts]),
         _joined([part.extra for part in parts]),

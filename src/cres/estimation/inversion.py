@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from cres.estimation.apparatus import LARGEST_PITCH_DEG, Apparatus
 from cres.physics import Trap, kinetic_energy_ev
+from reconstruction.shapes import PerRow
 
 Array = NDArray[np.float64]
 BISECTIONS = 48
 # The mean field depends on the energy through the gyroradius alone: two rounds leave less than 1e-6 eV.
 FIELD_ROUNDS = 2
 # At exactly 90° there is no bounce and no axial frequency.
-PITCH_LIMITS_DEG = (80.0, 89.9999)
+PITCH_LIMITS_DEG = (80.0, LARGEST_PITCH_DEG)
 
 
 def energy_from_carrier(trap: Trap, carrier_hz: Array, pitch_angle_deg: Array, radius_m: Array) -> Array:
@@ -48,3 +51,14 @@ def energy_and_pitch(
         high = np.where(too_fast, high, middle)
     pitch = (low + high) / 2
     return energy_from_carrier(trap, carrier_hz, pitch, radius), pitch
+
+
+def energy_and_pitch_of_lines(
+    apparatus: Apparatus, carrier_hz: PerRow, axial_hz: PerRow, radius_m: PerRow | float
+) -> tuple[PerRow, PerRow]:
+    """Return energy and pitch angle of carriers after mixing, on their device."""
+    before_mixing = (carrier_hz + apparatus.reception.lo_frequency_hz).cpu().numpy()
+    radius = radius_m if isinstance(radius_m, float) else radius_m.cpu().numpy()
+    found = energy_and_pitch(apparatus.trap, before_mixing, axial_hz.cpu().numpy(), radius)
+    energy, pitch = (torch.from_numpy(values).to(carrier_hz.device) for values in found)
+    return energy, pitch

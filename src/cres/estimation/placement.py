@@ -38,11 +38,3 @@ def choose_device(wanted: str = AUTO) -> torch.device:
 def on_host(values: Tensor) -> NDArray[Any]:
     """Return values of any device as an array."""
     return values.detach().cpu().numpy()
-
-
-def interpolated(x: Tensor, nodes: Tensor, values: Tensor) -> Tensor:
-    """Return values linear between rising nodes (node,), constant beyond them, at x of any shape."""
-    upper = torch.searchsorted(nodes, x.contiguous(), right=True).clamp(1, len(nodes) - 1)
-    left, right = nodes[upper - 1], nodes[upper]
-    part = ((x - left) / (right - left).clamp_min(torch.finfo(nodes.dtype).tiny)).clamp(0, 1)
-    return torch.lerp(values[upper - 1], values[upper], part)

@@ -1,4 +1,4 @@
-"""Tables of predictions, their resolution and calibration, plots and the report. Sees tables, never models."""
+"""How electrons are judged: who is resolved, of whose apparatus a table is, windows of long tracks, a page of them."""
 
 from reconstruction.judging.measures.comparison import Comparison, Row, compare, summarise, terminal_summary
 from reconstruction.judging.pictures.illustrations import Illustration, Panel, Section

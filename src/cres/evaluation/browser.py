@@ -22,12 +22,13 @@ import cres
 from cres import schema
 from cres.errors import UserError
 from cres.evaluation.resolved import RESOLVED
+from reconstruction.files import write_whole
 from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.measures.metrics import pulls
 from reconstruction.judging.measures.numbers import plain_name
 from reconstruction.judging.measures.posterior import Mixture, QuantileFunction, posterior_of
 from reconstruction.judging.pictures import plots
-from reconstruction.judging.report.page import refuse_unwritable, write_whole
+from reconstruction.judging.report.page import refuse_unwritable
 from reconstruction.judging.tables.table import COVARIANCE, SIDEBAND_SNR, PredictionTable, unit_of
 
 MOST = 2000

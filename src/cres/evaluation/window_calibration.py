@@ -11,9 +11,9 @@ from cres.evaluation.window_combination import DRIFT_PER_S, Combination, Laws
 from cres.evaluation.window_features import basis_of, quantile_fit, robust_fit, scale_of
 from cres.evaluation.window_fit import blocks_of, early_features
 from cres.evaluation.windows import N_WINDOWS, WINDOW, WINDOW_SPREAD, combine_windows
-from reconstruction.judging.measures.bootstrap import CENTRAL_68, CENTRAL_95
 from reconstruction.judging.measures.metrics import sigma68
 from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.levels import CENTRAL_68, CENTRAL_95
 
 FEWEST_TRACKS = 50
 """Electrons that a calibration of the combination needs."""

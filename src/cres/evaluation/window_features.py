@@ -13,7 +13,8 @@ from itertools import combinations_with_replacement
 import numpy as np
 from scipy.optimize import linprog
 
-from reconstruction.judging.measures.bootstrap import CENTRAL_68, Array
+from reconstruction.judging.measures.bootstrap import Array
+from reconstruction.levels import CENTRAL_68
 
 Scale = Sequence[tuple[float, float]]
 """Mean and standard deviation of each feature among the calibrating electrons."""

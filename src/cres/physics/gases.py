@@ -196,7 +196,7 @@ def check_fractions(fractions: Mapping[str, Any], where: str) -> None:
 
 
 @dataclass(frozen=True)
-class Mixture:
+class GasMixture:
     """A mixture by number of molecules and atoms. `molecular_m2`: inelastic, of T₂ at 18.6 keV."""
 
     fractions: tuple[tuple[str, float], ...] = (("T2", 1.0),)

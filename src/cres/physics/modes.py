@@ -34,7 +34,7 @@ def mode_indices(name: str) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class Response:
+class ModeResponse:
     """G(f) as a sum over poles: y_μ = Σ_k out_μk/(1 + iδ_k) Σ_ν into_kν x_ν, δ_k = 2Q_k(f/f_k − 1).
 
     couplings: (port, mode) complex, c_jμ; resonance_hz, quality: (pole,); into: (pole, mode); out: (mode, pole).
@@ -62,7 +62,7 @@ class Response:
         return np.asarray(1 - (np.abs(self.scattering_at(frequency_hz)[..., :, port]) ** 2).sum(-1))
 
 
-def mode_response(resonance_hz: Array, loaded_q: Array, couplings: ComplexArray) -> Response:
+def mode_response(resonance_hz: Array, loaded_q: Array, couplings: ComplexArray) -> ModeResponse:
     """Return the response of modes (mode,) with couplings (port, mode).
 
     Modes that share no port keep their own resonances and Q exactly.
@@ -71,7 +71,7 @@ def mode_response(resonance_hz: Array, loaded_q: Array, couplings: ComplexArray)
     np.fill_diagonal(shared, 0.0)
     one = np.eye(len(resonance_hz), dtype=np.complex128)
     if not np.any(shared):
-        return Response(couplings, np.asarray(resonance_hz, np.float64), np.asarray(loaded_q, np.float64), one, one)
+        return ModeResponse(couplings, np.asarray(resonance_hz, np.float64), np.asarray(loaded_q, np.float64), one, one)
     half_width = resonance_hz / (2 * loaded_q)
     root = np.sqrt(half_width)
     # about the mean resonance: differences of megahertz would drown in 26 GHz
@@ -79,7 +79,7 @@ def mode_response(resonance_hz: Array, loaded_q: Array, couplings: ComplexArray)
     values, vectors = np.linalg.eig(np.diag(half_width - 1j * (resonance_hz - middle)) + np.outer(root, root) * shared)
     poles_hz = middle - values.imag
     into = np.linalg.inv(vectors) * root / values.real[:, None]
-    return Response(couplings, poles_hz, poles_hz / (2 * values.real), into, root[:, None] * vectors)
+    return ModeResponse(couplings, poles_hz, poles_hz / (2 * values.real), into, root[:, None] * vectors)
 
 
 def axial_coupling(axial_m: float, cavity_length_m: float, axial_index: int) -> float:

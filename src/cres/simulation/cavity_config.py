@@ -11,7 +11,7 @@ import numpy as np
 
 from cres.errors import UserError
 from cres.physics.cavity import mode_frequency_hz, port_share
-from cres.physics.modes import ComplexArray, Response, axial_coupling, mode_indices, mode_response
+from cres.physics.modes import ComplexArray, ModeResponse, axial_coupling, mode_indices, mode_response
 
 SINGLE_MODE_KEYS = ("radial_index", "axial_index", "resonance_hz", "loaded_q", "unloaded_q")
 
@@ -176,13 +176,13 @@ class CavityConfig:
             for mode, seen in zip(self.all_modes, self.couplings.T.tolist(), strict=True)
         ]
 
-    def response(self) -> Response:
+    def response(self) -> ModeResponse:
         """Return what sources excite in the modes and what ports see of it."""
         return _response(self)
 
 
 @lru_cache(maxsize=32)
-def _response(cavity: CavityConfig) -> Response:
+def _response(cavity: CavityConfig) -> ModeResponse:
     modes = cavity.all_modes
     resonance = np.array([cavity.mode_hz(mode) for mode in modes])
     return mode_response(resonance, np.array([mode.loaded_q for mode in modes]), cavity.couplings)

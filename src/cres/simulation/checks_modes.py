@@ -17,7 +17,7 @@ from cres.simulation.cavity_config import CavityConfig
 from cres.simulation.checks import MIDDLE_EV, Check, carrier_hz, complex_records, electrons_at, fit_phase
 from cres.simulation.config import SimulationConfig
 from cres.simulation.motion import Start
-from cres.simulation.track import Bounce, TrackModel
+from cres.simulation.track import BouncePattern, TrackModel
 
 FloatArray = NDArray[np.float64]
 ComplexArray = NDArray[np.complex128]
@@ -109,7 +109,7 @@ def _response(cavity: CavityConfig, frequency_hz: float) -> ComplexArray:
     return np.asarray(root[:, None] * np.linalg.inv(decay + 2j * np.pi * frequency_hz * np.eye(len(root))) * root)
 
 
-def _stepped(model: TrackModel, bounce: Bounce, row: int) -> tuple[float, float, float]:
+def _stepped(model: TrackModel, bounce: BouncePattern, row: int) -> tuple[float, float, float]:
     """Return the mean power out of the first port, out of all ports, and into the walls, W.
 
     Between two points of the bounce the drive is linear: the step of a' = −A a + u + v t is exact. Two bounces: the

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,15 +23,15 @@ from cres.simulation.field_maps import check_reach, file_sha256, read_field_map
 from cres.simulation.receiver import ReceiverTerm, build_receiver
 from cres.simulation.scattering_config import ScatteringConfig
 from cres.transforms import RandomChain
+from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 from cres.transforms.temperature import noise_temperature_k, thermal_density_w_per_hz
 from cres.yaml_files import read_yaml
+from reconstruction.configuration import build
 
 TRAP_KINDS = ("bathtub", "harmonic", "coils", "map")
 LOSS_KINDS = ("cavity", "free_space", "off")
 ENSEMBLE_KINDS = ("uniform", "tritium", "krypton", "table")
 BIRTHS = ("minimum", "field_line")
-DEFAULT_NOISE_DENSITY_W_PER_HZ = 2.2e-13
-"""At the digitiser of the default apparatus: a system at 5.88 K."""
 SOURCE_MASS_U = {"tritium": 6.032, "krypton": 83.913}
 """Of T₂ and of ⁸³ᵐKr (AME2020), for the thermal motion of the source."""
 
@@ -92,7 +90,7 @@ class ReadoutConfig:
 
     gain: power gain from the cavity's port to the digitiser. The noise is given by the temperature of the whole system,
     S = k T · gain at the digitiser (noise_temperature_k), or by that density itself, never by both; the other of the
-    two is None. Where neither is given the density is `DEFAULT_NOISE_DENSITY_W_PER_HZ`. gain_std: relative standard
+    two is None. Where neither is given the density is `NOMINAL_DENSITY_W_PER_HZ`. gain_std: relative standard
     deviation of what is known of the gain, for estimators and bound; 0: it is known.
     """
 
@@ -114,7 +112,7 @@ class ReadoutConfig:
         if self.noise_temperature_k is None:
             if not self.density_w_per_hz >= 0:
                 raise UserError(f"readout.noise_density_w_per_hz must be 0 or more, not {self.density_w_per_hz!r}")
-            if self.noise_density_w_per_hz == DEFAULT_NOISE_DENSITY_W_PER_HZ:  # said or not, it is the same apparatus
+            if self.noise_density_w_per_hz == NOMINAL_DENSITY_W_PER_HZ:  # said or not, it is the same apparatus
                 object.__setattr__(self, "noise_density_w_per_hz", None)
             return
         if self.noise_density_w_per_hz is not None:
@@ -130,7 +128,7 @@ class ReadoutConfig:
         if self.noise_temperature_k is not None:
             return float(thermal_density_w_per_hz(self.noise_temperature_k, self.gain))
         given = self.noise_density_w_per_hz
-        return DEFAULT_NOISE_DENSITY_W_PER_HZ if given is None else given
+        return NOMINAL_DENSITY_W_PER_HZ if given is None else given
 
     @property
     def temperature_k(self) -> float:
@@ -292,7 +290,7 @@ class SimulationConfig:
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> SimulationConfig:
         """Build from nested mappings. Raises UserError for unknown keys and wrong types."""
-        return _build(cls, content, "the simulation configuration")
+        return build(cls, content, "the simulation configuration")
 
     def to_dict(self) -> dict[str, Any]:
         """Return nested plain types, from which `from_dict` makes an equal object."""
@@ -327,59 +325,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value
-
-
-def _build(cls: type[T], content: Any, where: str) -> T:
-    if not isinstance(content, Mapping):
-        raise UserError(f"{where} must be a table of keys and values, not {content!r}")
-    hints = typing.get_type_hints(cls)
-    for key in content:
-        if key not in hints:
-            raise UserError(f"unknown key {key!r} in {where}{nearest(str(key), hints)}: known are {', '.join(hints)}")
-    return cls(**{key: _convert(hints[key], value, f"{where}, {key}") for key, value in content.items()})
-
-
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, where)
-    origin = typing.get_origin(hint)
-    if origin is dict:
-        if not isinstance(value, Mapping):
-            raise UserError(f"{where} must be a table of keys and values, not {value!r}")
-        kind = typing.get_args(hint)[1]
-        return {
-            str(key): item if kind is Any else _convert(kind, item, f"{where}, {key}") for key, item in value.items()
-        }
-    if origin is tuple:
-        return _convert_tuple(typing.get_args(hint), value, where)
-    if origin in (types.UnionType, typing.Union):
-        if value is None:
-            return None
-        return _convert(next(a for a in typing.get_args(hint) if a is not type(None)), value, where)
-    return _convert_scalar(hint, value, where)
-
-
-def _convert_tuple(items: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple):
-        raise UserError(f"{where} must be a list, not {value!r}")
-    if len(items) == 2 and items[1] is Ellipsis:
-        return tuple(_convert(items[0], item, where) for item in value)
-    if len(value) != len(items):
-        raise UserError(f"{where} must hold {len(items)} values, not {len(value)}")
-    return tuple(_convert(item, entry, where) for item, entry in zip(items, value, strict=True))
-
-
-def _convert_scalar(hint: Any, value: Any, where: str) -> Any:
-    if hint is float and (isinstance(value, int | float) and not isinstance(value, bool)):
-        return float(value)
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 25.9e9 (no sign in the exponent) as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
-        return value
-    raise UserError(f"{where} must be of type {hint.__name__}, not {value!r}")
 
 
 def _choice(name: str, value: str, known: tuple[str, ...]) -> None:

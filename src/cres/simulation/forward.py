@@ -15,10 +15,8 @@ from torch import Tensor, nn
 from cres.simulation.config import SimulationConfig
 from cres.simulation.motion import Start, upwards
 from cres.simulation.numerical_motion import NumericalMotion
+from cres.simulation.parameters import AMPLITUDE, AXIAL_PHASE, ENERGY, PARAMETERS, PITCH, RADIUS
 from cres.simulation.track import TABLE, TrackModel
-
-PARAMETERS = ("energy_ev", "pitch_angle_deg", "radius_m", "start_phase_rad", "axial_phase_rad", "amplitude")
-"""Order of the columns of `parameters`."""
 
 CURVES_BLOCK = {"cpu": 256, "cuda": 4096}
 """Electrons whose tables are differentiated together, by kind of device: enough to hide the cost of the calls."""
@@ -33,7 +31,7 @@ OTHER_DEVICE = "cpu"
 LINE_STEPS = (1e-2, 1e-6, 1e-8, 0.0, 1e-5, 0.0)
 """Steps of the differences of `ForwardModel.lines`, in the units of `PARAMETERS`; 0: exact and trivial."""
 
-MOVING = (0, 1, 2, 4)
+MOVING = (ENERGY, PITCH, RADIUS, AXIAL_PHASE)
 """Columns of the parameters that the slow curves depend on."""
 
 LOSS_STEP = 1e-3
@@ -95,7 +93,9 @@ class ForwardModel(nn.Module):
         parameters = parameters.double()
         samples = len(self.time_s)
         series = torch.empty(len(parameters), samples, dtype=torch.complex128, device=parameters.device)
-        derivatives = torch.empty(len(parameters), 6, samples, dtype=torch.complex128, device=parameters.device)
+        derivatives = torch.empty(
+            len(parameters), len(PARAMETERS), samples, dtype=torch.complex128, device=parameters.device
+        )
         step = _for_device(CURVES_BLOCK, parameters.device)
         for begin in range(0, len(parameters), step):
             block = slice(begin, begin + step)
@@ -130,11 +130,11 @@ class ForwardModel(nn.Module):
         columns = [PARAMETERS.index(name) for name in names]
         if columns and isinstance(self._tracks.motion, NumericalMotion):
             return self._pushed_lines(parameters, columns)
-        shifts = torch.zeros(1 + len(columns), 1, 6, dtype=torch.float64, device=parameters.device)
+        shifts = torch.zeros(1 + len(columns), 1, len(PARAMETERS), dtype=torch.float64, device=parameters.device)
         for i, column in enumerate(columns):
             shifts[1 + i, 0, column] = LINE_STEPS[column]
         tried = (parameters + shifts).flatten(0, 1)
-        phase, axial, envelope, _ = self._curves(tried[:, 0], tried[:, 1], tried[:, 2], tried[:, 4])
+        phase, axial, envelope, _ = self._curves(*(tried[:, column] for column in MOVING))
         spectrum = torch.fft.fft(envelope) / envelope.shape[1]
         kept, harmonics = self._bright(spectrum)
         curves = [values.unflatten(0, (len(shifts), -1)) for values in (phase, axial, spectrum[:, kept])]
@@ -206,8 +206,8 @@ class ForwardModel(nn.Module):
         """Fill the records (batch, samples) and their derivatives (batch, 6, samples)."""
         energy, pitch, radius, start_phase, axial_phase, amplitude = parameters.unbind(1)
         # one direction each for energy, pitch angle, radius and axial phase
-        identity = torch.eye(4, dtype=torch.float64, device=energy.device)
-        directions = tuple(identity[i][:, None].expand(4, len(energy)) for i in range(4))
+        identity = torch.eye(len(MOVING), dtype=torch.float64, device=energy.device)
+        directions = tuple(row[:, None].expand(-1, len(energy)) for row in identity)
         curves, changes = _push(self._curves, (energy, pitch, radius, axial_phase), directions)
         phase, axial = curves[0] + 0.0, curves[1]
         phase[:, 0] += start_phase
@@ -221,8 +221,8 @@ class ForwardModel(nn.Module):
             turned = torch.polar(torch.ones_like(angle), angle)
             inner = self._inner(axial[rows], changes[0][:, rows], changes[1][:, rows], cubics[rows])
             torch.mul(inner, (turned * amplitude[rows, None])[:, None], out=derivatives[rows])
-            torch.mul(inner[:, 5], turned, out=derivatives[rows, 5])
-            torch.mul(derivatives[rows, 5], amplitude[rows, None], out=series[rows])
+            torch.mul(inner[:, AMPLITUDE], turned, out=derivatives[rows, AMPLITUDE])
+            torch.mul(derivatives[rows, AMPLITUDE], amplitude[rows, None], out=series[rows])
 
     def _inner(self, axial: Tensor, phase_by: Tensor, axial_by: Tensor, cubics: Tensor) -> Tensor:
         """Return d/dp of e^{iΦ}h(Ψ) over e^{iΦ}: i Φ_p h + Ψ_p h' + h_p, (batch, 6, samples) complex; the last is h.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from cres.simulation.motion import Start
-from cres.simulation.track import Moment, Solution, Track, TrackModel
+from cres.simulation.track import PieceSolution, SlowMotion, Track, TrackModel
 
 PIECE_SAMPLES = 8192
 """Samples of a piece, in any sampling rate."""
@@ -58,7 +58,7 @@ class Piece:
     pitch: Tensor
     state: State
     drift: Tensor
-    _solution: Solution
+    _solution: PieceSolution
     _model: TrackModel
 
     def after(self, time_s: Tensor) -> State:
@@ -76,7 +76,7 @@ class Piece:
         )
 
     @property
-    def solution(self) -> Solution:
+    def solution(self) -> PieceSolution:
         """The solved motion of the piece."""
         return self._solution
 
@@ -98,7 +98,7 @@ def make_piece(model: TrackModel, state: State, first: Tensor, duration_s: float
     track, solution = model.solve(state.start, state.phase_rad, state.axial_phase_rad)
     bunched = model.at(solution.bunching, state.axial_phase_rad)[1] / solution.slowest
     half = duration_s / 2
-    here = Moment(solution.rates, track.mean_power, track.pitch_rate, solution.orbit.drift_rad_per_s())
+    here = SlowMotion(solution.rates, track.mean_power, track.pitch_rate, solution.orbit.drift_rad_per_s())
     ahead = Start(state.energy_ev - here.power * half, state.pitch_rad + here.pitch_rate * half, state.radius_m)
     middle = model.moment(ahead, state.axial_phase_rad)
     # what the first piece of a track leaves out, so that a record of one piece is the beginning of every longer one

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from cres.errors import UserError
 from cres.physics.gas import INELASTIC_CROSS_SECTION_M2
-from cres.physics.gases import Mixture, check_fractions
+from cres.physics.gases import GasMixture, check_fractions
 
 
 @dataclass(frozen=True)
@@ -41,10 +41,10 @@ class ScatteringConfig:
             raise UserError(f"scattering.maximum_tracks must lie in 1 to 1000, not {self.maximum_tracks}")
 
     @property
-    def mixture(self) -> Mixture:
+    def mixture(self) -> GasMixture:
         """What electrons scatter on."""
         fractions = tuple(self.gases.items()) or (("T2", 1.0),)
-        return Mixture(fractions, self.inelastic_cross_section_m2, self.elastic)
+        return GasMixture(fractions, self.inelastic_cross_section_m2, self.elastic)
 
     @property
     def active(self) -> bool:

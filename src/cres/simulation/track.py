@@ -49,7 +49,7 @@ class Track(NamedTuple):
     pitch_rate: Tensor
 
 
-class Moment(NamedTuple):
+class SlowMotion(NamedTuple):
     """The slow motion at one moment, each (batch,): what a long track is integrated with."""
 
     rates: Rates
@@ -68,7 +68,7 @@ class Bunching(NamedTuple):
     second: Tensor
 
 
-class Solution(NamedTuple):
+class PieceSolution(NamedTuple):
     """What a later time of the same piece is found with."""
 
     orbit: Orbit
@@ -81,7 +81,7 @@ class Solution(NamedTuple):
     """Cyclotron phase less that of the mean carrier at the start, rad, (batch,)."""
 
 
-class Bounce(NamedTuple):
+class BouncePattern(NamedTuple):
     """The motion over one period, and what the cavity does with it."""
 
     orbit: Orbit
@@ -118,7 +118,7 @@ class TrackModel:
         """
         return self.solve(start, start_phase, axial_phase)[0]
 
-    def solve(self, start: Start, start_phase: Tensor, axial_phase: Tensor) -> tuple[Track, Solution]:
+    def solve(self, start: Start, start_phase: Tensor, axial_phase: Tensor) -> tuple[Track, PieceSolution]:
         """Return the tracks and what later times of them are found with."""
         harmonics = self._harmonics(start_phase)
         orbit, rates, period, line_hz, _, answers, power = self.bounce(start)
@@ -141,22 +141,22 @@ class TrackModel:
         phase = torch.stack([start_phase - offset, carrier, carrier_slope / 2], 1)
         axial = torch.stack([axial_phase, rates.axial, axial_slope / 2], 1)
         track = Track(phase, axial, envelope * turn, slope, mean_power, pitch_rate)
-        return track, Solution(orbit, rates, bunching, strength[:, 0], slowest, offset)
+        return track, PieceSolution(orbit, rates, bunching, strength[:, 0], slowest, offset)
 
-    def moment(self, start: Start, axial_phase: Tensor) -> Moment:
+    def moment(self, start: Start, axial_phase: Tensor) -> SlowMotion:
         """Return the slow motion of electrons with these mean values; `axial_phase` matters for the slowest alone."""
         bounce = self.bounce(start)
         excess = self._fourier_sum(bounce.power - bounce.power.mean(1, keepdim=True), self._wave(axial_phase))
         power = self._lasting_power(bounce.power, bounce.rates, excess)
         pitch_rate = self._pitch_rate(start, bounce.period, bounce.power)
-        return Moment(bounce.rates, power, pitch_rate, bounce.orbit.drift_rad_per_s())
+        return SlowMotion(bounce.rates, power, pitch_rate, bounce.orbit.drift_rad_per_s())
 
     def _lasting_power(self, power: Tensor, rates: Rates, excess: Tensor) -> Tensor:
         """Power averaged over the bounce; of the slowest electrons that of their place."""
         slowest = rates.axial.clamp(min=SLOWEST_AXIAL_RAD_PER_S)
         return power.mean(1) + (1 - (rates.axial / slowest) ** 2) * excess
 
-    def bounce(self, start: Start) -> Bounce:
+    def bounce(self, start: Start) -> BouncePattern:
         """Return the motion over one period and the answer of the cavity."""
         orbit = self.motion.solve(start)
         rates, period = orbit.rates(), orbit.period(self._grid(start.energy_ev))
@@ -167,7 +167,9 @@ class TrackModel:
         gyroradius = momentum / (ELEMENTARY_CHARGE_C * self.config.trap.field_t)
         drives = self.cavity.drives(transverse, start.radius_m, gyroradius, period)
         answers = self.cavity.answers(drives, line_hz)
-        return Bounce(orbit, rates, period, line_hz, drives, answers, self._power_ev_per_s(start, drives, answers))
+        return BouncePattern(
+            orbit, rates, period, line_hz, drives, answers, self._power_ev_per_s(start, drives, answers)
+        )
 
     @property
     def _lo_rad_per_s(self) -> float:

@@ -38,7 +38,7 @@ class End(IntEnum):
     MAXIMUM_TRACKS = 4
 
 
-class Window(NamedTuple):
+class Stretch(NamedTuple):
     """The samples `start` to `start + n` of all records, float32 volts (rows, n), and the electrons at `start`.
 
     truth: (rows,) arrays, NaN where there is no electron: energy, pitch angle, radius, azimuth, mean carrier before
@@ -95,7 +95,7 @@ class RecordStream:
         self._start_carrier_hz = np.zeros(rows)
         self._rows: list[_Row] = []
 
-    def __iter__(self) -> Iterator[Window]:
+    def __iter__(self) -> Iterator[Stretch]:
         self._begin()
         for start in range(0, self._samples, self.window_samples):
             yield self._window(start, min(start + self.window_samples, self._samples))
@@ -142,7 +142,7 @@ class RecordStream:
             for birth, state in zip(births.tolist(), _split(states), strict=True)
         ]
 
-    def _window(self, begin: int, end: int) -> Window:
+    def _window(self, begin: int, end: int) -> Stretch:
         rows = len(self._rows)
         series = np.zeros((2, rows, end - begin), np.float32)
         truth: dict[str, NDArray[Any]] = {name: np.full(rows, np.nan) for name in WINDOW_TRUTH}
@@ -155,7 +155,7 @@ class RecordStream:
             ended = [(i, row.piece_end) for i, row in enumerate(self._rows) if row.alive and row.piece_end < end]
             waiting = [i for i, piece_end in ended if math.ceil(piece_end) <= cursors[i] or self._rows[i].track < 0]
             if not waiting:
-                return Window(begin, series[0], series[1], truth)
+                return Stretch(begin, series[0], series[1], truth)
             self._advance(waiting)
 
     def _fill(

@@ -20,7 +20,7 @@ from cres.simulation.checks_modes import MODE_CHECKS
 from cres.simulation.checks_tracks import TRACK_CHECKS
 from cres.simulation.config import SimulationConfig
 from cres.simulation.pieces import PIECE_SAMPLES
-from cres.simulation.writer import write_atomic
+from reconstruction.files import write_whole
 
 REPORT = "validation_report.json"
 PAGE = "validation_report.html"
@@ -74,8 +74,8 @@ def validate(config: SimulationConfig, output_dir: Path) -> bool:
     report = {"passed": passed, "checks": rows, **ancestry(config.to_dict(), config.seed)}
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
-        write_atomic(output_dir / REPORT, (json.dumps(report, indent=2) + "\n").encode())
-        write_atomic(output_dir / PAGE, _page(checks, passed).encode())
+        write_whole(output_dir / REPORT, (json.dumps(report, indent=2) + "\n").encode())
+        write_whole(output_dir / PAGE, _page(checks, passed).encode())
     except OSError as error:
         raise UserError(f"{output_dir} cannot be written ({error.strerror}): choose another --output") from error
     return passed

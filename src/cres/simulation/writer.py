@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
 import pickle
 from collections import Counter
 from collections.abc import Iterator
@@ -24,6 +23,7 @@ from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import draw_counted
 from cres.simulation.generate import simulate_columns
 from cres.simulation.holding import WORDS, Fate
+from reconstruction.files import write_whole
 from reconstruction.workers import process_pool
 
 PICKLE_PROTOCOL = 4
@@ -35,7 +35,7 @@ SERIES_BYTES_PER_FILE = 64 * 2**20
 
 
 @dataclass(frozen=True)
-class Shard:
+class ShardPlan:
     """One file: electrons `start` to `start + count` of (config, seed)."""
 
     path: Path
@@ -49,11 +49,11 @@ def events_in_a_file(config: SimulationConfig) -> int:
     return max(1, min(EVENTS_PER_FILE, SERIES_BYTES_PER_FILE // row))
 
 
-def shards(output_dir: Path, events: int, events_per_file: int) -> list[Shard]:
+def shards(output_dir: Path, events: int, events_per_file: int) -> list[ShardPlan]:
     """Return the files that hold `events` electrons."""
     starts = range(0, events, events_per_file)
     return [
-        Shard(output_dir / f"electrons_{i:05d}.pkl.gz", start, min(events_per_file, events - start))
+        ShardPlan(output_dir / f"electrons_{i:05d}.pkl.gz", start, min(events_per_file, events - start))
         for i, start in enumerate(starts)
     ]
 
@@ -120,7 +120,7 @@ def _claim(output_dir: Path, manifest: dict[str, Any]) -> None:
         elif any(output_dir.glob("electrons_*.pkl.gz")):
             raise UserError(f"{output_dir} holds electrons without {MANIFEST}: choose another --output")
         else:
-            write_atomic(path, text.encode())
+            write_whole(path, text.encode())
     except (OSError, json.JSONDecodeError) as error:
         raise UserError(f"{output_dir} cannot be used for output ({error}): choose another --output") from error
 
@@ -135,7 +135,7 @@ def _same(found: dict[str, Any], wanted: dict[str, Any]) -> bool:
 
 
 def _write_all(
-    config: SimulationConfig, seed: int, missing: list[Shard], attributes: dict[str, Any], workers: int
+    config: SimulationConfig, seed: int, missing: list[ShardPlan], attributes: dict[str, Any], workers: int
 ) -> Iterator[tuple[int, Counter[Fate]]]:
     if workers == 1 or len(missing) < 2:
         for shard in missing:
@@ -148,30 +148,12 @@ def _write_all(
 
 
 def write_shard(
-    config: SimulationConfig, seed: int, shard: Shard, attributes: dict[str, Any]
+    config: SimulationConfig, seed: int, shard: ShardPlan, attributes: dict[str, Any]
 ) -> tuple[int, Counter[Fate]]:
     """Simulate and write one file; return its number of electrons and of refused draws, by reason."""
     electrons, refused = draw_counted(config, shard.count, seed, shard.start)
     columns = simulate_columns(config, electrons)
     frame = pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in columns.items()})
     frame.attrs.update(attributes | {"refused_draws": refused.total()})
-    try:
-        write_atomic(shard.path, gzip.compress(pickle.dumps(frame, PICKLE_PROTOCOL), GZIP_LEVEL, mtime=0))
-    except OSError as error:
-        raise UserError(
-            f"{shard.path} cannot be written ({error.strerror}): free the disk or choose --output"
-        ) from error
+    write_whole(shard.path, gzip.compress(pickle.dumps(frame, PICKLE_PROTOCOL), GZIP_LEVEL, mtime=0))
     return shard.count, refused
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a temporary sibling, flush it to the disk, rename it: a reader sees all of it or nothing."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

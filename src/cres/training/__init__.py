@@ -1,4 +1,4 @@
-"""Training: the reconstructor, the LightningModule, curriculum, checkpoints, loggers, the command line."""
+"""What is CRES about training: the module and its curriculum, long records, cuts, export, the page of electrons."""
 
 from cres.training.module import CresModule
 from reconstruction.training.network.reconstructor import Reconstructor

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.physics.modes import Response, mode_response
+from cres.physics.modes import ModeResponse, mode_response
 from cres.transforms.noise import RESISTANCE_OHM, per_event
 from cres.transforms.temperature import thermal_density_w_per_hz
 from reconstruction.random.keyed import KeyedRandom
@@ -164,7 +164,7 @@ class CavityNoise(ShapedNoise):
         return circulator + (cavity - circulator) * self.emissivity(frequency_hz) + amplifier
 
 
-def _response(modes: Sequence[Sequence[float]]) -> Response:
+def _response(modes: Sequence[Sequence[float]]) -> ModeResponse:
     """Return the response of modes given in rows. Raises UserError."""
     lengths = {len(row) for row in modes}
     if len(lengths) != 1 or min(lengths) < 4 or min(lengths) % 2:
@@ -176,7 +176,7 @@ def _response(modes: Sequence[Sequence[float]]) -> Response:
     return mode_response(rows[:, 0], rows[:, 1], couplings.T)
 
 
-def _absorbed(response: Response, frequency_hz: Frequencies) -> Frequencies:
+def _absorbed(response: ModeResponse, frequency_hz: Frequencies) -> Frequencies:
     """Return 1 − Σ_j |S_j0|² (see `physics.modes`), pole by pole with plain numbers, which any device takes."""
     seen, excited = response.couplings @ response.out, response.into @ response.couplings.conj().T[:, 0]
     poles = [

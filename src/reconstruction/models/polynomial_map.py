@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.levels import CENTRAL_68
 from reconstruction.shapes import Float
 
 Coordinates = Float[Tensor, "batch coordinate"]
@@ -88,7 +89,7 @@ class PolynomialMap(nn.Module):
             solution = torch.linalg.lstsq(chosen, wanted[kept].cpu(), driver="gelsd").solution
             self.coefficients[terms] = solution.to(basis.device)
             residuals = (wanted - basis @ self.coefficients).abs()
-            spread = residuals[kept].quantile(0.6827, dim=0)
+            spread = residuals[kept].quantile(CENTRAL_68, dim=0)
             kept = (residuals <= _CLIP * spread.clamp(min=1e-12)).all(dim=1)
         return spread
 

@@ -14,18 +14,18 @@ from cres import schema
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import bound_of, freedom
 from cres.estimation.fit import least_squares
+from cres.estimation.fit.least_squares import RadialStrength
 from cres.estimation.fit.likelihood import LikelihoodEstimator
 from cres.estimation.fit.products import LineProducts, SampleProducts
 from cres.estimation.fit.seeded import Seed, SeededEstimator
-from cres.estimation.fit.strength import RadialStrength
 from cres.estimation.methods.registry import run
 from cres.estimation.methods.task import Task
 from cres.estimation.noise import Coloured
 from cres.estimation.radial.posterior import RadialEstimator
-from cres.estimation.search import detection, matched_filter
+from cres.estimation.search import building, matched_filter
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import ForwardModel, SimulationConfig, sample_electrons, simulate_columns
-from cres.simulation.forward import PARAMETERS
+from cres.simulation.parameters import parameters_of
 
 pytestmark = pytest.mark.gpu
 
@@ -41,7 +41,7 @@ CPU = torch.device("cpu")
 def electrons(config: SimulationConfig) -> tuple[torch.Tensor, torch.Tensor]:
     """Parameters and noisy records."""
     drawn = sample_electrons(config, ELECTRONS, 5)
-    parameters = torch.from_numpy(np.stack([getattr(drawn, name) for name in PARAMETERS], 1))
+    parameters = parameters_of(drawn)
     clean = ForwardModel(config)(parameters)
     std = Apparatus.from_config(config).noise_std_volt
     noise = torch.randn(*clean.shape, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) * std
@@ -64,8 +64,8 @@ def derivatives(kind: str) -> None:
 @pytest.fixture
 def few_templates(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fewer templates go the same way."""
-    monkeypatch.setattr(matched_filter, "coarse_bank", lambda bank: detection.coarse_bank(bank, 6))
-    monkeypatch.setattr(detection, "FINE_STEPS_PER_BIN", 2)
+    monkeypatch.setattr(matched_filter, "coarse_bank", lambda bank: building.coarse_bank(bank, 6))
+    monkeypatch.setattr(building, "FINE_STEPS_PER_BIN", 2)
 
 
 @pytest.mark.parametrize("config", [CAVITY, COILS], ids=["cavity", "coils"])

@@ -1,1 +1,1 @@
-"""The Cramér–Rao bound: of electrons, of an apparatus over its phase space, of a single tone."""
+"""The Cramér–Rao bound: of electrons and of an apparatus over its phase space."""

@@ -26,7 +26,7 @@ from cres.estimation.bound.information import (
     cramer_rao,
     fisher_information,
 )
-from cres.estimation.estimates import Estimates
+from cres.estimation.estimates import Estimated
 from cres.estimation.noise import NoiseModel, White
 from cres.estimation.placement import on_host
 from cres.simulation.config import SimulationConfig
@@ -110,7 +110,7 @@ def electron_bounds(
     parameters: Float[Tensor, "batch 6"],
     noise: NoiseModel | None = None,
     free: Freedom | None = None,
-) -> Estimates:
+) -> Estimated:
     """Return the bound as a table's columns: estimates are the truth, uncertainties the bound, tied unless told."""
     free = free or freedom(config)
     found = bound_of(apparatus, free, parameters, noise)
@@ -123,7 +123,7 @@ def electron_bounds(
         **others,
     }
     targets = range(len(schema.DEFAULT_TARGETS))
-    return Estimates(
+    return Estimated(
         {name: on_host(parameters[:, i]) for i, name in zip(targets, schema.DEFAULT_TARGETS, strict=True)},
         {name: std[:, i] for i, name in zip(targets, schema.DEFAULT_TARGETS, strict=True)},
         extra,

@@ -17,7 +17,7 @@ from torch import Tensor
 from cres.errors import UserError, nearest
 from cres.estimation.forward import LossModel, RecordModel
 from cres.estimation.noise import NoiseModel
-from cres.simulation.forward import PARAMETERS
+from cres.simulation.parameters import AMPLITUDE, PARAMETERS, START_PHASE
 
 LOSS, CHIRP, START_TIME = "log_loss_factor", "chirp_hz_per_s", "start_time_s"
 EXTRA_PARAMETERS = (LOSS, CHIRP, START_TIME)
@@ -47,8 +47,7 @@ def fisher_information(
     series, derivatives = model.jacobian(parameters)
     by_loss = _by_loss(model, parameters) if LOSS in names or (tied and "amplitude" in names) else None
     if tied and by_loss is not None:
-        amplitude = PARAMETERS.index("amplitude")
-        derivatives[:, amplitude] += 2 / parameters[:, amplitude, None] * by_loss
+        derivatives[:, AMPLITUDE] += 2 / parameters[:, AMPLITUDE, None] * by_loss
     columns = []
     for name in names:
         if name in PARAMETERS:
@@ -100,7 +99,7 @@ def _by_start_time(model: RecordModel, parameters: Tensor, series: Tensor, sampl
     for harmonic, line in zip(lines.harmonics.tolist(), lines.amplitudes.T, strict=True):
         turn = torch.polar(torch.ones_like(carrier), carrier + harmonic * axial)
         slope += 1j * (carrier_rate + harmonic * axial_rate) * line[:, None] * turn
-    start_phase, amplitude = (parameters[:, PARAMETERS.index(name)] for name in ("start_phase_rad", "amplitude"))
+    start_phase, amplitude = (parameters[:, column] for column in (START_PHASE, AMPLITUDE))
     derivative = -torch.polar(amplitude, start_phase)[:, None] * slope
     derivative[:, 0] = derivative[:, 0] / 2 - sampling_rate_hz * series[:, 0]
     return derivative

@@ -6,9 +6,9 @@ import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from cres.estimation.bound.electrons import bound_of, freedom
 from cres.progress import track
 from cres.provenance import ancestry
 from cres.simulation.config import SimulationConfig
+from cres.simulation.parameters import parameter_rows
 
 Array = NDArray[np.float64]
 PHASES = 4
@@ -44,6 +45,8 @@ class BoundMap:
 
     def draw(self, path: Path) -> Path:
         """Draw the map on a logarithmic colour scale."""
+        import matplotlib.pyplot as plt
+
         figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
         picture = axes.pcolormesh(*self.axes, self.energy_std_ev.T, norm="log", shading="nearest", cmap="viridis")
         axes.set(xlabel=LABELS[self.names[0]], ylabel=LABELS[self.names[1]])
@@ -87,11 +90,9 @@ def record_map(config: SimulationConfig, samples: Sequence[int], noise_scales: S
 
 def energy_bound(apparatus: Apparatus, config: SimulationConfig, electron: dict[str, float]) -> float:
     """Return the median bound of the energy over axial start phases, eV."""
-    rows = torch.zeros(PHASES, 6, dtype=torch.float64)
-    for column, name in enumerate(("energy_ev", "pitch_angle_deg", "radius_m")):
-        rows[:, column] = electron[name]
-    rows[:, 4] = torch.arange(PHASES, dtype=torch.float64) * torch.pi / PHASES
-    rows[:, 5] = 1.0
+    phases = torch.arange(PHASES, dtype=torch.float64) * torch.pi / PHASES
+    given: dict[str, Any] = {**electron, "axial_phase_rad": phases}
+    rows = parameter_rows(**given)
     return float(bound_of(apparatus, freedom(config), rows).std_of("energy_ev").median())
 
 

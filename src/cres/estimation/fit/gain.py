@@ -13,13 +13,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from cres.estimation.fit.least_squares import AMPLITUDE, Fit, Options, Tie, moved
+from cres.estimation.fit.least_squares import FitOptions, FitResult, RadialStrength, moved
 from cres.estimation.fit.products import ProductMaker
+from cres.simulation.parameters import AMPLITUDE
 
 
 def with_free_gain(
-    fitted: Fit, products: ProductMaker, rows: Int[Tensor, "batch"], options: Options, tie: Tie, gain_std: float
-) -> Fit:
+    fitted: FitResult,
+    products: ProductMaker,
+    rows: Int[Tensor, "batch"],
+    options: FitOptions,
+    tie: RadialStrength,
+    gain_std: float,
+) -> FitResult:
     """Return the fit with the gain as a nuisance, of relative standard deviation `gain_std` beforehand.
 
     `products` are those of `(*options.free, "radius_m")`. The information is that of the free parameters, the gain
@@ -50,7 +56,7 @@ def _solved(information: Float[Tensor, "batch k k"], gradient: Float[Tensor, "ba
 
 
 def _directions(
-    parameters: Float[Tensor, "batch 6"], options: Options, tie: Tie
+    parameters: Float[Tensor, "batch 6"], options: FitOptions, tie: RadialStrength
 ) -> Float[Tensor, "batch gained columns"]:
     """Return the free parameters and log g, each as a combination of (free, radius): strength along the tie."""
     count = len(options.free)

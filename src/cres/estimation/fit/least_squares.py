@@ -7,18 +7,19 @@ is orthogonal to the record itself.
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from functools import cached_property
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
+from cres.estimation.apparatus import Apparatus
 from cres.estimation.fit.products import ProductMaker, Products
-from cres.simulation.forward import PARAMETERS
+from cres.estimation.placement import on_host
+from cres.simulation.parameters import AMPLITUDE, PARAMETERS, RADIUS, START_PHASE, parameter_rows
 from reconstruction.shapes import PerRow
-
-ENERGY, PITCH, RADIUS, START_PHASE, AXIAL_PHASE, AMPLITUDE = range(6)
 
 # The logarithm of a tied strength moves at most so far in a step.
 LARGEST_STRENGTH_STEP = 0.5
@@ -33,7 +34,7 @@ Information = Float[Tensor, "batch k k"]
 
 
 @dataclass(frozen=True)
-class Gaussian:
+class GaussianPrior:
     """A prior, independent in the six parameters; precision 0 says nothing. Shapes (batch, 6)."""
 
     mean: Parameters
@@ -41,7 +42,7 @@ class Gaussian:
 
 
 @dataclass(frozen=True)
-class Options:
+class FitOptions:
     """How a fit runs."""
 
     free: tuple[str, ...]
@@ -64,36 +65,81 @@ class Options:
         return "amplitude" in self.free
 
 
-class Tie(ABC):
-    """Radius and amplitude as functions of one parameter, the logarithm of the record's strength.
+@dataclass(frozen=True)
+class RadialStrength:
+    """Norm √Σ|s|² of a noiseless record against the radius, at a fixed energy and pitch angle.
 
-    In a fit with a tie it is what "amplitude" in `Options.free` stands for.
+    Two radii, on either side of the best one, give one strength. A record's power also sets its energy loss, so that
+    an inner radius of the right strength describes both: in a trap that ignores the radius nothing else is lost.
+    In a fit that it ties, radius and amplitude follow one parameter, the logarithm of the strength, and that is what
+    "amplitude" in `FitOptions.free` stands for.
     """
 
-    @abstractmethod
-    def directions(self, parameters: Parameters) -> Float[Tensor, "batch 2"]:
-        """Return the derivatives of radius and amplitude by the logarithm of the strength."""
+    radius_m: Float[Tensor, "radius"]
+    norm_volt: Float[Tensor, "radius"]
+    slope_m: Float[Tensor, "node"]
+    """Derivative of the radius by the logarithm of the strength, at the nodes up to the best."""
 
-    @abstractmethod
-    def moved(self, parameters: Parameters, change: PerRow) -> Parameters:
-        """Return parameters whose strength has grown by the factor e^change."""
+    @classmethod
+    def measure(cls, apparatus: Apparatus, pitch_angle_deg: float = 89.5, count: int = 1001) -> RadialStrength:
+        """Tabulate from the forward model, from the axis to the largest radius."""
+        radius = torch.linspace(0, apparatus.largest_radius_m, count, dtype=torch.float64, device=apparatus.device)
+        rows = parameter_rows(apparatus.middle_energy_ev, pitch_angle_deg, radius)
+        power = apparatus.model.lines(rows).amplitudes.abs().square().sum(1)
+        norm = (apparatus.reception.samples * power).sqrt()
+        rising = slice(0, int(norm.argmax()) + 1)
+        slope = np.gradient(on_host(radius[rising]), on_host(norm[rising].log().clamp_min(-99.0)))
+        return cls(radius, norm, torch.from_numpy(slope).to(radius.device))
+
+    @cached_property
+    def best(self) -> int:
+        """Index of the radius of the strongest record."""
+        return int(self.norm_volt.argmax())
+
+    def norm(self, radius_m: PerRow) -> PerRow:
+        """Return the norm at radii, linear between the nodes."""
+        return _interpolated(radius_m, self.radius_m, self.norm_volt)
+
+    def inner_radius(self, norm_volt: PerRow) -> PerRow:
+        """Return the radius inside the best one that has this norm; the best radius for stronger records."""
+        best = self.best + 1
+        return _interpolated(norm_volt, self.norm_volt[:best], self.radius_m[:best])
+
+    def moved(self, parameters: Float[Tensor, "batch 6"], change: PerRow) -> Float[Tensor, "batch 6"]:
+        """Return parameters of a strength e^change times as large: another radius, and so another energy loss.
+
+        The amplitude stays 1 but for records stronger than any radius makes.
+        """
+        parameters = parameters.clone()
+        norm = change.exp() * parameters[:, AMPLITUDE] * self.norm(parameters[:, RADIUS])
+        parameters[:, RADIUS] = self.inner_radius(norm)
+        parameters[:, AMPLITUDE] = norm / self.norm(parameters[:, RADIUS])
+        return parameters
+
+    def directions(self, parameters: Float[Tensor, "batch 6"]) -> Float[Tensor, "batch 2"]:
+        """Return the derivatives of radius and amplitude by the logarithm of the strength."""
+        along = _interpolated(parameters[:, RADIUS], self.radius_m[: self.best + 1], self.slope_m)
+        inside = parameters[:, RADIUS] < self.radius_m[self.best - 1]
+        amplitude = parameters[:, AMPLITUDE]
+        zero = torch.zeros_like(along)
+        return torch.stack([torch.where(inside, along, zero), torch.where(inside, zero, amplitude)], 1)
 
 
 @dataclass(frozen=True)
-class Fit:
+class FitResult:
     """Where the fits ended, per start."""
 
     parameters: Parameters
     information: Information
-    """Of the free parameters, prior included, in their order in `Options.free`."""
+    """Of the free parameters, prior included, in their order in `FitOptions.free`."""
     chi_square: PerRow
     """Σ |residual|² in units of σ² (2n real numbers), plus the prior's term."""
     steps: Int[Tensor, "batch"]
     converged: Bool[Tensor, "batch"]
 
-    def rows(self, index: Int[Tensor, "row"]) -> Fit:
+    def rows(self, index: Int[Tensor, "row"]) -> FitResult:
         """Return some of the fits."""
-        return Fit(*(getattr(self, field.name)[index] for field in fields(self)))
+        return FitResult(*(getattr(self, field.name)[index] for field in fields(self)))
 
 
 @dataclass
@@ -110,10 +156,10 @@ def fit(
     products: ProductMaker,
     rows: Int[Tensor, "batch"],
     start: Parameters,
-    options: Options,
-    prior: Gaussian | None = None,
-    tie: Tie | None = None,
-) -> Fit:
+    options: FitOptions,
+    prior: GaussianPrior | None = None,
+    tie: RadialStrength | None = None,
+) -> FitResult:
     """Minimise χ² from each start; `rows` says which record of `products` each belongs to.
 
     `products` are those of `options.free`, with a tie of `(*options.free, "radius_m")`. A start leaves the batch when
@@ -136,11 +182,20 @@ def fit(
         steps[active] += 1
         tried = _evaluate(products(rows[active], trial), trial, options, _rows(prior, active), tie)
         _advance(state, damping, active, tried, decrement[~done])
-    return Fit(state.parameters, state.information, state.chi_square, steps, converged)
+    return FitResult(state.parameters, state.information, state.chi_square, steps, converged)
 
 
-def _rows(prior: Gaussian | None, rows: Tensor) -> Gaussian | None:
-    return None if prior is None else Gaussian(prior.mean[rows], prior.precision[rows])
+def best_fits(fits: FitResult, electron: Int[Tensor, "start"], electrons: int) -> FitResult:
+    """Return, for each electron, the one of its fits of the lowest χ²."""
+    # sorted by χ², then by electron: the first of each electron is its best
+    order = fits.chi_square.argsort(stable=True)
+    order = order[electron[order].argsort(stable=True)]
+    first = torch.searchsorted(electron[order], torch.arange(electrons, device=electron.device))
+    return fits.rows(order[first.clamp(max=len(order) - 1)])
+
+
+def _rows(prior: GaussianPrior | None, rows: Tensor) -> GaussianPrior | None:
+    return None if prior is None else GaussianPrior(prior.mean[rows], prior.precision[rows])
 
 
 def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, promised: PerRow) -> None:
@@ -160,7 +215,11 @@ def _advance(state: _State, damping: Tensor, rows: Tensor, trial: _State, promis
 
 
 def _evaluate(
-    found: Products, parameters: Parameters, options: Options, prior: Gaussian | None, tie: Tie | None
+    found: Products,
+    parameters: Parameters,
+    options: FitOptions,
+    prior: GaussianPrior | None,
+    tie: RadialStrength | None,
 ) -> _State:
     """Solve phase and amplitude, return χ², its half gradient and the information matrix of the free parameters.
 
@@ -186,7 +245,7 @@ def _evaluate(
     return _State(parameters, chi_square, gradient, information)
 
 
-def _column_sizes(size: PerRow, options: Options) -> Float[Tensor, "batch k"]:
+def _column_sizes(size: PerRow, options: FitOptions) -> Float[Tensor, "batch k"]:
     """Return what each derivative grows by; ∂s/∂A = s/A at the new amplitude keeps its size."""
     sizes = size[:, None].expand(-1, len(options.free)).clone()
     if options.amplitude_free:
@@ -194,7 +253,7 @@ def _column_sizes(size: PerRow, options: Options) -> Float[Tensor, "batch k"]:
     return sizes
 
 
-def _tied(found: Products, directions: Float[Tensor, "batch 2"], options: Options) -> Products:
+def _tied(found: Products, directions: Float[Tensor, "batch 2"], options: FitOptions) -> Products:
     """Turn products of (free, radius) into those of the free parameters, the amplitude's column along the tie."""
     count = len(options.free)
     strength = options.free.index("amplitude")
@@ -226,7 +285,7 @@ def _step(gradient: Tensor, information: Tensor, damping: Tensor) -> tuple[Tenso
     return damped * scale, (full * target).sum(1), (damped * target).sum(1)
 
 
-def moved(parameters: Tensor, step: Tensor, options: Options, tie: Tie | None) -> Tensor:
+def moved(parameters: Tensor, step: Tensor, options: FitOptions, tie: RadialStrength | None) -> Tensor:
     """Return parameters after a step in the free ones, within the limits."""
     moved = parameters.clone()
     moved[:, options.indices] += step
@@ -238,3 +297,11 @@ def moved(parameters: Tensor, step: Tensor, options: Options, tie: Tie | None) -
         torch.tensor(limit, dtype=moved.dtype, device=moved.device) for limit in (options.lower, options.upper)
     )
     return moved.clamp(lower, upper)
+
+
+def _interpolated(x: Tensor, nodes: Tensor, values: Tensor) -> Tensor:
+    """Return values linear between rising nodes (node,), constant beyond them, at x of any shape."""
+    upper = torch.searchsorted(nodes, x.contiguous(), right=True).clamp(1, len(nodes) - 1)
+    left, right = nodes[upper - 1], nodes[upper]
+    part = ((x - left) / (right - left).clamp_min(torch.finfo(nodes.dtype).tiny)).clamp(0, 1)
+    return torch.lerp(values[upper - 1], values[upper], part)

@@ -5,39 +5,35 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from cres.estimation.apparatus import Apparatus
+from cres import schema
+from cres.estimation.apparatus import LARGEST_PITCH_DEG, Apparatus
+from cres.estimation.estimates import Estimated
 from cres.estimation.fit.gain import with_free_gain
-from cres.estimation.fit.goodness import goodness_p
-from cres.estimation.fit.least_squares import ENERGY, PITCH, Fit, Options, fit
-from cres.estimation.fit.modes import (
-    credible_half_width,
-    near_optimum,
-    template_energies,
-    template_pitch_angles,
-    template_weights,
-)
-from cres.estimation.fit.posterior import Covariances, Means, Weights, other_optima
+from cres.estimation.fit.least_squares import FitOptions, FitResult, RadialStrength, best_fits, fit
+from cres.estimation.fit.posterior import Covariances, Means, Weights, cholesky_factors, other_optima, with_fit
 from cres.estimation.fit.products import ProductMaker, make_products
-from cres.estimation.fit.starts import OPTIMUM_WIDTH_BINS, candidate_starts
-from cres.estimation.fit.strength import RadialStrength
-from cres.estimation.search.detection import Profile
+from cres.estimation.inversion import energy_and_pitch_of_lines
+from cres.estimation.placement import on_host
 from cres.estimation.search.matched_filter import MatchedFilter
+from cres.estimation.search.periodogram import goodness_p
+from cres.estimation.search.templates import Optima, TemplateProfile
+from cres.simulation.parameters import AXIAL_PHASE, ENERGY, PITCH, RADIUS, parameter_rows
+from reconstruction.levels import CENTRAL_68
 from reconstruction.shapes import ComplexSeries, PerRow
 
 FREE = ("energy_ev", "pitch_angle_deg", "start_phase_rad", "axial_phase_rad", "amplitude")
 STARTS = 3
-# An optimum this much below the best in the templates' statistic cannot win: their grid loses less than a unit.
-START_MARGIN = 3.0
 SMALLEST_GOODNESS = 1e-3
 SMALLEST_WEIGHT = 0.9
+NEAR_NINETY_SIGMAS = 3.0
 # Room around the ensemble's window, for electrons at its edge and for noise.
 ENERGY_ROOM_EV = 60.0
 PITCH_ROOM_DEG = 0.3
-LARGEST_PITCH_DEG = 89.9995
 
 
 @dataclass(frozen=True)
@@ -90,80 +86,139 @@ class LikelihoodEstimator:
     def estimate(self, data: ComplexSeries) -> Likelihood:
         """Search the whole bank, fit the best candidates, keep the best fit."""
         found = self.search(data)
-        return self.fit_candidates(data, found.carrier_hz, found.templates, self.starts)
+        return self.fit_optima(data, found.carrier_hz, found.templates, found.templates.optima(self.starts))
 
-    def fit_candidates(
-        self, data: ComplexSeries, carrier_hz: PerRow, searched: Profile, starts: int, steps: int = Options.steps
+    def fit_optima(
+        self,
+        data: ComplexSeries,
+        carrier_hz: PerRow,
+        searched: TemplateProfile,
+        optima: Optima,
+        steps: int = FitOptions.steps,
     ) -> Likelihood:
-        """Fit up to `starts` optima of a profile an electron, at most so many steps, and keep the best."""
-        candidates = candidate_starts(self.search, self.strength, searched, carrier_hz, starts, START_MARGIN)
-        rows = candidates.electron
+        """Fit the optima of a profile, at most so many steps, and keep the best of each electron."""
+        begin = start_parameters(self.search, self.strength, carrier_hz[optima.electron], optima)
         products = make_products(self.apparatus.model, data, self.noise, (*self.options.free, "radius_m"))
-        fits = fit(products, rows, candidates.parameters, replace(self.options, steps=steps), tie=self.strength)
-        best = best_start(fits.chi_square, rows, len(data))
+        fits = fit(products, optima.electron, begin, replace(self.options, steps=steps), tie=self.strength)
         spent = torch.zeros(len(data), dtype=torch.float64, device=data.device).index_add_(
-            0, rows, 1.0 + fits.steps.double()
+            0, optima.electron, 1.0 + fits.steps.double()
         )
-        every = torch.arange(len(data), device=data.device)
-        last = with_free_gain(fits.rows(best), products, every, self.options, self.strength, self.apparatus.gain_std)
+        last = best_fits(fits, optima.electron, len(data))
+        if self.apparatus.gain_std > 0:
+            every = torch.arange(len(data), device=data.device)
+            last = with_free_gain(last, products, every, self.options, self.strength, self.apparatus.gain_std)
         return summarised(self.search, products, searched, last, spent, carrier_hz)
+
+
+def likelihood_estimates(found: Likelihood) -> Estimated:
+    """Return energy and pitch angle with uncertainties; honest where another optimum has a share.
+
+    The curvature says little within a few error bars of 90°, where an electron hardly moves within the record: there
+    the templates have a say, too. Where it gives no uncertainty at all, only they have, and the fit counts as failed.
+    """
+    values = dict(zip(schema.DEFAULT_TARGETS, (on_host(found.parameters[:, i]) for i in range(2)), strict=True))
+    covariance = on_host(found.covariance[:, :2, :2])
+    variance = np.diagonal(covariance, axis1=1, axis2=2)
+    curved = np.isfinite(covariance).all(axis=(1, 2)) & (variance > 0).all(axis=1)
+    spread = np.sqrt(np.where(curved[:, None], variance, 0.0))
+    correlated = np.where(curved[:, None, None], covariance, np.eye(2))
+    credible = (on_host(found.credible_ev), on_host(found.credible_deg))
+    ambiguous = on_host(found.ambiguous)
+    slow = on_host(found.parameters[:, PITCH]) + NEAR_NINETY_SIGMAS * spread[:, 1] > 90
+    wide = (ambiguous | ~curved, ambiguous | ~curved | slow)
+    widths = [np.where(wide[i], np.maximum(spread[:, i], credible[i]), spread[:, i]) for i in range(2)]
+    std = dict(zip(schema.DEFAULT_TARGETS, widths, strict=True))
+    scale = np.stack(widths, 1) / np.where(curved[:, None], spread, 1.0)
+    extra = {
+        "fit_failed": on_host(found.failed) | ~curved,
+        "ambiguous": ambiguous,
+        "goodness_p": on_host(found.goodness),
+        "optimum_weight": on_host(found.weight),
+        "detection_statistic": on_host(found.statistic),
+        "derivative_evaluations": on_host(found.evaluations),
+        "fitted_radius_m": on_host(found.parameters[:, RADIUS]),
+    }
+    stated = correlated * scale[:, :, None] * scale[:, None, :]
+    posterior = _posterior(found, np.where((ambiguous & curved)[:, None, None], covariance, stated), ambiguous)
+    return Estimated(values, std, {**extra, **posterior}, stated)
+
+
+def _posterior(found: Likelihood, covariance: np.ndarray, ambiguous: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of the whole posterior: the fit alone, or with the other optima where it is ambiguous."""
+    host = [torch.from_numpy(on_host(part)) for part in (found.parameters[:, :2], found.weight, *found.others)]
+    fitted, share, *others = host
+    share = torch.where(torch.from_numpy(ambiguous), share, 1.0)
+    weight, mean, spread = with_fit(fitted, torch.from_numpy(covariance), share, (others[0], others[1], others[2]))
+    cholesky = cholesky_factors(spread)
+    return dict(zip(schema.POSTERIOR_COLUMNS[:3], (v.numpy() for v in (weight, mean, cholesky)), strict=True))
 
 
 def summarised(
     search: MatchedFilter,
     products: ProductMaker,
-    searched: Profile,
-    last: Fit,
+    searched: TemplateProfile,
+    last: FitResult,
     evaluations: PerRow,
     carrier_hz: PerRow,
 ) -> Likelihood:
     """Return fits with their goodness and with what the templates say of other optima."""
-    fine = search.fine
-    weights = template_weights(searched, fine)
-    energies = template_energies(searched, fine, carrier_hz)
-    angles = template_pitch_angles(searched, fine)
-    width = OPTIMUM_WIDTH_BINS * fine.reception.bin_hz
+    energies, angles = searched.energy_ev(carrier_hz), searched.pitch_angle_deg
     axial_hz = search.apparatus.model.lines(last.parameters).axial[:, 1] / (2 * math.pi)
-    fitted = near_optimum(searched, fine, axial_hz, width)
+    fitted = searched.near(axial_hz)
+    left = products.residual_spectrum(last.parameters)
     return Likelihood(
         last.parameters,
         torch.linalg.inv(last.information),
         last.chi_square,
-        goodness_of(search, products, last.parameters),
-        (weights * fitted).sum(1),
-        credible_half_width(energies, weights, last.parameters[:, ENERGY]),
-        credible_half_width(angles, weights, last.parameters[:, PITCH]),
-        other_optima(weights, fitted, energies, angles),
+        goodness_p(left, search.apparatus.reception.sampling_rate_hz, search.fine.band_hz),
+        (searched.weights * fitted).sum(1),
+        credible_half_width(energies, searched.weights, last.parameters[:, ENERGY]),
+        credible_half_width(angles, searched.weights, last.parameters[:, PITCH]),
+        other_optima(searched.weights, fitted, energies, angles),
         searched.statistic.amax(1),
         last.converged,
         evaluations,
     )
 
 
-def goodness_of(
-    search: MatchedFilter, products: ProductMaker, parameters: Float[Tensor, "batch 6"]
-) -> Float[Tensor, "batch"]:
-    """Return the probability that noise alone leaves what records at parameters leave, over the band of all lines."""
-    fine = search.fine
-    low, high = fine.carrier_band_hz
-    band = (low - fine.reach_hz, high + fine.reach_hz)
-    return goodness_p(products.residual_spectrum(parameters), fine.reception.sampling_rate_hz, band)
+def start_parameters(
+    search: MatchedFilter,
+    strength: RadialStrength,
+    carrier_hz: PerRow,
+    optima: Optima,
+) -> Float[Tensor, "row 6"]:
+    """Return forward-model parameters that have carrier, axial frequency and phase at the middle of the record.
+
+    Σ|s|² = 2σ² q gives the inner radius; it sets the loss, and by how much the start differs from the middle. The
+    common phase is left at 0, the fit solves it.
+    """
+    apparatus = search.apparatus
+    norm = apparatus.noise_std_volt * (2 * optima.statistic).sqrt() * search.noise_over_white(carrier_hz)
+    radius = strength.inner_radius(norm)
+    rows = parameter_rows(0.0, 0.0, radius, amplitude=norm / strength.norm(radius))
+    middle_s = apparatus.reception.middle_s
+    carrier, axial = carrier_hz, optima.axial_hz
+    for _ in range(2):
+        rows[:, ENERGY], rows[:, PITCH] = energy_and_pitch_of_lines(apparatus, carrier, axial, radius)
+        lines = apparatus.model.lines(rows)
+        at_middle = [(p[:, 1] + 2 * p[:, 2] * middle_s) / (2 * math.pi) for p in (lines.phase, lines.axial)]
+        carrier, axial = carrier + carrier_hz - at_middle[0], axial + optima.axial_hz - at_middle[1]
+    rows[:, AXIAL_PHASE] = optima.axial_phase_rad - (lines.axial[:, 1] + lines.axial[:, 2] * middle_s) * middle_s
+    return rows
 
 
-def best_start(
-    chi_square: Float[Tensor, "start"], electron: Int[Tensor, "start"], electrons: int
-) -> Int[Tensor, "batch"]:
-    """Return, for each electron, the row of its lowest χ²."""
-    # sorted by χ², then by electron: the first of each electron is its best
-    order = chi_square.argsort(stable=True)
-    order = order[electron[order].argsort(stable=True)]
-    first = torch.searchsorted(electron[order], torch.arange(electrons, device=electron.device))
-    return order[first.clamp(max=len(order) - 1)]
+def credible_half_width(
+    values: Float[Tensor, "batch position"], weights: Float[Tensor, "batch position"], centre: PerRow
+) -> PerRow:
+    """Return the half-width of the interval around `centre` that holds 68.27 % of the weights."""
+    distance, order = (values - centre[:, None]).abs().sort(1)
+    reached = weights.gather(1, order).cumsum(1) >= CENTRAL_68
+    return distance.gather(1, reached.to(torch.int8).argmax(1, keepdim=True))[:, 0]
 
 
-def fit_options(apparatus: Apparatus) -> Options:
+def fit_options(apparatus: Apparatus) -> FitOptions:
     """Return the free parameters and limits of a fit with the radius tied to the strength."""
     (low_e, high_e), low_pitch = apparatus.energies_ev, apparatus.pitch_angles_deg[0]
     lower = (low_e - ENERGY_ROOM_EV, low_pitch - PITCH_ROOM_DEG, 0.0, -math.inf, -math.inf, 1e-3)
     upper = (high_e + ENERGY_ROOM_EV, LARGEST_PITCH_DEG, apparatus.largest_radius_m, math.inf, math.inf, math.inf)
-    return Options(FREE, lower, upper)
+    return FitOptions(FREE, lower, upper)

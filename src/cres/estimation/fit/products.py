@@ -19,11 +19,10 @@ from torch import Tensor
 
 from cres.estimation.forward import LineModel, RecordModel
 from cres.estimation.noise import NoiseModel, White
-from cres.simulation.forward import FAINTEST_LINE, PARAMETERS, Lines
+from cres.simulation.forward import FAINTEST_LINE, Lines
+from cres.simulation.parameters import AMPLITUDE, PARAMETERS, START_PHASE
 from reconstruction.shapes import ComplexSeries, PerRow
 
-AMPLITUDE = PARAMETERS.index("amplitude")
-START_PHASE = PARAMETERS.index("start_phase_rad")
 ROWS_AT_ONCE = 16
 """Records whose samples are worked on together: they fit in the cache."""
 MOMENTS = 3

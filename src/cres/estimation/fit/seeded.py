@@ -5,28 +5,25 @@ It reads the network's predictions table, not the network.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 from numpy.typing import NDArray
 from torch import Tensor
 
 from cres import schema
 from cres.errors import UserError
-from cres.estimation.estimates import Estimates
+from cres.estimation.estimates import Estimated
 from cres.estimation.fit.likelihood import Likelihood, LikelihoodEstimator
 from cres.estimation.placement import on_host
-from cres.estimation.search.detection import Profile, profile
-from cres.estimation.search.periodogram import Spectrum, parabolic_peak
-from cres.estimation.search.templates import TemplateBank
+from cres.estimation.search.matched_filter import Region
 from cres.physics.cyclotron import cyclotron_frequency_hz
 from reconstruction.judging.tables.table import PredictionTable
-from reconstruction.shapes import ComplexSeries, PerRow
+from reconstruction.shapes import ComplexSeries
 
 Array = NDArray[np.float64]
 SEARCH_SIGMAS = 5.0
@@ -37,9 +34,6 @@ STARTS = 2
 STEPS = 8
 # The search is never narrower: a network may be too sure of itself.
 NARROWEST_ENERGY_EV = 2.0
-NARROWEST_TEMPLATES = 8
-# Electrons whose window is wider are searched apart, so that they do not widen everybody's.
-NARROW_WINDOW = 96
 
 
 @dataclass(frozen=True)
@@ -86,77 +80,31 @@ class SeededEstimator:
 
     def estimate(self, data: ComplexSeries, seed: Seed) -> tuple[Likelihood, Bool[Tensor, "batch"]]:
         """Return the fits and where they failed, so that the network's answer is the better one."""
-        # single precision is enough to find a start
-        spectrum = self.likelihood.search.spectrum(data.to(torch.complex64))
-        carrier = self._carrier_hz(spectrum, seed)
-        templates = self._templates(spectrum, carrier, seed)
-        found = self.likelihood.fit_candidates(data, carrier, templates, STARTS, STEPS)
+        carrier, templates = self.likelihood.search.within(data, self._region(seed))
+        found = self.likelihood.fit_optima(data, carrier, templates, templates.optima(STARTS), STEPS)
         return found, found.failed
 
-    def _carrier_hz(self, spectrum: Spectrum, seed: Seed) -> PerRow:
-        """Return the strongest line that the network's energy and pitch angle allow, between the values by parabola."""
-        trap, reception = self.apparatus.trap, self.apparatus.reception
+    def _region(self, seed: Seed) -> Region:
+        """Return the carriers and axial frequencies that the network's energy and pitch angle allow."""
+        trap, (low, high) = self.apparatus.trap, self.apparatus.pitch_angles_deg
         radius = np.zeros_like(seed.energy_ev)
-        pitch = np.minimum(seed.pitch_angle_deg, 90.0)
+        pitch, reach = np.minimum(seed.pitch_angle_deg, 90.0), seed.pitch_angle_reach_deg
         width = np.maximum(seed.energy_reach_ev, NARROWEST_ENERGY_EV)
         middle, other_energy, other_pitch = (
             np.asarray(cyclotron_frequency_hz(energy, trap.average_field_t(energy, angle, radius)))
             for energy, angle in (
                 (seed.energy_ev, pitch),
                 (seed.energy_ev + width, pitch),
-                (seed.energy_ev, pitch - seed.pitch_angle_reach_deg),
+                (seed.energy_ev, pitch - reach),
             )
         )
-        device = self.apparatus.device
-        apart = torch.from_numpy(np.abs(other_energy - middle) + np.abs(other_pitch - middle))
-        reach = apart.to(device) + spectrum.bin_hz
-        low, high = self.likelihood.fine.carrier_band_hz
-        centre = torch.from_numpy(middle - reception.lo_frequency_hz).to(device).clamp(low, high)
-        steps = min(math.ceil(float(reach.max()) / spectrum.bin_hz), math.ceil((high - low) / spectrum.bin_hz))
-        offsets = torch.arange(-steps, steps + 1, dtype=torch.float64, device=device) * spectrum.bin_hz
-        first = torch.round(centre / spectrum.bin_hz) * spectrum.bin_hz
-        power = spectrum.at(first[:, None] + offsets).abs() * (offsets.abs() <= reach[:, None])
-        best, between = parabolic_peak(power)
-        return first + offsets[best] + between * spectrum.bin_hz
-
-    def _templates(self, spectrum: Spectrum, carrier_hz: PerRow, seed: Seed) -> Profile:
-        """Return the statistic of the templates in each electron's window; positions beyond it say −∞."""
-        bank = self.likelihood.fine
-        window = template_window(bank, *self._axial_range(seed))
-        wide = (window >= 0).sum(1) > NARROW_WINDOW
-        template = window.clamp_min(0)
-        statistic = torch.full(window.shape, -math.inf, dtype=torch.float64, device=window.device)
-        phase = torch.zeros_like(statistic)
-        for rows, width in ((torch.nonzero(~wide)[:, 0], NARROW_WINDOW), (torch.nonzero(wide)[:, 0], window.shape[1])):
-            part = Spectrum(spectrum.values[rows], spectrum.sampling_rate_hz, spectrum.samples)
-            found = profile(part, self.apparatus.noise_std_volt, bank, carrier_hz[rows], template[rows, :width])
-            statistic[rows, :width], phase[rows, :width] = found.statistic, found.axial_phase_rad
-        return Profile(template, torch.where(window >= 0, statistic, -math.inf), phase)
-
-    def _axial_range(self, seed: Seed) -> tuple[PerRow, PerRow]:
-        """Return the lowest and highest axial frequency within the network's pitch angle."""
-        radius = np.zeros_like(seed.energy_ev)
-        low, high = self.apparatus.pitch_angles_deg
-        reach = seed.pitch_angle_reach_deg
-        angles = [np.clip(seed.pitch_angle_deg + s * reach, low - 0.1, high - 1e-3) for s in (1, -1)]
-        rates = [self.apparatus.trap.axial_frequency_hz(seed.energy_ev, angle, radius) for angle in angles]
-        lowest, highest = (torch.tensor(rate, device=self.apparatus.device) for rate in rates)
-        return lowest, highest
+        apart = np.abs(other_energy - middle) + np.abs(other_pitch - middle)
+        angles = [np.clip(seed.pitch_angle_deg + side * reach, low - 0.1, high - 1e-3) for side in (1, -1)]
+        rates = [trap.axial_frequency_hz(seed.energy_ev, angle, radius) for angle in angles]
+        return Region(*(torch.tensor(values, device=self.apparatus.device) for values in (middle, apart, *rates)))
 
 
-def template_window(bank: TemplateBank, low_hz: PerRow, high_hz: PerRow) -> Int[Tensor, "batch position"]:
-    """Return the indices of the templates that cover each electron's range, −1 after the last one."""
-    count = len(bank.axial_hz)
-    first = torch.searchsorted(bank.axial_hz, low_hz.contiguous()) - NARROWEST_TEMPLATES
-    last = torch.searchsorted(bank.axial_hz, high_hz.contiguous()) + NARROWEST_TEMPLATES
-    first = first.clamp(0, count - 2 * NARROWEST_TEMPLATES)
-    last = torch.maximum(last.clamp(max=count), first + 2 * NARROWEST_TEMPLATES)
-    longest = max(NARROW_WINDOW, int((last - first).max()))
-    window = first[:, None] + torch.arange(longest, device=first.device)
-    return torch.where(window < last[:, None], window, -1)
-
-
-def with_network(estimates: Estimates, seed: Seed, fell_back: Bool[Tensor, "batch"]) -> Estimates:
+def with_network(estimates: Estimated, seed: Seed, fell_back: Bool[Tensor, "batch"]) -> Estimated:
     """Return the estimates with the network's values where the fit failed; the column `fell_back` says where."""
     use = on_host(fell_back)
     network = (seed.energy_ev, seed.pitch_angle_deg)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from cres.errors import UserError, nearest
 from cres.estimation.bound.electrons import TIED
-from cres.estimation.estimates import Estimates
+from cres.estimation.estimates import Estimated
 from cres.estimation.methods import model, spectral
 from cres.estimation.methods.recordings import Recordings, Rows
 from cres.estimation.methods.table import stamped, to_table
@@ -15,7 +15,7 @@ from cres.estimation.methods.task import Task, config_of, with_gain_std
 from cres.simulation.config import SimulationConfig
 from reconstruction.judging.tables.table import PredictionTable
 
-Method = Callable[[Task, SimulationConfig, Recordings, Rows], tuple[Estimates, float]]
+Method = Callable[[Task, SimulationConfig, Recordings, Rows], tuple[Estimated, float]]
 METHODS: dict[str, tuple[str, Method]] = {
     "carrier": ("carrier alone", spectral.carrier),
     "peaks": ("spectral peaks", spectral.peaks),

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.estimation.estimates import Estimates
+from cres.estimation.estimates import Estimated
 from cres.estimation.methods.recordings import Recordings, Rows
 from cres.estimation.methods.task import BLOCK, Task, apparatus_of, timed_blocks, training_rows
 from cres.estimation.placement import choose_device, on_host
@@ -21,16 +21,16 @@ from cres.simulation.config import SimulationConfig
 Array = NDArray[np.float64]
 
 
-def carrier(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
+def carrier(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimated, float]:
     """Energy from the carrier alone, by a curve fitted on the training split."""
     training = training_rows(task, recordings)
     observed = np.concatenate(list(carriers(task, recordings, training, "carriers, training")))
     curve = CarrierCurve.fit(observed, recordings.truth(schema.ENERGY, training))
 
-    def estimate(series: torch.Tensor, _: Rows) -> Estimates:
+    def estimate(series: torch.Tensor, _: Rows) -> Estimated:
         found = line_hz(series, recordings.records.sampling_rate_hz, task.band_hz)
         energy, std = curve(found)
-        return Estimates({schema.ENERGY: energy}, {schema.ENERGY: std}, {"peak_carrier_hz": found})
+        return Estimated({schema.ENERGY: energy}, {schema.ENERGY: std}, {"peak_carrier_hz": found})
 
     return timed_blocks(task, recordings, rows, estimate, "energy from the carrier")
 
@@ -47,7 +47,7 @@ def line_hz(series: torch.Tensor, sampling_rate_hz: float, band_hz: tuple[float,
     return on_host(strongest_line(series, centred_spectrum(series, sampling_rate_hz), band_hz))
 
 
-def peaks(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimates, float]:
+def peaks(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimated, float]:
     """Energy and pitch angle from carrier and comb; from the carrier alone where the comb is not significant."""
     apparatus = apparatus_of(task, config)
     search = comb_search(apparatus, task.band_hz)
@@ -57,7 +57,7 @@ def peaks(task: Task, config: SimulationConfig, recordings: Recordings, rows: Ro
     truth = {name: recordings.truth(name, training) for name in schema.DEFAULT_TARGETS}
     estimator = PeakEstimator.fit(apparatus, search, concatenated(found), truth)
 
-    def estimate(series: torch.Tensor, _: Rows) -> Estimates:
+    def estimate(series: torch.Tensor, _: Rows) -> Estimated:
         return estimator.estimate(find(apparatus, series, search))
 
     return timed_blocks(task, recordings, rows, estimate, "spectral peaks")

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cres import schema
-from cres.estimation.estimates import Estimates
+from cres.estimation.estimates import Estimated
 from cres.estimation.methods.recordings import Recordings, Rows
 from cres.estimation.methods.task import Task
 from cres.evaluation.signature import RECORDS, Signature
@@ -29,7 +29,7 @@ SEEDED = "seeded"
 def to_table(
     recordings: Recordings,
     rows: Rows,
-    estimates: Estimates,
+    estimates: Estimated,
     estimator: str,
     seconds_per_electron: float,
     config: Mapping[str, Any],

@@ -13,14 +13,14 @@ import torch
 from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import TIED
-from cres.estimation.estimates import Estimates, joined
+from cres.estimation.estimates import Estimated, joined
 from cres.estimation.methods.recordings import FRACTIONS, Recordings, Rows
 from cres.estimation.placement import AUTO, choose_device
 from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY
 from cres.simulation.config import SimulationConfig
+from cres.transforms.views import SIGNAL_BAND_HZ
 from reconstruction.clock import wall_seconds
 
-DEFAULT_BAND_HZ = (-80e6, -45e6)
 BLOCK = 64
 FIT_BLOCK = 256
 """Fits run side by side: what a call costs is shared by many electrons."""
@@ -37,7 +37,7 @@ class Task:
     """Electrons of the split to skip."""
     limit: int | None = None
     training_electrons: int = 4000
-    band_hz: tuple[float, float] = DEFAULT_BAND_HZ
+    band_hz: tuple[float, float] = SIGNAL_BAND_HZ
     noise_scale: float = 1.0
     noise_spectrum: str | None = None
     """Table of the noise's spectrum, see `cres.estimation.noise`; None: white."""
@@ -83,10 +83,10 @@ def timed_blocks(
     task: Task,
     recordings: Recordings,
     rows: Rows,
-    estimate: Callable[[torch.Tensor, Rows], Estimates],
+    estimate: Callable[[torch.Tensor, Rows], Estimated],
     description: str,
     block: int = BLOCK,
-) -> tuple[Estimates, float]:
+) -> tuple[Estimated, float]:
     """Estimate block by block; return all estimates and the wall seconds spent in the estimator alone."""
     parts, seconds, device = [], 0.0, choose_device(task.device)
     for part, series in recordings.blocks(rows, block, description):

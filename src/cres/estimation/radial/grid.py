@@ -19,17 +19,15 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from cres.estimation.apparatus import Apparatus
-from cres.estimation.fit.least_squares import AMPLITUDE, ENERGY, PITCH, RADIUS
+from cres.estimation.apparatus import LARGEST_PITCH_DEG, Apparatus
 from cres.estimation.placement import on_host
 from cres.estimation.search.matched_filter import ENERGY_ROOM_EV, INNERMOST, MatchedFilter
 from cres.estimation.search.templates import FINE_PHASES
+from cres.simulation.parameters import parameter_rows
 from reconstruction.shapes import ComplexSeries, PerRow
 
 Array = NDArray[np.float64]
 ENERGY_NODES, RADIUS_NODES, PITCH_NODES = 5, 12, 72
-LARGEST_PITCH_DEG = 89.99
-"""Beyond it the last templates stand for all."""
 RADII = 48
 AXIAL_STEP_BINS = 0.05
 """A sideband of SNR 25 has an axial frequency to 0.04 bins."""
@@ -200,10 +198,9 @@ def _measured(
 ) -> tuple[Array, Array, NDArray[np.complex128], Int[Tensor, "line"]]:
     """Return carrier and axial frequency at the middle and the lines, carrier real, (energy, radius, pitch[, line])."""
     shape = (len(energies_ev), len(radii_m), len(pitch_deg))
-    rows = np.zeros((*shape, 6))
-    rows[..., AMPLITUDE] = 1.0
-    rows[..., ENERGY], rows[..., RADIUS], rows[..., PITCH] = np.meshgrid(energies_ev, radii_m, pitch_deg, indexing="ij")
-    found = apparatus.model.lines(torch.from_numpy(rows.reshape(-1, 6)).to(apparatus.device))
+    energy, radius, pitch = np.meshgrid(energies_ev, radii_m, pitch_deg, indexing="ij")
+    rows = parameter_rows(energy, pitch, radius, device=apparatus.device)
+    found = apparatus.model.lines(rows.flatten(0, 2))
     kept = found.harmonics.abs() <= LARGEST_HARMONIC
     middle_s = apparatus.reception.middle_s
     carrier, axial = (

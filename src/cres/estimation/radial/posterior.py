@@ -17,14 +17,20 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cres.estimation.fit.least_squares import AMPLITUDE, AXIAL_PHASE, ENERGY, PITCH, RADIUS, Options, fit
-from cres.estimation.fit.likelihood import FREE, SMALLEST_GOODNESS, SMALLEST_WEIGHT, fit_options, goodness_of
+from cres.estimation.fit.least_squares import FitOptions, RadialStrength, fit
+from cres.estimation.fit.likelihood import (
+    FREE,
+    SMALLEST_GOODNESS,
+    SMALLEST_WEIGHT,
+    fit_options,
+)
 from cres.estimation.fit.products import make_products
-from cres.estimation.fit.starts import OPTIMUM_WIDTH_BINS
-from cres.estimation.fit.strength import RadialStrength
 from cres.estimation.placement import on_host
 from cres.estimation.radial.grid import GridPosterior, RadialGrid
 from cres.estimation.search.matched_filter import MatchedFilter
+from cres.estimation.search.periodogram import goodness_p
+from cres.estimation.search.templates import OPTIMUM_WIDTH_BINS
+from cres.simulation.parameters import parameter_rows
 from reconstruction.levels import CENTRAL_68, CENTRAL_95
 from reconstruction.shapes import ComplexSeries, PerRow
 
@@ -120,7 +126,7 @@ class RadialEstimator:
         self.strength = RadialStrength.measure(self.apparatus)
         self.grid = RadialGrid(matched_filter)
         limits = fit_options(self.apparatus)
-        self.options = Options(FREE, limits.lower, limits.upper, FIT_STEPS)
+        self.options = FitOptions(FREE, limits.lower, limits.upper, FIT_STEPS)
 
     def estimate(self, data: ComplexSeries) -> RadialPosterior:
         """Search for the carrier, weigh the templates there, fit at the best of them."""
@@ -131,6 +137,7 @@ class RadialEstimator:
         near = (templates.axial_hz - templates.axial_hz.gather(1, best)).abs() < width_hz
         products = make_products(self.apparatus.model, data, self.search.noise, FREE)
         fitted = fit(products, torch.arange(len(data), device=data.device), self._starts(templates, best), self.options)
+        left = products.residual_spectrum(fitted.parameters)
         energy, pitch = self._intervals(templates)
         inner, outer = self._solutions(templates)
         return RadialPosterior(
@@ -141,18 +148,22 @@ class RadialEstimator:
             (templates.weight * near).sum(1),
             templates.elsewhere,
             found.statistic,
-            goodness_of(self.search, products, fitted.parameters),
+            goodness_p(left, self.apparatus.reception.sampling_rate_hz, self.search.fine.band_hz),
             1.0 + fitted.steps.double(),
         )
 
     def _starts(self, templates: GridPosterior, best: Int[Tensor, "batch 1"]) -> Float[Tensor, "batch 6"]:
         """Return the best template of each electron as parameters; the fit solves common phase and strength."""
-        rows = torch.zeros(len(best), 6, dtype=torch.float64, device=best.device)
-        rows[:, ENERGY] = templates.energy_ev.gather(1, best)[:, 0]
-        rows[:, PITCH] = self.grid.template_pitch_deg[best[:, 0]]
-        rows[:, RADIUS], rows[:, AMPLITUDE] = self.grid.template_radius_m[best[:, 0]], 1.0
-        turned = 2 * math.pi * templates.axial_hz.gather(1, best) * self.apparatus.reception.middle_s
-        rows[:, AXIAL_PHASE] = (templates.axial_phase_rad.gather(1, best) - turned)[:, 0]
+        energy, axial_hz, phase = (
+            values.gather(1, best)[:, 0]
+            for values in (templates.energy_ev, templates.axial_hz, templates.axial_phase_rad)
+        )
+        rows = parameter_rows(
+            energy,
+            self.grid.template_pitch_deg[best[:, 0]],
+            self.grid.template_radius_m[best[:, 0]],
+            axial_phase_rad=phase - 2 * math.pi * axial_hz * self.apparatus.reception.middle_s,
+        )
         lower, upper = (rows.new_tensor(limit) for limit in (self.options.lower, self.options.upper))
         return rows.clamp(lower, upper)
 

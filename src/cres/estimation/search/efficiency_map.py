@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -18,6 +17,7 @@ from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY, Match
 from cres.progress import track
 from cres.provenance import ancestry
 from cres.simulation.config import SimulationConfig
+from cres.simulation.parameters import parameter_rows
 
 Array = NDArray[np.float64]
 ELECTRONS = 32
@@ -53,6 +53,8 @@ class EfficiencyMap:
 
     def draw(self, path: Path) -> Path:
         """Draw the map."""
+        import matplotlib.pyplot as plt
+
         figure, axes = plt.subplots(figsize=(6, 4), layout="constrained")
         picture = axes.pcolormesh(
             self.pitch_angle_deg,
@@ -91,10 +93,8 @@ def efficiency_map(
     for radius, pitch in track(points, "detection efficiency", len(points), "points"):
         drawn = torch.rand(electrons, 3, dtype=torch.float64, generator=generator)
         low, high = apparatus.energies_ev
-        rows = torch.ones(electrons, 6, dtype=torch.float64)
-        rows[:, 0], rows[:, 1], rows[:, 2] = low + (high - low) * drawn[:, 0], pitch, radius
-        rows[:, 3:5] = 2 * torch.pi * drawn[:, 1:]
-        clean = apparatus.model(rows)
+        phases = 2 * torch.pi * drawn[:, 1:]
+        clean = apparatus.model(parameter_rows(low + (high - low) * drawn[:, 0], pitch, radius, *phases.T))
         noise = torch.randn(*clean.shape, 2, dtype=torch.float64, generator=generator) * apparatus.noise_std_volt
         found.append(search.statistic(clean + torch.view_as_complex(noise)))
     shape = (len(radius_m), len(pitch_angle_deg), electrons)

@@ -8,29 +8,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cres.estimation.apparatus import Apparatus
+from cres.estimation.apparatus import LARGEST_PITCH_DEG, TYPICAL_RADIUS_M, Apparatus
 from cres.estimation.noise import Coloured, NoiseModel, White
-from cres.estimation.search.detection import (
-    Detected,
-    Profile,
-    carrier_grid,
-    coarse_bank,
-    detect,
-    false_alarm_threshold,
-    fine_bank,
+from cres.estimation.search.building import build_banks, carrier_grid, coarse_bank, fine_bank, joined_banks
+from cres.estimation.search.detection import Detected, detect, false_alarm_threshold
+from cres.estimation.search.periodogram import PADDING, Spectrum, centred_spectrum, refine_line, strongest_line_near
+from cres.estimation.search.templates import (
+    TemplateBank,
+    TemplateProfile,
     profile,
+    profile_within,
 )
-from cres.estimation.search.periodogram import PADDING, Spectrum, centred_spectrum, refine_line
-from cres.estimation.search.templates import TemplateBank, build_banks, joined_banks
 from reconstruction.shapes import ComplexSeries, PerRow
 
 FALSE_ALARM_PROBABILITY = 1e-3
 NOISE_BLOCK = 32
-TYPICAL_RADIUS_M = 3.4e-3
 ENERGY_ROOM_EV, PITCH_ROOM_DEG = 20.0, 0.05
 """Templates reach a little beyond the window."""
-LARGEST_PITCH_DEG = 89.9995
-"""Beyond it an electron moves by a few millimetres within a record."""
 INNERMOST = 0.06
 """First radius of templates over the largest: on the axis there is no signal."""
 
@@ -52,8 +46,18 @@ class Found:
     """Detection statistic over the thin bank: the log likelihood ratio against noise alone."""
     carrier_hz: PerRow
     """After mixing, at the middle of the record."""
-    templates: Profile
+    templates: TemplateProfile
     """All fine templates at this carrier."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where lines may be, as somebody else has told, (batch,) each; carriers before mixing."""
+
+    carrier_hz: PerRow
+    carrier_reach_hz: PerRow
+    lowest_axial_hz: PerRow
+    highest_axial_hz: PerRow
 
 
 class MatchedFilter:
@@ -84,6 +88,16 @@ class MatchedFilter:
         found = self._detected(spectrum)
         carrier = refine_line(data, found.carrier_hz, rate)
         return Found(spectrum, found.statistic, carrier, profile(spectrum, noise, self.fine, carrier))
+
+    def within(self, data: ComplexSeries, region: Region) -> tuple[PerRow, TemplateProfile]:
+        """Return the strongest line of each region, after mixing, and the dense templates there."""
+        # single precision is enough to find a start
+        spectrum = self.spectrum(data.to(torch.complex64))
+        low, high = self.fine.carrier_band_hz
+        centre = (region.carrier_hz - self.apparatus.reception.lo_frequency_hz).clamp(low, high)
+        carrier = strongest_line_near(spectrum, centre, region.carrier_reach_hz + spectrum.bin_hz, high - low)
+        axial = region.lowest_axial_hz, region.highest_axial_hz
+        return carrier, profile_within(spectrum, self.apparatus.noise_std_volt, self.fine, carrier, *axial)
 
     def statistic(self, data: ComplexSeries) -> PerRow:
         """Return the detection statistic alone."""

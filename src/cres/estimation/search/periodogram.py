@@ -1,4 +1,4 @@
-"""Power spectra of whole records: the strongest line to a small part of a bin, and the comb of its sidebands.
+"""Power spectra of whole records: the strongest line, the comb of its sidebands, and whether what is left is noise.
 
 Records are complex volts (batch, time); frequencies are those after mixing, in hertz, and may be negative.
 Spectra refer to the middle of the record: there the phase of a line does not turn with a small frequency offset.
@@ -9,10 +9,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Complex, Float, Int
+from scipy import stats
 from torch import Tensor
 
+from cres.estimation.placement import on_host
 from reconstruction.shapes import ComplexSeries, PerRow
 
 PADDING = 4
@@ -82,6 +85,20 @@ def strongest_line(series: ComplexSeries, spectrum: Spectrum, band_hz: tuple[flo
     return refine_line(series, signed * spectrum.bin_hz, spectrum.sampling_rate_hz)
 
 
+def strongest_line_near(spectrum: Spectrum, centre_hz: PerRow, reach_hz: PerRow, widest_hz: float) -> PerRow:
+    """Return the frequency of the highest value within a reach of each record's own centre, between values by parabola.
+
+    widest_hz: no reach needs to be wider.
+    """
+    bin_hz = spectrum.bin_hz
+    steps = min(math.ceil(float(reach_hz.max()) / bin_hz), math.ceil(widest_hz / bin_hz))
+    offsets = torch.arange(-steps, steps + 1, dtype=torch.float64, device=centre_hz.device) * bin_hz
+    first = torch.round(centre_hz / bin_hz) * bin_hz
+    power = spectrum.at(first[:, None] + offsets).abs() * (offsets.abs() <= reach_hz[:, None])
+    best, between = parabolic_peak(power)
+    return first + offsets[best] + between * bin_hz
+
+
 def refine_line(series: ComplexSeries, frequency_hz: PerRow, sampling_rate_hz: float) -> PerRow:
     """Climb to the maximum of |X(f)|² by Newton steps, the maximum-likelihood frequency of a single tone.
 
@@ -124,3 +141,20 @@ def parabolic_peak(power: Float[Tensor, "batch point"]) -> tuple[Int[Tensor, "ba
     bend = left - 2 * middle + right
     offset = torch.where(bend < 0, (left - right) / (2 * bend), torch.zeros_like(bend)).clamp(-0.5, 0.5)
     return best, torch.where(inside == best, offset, torch.zeros_like(offset))
+
+
+def goodness_p(
+    residual: Complex[Tensor, "batch time"], sampling_rate_hz: float, band_hz: tuple[float, float]
+) -> Float[Tensor, "batch"]:
+    """Return the probability that noise alone leaves as much as is left in the band: small where the model is wrong.
+
+    residual: Fourier coefficients in units of the noise (`ProductMaker.residual_spectrum`). Twice the smaller of two
+    probabilities (Bonferroni): that of the power of the whole band, a χ² variable, and that of its highest bin, the
+    largest of exponential variables.
+    """
+    picked = band_indices(Spectrum(residual, sampling_rate_hz, residual.shape[1]), band_hz)
+    power = residual[:, picked].abs().square().double()
+    bins = power.shape[1]
+    whole = stats.chi2.sf(on_host(power.sum(1)), 2 * bins)
+    highest = -np.expm1(bins * np.log1p(-np.exp(-on_host(power.amax(1)) / 2)))
+    return torch.from_numpy(np.minimum(1.0, 2 * np.minimum(whole, highest))).to(residual.device)

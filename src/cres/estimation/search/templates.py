@@ -3,35 +3,37 @@
 A record of constant frequencies is Σ_m a_m exp(i m ψ) exp(2πi (f_c + m f_a)(t − t_mid)), ψ the axial phase at the
 middle. One padded Fourier transform of the data then serves every template: moving a template in carrier frequency
 reads the spectrum elsewhere, and the sum over m for all ψ is itself a short Fourier sum.
+
+Statistic: q = max |Σ_m a_m* e^{−imψ} X(f_c + m f_a)|² / (N σ_c²), the logarithm of the likelihood ratio against noise
+alone; for one template under noise alone it is exponential with mean 1.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-import numpy as np
 import torch
-from jaxtyping import Complex, Float, Int
-from numpy.typing import NDArray
+from jaxtyping import Bool, Complex, Float, Int
 from torch import Tensor
 
-from cres.errors import UserError
 from cres.estimation.apparatus import Reception
-from cres.estimation.forward import LineModel
-from cres.physics import Trap
+from cres.estimation.search.periodogram import Spectrum
+from reconstruction.shapes import PerRow
 
-Array = NDArray[np.float64]
-LARGEST_HARMONIC = 4
 FINE_PHASES = 16
 """Axial phases that a dense bank is tried at."""
-# Lines below this share of the power in all templates are left out.
-NEGLIGIBLE_POWER = 1e-4
-SLOWEST_MEASURED_DEG = 89.97
-LEAST_BRANCH_HZ = 1e4
-"""A branch that ends so near its highest frequency is left to its neighbour."""
+SLOW_BINS = 4.0
+"""Below so many natural bins of axial frequency the lines of a template overlap, and must be read exactly."""
+NARROW_WINDOW, NARROWEST_TEMPLATES = 96, 8
+"""Templates that an electron's search covers: those of wider ones are read apart, so that they do not widen
+everybody's; and how many more than it asks for, on either side."""
+OPTIMUM_WIDTH_BINS = 1.0
+"""Templates this close, in natural bins of the axial frequency, lie on one optimum."""
+OPTIMUM_MARGIN = 3.0
+"""An optimum this much below the best cannot win: the statistic is a log likelihood ratio up to the grid's losses, less
+than a unit."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +71,26 @@ class TemplateBank:
         return torch.einsum("mp,eamn,np->eap", phases, gram, phases.conj()).real
 
     @property
+    def band_hz(self) -> tuple[float, float]:
+        """Lines of all templates, after mixing."""
+        low, high = self.carrier_band_hz
+        return low - self.reach_hz, high + self.reach_hz
+
+    @property
     def carrier_band_hz(self) -> tuple[float, float]:
         """Carriers of all templates, after mixing."""
         return float(self.carrier_hz.min()), float(self.carrier_hz.max())
+
+    def window(self, lowest_hz: PerRow, highest_hz: PerRow) -> Int[Tensor, "batch position"]:
+        """Return the templates that cover each electron's axial frequencies, −1 after the last one."""
+        count = len(self.axial_hz)
+        first = torch.searchsorted(self.axial_hz, lowest_hz.contiguous()) - NARROWEST_TEMPLATES
+        last = torch.searchsorted(self.axial_hz, highest_hz.contiguous()) + NARROWEST_TEMPLATES
+        first = first.clamp(0, count - 2 * NARROWEST_TEMPLATES)
+        last = torch.maximum(last.clamp(max=count), first + 2 * NARROWEST_TEMPLATES)
+        longest = max(NARROW_WINDOW, int((last - first).max()))
+        window = first[:, None] + torch.arange(longest, device=first.device)
+        return torch.where(window < last[:, None], window, -1)
 
     def resampled(self, axial_hz: Float[Tensor, "other"]) -> TemplateBank:
         """Return the bank on another grid of axial frequencies, linear between the nodes."""
@@ -82,14 +101,157 @@ class TemplateBank:
         pitch = torch.lerp(self.pitch_angle_deg[:, upper - 1], self.pitch_angle_deg[:, upper], weight)
         lines = self.amplitudes
         mixed = lines[:, upper - 1] + weight[:, None] * (lines[:, upper] - lines[:, upper - 1])
-        return replace(
-            self, axial_hz=axial_hz, pitch_angle_deg=pitch, carrier_hz=carrier, amplitudes=_normalised(mixed)
-        )
+        return replace(self, axial_hz=axial_hz, pitch_angle_deg=pitch, carrier_hz=carrier, amplitudes=normalised(mixed))
 
     def energy_index(self, carrier_hz: Tensor, axial: Tensor) -> Int[Tensor, "..."]:
         """Return the energy node whose carrier is nearest, for carriers (…) and axial indices (…)."""
         distance = (self.carrier_hz.T[axial] - carrier_hz[..., None]).abs()
         return distance.argmin(-1)
+
+
+@dataclass(frozen=True)
+class Optima:
+    """The best templates of all electrons, one row each; several rows may share an electron. Shapes (row,)."""
+
+    electron: Int[Tensor, "row"]
+    axial_hz: Float[Tensor, "row"]
+    axial_phase_rad: Float[Tensor, "row"]
+    statistic: Float[Tensor, "row"]
+
+
+@dataclass(frozen=True)
+class TemplateProfile:
+    """The statistic of templates of a bank at their best phase, all (batch, position)."""
+
+    bank: TemplateBank
+    template: Int[Tensor, "batch position"]
+    statistic: Float[Tensor, "batch position"]
+    axial_phase_rad: Float[Tensor, "batch position"]
+
+    def optima(self, count: int) -> Optima:
+        """Return up to `count` optima of each electron whose statistic is within `OPTIMUM_MARGIN` of its best."""
+        axial_hz = self.bank.axial_hz
+        step_hz = float(axial_hz[1] - axial_hz[0])
+        apart = max(1, round(OPTIMUM_WIDTH_BINS * self.bank.reception.bin_hz / step_hz))
+        position = best_templates(self.statistic, count, apart)
+        statistic = self.statistic.gather(1, position)
+        axial = axial_hz[self.template.gather(1, position)] + step_hz * _between(self.statistic, position)
+        phase = self.axial_phase_rad.gather(1, position)
+        electron, rank = torch.nonzero(statistic > statistic[:, :1] - OPTIMUM_MARGIN, as_tuple=True)
+        return Optima(electron, *(values[electron, rank] for values in (axial, phase, statistic)))
+
+    @cached_property
+    def weights(self) -> Float[Tensor, "batch position"]:
+        """The posterior probability of each template, the prior flat in cos θ.
+
+        The axial phase is maximised, not integrated: its width hardly changes from template to template.
+        """
+        cosine = torch.cos(torch.deg2rad(self._middle_pitch_deg))
+        density = torch.gradient(cosine)[0].abs().clamp_min(1e-300)
+        return torch.softmax(self.statistic + density.log()[self.template], 1)
+
+    def near(self, axial_hz: PerRow) -> Bool[Tensor, "batch position"]:
+        """Return which templates lie on the optimum at an axial frequency."""
+        distance = (self.bank.axial_hz[self.template] - axial_hz[:, None]).abs()
+        return distance < OPTIMUM_WIDTH_BINS * self.bank.reception.bin_hz
+
+    @property
+    def pitch_angle_deg(self) -> Float[Tensor, "batch position"]:
+        """The pitch angle of each template at the middle energy."""
+        return self._middle_pitch_deg[self.template]
+
+    def energy_ev(self, carrier_hz: PerRow) -> Float[Tensor, "batch position"]:
+        """Return the energy that explains the carrier at each template's pitch angle.
+
+        Linear between the bank's energies: off by some 10 meV in the middle of 60 eV.
+        """
+        table, energies = self.bank.carrier_hz.T[self.template], self.bank.energies_ev
+        upper = (table > carrier_hz[:, None, None]).sum(2).clamp(1, len(energies) - 1)
+        left, right = (table.gather(2, k[:, :, None])[:, :, 0] for k in (upper - 1, upper))
+        part = (carrier_hz[:, None] - left) / (right - left)
+        return energies[upper - 1] + part * (energies[upper] - energies[upper - 1])
+
+    @property
+    def _middle_pitch_deg(self) -> Float[Tensor, "axial"]:
+        return self.bank.pitch_angle_deg[len(self.bank.energies_ev) // 2]
+
+
+def profile(
+    spectrum: Spectrum,
+    noise_std_volt: float,
+    bank: TemplateBank,
+    carrier_hz: PerRow,
+    template: Int[Tensor, "batch position"] | None = None,
+) -> TemplateProfile:
+    """Search templates of a dense bank (default: all) at one carrier an electron, the refined strongest line."""
+    if template is None:
+        template = torch.arange(len(bank.axial_hz), device=bank.device).expand(len(carrier_hz), -1)
+    node = bank.energy_index(carrier_hz[:, None].expand(template.shape), template)
+    lines = bank.amplitudes[node, template]
+    frequency = carrier_hz[:, None, None] + bank.axial_hz[template][:, :, None] * bank.harmonics
+    values = spectrum.at(frequency)
+    # the carrier, most of the power and the same for all templates, and slow bounces, whose lines overlap, exactly
+    carrier = spectrum.between(torch.arange(len(carrier_hz), device=carrier_hz.device), carrier_hz)
+    values[:, :, bank.harmonics == 0] = carrier[:, None, None].to(values.dtype)
+    slow = torch.nonzero(bank.axial_hz[template] < SLOW_BINS * bank.reception.bin_hz, as_tuple=True)
+    values[slow] = spectrum.between(slow[0], frequency[slow]).to(values.dtype)
+    phases = axial_turns(FINE_PHASES, bank.harmonics).to(values.dtype)
+    turned = torch.view_as_real((values * lines.conj().to(values.dtype)) @ phases)
+    power = turned.square().sum(-1).double()
+    power /= bank.norms[node, template]
+    phase = power.argmax(2, keepdim=True)
+    best, offset = _top(*(power.gather(2, (phase + k) % FINE_PHASES)[:, :, 0] for k in (-1, 0, 1)))
+    unit = spectrum.samples * 2 * noise_std_volt**2
+    return TemplateProfile(bank, template, best / unit, (phase[:, :, 0] + offset) * phase_step_rad(bank, FINE_PHASES))
+
+
+def profile_within(
+    spectrum: Spectrum,
+    noise_std_volt: float,
+    bank: TemplateBank,
+    carrier_hz: PerRow,
+    lowest_hz: PerRow,
+    highest_hz: PerRow,
+) -> TemplateProfile:
+    """Search the templates between two axial frequencies an electron; positions beyond them say −∞."""
+    window = bank.window(lowest_hz, highest_hz)
+    wide = (window >= 0).sum(1) > NARROW_WINDOW
+    template = window.clamp_min(0)
+    statistic = torch.full(window.shape, -math.inf, dtype=torch.float64, device=window.device)
+    phase = torch.zeros_like(statistic)
+    for rows, width in ((torch.nonzero(~wide)[:, 0], NARROW_WINDOW), (torch.nonzero(wide)[:, 0], window.shape[1])):
+        part = Spectrum(spectrum.values[rows], spectrum.sampling_rate_hz, spectrum.samples)
+        found = profile(part, noise_std_volt, bank, carrier_hz[rows], template[rows, :width])
+        statistic[rows, :width], phase[rows, :width] = found.statistic, found.axial_phase_rad
+    return TemplateProfile(bank, template, torch.where(window >= 0, statistic, -math.inf), phase)
+
+
+def _top(left: Tensor, middle: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
+    """Return height and place, within ±½, of the top of the parabola through three values, the middle highest."""
+    bend = left - 2 * middle + right
+    offset = torch.where(bend < 0, (left - right) / (2 * torch.where(bend < 0, bend, -1.0)), 0.0).clamp(-0.5, 0.5)
+    return middle - (left - right) * offset / 4, offset
+
+
+def best_templates(statistic: Float[Tensor, "batch position"], count: int, apart: int) -> Int[Tensor, "batch count"]:
+    """Return the `count` highest positions of each row that lie at least `apart` positions from each other."""
+    remaining = statistic.clone()
+    index = torch.arange(remaining.shape[1], device=remaining.device)
+    chosen = []
+    for _ in range(count):
+        best = remaining.argmax(1)
+        chosen.append(best)
+        remaining[(index - best[:, None]).abs() < apart] = -1.0
+    return torch.stack(chosen, 1)
+
+
+def _between(statistic: Float[Tensor, "batch position"], position: Int[Tensor, "batch count"]) -> Tensor:
+    """Return how far, within ±½, the top of the parabola through each position and its neighbours lies."""
+    inside = position.clamp(1, statistic.shape[1] - 2)
+    left, middle, right = (statistic.gather(1, inside + k) for k in (-1, 0, 1))
+    bend = left - 2 * middle + right
+    top = (inside == position) & (bend < 0) & bend.isfinite()
+    return torch.where(top, (left - right) / (2 * torch.where(top, bend, -1.0)), 0.0).clamp(-0.5, 0.5)
 
 
 def axial_turns(count: int, harmonics: Tensor) -> Tensor:
@@ -99,120 +261,11 @@ def axial_turns(count: int, harmonics: Tensor) -> Tensor:
     return torch.exp(-1j * harmonics[:, None] * psi)
 
 
-def build_banks(
-    model: LineModel,
-    trap: Trap,
-    reception: Reception,
-    *,
-    energies_ev: tuple[float, float],
-    pitch_angles_deg: tuple[float, float],
-    radii_m: Sequence[float],
-    energy_nodes: int = 5,
-    axial_nodes: int = 48,
-    device: torch.device | str = "cpu",
-) -> list[list[TemplateBank]]:
-    """Take the lines of the forward model's records: any trap, any mode, no formula twice.
-
-    For each radius one bank a branch: in traps that end, the axial frequency has a highest value, and below its pitch
-    angle falls. `device` is that of the model.
-    """
-    energy = np.linspace(*energies_ev, energy_nodes)
-    measured = []
-    for radius_m in radii_m:
-        branches = _branches(trap, energy, pitch_angles_deg, radius_m, axial_nodes)
-        measured.append([_measured(model, reception, energy, radius_m, *branch, device) for branch in branches])
-    power = torch.cat([lines.abs().square() for branches in measured for *_, lines in branches], 1)
-    kept = (power / power.sum(-1, keepdim=True)).amax((0, 1)) > NEGLIGIBLE_POWER
-    harmonics = torch.arange(-LARGEST_HARMONIC, LARGEST_HARMONIC + 1, device=device)[kept]
-    energies = torch.from_numpy(energy).to(device)
-    return [
-        [
-            TemplateBank(harmonics, axial, pitch, carrier, _normalised(lines[..., kept]), energies, reception)
-            for axial, pitch, carrier, lines in branches
-        ]
-        for branches in measured
-    ]
+def phase_step_rad(bank: TemplateBank, count: int) -> float:
+    """Return the distance of the axial phases tried."""
+    return (math.pi if bool((bank.harmonics % 2 == 0).all()) else 2 * math.pi) / count
 
 
-def _measured(
-    model: LineModel,
-    reception: Reception,
-    energies_ev: Array,
-    radius_m: float,
-    axial: Array,
-    pitch: Array,
-    device: torch.device | str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return axial frequencies, pitch angles, carriers and lines of one branch: (axial,), (energy, axial[, line]).
-
-    The carrier is that at the middle of the record; the lines have axial phase 0 there, and the carrier's is real.
-    Beyond `SLOWEST_MEASURED_DEG` they are those of that angle: the bounce does not change any more, but the loss within
-    one, which a template of constant frequencies leaves to the chirp, would be mistaken for it.
-    """
-    lines, carriers = [], []
-    for value, angles in zip(energies_ev, pitch, strict=True):
-        rows = _template_rows(float(value), np.minimum(angles, SLOWEST_MEASURED_DEG), radius_m)
-        found = model.lines(torch.from_numpy(rows).to(device))
-        _, linear, square = found.phase.unbind(1)
-        carriers.append((linear + 2 * square * reception.middle_s) / (2 * math.pi))
-        amplitudes = found.amplitudes.new_zeros(len(angles), 2 * LARGEST_HARMONIC + 1)
-        kept = found.harmonics.abs() <= LARGEST_HARMONIC
-        amplitudes[:, found.harmonics[kept] + LARGEST_HARMONIC] = found.amplitudes[:, kept]
-        carrier = amplitudes[:, LARGEST_HARMONIC]
-        lines.append(amplitudes * (carrier.conj() / carrier.abs())[:, None])
-    axial_hz, angles_deg = (torch.from_numpy(values).to(device) for values in (axial, pitch))
-    return axial_hz, angles_deg, torch.stack(carriers), torch.stack(lines)
-
-
-def joined_banks(banks: list[TemplateBank]) -> TemplateBank:
-    """Return the templates of all branches side by side; `axial_hz` then rises within each branch only."""
-    return replace(
-        banks[0],
-        axial_hz=torch.cat([bank.axial_hz for bank in banks]),
-        pitch_angle_deg=torch.cat([bank.pitch_angle_deg for bank in banks], 1),
-        carrier_hz=torch.cat([bank.carrier_hz for bank in banks], 1),
-        amplitudes=torch.cat([bank.amplitudes for bank in banks], 1),
-    )
-
-
-def _branches(
-    trap: Trap, energies_ev: Array, limits_deg: tuple[float, float], radius_m: float, count: int
-) -> list[tuple[Array, Array]]:
-    """Return axial frequencies (axial,) that all energies reach and their pitch angles (energy, axial), by branch.
-
-    Even frequencies where they rise to the end; towards a highest one they crowd, so that the pitch angles are even.
-    Raises UserError where the axial frequency does not fall towards 90°.
-    """
-    dense = np.linspace(limits_deg[1], limits_deg[0], 4000)
-    radius = np.full_like(dense, radius_m)
-    curves = [np.asarray(trap.axial_frequency_hz(np.full_like(dense, energy), dense, radius)) for energy in energies_ev]
-    tops = [int(curve.argmax()) for curve in curves]
-    highest = min(curve[top] for curve, top in zip(curves, tops, strict=True))
-    turns = all(top < len(dense) - 1 for top in tops)
-    even = np.linspace(0, 1, count)
-    shares = np.sin(even * np.pi / 2) if turns else even
-    rising = max(curve[0] for curve in curves)
-    if rising >= highest:
-        raise UserError(
-            "in this trap the axial frequency does not fall towards a pitch angle of 90°, so that templates cannot "
-            "tell pitch angles apart: use the methods carrier or bound, or a network"
-        )
-    axial = rising + (highest - rising) * shares
-    cut = [(curve[: top + 1], dense[: top + 1]) for curve, top in zip(curves, tops, strict=True)]
-    found = [(axial, np.stack([np.interp(axial, curve, angle) for curve, angle in cut]))]
-    falling = max(curve[-1] for curve in curves)
-    if turns and falling < highest - LEAST_BRANCH_HZ:
-        axial = falling + (highest - falling) * shares
-        cut = [(curve[:top:-1], dense[:top:-1]) for curve, top in zip(curves, tops, strict=True)]
-        found.append((axial, np.stack([np.interp(axial, curve, angle) for curve, angle in cut])))
-    return found
-
-
-def _template_rows(energy_ev: float, pitch: Array, radius_m: float) -> Array:
-    rows = np.zeros((len(pitch), 6))
-    rows[:, 0], rows[:, 1], rows[:, 2], rows[:, 5] = energy_ev, pitch, radius_m, 1.0
-    return rows
-
-
-def _normalised(lines: Tensor) -> Tensor:
+def normalised(lines: Tensor) -> Tensor:
+    """Return lines (…, line) of norm 1."""
     return lines / lines.abs().square().sum(-1, keepdim=True).sqrt()

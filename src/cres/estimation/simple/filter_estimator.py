@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.estimation.estimates import Estimates
-from cres.estimation.inversion import energy_and_pitch
+from cres.estimation.apparatus import TYPICAL_RADIUS_M
+from cres.estimation.estimates import Estimated
+from cres.estimation.inversion import energy_and_pitch_of_lines
 from cres.estimation.placement import on_host
-from cres.estimation.search.matched_filter import TYPICAL_RADIUS_M, Found, MatchedFilter
+from cres.estimation.search.matched_filter import Found, MatchedFilter
 from cres.estimation.search.periodogram import parabolic_peak
 from cres.estimation.simple.local_spread import LocalOffset, LocalSpread
 
@@ -47,7 +48,7 @@ class FilterEstimator:
         spread = {name: LocalSpread.fit(observed, values) for name, values in left.items()}
         return cls(search, threshold, offset, spread)
 
-    def estimate(self, found: Found) -> Estimates:
+    def estimate(self, found: Found) -> Estimated:
         """Return the estimates; `detected` says whether noise alone would hardly look like this."""
         observed = contrast(found)
         statistic = on_host(found.statistic)
@@ -55,7 +56,7 @@ class FilterEstimator:
         values = {name: direct + self.offset[name](statistic) for name, direct in best.items()}
         std = {name: self.spread[name](observed) for name in values}
         extra = {"detection_statistic": statistic, "detected": statistic > self.threshold, "contrast": observed}
-        return Estimates(values, std, extra)
+        return Estimated(values, std, extra)
 
 
 def contrast(found: Found) -> Array:
@@ -69,6 +70,5 @@ def best_template(search: MatchedFilter, found: Found) -> dict[str, Array]:
     best, offset = parabolic_peak(found.templates.statistic)
     axial = search.fine.axial_hz
     axial_hz = axial[found.templates.template.gather(1, best[:, None])[:, 0]] + offset * (axial[1] - axial[0])
-    carrier_hz = found.carrier_hz + search.apparatus.reception.lo_frequency_hz
-    energy, pitch = energy_and_pitch(search.apparatus.trap, on_host(carrier_hz), on_host(axial_hz), TYPICAL_RADIUS_M)
-    return {schema.ENERGY: energy, schema.PITCH_ANGLE: pitch}
+    values = energy_and_pitch_of_lines(search.apparatus, found.carrier_hz, axial_hz, TYPICAL_RADIUS_M)
+    return dict(zip(schema.DEFAULT_TARGETS, map(on_host, values), strict=True))

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from cres import schema
 from cres.errors import UserError
-from cres.estimation.apparatus import Apparatus
-from cres.estimation.estimates import Estimates
-from cres.estimation.inversion import energy_and_pitch
+from cres.estimation.apparatus import TYPICAL_RADIUS_M, Apparatus
+from cres.estimation.estimates import Estimated
+from cres.estimation.inversion import energy_and_pitch_of_lines
 from cres.estimation.placement import on_host
 from cres.estimation.search.peaks import CombSearch, Peaks, comb_threshold, find_peaks
 from cres.estimation.simple.carrier import CarrierCurve
@@ -23,7 +23,6 @@ from cres.estimation.simple.local_spread import FEWEST_PER_BIN, LocalSpread
 
 Array = NDArray[np.float64]
 COMB_FALSE_ALARM = 1e-2
-TYPICAL_RADIUS_M = 3.4e-3
 
 
 @dataclass(frozen=True)
@@ -56,7 +55,7 @@ class PeakEstimator:
         curves = {name: CarrierCurve.fit(on_host(found.carrier_hz), values) for name, values in truth.items()}
         return cls(apparatus, threshold, offset, spread, curves)
 
-    def estimate(self, found: Peaks) -> Estimates:
+    def estimate(self, found: Peaks) -> Estimated:
         """Return energy and pitch angle of each electron; the column `sidebands_found` says which way."""
         significant = on_host(found.comb_snr > self.threshold)
         values, std = {}, {}
@@ -70,14 +69,13 @@ class PeakEstimator:
             "peak_carrier_hz": on_host(found.carrier_hz),
             "peak_axial_frequency_hz": on_host(found.axial_frequency_hz),
         }
-        return Estimates(values, std, extra)
+        return Estimated(values, std, extra)
 
 
 def inverted(apparatus: Apparatus, found: Peaks) -> dict[str, Array]:
     """Return energy and pitch angle that have this carrier and this axial frequency in the trap."""
-    carrier_hz = on_host(found.carrier_hz) + apparatus.reception.lo_frequency_hz
-    energy, pitch = energy_and_pitch(apparatus.trap, carrier_hz, on_host(found.axial_frequency_hz), TYPICAL_RADIUS_M)
-    return {schema.ENERGY: energy, schema.PITCH_ANGLE: pitch}
+    values = energy_and_pitch_of_lines(apparatus, found.carrier_hz, found.axial_frequency_hz, TYPICAL_RADIUS_M)
+    return dict(zip(schema.DEFAULT_TARGETS, map(on_host, values), strict=True))
 
 
 def find(apparatus: Apparatus, series: Complex[Tensor, "batch time"], search: CombSearch) -> Peaks:

@@ -14,13 +14,9 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from reconstruction.levels import CENTRAL_68
+
 Array = NDArray[np.float64]
-
-CENTRAL_68 = 0.682689492137086
-"""Probability within one standard deviation of a Gaussian."""
-
-CENTRAL_95 = 0.954499736103642
-"""Probability within two standard deviations."""
 
 _CORE_WINDOW = 2.0
 # Standard deviation of a unit Gaussian cut at ±2: sqrt(1 − 4 φ(2)/(2 Φ(2) − 1))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import ndtri
 
-from reconstruction.judging.measures.bootstrap import CENTRAL_68, CENTRAL_95, Array
+from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.measures.metrics import coverage, pulls
 from reconstruction.judging.tables.judged import rows_word
+from reconstruction.levels import CENTRAL_68, CENTRAL_95
 
 FEWEST = 50
 """Below this number of rows no verdict is given."""

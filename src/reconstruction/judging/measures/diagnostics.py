@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from scipy.stats import kstwo
 
 from reconstruction.errors import UserError
-from reconstruction.judging.measures.bootstrap import CENTRAL_68, CENTRAL_95, Array
+from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.measures.posterior import OF_ERROR_BARS, Posterior, posterior_of
 from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.levels import CENTRAL_68, CENTRAL_95
 
 FEWEST = 50
 """Below this number of rows nothing is said."""

@@ -22,12 +22,6 @@ def plain_name(column: str) -> str:
     return (stem.rpartition("_")[0] if unit_of(stem) else stem).replace("_", " ")
 
 
-def axis_label(column: str, unit: str | None = None) -> str:
-    """Return an axis label with its unit, in brackets where there is one."""
-    unit = unit_of(column) if unit is None else unit
-    return f"{plain_name(column)} ({unit})" if unit else plain_name(column)
-
-
 def with_unit(name: str, target: str) -> str:
     """Return the unit that a metric of a target is printed in."""
     unit = metric(name).unit

@@ -10,11 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from scipy.stats import binom, kstwo
 
-from reconstruction.judging.measures.bootstrap import CENTRAL_68, Array
+from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.measures.diagnostics import FEWEST, SIGNIFICANCE, coverage_at_levels
 from reconstruction.judging.pictures.axes import INK, legend, say_empty
 from reconstruction.judging.pictures.plots import Curve, axis_of, canvas, styled
 from reconstruction.judging.tables.judged import rows_word
+from reconstruction.levels import CENTRAL_68
 
 BAND = "#dddddd"
 _BINS = 20

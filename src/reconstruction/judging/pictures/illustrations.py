@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from reconstruction.judging.measures.binned import Statistic, cell_map, coverage_of, median_of, sigma68_of
-from reconstruction.judging.measures.bootstrap import CENTRAL_68, Array, Sample
+from reconstruction.judging.measures.bootstrap import Array, Sample
 from reconstruction.judging.measures.comparison import ALL, Comparison
 from reconstruction.judging.measures.metrics import (
     MEDIAN_OF_ABSOLUTE_GAUSSIAN,
@@ -27,6 +27,7 @@ from reconstruction.judging.pictures.plots import Curve
 from reconstruction.judging.tables.captions import caption_of, group_in_words
 from reconstruction.judging.tables.judged import judged
 from reconstruction.judging.tables.table import unit_of
+from reconstruction.levels import CENTRAL_68
 
 FEW = 120
 """Fewer rows than two bins of a profile hold get a small report: no pictures in bins."""

@@ -26,7 +26,7 @@ from reconstruction.judging.measures.binned import (
     selection_curve,
     sigma68_of,
 )
-from reconstruction.judging.measures.bootstrap import CENTRAL_68, CENTRAL_95, Array
+from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.measures.calibration import coverage_curve
 from reconstruction.judging.measures.metrics import coverage, gaussian_core, pulls, sigma68
 from reconstruction.judging.measures.numbers import plain, plain_name, significant
@@ -43,6 +43,7 @@ from reconstruction.judging.pictures.axes import (
 )
 from reconstruction.judging.tables.judged import goal_of, rows_word
 from reconstruction.judging.tables.table import unit_of
+from reconstruction.levels import CENTRAL_68, CENTRAL_95
 
 STYLE = Path(__file__).with_name("report.mplstyle")
 MARKERS = ("o", "s", "^", "D", "v", "P")

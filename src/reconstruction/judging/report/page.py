@@ -16,8 +16,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reconstruction.errors import UserError
+from reconstruction.files import write_whole
 from reconstruction.judging.measures.comparison import Comparison, Row, compare, summarise
-from reconstruction.judging.measures.metrics import DEFAULT_RESAMPLES, METRICS, label_of, meaning_of
+from reconstruction.judging.measures.metrics import (
+    DEFAULT_RESAMPLES,
+    METRICS,
+    label_of,
+    meaning_of,
+)
 from reconstruction.judging.measures.numbers import plain_name
 from reconstruction.judging.pictures import plots
 from reconstruction.judging.pictures.axes import keep_labels_inside
@@ -329,12 +335,6 @@ def _downloads(texts: Mapping[str, str]) -> str:
         for name, text in texts.items()
     )
     return f'<section id="files"><h2>Files</h2><ul class="buttons">{links}</ul></section>'
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file; it appears whole or not at all."""
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(content)
 
 
 def refuse_unwritable(folder: Path) -> None:

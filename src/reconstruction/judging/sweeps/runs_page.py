@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from reconstruction.files import write_whole
 from reconstruction.judging.measures.metrics import two_sigma_of
 from reconstruction.judging.measures.numbers import plain_name
 from reconstruction.judging.pictures import plots
@@ -20,7 +21,6 @@ from reconstruction.judging.report.page import (
     glossary,
     refuse_unwritable,
     standalone_page,
-    write_whole,
 )
 from reconstruction.judging.sweeps.runs import short_names
 from reconstruction.judging.sweeps.runs_plots import COLOURED, colour_of, effect, training_curves

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from reconstruction.judging.measures.bootstrap import CENTRAL_68, Array
+from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.pictures.axes import (
     INK,
     LOG_BEYOND,
@@ -22,6 +22,7 @@ from reconstruction.judging.pictures.axes import (
 from reconstruction.judging.pictures.plots import MARKERS, Curve, canvas, styled
 from reconstruction.judging.sweeps.runs import Run
 from reconstruction.judging.sweeps.runs_summary import metric_label, setting
+from reconstruction.levels import CENTRAL_68
 
 COLOURED = 6
 """So many runs, the best ones, have a colour of their own; the others are grey."""

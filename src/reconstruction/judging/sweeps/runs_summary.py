@@ -36,7 +36,7 @@ TEST_METRICS = ((True, "sigma68"), (False, "sigma68"), (False, "coverage1"), (Tr
 
 
 @dataclass(frozen=True)
-class Column:
+class SummaryColumn:
     """One column of the table: `text` for people, `raw` for programs."""
 
     heading: str
@@ -76,16 +76,18 @@ class Summary:
         found = [row for row in self.rows.get(run.name, ()) if (row.target, row.group) == (target, group)]
         return found[0].figures.get(name) if found else None
 
-    def columns(self, all_keys: bool = False) -> list[Column]:
+    def columns(self, all_keys: bool = False) -> list[SummaryColumn]:
         """Return the columns of the table; all keys that differ, or as many as can be read."""
         return [
-            Column("run", lambda run: run.name, lambda run: run.name),
+            SummaryColumn("run", lambda run: run.name, lambda run: run.name),
             *self._settings(all_keys),
-            Column("status", lambda run: run.status, lambda run: run.status),
-            Column("best epoch", lambda run: _or_dash(run.best_epoch), lambda run: run.best_epoch, wide=True),
+            SummaryColumn("status", lambda run: run.status, lambda run: run.status),
+            SummaryColumn("best epoch", lambda run: _or_dash(run.best_epoch), lambda run: run.best_epoch, wide=True),
             *self._validation(),
             *self._test(),
-            Column("best checkpoint", lambda run: _or_dash(run.checkpoint), lambda run: run.checkpoint, wide=True),
+            SummaryColumn(
+                "best checkpoint", lambda run: _or_dash(run.checkpoint), lambda run: run.checkpoint, wide=True
+            ),
         ]
 
     @property
@@ -93,10 +95,10 @@ class Summary:
         """The keys that the tables and pictures show."""
         return self.keys[:MOST_KEYS]
 
-    def _settings(self, all_keys: bool) -> list[Column]:
+    def _settings(self, all_keys: bool) -> list[SummaryColumn]:
         short = short_names(self.keys)
         return [
-            Column(
+            SummaryColumn(
                 short[key],
                 lambda run, key=key: setting(run, key),  # type: ignore[misc]
                 lambda run, key=key: run.config.get(key),  # type: ignore[misc]
@@ -104,10 +106,10 @@ class Summary:
             for key in (self.keys if all_keys else self.shown_keys)
         ]
 
-    def _validation(self) -> list[Column]:
+    def _validation(self) -> list[SummaryColumn]:
         names = dict.fromkeys([self.by, *(name for run in self.runs for name in run.history)])
         return [
-            Column(
+            SummaryColumn(
                 metric_label(name),
                 lambda run, name=name: shown(run.at_best(name)),  # type: ignore[misc]
                 lambda run, name=name: _none_for_nan(run.at_best(name)),  # type: ignore[misc]
@@ -117,7 +119,7 @@ class Summary:
             if name.startswith("val/") and any(math.isfinite(run.at_best(name)) for run in self.runs)
         ]
 
-    def _test(self) -> list[Column]:
+    def _test(self) -> list[SummaryColumn]:
         return [
             self._test_column(target, group, name)
             for target in self.targets
@@ -125,7 +127,7 @@ class Summary:
             if any(self.figure(run, target, group, name) is not None for run in self.runs)
         ]
 
-    def _test_column(self, target: str, group: str, name: str) -> Column:
+    def _test_column(self, target: str, group: str, name: str) -> SummaryColumn:
         unit = with_unit(name, target)
         heading = f"{plain_name(target)} {label_of(metric(name), target)}, {group}{f' ({unit})' if unit else ''}"
 
@@ -133,7 +135,7 @@ class Summary:
             figure = self.figure(run, target, group, name)
             return None if figure is None else _none_for_nan(figure.value)
 
-        return Column(
+        return SummaryColumn(
             heading,
             lambda run: in_brackets(self.figure(run, target, group, name), unit),
             raw,
@@ -159,7 +161,7 @@ class Summary:
             table.add_row(*(escape(cells[place][row]) for place in chosen))
         return table
 
-    def _importance(self, columns: Sequence[Column]) -> list[int]:
+    def _importance(self, columns: Sequence[SummaryColumn]) -> list[int]:
         """Return the places of columns, those first that are told even where there is little room."""
         settings = {column.heading for column in self._settings(all_keys=False)}
         ranking = metric_label(self.by)
@@ -229,7 +231,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= WIDEST_CELL else f"{text[: WIDEST_CELL - 1]}…"
 
 
-def _natural_width(column: Column, texts: Sequence[str]) -> int:
+def _natural_width(column: SummaryColumn, texts: Sequence[str]) -> int:
     """Return how wide a column is whose heading is broken between words."""
     return max(len(word) for word in [*column.heading.split(), *texts])
 

@@ -29,7 +29,6 @@ COVARIANCE = "covariance"
 SYSTEM = "system"
 """Attribute of a table: whose rows these are; a table without it is of `cres`."""
 SIDEBAND_SNR = "sideband_snr"
-SIGNAL_SNR = "signal_snr"
 ESTIMATE = "estimate"
 BOUND = "bound"
 _SPLIT_TYPE = h5py.enum_dtype(schema.SPLITS, basetype="i1")  # the file itself then says what its codes mean

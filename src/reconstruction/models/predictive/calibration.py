@@ -14,16 +14,14 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.levels import CENTRAL_68, CENTRAL_95, ENDS_95
 from reconstruction.models.predictive.distributions import Point, PredictiveDistribution
-from reconstruction.models.predictive.gaussian_algebra import CENTRAL_95, TAILS
 from reconstruction.models.predictive.quantiles import Quantiles
 from reconstruction.shapes import Float, Targets
 
 Method = Literal["coverage", "likelihood"]
 Knots = Float[Tensor, "knot target"]
 
-CENTRAL_68 = 0.682689492137086
-"""Probability of ±1 standard deviation of a Gaussian."""
 KNOTS = 8
 RECORDS_PER_KNOT = 250
 """Fewer, and the quantiles that the factors are would be noise: so many independent ones tell a coverage to 3 %."""
@@ -139,7 +137,7 @@ class Calibration(nn.Module):
     def _stretch_tails(self, distribution: PredictiveDistribution, targets: Tensor) -> None:
         centres, parts = _parts_of_equal_count(distribution.error_bar)
         estimate = distribution.estimate
-        low, high = (distribution.quantile(level) for level in TAILS)
+        low, high = (distribution.quantile(level) for level in ENDS_95)
         error = targets - estimate
         reach = torch.where(error < 0, estimate - low, high - estimate).clamp(min=1e-30)
         self.tail.set(centres, _quantiles(error.abs() / reach, parts, CENTRAL_95))
@@ -151,7 +149,7 @@ def interval95(distribution: PredictiveDistribution, calibrations: Many[Calibrat
     `distribution` is calibrated and in physical units; the calibrations are those of its members, if only of one.
     """
     estimate = distribution.estimate
-    low, high = (distribution.quantile(level) for level in TAILS)
+    low, high = (distribution.quantile(level) for level in ENDS_95)
     width = distribution.error_bar
     stretch = torch.stack([calibration.tail(width) for calibration in calibrations]).mean(dim=0)
     return estimate - stretch * (estimate - low), estimate + stretch * (high - estimate)

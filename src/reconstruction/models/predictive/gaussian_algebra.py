@@ -8,12 +8,6 @@ import torch
 from torch import Tensor
 
 LOG_2PI = math.log(2 * math.pi)
-CENTRAL = (0.158655, 0.841345)
-"""Levels of the quantiles that enclose the central 68.27 %."""
-CENTRAL_95 = 0.954499736103642
-"""Probability of ±2 standard deviations of a Gaussian."""
-TAILS = ((1 - CENTRAL_95) / 2, (1 + CENTRAL_95) / 2)
-"""Levels of the quantiles that enclose the central 95.45 %."""
 
 
 def solve(cholesky: Tensor, offsets: Tensor) -> Tensor:

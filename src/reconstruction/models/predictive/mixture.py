@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from reconstruction.errors import UserError
+from reconstruction.levels import ENDS_68, ENDS_95
 from reconstruction.models.predictive.distributions import Gaussian, Point, PredictiveDistribution
-from reconstruction.models.predictive.gaussian_algebra import CENTRAL, LOG_2PI, TAILS, mean_distance, outer, solve
+from reconstruction.models.predictive.gaussian_algebra import LOG_2PI, mean_distance, outer, solve
 from reconstruction.models.predictive.quantiles import Quantiles
 from reconstruction.shapes import Covariance, Float, PerRow, Targets
 
@@ -113,7 +114,7 @@ class GaussianMixture(PredictiveDistribution):
     @property
     def error_bar(self) -> Targets:
         """Half the central 68.27 % of each target."""
-        lower, upper = (self._usual_quantiles[level] for level in CENTRAL)
+        lower, upper = (self._usual_quantiles[level] for level in ENDS_68)
         return 0.5 * (upper - lower)
 
     def quantile(self, level: float) -> Targets:
@@ -124,7 +125,7 @@ class GaussianMixture(PredictiveDistribution):
     @cached_property
     def _usual_quantiles(self) -> dict[float, Targets]:
         """What tables report of every row, solved for at once."""
-        levels = (0.5, *CENTRAL, *TAILS)
+        levels = (0.5, *ENDS_68, *ENDS_95)
         return dict(zip(levels, self._quantiles(levels).unbind(dim=1), strict=True))
 
     def _quantiles(self, levels: Many[float]) -> Float[Tensor, "batch level target"]:

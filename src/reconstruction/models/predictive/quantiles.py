@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from reconstruction.errors import UserError
+from reconstruction.levels import ENDS_68
 from reconstruction.models.predictive.distributions import PredictiveDistribution
-from reconstruction.models.predictive.gaussian_algebra import CENTRAL
 from reconstruction.shapes import Covariance, Float, PerRow, Targets
 
 
@@ -36,7 +36,7 @@ class Quantiles(PredictiveDistribution):
     @property
     def std(self) -> Targets:
         """Half the central 68.27 %, interpolated between the levels (a Gaussian's standard deviation)."""
-        lower, upper = (self.quantile(level) for level in CENTRAL)
+        lower, upper = (self.quantile(level) for level in ENDS_68)
         return 0.5 * (upper - lower)
 
     @property

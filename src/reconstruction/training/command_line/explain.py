@@ -25,7 +25,6 @@ ELSEWHERE = {
 }
 """What people write that is called otherwise here."""
 
-_MISSING = re.compile(r"(?:arguments are required|is required|Key .* is required)(?P<names>.*)", re.DOTALL)
 _NO_FILE = re.compile(r"File does not exist: '?(?P<path>[^']+)'?")
 _UNKNOWN_ARGUMENT = re.compile(r"[Uu]nrecognized arguments: (?P<rest>.*)")
 _UNKNOWN_OPTION = re.compile(r"Option '(?P<key>[^']+)' is not accepted")

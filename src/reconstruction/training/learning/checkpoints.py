@@ -24,6 +24,7 @@ from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.utilities import rank_zero_warn
 
 from reconstruction.errors import UserError
+from reconstruction.files import replacing, sync
 
 BEST = "best.ckpt"
 LAST = "last.ckpt"
@@ -66,17 +67,11 @@ def write_atomically(checkpoint: dict[str, Any], path: Path) -> None:
 
 def _write_atomically(checkpoint: dict[str, Any], path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with replacing(path, path.with_name(f".{path.name}.{os.getpid()}")) as temporary:
         with temporary.open("wb") as stream:
             _save(checkpoint, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
+        sync(temporary)
         _keep_previous(path)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -108,14 +103,6 @@ def _keep_previous(path: Path) -> None:
         path.replace(previous_of(path))
         return
     link.replace(previous_of(path))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

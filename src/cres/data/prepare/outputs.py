@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 import cres
 from cres import schema
-from cres.data.assembly import Piece
-from cres.data.hdf5_writer import ColumnWriter, Layout, disk_errors, replacing, require_space
 from cres.data.index import Index, Shard, content_digest, index_path, read_index
+from cres.data.prepare.assembly import FilePiece
+from cres.data.prepare.hdf5_writer import ColumnWriter, Layout, disk_errors, require_space
 from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
 from cres.data.workers import map_files
+from reconstruction.files import replacing
 
 _BLOCK_ROWS: Final = 256
 
@@ -32,7 +33,7 @@ class Job:
 
     path: Path
     staging: Path
-    pieces: tuple[Piece, ...]
+    pieces: tuple[FilePiece, ...]
     layout: Layout
     assembly: Assembly
     attributes: dict[str, Any]
@@ -44,7 +45,7 @@ class Job:
 
 
 def write_one(
-    output: Path, staging: Path, pieces: Sequence[Piece], assembly: Assembly, attributes: dict[str, Any]
+    output: Path, staging: Path, pieces: Sequence[FilePiece], assembly: Assembly, attributes: dict[str, Any]
 ) -> list[Path]:
     """Write all pieces into one file, in place of an earlier one and of earlier shards of this name."""
     _write(Job(output, staging, tuple(pieces), _common_layout(pieces, assembly), assembly, attributes))
@@ -58,7 +59,7 @@ def write_one(
 def write_shards(
     output: Path,
     staging: Path,
-    pieces: Sequence[Piece],
+    pieces: Sequence[FilePiece],
     assembly: Assembly,
     attributes: dict[str, Any],
     workers: int,
@@ -117,7 +118,7 @@ def _write(job: Job) -> int:
     return job.rows
 
 
-def _blocks(pieces: Sequence[Piece], layout: Layout) -> Iterator[dict[str, NDArray[Any]]]:
+def _blocks(pieces: Sequence[FilePiece], layout: Layout) -> Iterator[dict[str, NDArray[Any]]]:
     for piece in pieces:
         with h5py.File(piece.path, "r", locking=False) as file:
             for start in range(0, piece.rows, _BLOCK_ROWS):
@@ -132,7 +133,7 @@ def _rows(path: Path, file: h5py.File, name: str, rows: NDArray[np.int64]) -> ND
     return block if len(block) == len(rows) else block[rows - first]
 
 
-def _common_layout(pieces: Sequence[Piece], assembly: Assembly) -> Layout:
+def _common_layout(pieces: Sequence[FilePiece], assembly: Assembly) -> Layout:
     """Return the layout of the output: that of every piece, texts as wide as the widest."""
     layout = dict(pieces[0].layout)
     for piece in pieces[1:]:
@@ -143,9 +144,9 @@ def _common_layout(pieces: Sequence[Piece], assembly: Assembly) -> Layout:
     return layout
 
 
-def _cut(pieces: Sequence[Piece], rows: int) -> list[list[Piece]]:
+def _cut(pieces: Sequence[FilePiece], rows: int) -> list[list[FilePiece]]:
     """Return the pieces regrouped so that each group but the last has this many rows."""
-    groups: list[list[Piece]] = [[]]
+    groups: list[list[FilePiece]] = [[]]
     room = rows
     for piece in pieces:
         keep = piece.keep
@@ -159,13 +160,13 @@ def _cut(pieces: Sequence[Piece], rows: int) -> list[list[Piece]]:
     return groups
 
 
-def _key(pieces: Sequence[Piece], assembly: Assembly) -> str:
+def _key(pieces: Sequence[FilePiece], assembly: Assembly) -> str:
     """Return a hash of what decides the content of a shard."""
     content = [_digest(pieces), str(assembly), *(f"{piece.source} {piece.sha256}" for piece in pieces)]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:8]
 
 
-def _digest(pieces: Sequence[Piece]) -> str:
+def _digest(pieces: Sequence[FilePiece]) -> str:
     return content_digest(np.concatenate([piece.column(schema.CONTENT_HASH) for piece in pieces]))
 
 

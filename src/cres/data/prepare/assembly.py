@@ -17,7 +17,7 @@ import cres
 from cres import schema
 from cres.data.consistency import STATED_COLUMNS, Contradiction, StatedLines, contradiction
 from cres.data.facts import DEFAULTS, stated_facts
-from cres.data.hdf5_writer import Layout
+from cres.data.prepare.hdf5_writer import Layout
 from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
 from cres.errors import UserError
@@ -25,7 +25,7 @@ from cres.provenance import git_commit
 
 
 @dataclass(frozen=True)
-class Piece:
+class FilePiece:
     """Rows of one HDF5 file that go into the output: `keep` holds their positions, in order."""
 
     path: Path
@@ -57,7 +57,7 @@ class Piece:
         return f"{self.source} row {self.source_rows[self.keep[row]]}"
 
 
-def one_layout(pieces: Sequence[Piece], skip_bad: bool) -> tuple[list[Piece], list[str]]:
+def one_layout(pieces: Sequence[FilePiece], skip_bad: bool) -> tuple[list[FilePiece], list[str]]:
     """Return the pieces whose columns agree, and what is wrong with the others.
 
     The reference is the first piece, or the layout of most rows where the others may be skipped.
@@ -80,7 +80,7 @@ def _signature(layout: Layout) -> str:
     return repr(sorted((name, column.dtype.kind, column.tail) for name, column in layout.items()))
 
 
-def _difference(piece: Piece, reference: Piece) -> str:
+def _difference(piece: FilePiece, reference: FilePiece) -> str:
     missing = sorted(set(reference.layout) - set(piece.layout))
     extra = sorted(set(piece.layout) - set(reference.layout))
     if missing or extra:
@@ -99,7 +99,7 @@ def _difference(piece: Piece, reference: Piece) -> str:
     return f"{piece.source} holds in {name} values of type {kinds}"
 
 
-def without_duplicates(pieces: Sequence[Piece], skip_bad: bool) -> tuple[list[Piece], list[str]]:
+def without_duplicates(pieces: Sequence[FilePiece], skip_bad: bool) -> tuple[list[FilePiece], list[str]]:
     """Return the pieces without rows that repeat an earlier electron, by its content or by its event id.
 
     Records that hold nothing (one value throughout) are alike and still different electrons, by their ids.
@@ -129,7 +129,7 @@ def without_duplicates(pieces: Sequence[Piece], skip_bad: bool) -> tuple[list[Pi
     return [piece for piece in kept if piece.rows], told
 
 
-def _holds_nothing(pieces: Sequence[Piece], starts: NDArray[np.int64], row: int) -> bool:
+def _holds_nothing(pieces: Sequence[FilePiece], starts: NDArray[np.int64], row: int) -> bool:
     """Tell whether the record of a row has one value throughout, in I and in Q."""
     index = int(np.searchsorted(starts, row, side="right")) - 1
     piece = pieces[index]
@@ -153,7 +153,7 @@ def _repeats(values: NDArray[np.int64], how: str) -> dict[int, tuple[int, str]]:
     return {int(row): (int(first[inverse[row]]), how) for row in rows}
 
 
-def _repeat_sentence(pieces: Sequence[Piece], starts: NDArray[np.int64], row: int, first: int, how: str) -> str:
+def _repeat_sentence(pieces: Sequence[FilePiece], starts: NDArray[np.int64], row: int, first: int, how: str) -> str:
     def place(position: int) -> str:
         index = int(np.searchsorted(starts, position, side="right")) - 1
         return pieces[index].describe(position - int(starts[index]))
@@ -161,7 +161,7 @@ def _repeat_sentence(pieces: Sequence[Piece], starts: NDArray[np.int64], row: in
     return f"{place(row)} {how} {place(first)}"
 
 
-def facts_of(pieces: Sequence[Piece], assembly: Assembly) -> dict[str, float]:
+def facts_of(pieces: Sequence[FilePiece], assembly: Assembly) -> dict[str, float]:
     """Return sampling rate and oscillator: those asked for, those of the files, or the documented defaults.
 
     Raises UserError when two files differ; one that does not say counts as stating the default.
@@ -173,7 +173,7 @@ def facts_of(pieces: Sequence[Piece], assembly: Assembly) -> dict[str, float]:
     return facts
 
 
-def _common_fact(pieces: Sequence[Piece], name: str) -> float:
+def _common_fact(pieces: Sequence[FilePiece], name: str) -> float:
     said: dict[float, str] = {}
     for piece in pieces:
         stated = stated_facts(piece.attributes, piece.source)
@@ -189,7 +189,7 @@ def _common_fact(pieces: Sequence[Piece], name: str) -> float:
     return next(iter(said))
 
 
-def assumed_facts(pieces: Sequence[Piece], assembly: Assembly) -> list[str]:
+def assumed_facts(pieces: Sequence[FilePiece], assembly: Assembly) -> list[str]:
     """Return the names of the facts that no file states and nobody asked for: those that are defaults."""
     return [
         name
@@ -212,7 +212,7 @@ def said_of_defaults(assumed: Sequence[str], facts: dict[str, float]) -> list[st
     return [f"{named} {verb}: the files do not say; state yours with {options}"]
 
 
-def contradictions(pieces: Sequence[Piece], facts: dict[str, float]) -> list[str]:
+def contradictions(pieces: Sequence[FilePiece], facts: dict[str, float]) -> list[str]:
     """Return a sentence for each file whose records show other carriers than it states; one for many alike."""
     found: dict[str, list[str]] = {}
     for piece in pieces:
@@ -222,7 +222,7 @@ def contradictions(pieces: Sequence[Piece], facts: dict[str, float]) -> list[str
     return [said[0] + (f" (and {len(said) - 1} more files)" if len(said) > 1 else "") for said in found.values()]
 
 
-def _contradiction(piece: Piece, facts: dict[str, float]) -> Contradiction | None:
+def _contradiction(piece: FilePiece, facts: dict[str, float]) -> Contradiction | None:
     if piece.lines is None:
         return None
     columns = {name: piece.column(name) for name in STATED_COLUMNS if name in piece.layout}
@@ -232,7 +232,7 @@ def _contradiction(piece: Piece, facts: dict[str, float]) -> Contradiction | Non
 
 
 def root_attributes(
-    pieces: Sequence[Piece], facts: dict[str, float], assumed: Sequence[str], skipped: Sequence[str]
+    pieces: Sequence[FilePiece], facts: dict[str, float], assumed: Sequence[str], skipped: Sequence[str]
 ) -> dict[str, Any]:
     """Return the root attributes of an output made of these pieces."""
     settings = [piece.attributes for piece in pieces if piece.attributes]

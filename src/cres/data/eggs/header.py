@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from cres.data.facts import plain_attributes
-from cres.data.unpickle import BadFileError
+from cres.data.pickles import BadFileError
 
 _INTERLEAVED: Final = 0
 _LEFT_ALIGNED: Final = 0

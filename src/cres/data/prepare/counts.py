@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.data.problems import Problem
+from cres.data.prepare.problems import Problem
 
 Values = NDArray[Any]
 

@@ -155,23 +155,3 @@ def _storage(name: str, column: ColumnLayout, rows: int, compression: str) -> di
     if compression != "none" and name not in (schema.EVENT_ID, schema.CONTENT_HASH):
         options |= {"compression": compression, "shuffle": True}
     return options
-
-
-@contextmanager
-def replacing(path: Path, temporary: Path) -> Iterator[Path]:
-    """Yield a temporary path; when the block ends well it takes the place of `path`, on disk and at once."""
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)  # noqa: PTH105 (the one that is atomic by contract)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

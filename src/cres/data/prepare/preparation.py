@@ -14,8 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from cres.data.assembly import (
-    Piece,
+from cres.data.prepare.assembly import (
+    FilePiece,
     assumed_facts,
     contradictions,
     facts_of,
@@ -24,9 +24,9 @@ from cres.data.assembly import (
     said_of_defaults,
     without_duplicates,
 )
-from cres.data.outputs import write_one, write_report, write_shards
+from cres.data.prepare.outputs import write_one, write_report, write_shards
+from cres.data.prepare.staging import Part, stage
 from cres.data.settings import Assembly, StagingSettings
-from cres.data.staging import Part, stage
 from cres.data.workers import map_files
 from cres.errors import UserError
 
@@ -178,7 +178,7 @@ def staging_folder(output: Path, alone: bool) -> Iterator[Path]:
 
 
 def join(
-    pieces: list[Piece],
+    pieces: list[FilePiece],
     skipped: list[str],
     output: Path,
     staging: Path,

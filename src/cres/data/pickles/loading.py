@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from cres.data.unpickle import read_source
+from cres.data.pickles.source import read_source
 
 
 def safe_load(path: Path | str) -> pd.DataFrame | dict[str, NDArray[Any]]:

@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.data.egg_header import Stream, read_streams
-from cres.data.egg_samples import read_windows
-from cres.data.egg_truth import egg_hash, read_truth
-from cres.data.egg_windows import Windows, cut_windows
-from cres.data.pickled_frames import Columns
+from cres.data.eggs.header import Stream, read_streams
+from cres.data.eggs.samples import read_windows
+from cres.data.eggs.truth import egg_hash, read_truth
+from cres.data.eggs.windows import Windows, cut_windows
+from cres.data.pickles import BadFileError, Columns
 from cres.data.settings import StagingSettings
-from cres.data.unpickle import BadFileError
 
 Values = NDArray[Any]
 

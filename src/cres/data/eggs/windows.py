@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cres.data.egg_header import Stream
-from cres.data.unpickle import BadFileError
+from cres.data.eggs.header import Stream
+from cres.data.pickles import BadFileError
 
 _LONGEST_DEFAULT: Final = 8192
 

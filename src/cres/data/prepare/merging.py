@@ -14,19 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.data.assembly import Piece
 from cres.data.consistency import strongest_lines
-from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
-from cres.data.prepare import PreparationResult, join, output_path, staging_folder
-from cres.data.problems import Problem
+from cres.data.prepare.assembly import FilePiece
+from cres.data.prepare.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, require_space
+from cres.data.prepare.preparation import PreparationResult, join, output_path, staging_folder
+from cres.data.prepare.problems import Problem
+from cres.data.prepare.staging import exchanged
+from cres.data.prepare.tables import checked_table
 from cres.data.records import RecordFile, data_files
 from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
-from cres.data.staging import exchanged
-from cres.data.tables import checked_table
 from cres.errors import UserError
 from cres.progress import track
 from cres.provenance import sha256_of_file
+from reconstruction.files import replacing
 
 _BLOCK_ROWS = 256
 
@@ -75,11 +76,11 @@ def merge(
     return result
 
 
-def _whole(file: RecordFile, source: str) -> Piece:
+def _whole(file: RecordFile, source: str) -> FilePiece:
     rows = np.arange(file.rows)
     with h5py.File(file.path, "r", locking=False) as opened:
         layout = {name: ColumnLayout(opened[name].dtype, opened[name].shape[1:]) for name in file.columns}
-    return Piece(file.path, source, sha256_of_file(file.path), rows, rows, layout, file.attributes)
+    return FilePiece(file.path, source, sha256_of_file(file.path), rows, rows, layout, file.attributes)
 
 
 def _lines(file: RecordFile) -> NDArray[np.float64]:
@@ -90,7 +91,7 @@ def _lines(file: RecordFile) -> NDArray[np.float64]:
     return np.concatenate(lines)
 
 
-def _checked_copy(file: RecordFile, path: Path, skip_bad: bool, exchange_iq: bool) -> tuple[Piece, list[Problem]]:
+def _checked_copy(file: RecordFile, path: Path, skip_bad: bool, exchange_iq: bool) -> tuple[FilePiece, list[Problem]]:
     """Copy a foreign file block by block into our types, with identities; return it and the rows that are bad."""
     problems: list[Problem] = []
     lines: list[NDArray[np.float64]] = []

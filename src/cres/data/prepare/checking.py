@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.data.assembly import said_of_defaults
 from cres.data.consistency import STATED_COLUMNS, StatedLines, contradiction, strongest_lines
 from cres.data.facts import plain_attributes
+from cres.data.prepare.assembly import said_of_defaults
+from cres.data.prepare.tables import range_problems
 from cres.data.records import RecordFile, Records, data_files
 from cres.data.row_reader import naming_damage
-from cres.data.tables import range_problems
 from cres.errors import UserError
 from cres.progress import progress_bar
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from cres.data.decompress import DamagedStreamError, TooLargeStreamError, UnknownStreamError, decompress
-from cres.data.pickle_machine import RefusedPickleError, interpret
-from cres.data.pickled_frames import VOCABULARY, Columns, columns_of
+from cres.data.pickles.decompress import DamagedStreamError, TooLargeStreamError, UnknownStreamError, decompress
+from cres.data.pickles.frames import VOCABULARY, Columns, columns_of
+from cres.data.pickles.machine import RefusedPickleError, interpret
 from cres.data.settings import MAX_EXPANSION
 from cres.errors import UserError
 
@@ -22,7 +22,7 @@ class BadFileError(UserError):
 
 
 @dataclass(frozen=True)
-class Source:
+class SourceFile:
     """One file as it was read: its columns, and the SHA-256 of its bytes on disk."""
 
     path: Path
@@ -30,7 +30,7 @@ class Source:
     columns: Columns
 
 
-def read_source(path: Path, max_expansion: float = MAX_EXPANSION) -> Source:
+def read_source(path: Path, max_expansion: float = MAX_EXPANSION) -> SourceFile:
     """Return the columns of a pickled file: plain, gzip, xz, bz2 or zip, by its first bytes.
 
     Raises BadFileError with one sentence.
@@ -50,7 +50,7 @@ def read_source(path: Path, max_expansion: float = MAX_EXPANSION) -> Source:
         columns = columns_of(interpret(unpacked, VOCABULARY))
     except RefusedPickleError as error:
         raise BadFileError(f"{path} is refused: {error}") from error
-    return Source(path, sha256, columns)
+    return SourceFile(path, sha256, columns)
 
 
 def _unpack(path: Path, packed: bytes, max_expansion: float) -> io.BytesIO:

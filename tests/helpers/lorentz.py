@@ -32,7 +32,7 @@ class Trajectory:
     position_m: Array
 
 
-class Motion(NamedTuple):
+class LorentzMotion(NamedTuple):
     """A few turns of each electron at the nodes of the integration.
 
     times_s and weights_s (n,): Σ weight · f is the integral of f over these turns. In the transverse plane, as x + iy,
@@ -53,7 +53,7 @@ def integrate_lorentz(
     pitch_angle_deg: Array,
     radius_m: Array,
     duration_s: float,
-    visit: Callable[[Motion], None] | None = None,
+    visit: Callable[[LorentzMotion], None] | None = None,
 ) -> Trajectory:
     """Follow electrons whose guiding centres start at (radius_m, 0, 0), upwards, the transverse velocity along +y.
 
@@ -91,7 +91,7 @@ def integrate_lorentz(
             if moved < CLOSED:
                 break
         if visit is not None:
-            visit(Motion(block * nodes[-1] + nodes, integral[-1], where, z, slow * turner, axial))
+            visit(LorentzMotion(block * nodes[-1] + nodes, integral[-1], where, z, slow * turner, axial))
         angle = angle + mean * nodes[-1] + np.angle(slow[-1] / across)
         across, upwards, place, height = slow[-1] * turner[-1], axial[-1], where[-1], z[-1]
         times.append((block + 1) * float(nodes[-1]))

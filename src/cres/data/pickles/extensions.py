@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from cres.data.pickle_machine import Ignored, Name, Node, RefusedPickleError
-from cres.data.pickled_numpy import ArrayNode, Cells, objects_array
-from cres.data.pickled_texts import TextNode
+from cres.data.pickles.arrays import ArrayNode, Cells, objects_array
+from cres.data.pickles.machine import Ignored, Name, Node, RefusedPickleError
+from cres.data.pickles.texts import TextNode
 
 _SECONDS_PER_UNIT: Final = {7: 1.0, 8: 1e-3, 9: 1e-6, 10: 1e-9}  # pandas' NPY_DATETIMEUNIT
 # A code of one byte may stand for a long text: what the rows of a column may hold of them.
@@ -24,7 +24,7 @@ _NOT_A_TIME: Final = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True)
-class Moment:
+class Instant:
     """A date (seconds since 1970, UTC) or a span of time (seconds) in a cell."""
 
     seconds: float
@@ -173,15 +173,15 @@ def _named_zone(owner: Any, attribute: Any) -> Name:
     return Name("zoneinfo", "ZoneInfo._unpickle", _zone)
 
 
-def _timestamp(value: Any, _freq: Any = None, _zone: Any = None, unit: Any = 10, *_: Any) -> Moment | None:
-    return None if value == _NOT_A_TIME else Moment(value * _SECONDS_PER_UNIT[unit])
+def _timestamp(value: Any, _freq: Any = None, _zone: Any = None, unit: Any = 10, *_: Any) -> Instant | None:
+    return None if value == _NOT_A_TIME else Instant(value * _SECONDS_PER_UNIT[unit])
 
 
-def _timedelta(value: Any, unit: Any = 10) -> Moment | None:
-    return None if value == _NOT_A_TIME else Moment(value * _SECONDS_PER_UNIT[unit])
+def _timedelta(value: Any, unit: Any = 10) -> Instant | None:
+    return None if value == _NOT_A_TIME else Instant(value * _SECONDS_PER_UNIT[unit])
 
 
-def _datetime(packed: Any, zone: Any = None) -> Moment | Unusable:
+def _datetime(packed: Any, zone: Any = None) -> Instant | Unusable:
     """`datetime.__reduce__`: ten bytes, the year first; a fold in the month's highest bit."""
     raw = packed.encode("latin-1") if isinstance(packed, str) else bytes(packed)
     if len(raw) != 10:
@@ -190,15 +190,15 @@ def _datetime(packed: Any, zone: Any = None) -> Moment | Unusable:
     microsecond = int.from_bytes(raw[7:], "big")
     moment = datetime.datetime(year, month, raw[3], raw[4], raw[5], raw[6], microsecond)
     offset = 0.0 if zone is None else getattr(zone, "offset", None)
-    return Unusable("dates of a named zone") if offset is None else Moment((moment - _EPOCH).total_seconds() - offset)
+    return Unusable("dates of a named zone") if offset is None else Instant((moment - _EPOCH).total_seconds() - offset)
 
 
-def _date(packed: Any) -> Moment:
+def _date(packed: Any) -> Instant:
     raw = packed.encode("latin-1") if isinstance(packed, str) else bytes(packed)
     if len(raw) != 4:
         raise RefusedPickleError("it holds a date in an unknown form")
     day = datetime.datetime(raw[0] * 256 + raw[1], raw[2], raw[3])
-    return Moment((day - _EPOCH).total_seconds())
+    return Instant((day - _EPOCH).total_seconds())
 
 
 def _clock(*_: Any) -> Unusable:
@@ -322,7 +322,7 @@ def without_stand_ins(cells: Cells) -> tuple[Cells | None, str]:
     if unusable:
         return None, unusable
     plain = objects_array([_plain(cell) for cell in cells])
-    moments = [isinstance(cell, (Moment, _Offset)) for cell in cells]
+    moments = [isinstance(cell, (Instant, _Offset)) for cell in cells]
     if not any(moments):
         return plain, ""
     if not all(moment or value is None for moment, value in zip(moments, plain, strict=True)):
@@ -331,7 +331,7 @@ def without_stand_ins(cells: Cells) -> tuple[Cells | None, str]:
 
 
 def _plain(cell: Any) -> Any:
-    if isinstance(cell, (Moment, _Offset)):
+    if isinstance(cell, (Instant, _Offset)):
         return cell.seconds
     return None if isinstance(cell, Name) and cell.name == "NA" else cell
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cres.data.pickle_machine import Name, Node, RefusedPickleError
+from cres.data.pickles.machine import Name, Node, RefusedPickleError
 
 Cells = NDArray[Any]
 _NUMERIC_KINDS: Final = "biufcSUmM"

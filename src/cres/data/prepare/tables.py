@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.data.counts import counts_for_volts, in_volts
-from cres.data.problems import Problem
+from cres.data.prepare.counts import counts_for_volts, in_volts
+from cres.data.prepare.problems import Problem
 
 Values = NDArray[Any]
 

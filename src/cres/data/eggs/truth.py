@@ -10,8 +10,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from cres.data.egg_windows import Windows
-from cres.data.unpickle import BadFileError
+from cres.data.eggs.windows import Windows
+from cres.data.pickles import BadFileError
 from cres.provenance import sha256_of_file
 
 Values = NDArray[Any]

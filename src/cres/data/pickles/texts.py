@@ -11,8 +11,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from cres.data.pickle_machine import Ignored, Node, RefusedPickleError
-from cres.data.pickled_numpy import ArrayNode, Cells, objects_array
+from cres.data.pickles.arrays import ArrayNode, Cells, objects_array
+from cres.data.pickles.machine import Ignored, Node, RefusedPickleError
 
 # Arrow's name of a text type, and the type of its offsets.
 _ARROW_TEXTS: Final = {"string": np.int32, "utf8": np.int32, "large_string": np.int64, "large_utf8": np.int64}

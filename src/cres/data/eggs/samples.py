@@ -10,8 +10,8 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from cres.data.egg_header import Stream
-from cres.data.egg_windows import Windows
+from cres.data.eggs.header import Stream
+from cres.data.eggs.windows import Windows
 
 Values = NDArray[Any]
 ComplexVolts = NDArray[np.complex64]

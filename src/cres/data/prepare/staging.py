@@ -20,20 +20,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.data.assembly import Piece
 from cres.data.consistency import strongest_lines
-from cres.data.egg_header import is_egg
-from cres.data.egg_truth import egg_hash
+from cres.data.eggs.header import is_egg
+from cres.data.eggs.truth import egg_hash
 from cres.data.facts import stated_facts
-from cres.data.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, replacing, require_space
+from cres.data.pickles import BadFileError, SourceFile, read_source
+from cres.data.prepare.assembly import FilePiece
+from cres.data.prepare.hdf5_writer import ColumnLayout, ColumnWriter, disk_errors, layout_of, require_space
+from cres.data.prepare.tables import Table, checked_blocks, checked_table
 from cres.data.settings import StagingSettings
-from cres.data.tables import Table, checked_blocks, checked_table
-from cres.data.unpickle import BadFileError, Source, read_source
 from cres.errors import UserError
 from cres.provenance import sha256_of_file
+from reconstruction.files import replacing
 
 if TYPE_CHECKING:
-    from cres.data.egg import EggSource
+    from cres.data.eggs.source import EggSource
 
 _RECORD = "part"
 _SOURCE_ROWS = "source_rows"
@@ -55,14 +56,14 @@ class Part:
     notes: tuple[str, ...] = ()
     """One sentence for each column that was converted or left out."""
 
-    def piece(self) -> Piece:
+    def piece(self) -> FilePiece:
         """Return all rows of the part, to be joined with others."""
         with h5py.File(self.path, "r", locking=False) as file:
             source_rows = np.asarray(file.attrs[_SOURCE_ROWS], np.int64)
             lines = np.asarray(file.attrs[_LINES], np.float64)
             layout = {name: ColumnLayout(data.dtype, data.shape[1:]) for name, data in file.items()}
         everything = np.arange(self.rows)
-        return Piece(
+        return FilePiece(
             self.path, str(self.source), self.source_sha256, everything, source_rows, layout, self.attributes, lines
         )
 
@@ -129,17 +130,17 @@ def _make(path_in: Path, path: Path, settings: StagingSettings) -> Part:
         return _write_nothing(Part(path, path_in, _sha256(path_in), 0, (str(error),), {}), settings)
 
 
-def _read(path: Path, settings: StagingSettings) -> Source | EggSource:
+def _read(path: Path, settings: StagingSettings) -> SourceFile | EggSource:
     if not is_egg(path):
         return read_source(path, settings.max_expansion)
-    from cres.data.egg import open_egg  # most preparations meet none
+    from cres.data.eggs.source import open_egg  # most preparations meet none
 
     return open_egg(path, settings)
 
 
-def _tables(source: Source | EggSource, settings: StagingSettings) -> Iterator[Table]:
+def _tables(source: SourceFile | EggSource, settings: StagingSettings) -> Iterator[Table]:
     """Yield the checked rows of a file: all of a pickle, an egg's block by block. Raises UserError for bad ones."""
-    if isinstance(source, Source):
+    if isinstance(source, SourceFile):
         found: Iterable[Table] = [checked_table(source.columns.cells, settings.volts_per_count)]
     else:
         found = checked_blocks(source.columns.cells, source.blocks())
@@ -157,7 +158,7 @@ def _identified(columns: dict[str, NDArray[Any]], settings: StagingSettings) -> 
     return columns
 
 
-def _require_sound_facts(source: Source | EggSource) -> None:
+def _require_sound_facts(source: SourceFile | EggSource) -> None:
     try:
         stated_facts(source.columns.attributes, source.path)
     except UserError as error:
@@ -193,7 +194,7 @@ def _sentence(source: Path, table: Table) -> str:
     return f"{source}, {table.problems[0]}{rest}; mend the file, or leave such rows out with --skip-bad"
 
 
-def _write(path: Path, source: Source | EggSource, tables: Iterator[Table], settings: StagingSettings) -> Part:
+def _write(path: Path, source: SourceFile | EggSource, tables: Iterator[Table], settings: StagingSettings) -> Part:
     """Write the tables of a file one after the other; the part that appears is complete."""
     first = next(tables)
     while not first.rows:  # what a column is, is known from the first rows that can be kept
@@ -201,7 +202,7 @@ def _write(path: Path, source: Source | EggSource, tables: Iterator[Table], sett
         if later is None:
             return _write_nothing(_described(path, source, [first]), settings)
         first = replace(later, problems=first.problems + later.problems)
-    size = first.rows if isinstance(source, Source) else len(source.windows)
+    size = first.rows if isinstance(source, SourceFile) else len(source.windows)
     layout = layout_of(first.columns)
     require_space(path.parent, layout, size)
     temporary = path.with_suffix(f".{os.getpid()}.tmp")
@@ -228,7 +229,7 @@ def _write_nothing(part: Part, settings: StagingSettings) -> Part:
     return part
 
 
-def _described(path: Path, source: Source | EggSource, tables: Sequence[Table]) -> Part:
+def _described(path: Path, source: SourceFile | EggSource, tables: Sequence[Table]) -> Part:
     skipped = tuple(f"{source.path}, {problem}" for table in tables for problem in table.problems)
     notes = tuple(f"{source.path}: {note}" for note in source.columns.notes)
     rows = sum(table.rows for table in tables)

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from cres import schema
 from cres.data.facts import FACTS
-from cres.data.pickle_machine import Node, RefusedPickleError, Vocabulary
-from cres.data.pickled_extensions import EXTENSION_VOCABULARY, ExtensionNode, by_code, seconds, without_stand_ins
-from cres.data.pickled_numpy import NUMPY_VOCABULARY, ArrayNode, Cells, objects_array
-from cres.data.pickled_texts import TEXT_VOCABULARY, TextNode
+from cres.data.pickles.arrays import NUMPY_VOCABULARY, ArrayNode, Cells, objects_array
+from cres.data.pickles.extensions import EXTENSION_VOCABULARY, ExtensionNode, by_code, seconds, without_stand_ins
+from cres.data.pickles.machine import Node, RefusedPickleError, Vocabulary
+from cres.data.pickles.texts import TEXT_VOCABULARY, TextNode
 
 
 @dataclass
