@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cres import schema
-from cres.estimation.estimates import Estimates
+from cres.estimation.estimates import Estimated
 from cres.estimation.fit.posterior import OTHERS, cholesky_factors, other_optima, with_fit
 from cres.estimation.fit.seeded import Seed, with_network
 from reconstruction.judging.measures.posterior import Mixture
@@ -103,7 +103,7 @@ def test_where_the_network_answers_its_error_bars_are_the_posterior() -> None:
     columns = (np.full((2, 3), 1 / 3), np.zeros((2, 3, 2)), np.tile(np.eye(2), (2, 3, 1, 1)))
     values = {schema.ENERGY: 18_600.0 * one, schema.PITCH_ANGLE: 89.0 * one}
     extra = dict(zip(schema.POSTERIOR_COLUMNS[:3], columns, strict=True))
-    found = with_network(Estimates(values, values, extra), seed, torch.tensor([True, False]))
+    found = with_network(Estimated(values, values, extra), seed, torch.tensor([True, False]))
     weight, mean, cholesky = (found.extra[name] for name in schema.POSTERIOR_COLUMNS[:3])
     assert weight.tolist() == [[1.0, 0.0, 0.0], [1 / 3] * 3]
     assert mean[0, 0].tolist() == [18_590.0, 88.9]
