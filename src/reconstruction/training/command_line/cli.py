@@ -282,16 +282,18 @@ def main(arguments: Sequence[str]) -> int:
     leave_out_library_messages()
     if command != "fit" or "--resume" in rest:
         rest = with_run_config(command, rest)
-    with ending_early(), lasting_output() if command == "fit" else contextlib.nullcontext():
+    with lasting_output() if command == "fit" else contextlib.nullcontext():
         return _run(command, rest)
 
 
 def _run(command: str, arguments: Sequence[str]) -> int:
     cli: CommandLine | None = None
     try:
-        with waiting("reading the configuration, opening the data"):
-            cli = CommandLine(command, arguments)
-        cli.execute()
+        # not while the rest is put away: a process that another one ends then would tell a traceback of it
+        with ending_early():
+            with waiting("reading the configuration, opening the data"):
+                cli = CommandLine(command, arguments)
+            cli.execute()
     except Interrupted as stop:
         rank_zero_only(print)(stop, file=sys.stderr)
         return stop.exit_code
@@ -334,5 +336,6 @@ def _ended_early(command: str, cli: CommandLine | None, end: BaseException) -> i
         stoppers = [one for one in cli.trainer.callbacks if isinstance(one, StopOnSignal)]  # type: ignore[attr-defined]
         on_time = end.signal_number == signal.SIGUSR1 and cli.trainer.is_global_zero
         requeued = on_time and any(one.queue_again() for one in stoppers)
-    rank_zero_only(print)(end.sentence(command, requeued), file=sys.stderr)
+    trained = cli is not None and command == "fit" and (cli.run_folder / "checkpoints" / LAST).exists()
+    rank_zero_only(print)(end.sentence(command, requeued, trained), file=sys.stderr)
     return 0 if requeued else 128 + end.signal_number

@@ -44,9 +44,11 @@ class EndedEarly(BaseException):
     def __init__(self, signal_number: int) -> None:
         self.signal_number = signal_number
 
-    def sentence(self, command: str, requeued: bool) -> str:
-        """Say what is lost, which is nothing of a training, and what to do."""
+    def sentence(self, command: str, requeued: bool, trained: bool = False) -> str:
+        """Say what is lost, which is nothing of a training, and what to do; `trained`: a state of it is there."""
         name = signal.Signals(self.signal_number).name
+        if trained:
+            return f"stopped by {name} while nothing was trained: go on with the same command and --resume"
         if command != "fit":
             return f"stopped by {name} before it was done: nothing was written; start it again"
         return f"stopped by {name} before anything was trained: {'the job is queued' if requeued else 'start it'} again"
