@@ -15,6 +15,7 @@ LISTS = (
     shipped.configurations,
     shipped.simulations,
     shipped.showers,
+    shipped.shower_trainings,
     shipped.sweep_files,
     shipped.wandb_files,
     shipped.notebooks,

@@ -21,7 +21,8 @@ SIMULATION = (
     "tritium_35k",
     "tritium_band",
 )
-SHOWERS = ("crystals", "iron_pions", "lead_argon", "pbwo4", "pbwo4_dense")
+SHOWERS = ("crystals", "iron_pions", "leaking", "lead_argon", "pbwo4", "pbwo4_dense")
+SHOWER_TRAINING = ("energy",)
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
 NOTEBOOKS = ("endpoint", "evaluate", "explore_data")
@@ -40,6 +41,11 @@ def simulations() -> list[Path]:
 def showers() -> list[Path]:
     """Return the configurations of calorimeters."""
     return [ROOT / "configs/showers" / f"{name}.yaml" for name in SHOWERS]
+
+
+def shower_trainings() -> list[Path]:
+    """Return the configurations of trainings on showers."""
+    return [ROOT / "configs/showers" / f"{name}.yaml" for name in SHOWER_TRAINING]
 
 
 def sweep_files() -> list[Path]:

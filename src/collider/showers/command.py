@@ -20,6 +20,7 @@ from reconstruction.paths import expanded, path_of
 from reconstruction.ranges import COUNT, SEED
 
 DEFAULT: Final = "pbwo4"
+BOUND: Final = "bound.hdf5"
 _PACKAGE: Final = Path(__file__).parents[1]
 
 
@@ -29,12 +30,17 @@ def configs_folder() -> Path:
     return checkout if checkout.is_dir() else _PACKAGE / "configs" / "showers"
 
 
+def calorimeters() -> list[str]:
+    """Return the names of our calorimeters; trainings lie beside them, and name their system."""
+    return [path.stem for path in sorted(configs_folder().glob("*.yaml")) if "\nsystem:" not in f"\n{path.read_text()}"]
+
+
 def config_path(wanted: str) -> Path:
     """Return the file of a configuration: a path, or the name of one of ours. Raises UserError with the nearest one."""
     given = Path(wanted)
     if given.suffix in (".yaml", ".yml") or given.is_file():
         return given
-    known = sorted(path.stem for path in configs_folder().glob("*.yaml"))
+    known = calorimeters()
     if wanted not in known:
         raise UserError(f"there is no calorimeter {wanted!r}{nearest(wanted, known)}; ours are {', '.join(known)}")
     return configs_folder() / f"{wanted}.yaml"
@@ -67,6 +73,12 @@ def command_line() -> Parser:
         action="store_true",
         help="write only the report of the simulation; exit code 1 when a check fails",
     )
+    parser.add_argument(
+        "--bound",
+        action="store_true",
+        help="write only OUTPUT/bound.hdf5: the Cramér-Rao bound of the energy of each electron in the files of OUTPUT "
+        "(a table for scripts/evaluate.py)",
+    )
     return parser
 
 
@@ -82,6 +94,8 @@ def device(text: str) -> str:
 def main() -> int:
     """Run the command."""
     arguments = command_line().parse_args()
+    if arguments.bound:
+        return _bound(arguments.output)
     config = ShowerConfig.from_yaml(config_path(arguments.config))
     if arguments.seed is not None:
         config = dataclasses.replace(config, seed=arguments.seed)
@@ -115,6 +129,17 @@ def _plain_files(config: ShowerConfig, folder: Path, events: dict[str, int], sha
             showers = read_showers(paths[:1])
             for i in range(min(samples, len(showers))):
                 write_whole(folder / f"shower_sample_{i}.png", sample_picture(showers, i, config))
+
+
+def _bound(folder: Path) -> int:
+    from collider.showers.learning.bounds import bound_table
+    from collider.showers.learning.files import shower_paths
+
+    paths = [path for path in shower_paths(str(folder)) if path.name != BOUND]
+    table = bound_table(paths)
+    written = table.write(folder / BOUND)
+    print(f"{len(table)} electrons: {written}")
+    return 0
 
 
 def _report(config: ShowerConfig, folder: Path) -> int:

@@ -95,7 +95,7 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
         self.batch_size = batch_size
         self.fractions = fractions
         self.seed = seed
-        self.split_by = split
+        self.split_by: str = split
         self.split_seed = split_seed
         self.workers = workers
         self.start_method = start_method

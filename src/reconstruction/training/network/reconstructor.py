@@ -21,6 +21,7 @@ from reconstruction.records.batch import Inputs, Masks, lengths_from
 from reconstruction.shapes import Features, Series, Targets
 from reconstruction.training.network.facts import with_facts
 from reconstruction.training.network.landmark import Landmark, LandmarkOptions, Measured
+from reconstruction.training.network.yardstick import Yardstick
 
 
 @runtime_checkable
@@ -63,7 +64,8 @@ class Reconstructor(nn.Module):
 
     Views of the noisy inputs go to their encoders, with how much of them is real; the views' scalars, standardised,
     join the features before the head. A model of one input also takes the bare tensor. Buffers: `target_scaler`,
-    `scalar_scaler`, and `calibration` that makes the stated widths honest.
+    `scalar_scaler`, and `calibration` that makes the stated widths honest. With a `yardstick` the head speaks of
+    standardised ratios (buffers of `ratio_scaler`); what it says is scaled to the targets before anyone sees it.
     """
 
     def __init__(
@@ -74,9 +76,12 @@ class Reconstructor(nn.Module):
         targets: tuple[str, ...],
         fusion: Literal["gated", "concatenate"] = "gated",
         landmark: LandmarkOptions | None = None,
+        yardstick: Yardstick | None = None,
     ) -> None:
         super().__init__()
         _check_names(views, encoders)
+        if landmark is not None and yardstick is not None:
+            raise UserError("a landmark guesses targets, a yardstick measures them in something else: give one of both")
         self.targets = targets
         self.views = nn.ModuleDict(views)
         self.input_names = tuple(dict.fromkeys(view.reads for view in views.values()))
@@ -87,6 +92,9 @@ class Reconstructor(nn.Module):
         self.head = head(in_width=width, targets=len(targets))
         self.scalar_scaler = Standardise(scalars)
         self.target_scaler = Standardise(len(targets))
+        self.yardstick = yardstick
+        if yardstick is not None:
+            self.ratio_scaler = Standardise(len(targets))
         self.calibration = Calibration(len(targets))
 
     def standardised(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> Outcome:
@@ -100,10 +108,18 @@ class Reconstructor(nn.Module):
         scalars = self.standardised_scalars(torch.cat([view.scalars for view in views.values()], dim=-1))
         features = [self.fusion.fuse([part.features for part in encoded.values()]), scalars]
         if self.landmark is None:
-            return Outcome(self.head(_joined(features)), encoded, None)
+            return Outcome(self._of_targets(self.head(_joined(features)), inputs), encoded, None)
         name = self.landmark.options.view
         measured = self.landmark(views[name], encoded[name], scalars)
         return Outcome(self.head(_joined([*features, measured.features]), measured.anchor), encoded, measured)
+
+    def _of_targets(self, distribution: PredictiveDistribution, inputs: Inputs) -> PredictiveDistribution:
+        """Return the distribution of the standardised targets of one of standardised ratios to the yardstick."""
+        if self.yardstick is None:
+            return distribution
+        size, ratio, target = self.yardstick(inputs), self.ratio_scaler, self.target_scaler
+        scale, shift = size * ratio.scale / target.scale, (size * ratio.shift - target.shift) / target.scale
+        return distribution.affine(scale.to(distribution.dtype), shift.to(distribution.dtype))
 
     def named(self, inputs: Inputs | Tensor) -> Inputs:
         """Return the inputs by name; a bare tensor is the one input that the views read."""
@@ -170,12 +186,13 @@ def build_reconstructor(
     head: HeadFactory,
     fusion: Literal["gated", "concatenate"] = "gated",
     landmark: LandmarkOptions | None = None,
+    yardstick: Yardstick | None = None,
 ) -> Reconstructor:
     """Make views with the facts that they ask for by name, encoders for their channels, and a head for the targets."""
     _check_names(views, encoders)
     made = {name: with_facts(view, facts) for name, view in views.items()}
     read = {name: encoders[name](in_channels=view.channels) for name, view in made.items()}
-    return Reconstructor(made, read, head, targets, fusion, landmark)
+    return Reconstructor(made, read, head, targets, fusion, landmark, yardstick)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:

@@ -78,12 +78,13 @@ def _ranges(truth: Tensor, targets: Sequence[str]) -> dict[str, list[float]]:
 
 @torch.no_grad()
 def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
-    """Fit what needs training records with frozen nominal noise: the scaler of the views' scalars, the landmark's map.
+    """Fit what needs training records with frozen nominal noise: the scalers of the views' scalars and of ratios, the
+    landmark's map.
 
     The card keeps what these records look like.
     """
     reconstructor = module.reconstructor
-    scalars, targets, columns = [], [], []
+    scalars, targets, columns, ratios = [], [], [], []
     measured: list[Inputs] = []
     for batch in islice(data.train_dataloader(), NOISY_BATCHES):
         there = module.placed(batch)
@@ -91,6 +92,8 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
         scalars.append(reconstructor.scalars(noisy["inputs"]))
         if sum(map(rows_of, measured)) < MEASURED_ROWS:
             measured.append({name: values.cpu() for name, values in noisy["inputs"].items()})
+        if reconstructor.yardstick is not None:
+            ratios.append(there["targets"] / reconstructor.yardstick(noisy["inputs"]))
         if reconstructor.landmark is not None:
             targets.append(module.standardised_targets(there, torch.float64))
             columns.append(module.landmark_column(there))
@@ -99,6 +102,8 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
         module.card[SIGNATURE] = apparatus.measure(together(measured), data, data.split.train)
     if scalars[0].shape[-1]:
         reconstructor.scalar_scaler.fit(torch.cat(scalars))
+    if reconstructor.yardstick is not None:
+        reconstructor.ratio_scaler.fit(torch.cat(ratios))
     if reconstructor.landmark is not None:
         standardised = reconstructor.standardised_scalars(torch.cat(scalars))
         reconstructor.landmark.fit(torch.cat(columns), standardised, torch.cat(targets))

@@ -1,0 +1,123 @@
+"""The data module of showers: files of cells → batches, split as the data set was made."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from collider.showers.learning.files import ShowerFiles, shower_paths
+from reconstruction.errors import UserError
+from reconstruction.records.batch import Batch
+from reconstruction.records.loader import Chosen, Draw
+from reconstruction.records.rows import RowsDataModule
+from reconstruction.records.splits import Split, split_by_event
+
+CELLS = "cells"
+"""Name of the one input: (batch, cell, 1), GeV as read out, in the order of the file."""
+
+DATA_SET = "dataset"
+
+
+class ShowerRows(Dataset[Batch]):
+    """Batches of chosen showers."""
+
+    def __init__(self, chosen: Chosen) -> None:
+        self.chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen.rows)
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        """Return the drawn showers as one batch."""
+        rows = self.chosen.rows[np.array([draw.row for draw in draws])]
+        files: ShowerFiles = self.chosen.records
+        cells = torch.from_numpy(files.showers.cells_gev[rows].reshape(len(rows), -1, 1))
+        return {
+            "inputs": {CELLS: cells},
+            "event_id": torch.from_numpy(files.event_ids[rows]),
+        } | self.chosen.numbers(rows)
+
+
+class ShowerDataModule(RowsDataModule):
+    """Showers of HDF5 files in the layout of the CaloChallenge, as `scripts/showers.py` writes them.
+
+    All cells are held in memory: 4 bytes each.
+
+    Args:
+        data: A file, a folder of a data set, a glob, or a list of these.
+        targets: Columns to estimate.
+        observables: Further number columns that come with each batch; null for all others.
+        batch_size: Showers a batch, on each device.
+        fractions: Shares of training, validation and test; the latter two alone say how the files of a data set's
+            validation split are shared.
+        seed: Decides the order.
+        split: As the data set was made (its training files to train on, its validation files shared between validation
+            and test; shower by shower where there are files of one kind only), shower by shower, or whole files.
+        split_seed: Decides the split, whatever the training's seed; null is 0, or for a checkpoint the one that it was
+            trained with.
+        workers: Processes that read ahead.
+        start_method: How these start (null: as Python does by default).
+
+    """
+
+    system_name = "collider.showers"
+
+    def __init__(
+        self,
+        data: str | list[str] = "ml_dataset",
+        targets: tuple[str, ...] = ("energy_gev",),
+        observables: tuple[str, ...] | None = None,
+        batch_size: int = 64,
+        fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        seed: int = 0,
+        split: Literal["dataset", "event", "file"] = "dataset",
+        split_seed: int | None = None,
+        workers: int = 0,
+        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+    ) -> None:
+        by = "file" if split == "file" else "event"
+        super().__init__(data, targets, observables, batch_size, fractions, seed, by, split_seed, workers, start_method)
+        self.split_by = split
+
+    def open(self) -> ShowerFiles:
+        """Return the opened files."""
+        return ShowerFiles(shower_paths(self.data))
+
+    def dataset(self, rows: NDArray[np.int64], training: bool = False) -> ShowerRows:
+        """Return the batches of these rows."""
+        return ShowerRows(self.chosen(rows))
+
+    def apparatus_facts(self) -> dict[str, Any]:
+        """Return where the cells are."""
+        facts: dict[str, Any] = self.records.cells.facts()
+        return facts
+
+    @property
+    def split(self) -> Split:
+        """Row numbers of the three parts."""
+        if self._split is None and self.split_by == DATA_SET:
+            files: ShowerFiles = self.records
+            train, rest = files.rows_of_split("train"), files.rows_of_split("validation")
+            if len(train) and len(rest):
+                self._split = self._of_data_set(files, train, rest)
+        return super().split
+
+    def _of_data_set(self, files: ShowerFiles, train: NDArray[np.int64], rest: NDArray[np.int64]) -> Split:
+        """Return the training files' rows, and those of the validation files shared by the last two fractions."""
+        total = sum(self.fractions[1:])
+        if not total > 0:
+            raise UserError("data.fractions leave nothing to validate and test with: give the last two more than 0")
+        shares = (0.0, self.fractions[1] / total, self.fractions[2] / total)
+        ids, content = files.event_ids[rest], files.content_hashes()[rest]
+        parts = split_by_event(ids, content, shares, self.split_seed or 0)
+        both = np.isin(content, files.content_hashes()[train])
+        if both.any():
+            raise UserError(
+                f"{files.describe(int(rest[np.flatnonzero(both)[0]]))} is also in the training files: a shower "
+                "cannot be in two parts of a split"
+            )
+        return Split(train, rest[parts.validation], rest[parts.test])

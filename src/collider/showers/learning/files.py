@@ -1,0 +1,159 @@
+"""Files of showers as rows of a table: the cells in memory, numbers by name, an identity for each shower."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from collider.showers.dataset import read_showers
+from collider.showers.events import SPLITS
+from collider.showers.learning.cells import Cells
+from collider.showers.simulation import Showers, joined
+from reconstruction.errors import UserError
+
+Rows = NDArray[np.int64]
+
+_ID_BITS: Final = 40
+_SEEDS: Final = 2**22
+
+
+class ShowerFile:
+    """One file of showers, its cells in memory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.showers: Showers = read_showers(path)
+        with h5py.File(path, "r", locking=False) as file:
+            self.attributes: dict[str, Any] = dict(file.attrs)
+        self.cells = _cells(path, self.attributes)
+
+    @property
+    def split(self) -> str:
+        """What the file was made for: train or validation, "" where it does not say."""
+        return str(self.attributes.get("split", ""))
+
+    @property
+    def seed(self) -> int:
+        """Seed of the simulation, 0 where the file does not say."""
+        return int(json.loads(str(self.attributes.get("config", "{}"))).get("seed", 0))
+
+    @property
+    def event_ids(self) -> Rows:
+        """Identities: every split and every seed count their events from 0."""
+        first = 2 * (self.seed % _SEEDS) + SPLITS.get(self.split, 0)
+        return np.asarray(self.showers.event_id, dtype=np.int64) + (first << _ID_BITS)
+
+
+class ShowerFiles:
+    """Files of one calorimeter as one table, a `RowTable`. Raises UserError where they are not of one."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.files = [ShowerFile(path) for path in paths]
+        for file in self.files[1:]:
+            if file.cells != self.files[0].cells:
+                raise UserError(f"{file.path} and {self.files[0].path} are of two calorimeters: train on one of them")
+        self.cells = self.files[0].cells
+        self.showers = joined([file.showers for file in self.files])
+        self.starts: Rows = np.cumsum([0, *(len(file.showers) for file in self.files)])
+        self._numbers = self._columns()
+        self.columns = tuple(self._numbers)
+        self.scalar_columns = self.columns
+
+    def __len__(self) -> int:
+        return len(self.showers)
+
+    def _columns(self) -> dict[str, NDArray[Any]]:
+        """Return all numbers by name; what a foreign file does not know is left out."""
+        showers = self.showers
+        flat = showers.cells_gev.reshape(len(showers), -1)
+        numbers = {
+            "energy_gev": showers.energy_gev,
+            "particle": showers.particle,
+            "deposited_gev": flat.sum(1, dtype=np.float64),
+            "absorbed_gev": showers.absorbed_gev,
+            "start_depth_x0": showers.start_x0,
+            "shower_t_x0": showers.t,
+            "shower_alpha": showers.alpha,
+        }
+        return {"event_id": self.event_ids} | {
+            name: values for name, values in numbers.items() if np.isfinite(values).all()
+        }
+
+    @cached_property
+    def event_ids(self) -> Rows:
+        """Identity of each shower."""
+        return np.concatenate([file.event_ids for file in self.files])
+
+    @cached_property
+    def _hashes(self) -> Rows:
+        cells = self.showers.cells_gev.reshape(len(self), -1)
+        digests = (hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in cells)
+        return np.array([int.from_bytes(digest, "little") >> 1 for digest in digests], dtype=np.int64)
+
+    def content_hashes(self) -> Rows:
+        """Return a hash of the cells of each shower."""
+        return self._hashes
+
+    def scalar(self, name: str) -> NDArray[Any]:
+        """Return one column of numbers."""
+        return self._numbers[name]
+
+    def describe(self, row: int) -> str:
+        """Say which row of which file this is."""
+        place = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return f"{self.files[place].path} row {row - int(self.starts[place])}"
+
+    def rows_of_split(self, name: str) -> Rows:
+        """Return the rows of the files that were made for a split."""
+        parts = [np.arange(self.starts[i], self.starts[i + 1]) for i, f in enumerate(self.files) if f.split == name]
+        return np.concatenate(parts) if parts else np.zeros(0, dtype=np.int64)
+
+
+def shower_paths(data: str | Sequence[str]) -> list[Path]:
+    """Return the files that a file, a folder, a pattern or a list of these names.
+
+    Raises UserError where there is none.
+    """
+    given = [data] if isinstance(data, str) else list(data)
+    paths = [path for one in given for path in _named(Path(one))]
+    if not paths:
+        raise UserError(
+            f"there is no file of showers at {', '.join(given) or 'data.data'}: `python scripts/showers.py` makes "
+            "some in ml_dataset/"
+        )
+    twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
+    if twice is not None:
+        raise UserError(f"data.data names {twice} twice: name each file once")
+    return paths
+
+
+def _named(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(path.glob("*_dataset*.hdf5")) or sorted(path.glob("*.hdf5"))
+    if any(sign in path.name for sign in "*?["):
+        return sorted(path.parent.glob(path.name))
+    return [path] if path.exists() else []
+
+
+def _cells(path: Path, attributes: dict[str, Any]) -> Cells:
+    try:
+        depth_cm = np.asarray(attributes["depth_edges_cm"], dtype=float)
+        edges_cm = np.asarray(attributes["ring_edges_cm"], dtype=float)
+        shape = tuple(int(number) for number in attributes["grid_shape"])
+        kind = str(attributes["grid"])
+        length, radius = float(attributes["radiation_length_cm"]), float(attributes["moliere_radius_cm"])
+    except KeyError as error:
+        raise UserError(
+            f"{path} does not say where its cells are: it has no attribute {error.args[0]}; files of "
+            "scripts/showers.py have grid (cylindrical, cartesian), grid_shape (layers, sectors, rings), "
+            "depth_edges_cm, ring_edges_cm, radiation_length_cm and moliere_radius_cm, which can be added to others"
+        ) from error
+    return Cells(kind, shape, tuple((depth_cm / length).tolist()), tuple((edges_cm / radius).tolist()))  # type: ignore[arg-type]

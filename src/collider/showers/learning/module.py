@@ -1,0 +1,127 @@
+"""The module of showers: views of cells, an encoder for each, and the energy in units of what was seen."""
+
+from __future__ import annotations
+
+from typing import Literal, Protocol, runtime_checkable
+
+from collider.showers.learning.data import CELLS
+from collider.showers.learning.turns import Turn
+from collider.showers.learning.views import Deposit, ShowerView
+from collider.showers.networks import VolumeEncoder
+from reconstruction.errors import UserError
+from reconstruction.models import Loss
+from reconstruction.training.learning.learner import CalibrationMethod, Learner
+from reconstruction.training.learning.optimiser import Optimiser
+from reconstruction.training.network.corruption import Corruption, Link
+from reconstruction.training.network.reconstructor import (
+    EncoderFactory,
+    HeadFactory,
+    Reconstructor,
+    build_reconstructor,
+)
+from reconstruction.training.schedules import Schedule
+
+
+@runtime_checkable
+class CellViewFactory(Protocol):
+    """Make a view of the cells of a grid."""
+
+    def __call__(
+        self,
+        grid: str,
+        grid_shape: tuple[int, int, int],
+        depth_edges_x0: tuple[float, ...],
+        across_edges_rm: tuple[float, ...],
+    ) -> ShowerView:
+        """Return the view."""
+        ...
+
+
+class ShowerModule(Learner):
+    """Learns showers.
+
+    Args:
+        grid: Kind of the cells' grid, cylindrical or cartesian; linked from the data.
+        grid_shape: Layers, sectors and rings (or squares in x and y); linked from the data.
+        depth_edges_x0: Edges of the layers in X0; linked from the data.
+        across_edges_rm: Edges of the rings, or multiples of a square's side, in R_M; linked from the data.
+        targets: What is estimated; linked from the data.
+        views: What is made of the cells, by name: LayersView or CellsView.
+        encoders: An encoder for each view, under the same name.
+        head: PointHead, GaussianHead, MixtureHead or QuantileHead.
+        loss: MSE, Huber, GaussianNLL, CRPS or Pinball, on standardised targets.
+        energy_in: What the energy is learned in: deposit, the sum of all cells, so that the error of the ratio is σ/E
+            at 1 GeV as at 100 GeV; or gev, for cells whose noise drowns their sum.
+        turn: In training, turn and mirror showers around the axis: right where all sides of the calorimeter are alike.
+        fusion: How features of several views are joined.
+        optimiser: Learning rates and decay.
+        schedule: Shape of the learning rate over the training.
+        compile_encoders: Compile the layers of the encoders with torch.compile when training.
+        compile_mode: How: default, or reduce-overhead.
+        ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
+        calibration: How the stated uncertainties are scaled after training, on the validation split: coverage,
+            likelihood or none.
+        seed: Seed of what is random in training.
+        noise_seed: Seed of what is random in judging.
+
+    """
+
+    system_name = "collider.showers"
+
+    def __init__(
+        self,
+        grid: str,
+        grid_shape: tuple[int, int, int],
+        depth_edges_x0: tuple[float, ...],
+        across_edges_rm: tuple[float, ...],
+        targets: tuple[str, ...],
+        views: dict[str, CellViewFactory],
+        encoders: dict[str, EncoderFactory],
+        head: HeadFactory,
+        loss: Loss | None = None,
+        energy_in: Literal["deposit", "gev"] = "deposit",
+        turn: bool = True,
+        fusion: Literal["gated", "concatenate"] = "gated",
+        optimiser: Optimiser = Optimiser(),
+        schedule: Schedule | None = None,
+        compile_encoders: bool = False,
+        compile_mode: Literal["default", "reduce-overhead"] = "default",
+        ema_decay: float = 0.0,
+        calibration: CalibrationMethod = "coverage",
+        seed: int = 0,
+        noise_seed: int = 0,
+    ) -> None:
+        facts = {
+            "grid": grid,
+            "grid_shape": tuple(grid_shape),
+            "depth_edges_x0": tuple(depth_edges_x0),
+            "across_edges_rm": tuple(across_edges_rm),
+        }
+        yardstick = Deposit(targets) if energy_in == "deposit" else None
+        reconstructor = build_reconstructor(facts, targets, views, encoders, head, fusion, yardstick=yardstick)
+        _require_sectors(reconstructor, grid_shape[1])
+        turns = [Link(Turn(grid, grid_shape), CELLS, training_only=True, scaled=False)] if turn else []
+        super().__init__(
+            reconstructor,
+            Corruption(*turns),
+            loss,
+            None,
+            optimiser,
+            schedule,
+            compile_encoders,
+            compile_mode,
+            ema_decay,
+            calibration,
+            seed,
+            noise_seed,
+        )
+
+
+def _require_sectors(reconstructor: Reconstructor, sectors: int) -> None:
+    """Raise UserError where a convolution takes the cells of a layer for others than they are."""
+    for name, encoder in reconstructor.fusion.encoders.items():
+        if isinstance(encoder, VolumeEncoder) and encoder.sectors != sectors:
+            raise UserError(
+                f"model.encoders.{name} has {encoder.sectors} sectors, and the data have {sectors}: set its sectors to "
+                f"{sectors}"
+            )
