@@ -58,7 +58,7 @@ def data(config, tmp_path_factory) -> Path:
 def run(data, tmp_path_factory) -> Path:
     """A short training of the shipped configuration, tested."""
     run = tmp_path_factory.mktemp("run") / "layers"
-    main(["fit", "-c", str(CONFIG), f"--data.data={data}", f"--run={run}", "--trainer.max_epochs=10", *SMALL])
+    main(["fit", "-c", str(CONFIG), f"--data.data={data}", f"--run={run}", "--trainer.max_epochs=8", *SMALL])
     main(["test", f"--run={run}"])
     return run
 
@@ -83,9 +83,11 @@ def test_a_network_learns_what_the_layers_hold(run, data):
     assert np.median(relative[low]) > 1.4 * np.median(relative[high])
 
 
-def test_the_report_speaks_of_showers(run, data, tmp_path, capsys):
-    sys_argv = [str(run / "predictions.hdf5"), str(bound_table(shower_paths(str(data))).write(tmp_path / "bound.hdf5"))]
-    evaluate([*sys_argv, "--output", str(tmp_path / "report")])
+def test_the_report_speaks_of_showers(run, data, tmp_path, capsys, monkeypatch):
+    bound = bound_table(shower_paths(str(data))).write(tmp_path / "bound.hdf5")
+    tables = [str(run / "predictions.hdf5"), str(bound)]
+    monkeypatch.setattr(sys, "argv", ["evaluate.py", *tables, "--output", str(tmp_path / "report")])
+    evaluate()
     said = capsys.readouterr().out
     page = (tmp_path / "report" / "report.html").read_text()
     for text in ("energy of 500 showers", "energetic (", "over bound"):

@@ -79,7 +79,7 @@ class ShowerDataModule(RowsDataModule):
         workers: int = 0,
         start_method: Literal["fork", "spawn", "forkserver"] | None = None,
     ) -> None:
-        by = "file" if split == "file" else "event"
+        by: Literal["event", "file"] = "file" if split == "file" else "event"
         super().__init__(data, targets, observables, batch_size, fractions, seed, by, split_seed, workers, start_method)
         self.split_by = split
 
