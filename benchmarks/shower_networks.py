@@ -14,15 +14,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
 import itertools
-import json
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from collider.showers.config import ShowerConfig, from_mapping
 from collider.showers.information import over_bound
-from collider.showers.learning.bounds import bound_table, layer_model
+from collider.showers.learning.bounds import bound_table, config_of, layer_model
 from collider.showers.learning.files import ShowerFiles, shower_paths
 from reconstruction.judging.tables.table import PredictionTable
 
@@ -35,9 +33,8 @@ def likelihood(files: ShowerFiles, wanted: NDArray[np.int64]) -> tuple[Values, V
     """Return energies and their errors of the showers with these ids, by maximum likelihood of their layers."""
     order = np.argsort(files.event_ids)
     rows = order[np.searchsorted(files.event_ids, wanted, sorter=order)]
-    config = from_mapping(ShowerConfig, json.loads(str(files.files[0].attributes["config"])), "")
     layers = files.showers.cells_gev[rows].astype(np.float64).sum((2, 3))
-    energy, relative, _ = layer_model(config, "the data").fit(layers)
+    energy, relative, _ = layer_model(config_of(files.files[0]), "the data").fit(layers)
     return energy, energy * relative
 
 

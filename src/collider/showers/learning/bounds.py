@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from collider.showers.config import ShowerConfig, from_mapping
+from collider.showers.config import ShowerConfig
 from collider.showers.information import LayerModel, shapes_of
 from collider.showers.learning.files import ShowerFile
 from collider.showers.particles import PDG_CODES
 from collider.showers.system import SYSTEM
+from reconstruction.configuration import build
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.table import PredictionTable
 
@@ -47,7 +48,7 @@ def bound_table(paths: Sequence[Path]) -> PredictionTable:
 
 def _bounds(file: ShowerFile) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
     """Return identities, energies in GeV and least σ in GeV of a file's electrons."""
-    config = _config(file)
+    config = config_of(file)
     model = layer_model(config, file.path)
     electrons = np.isin(file.showers.particle, [PDG_CODES["electron"], PDG_CODES["positron"]])
     energy, t, alpha = (
@@ -76,11 +77,12 @@ def layer_model(config: ShowerConfig, where: Path | str) -> LayerModel:
     )
 
 
-def _config(file: ShowerFile) -> ShowerConfig:
+def config_of(file: ShowerFile) -> ShowerConfig:
+    """Return the simulation of a file. Raises UserError where it does not say it."""
     stored = file.attributes.get("config")
     if stored is None:
         raise UserError(
             f"{file.path} does not say how it was simulated, so its bound is not known: it needs files of "
             "scripts/showers.py"
         )
-    return from_mapping(ShowerConfig, json.loads(str(stored)), "")
+    return build(ShowerConfig, json.loads(str(stored)), f"the configuration in {file.path}")
