@@ -17,7 +17,7 @@ from collider.showers.config import ShowerConfig
 from collider.showers.dataset import Shard, write_shard
 from collider.showers.information import over_bound, shapes_of
 from collider.showers.learning.bounds import bound_table, layer_model
-from collider.showers.learning.cells import Cells
+from collider.showers.learning.cells import CellLayout
 from collider.showers.learning.data import ShowerDataModule
 from collider.showers.learning.files import ShowerFiles, shower_paths
 from collider.showers.learning.turns import Turn
@@ -207,7 +207,7 @@ def test_empty_showers_and_other_targets_have_a_size():
 
 
 def test_views_hold_every_cell_at_its_place(config):
-    cells = Cells("cylindrical", (2, 4, 3), (0.0, 1.0, 3.0), (0.0, 1.0, 2.0, 4.0))
+    cells = CellLayout("cylindrical", (2, 4, 3), (0.0, 1.0, 3.0), (0.0, 1.0, 2.0, 4.0))
     view = CellsView(*dataclasses.astuple(cells))
     energies = torch.arange(24.0).reshape(1, 24, 1)
     made = view(energies)

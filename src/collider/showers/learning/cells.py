@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,11 +11,10 @@ from numpy.typing import NDArray
 from collider.showers.grid import CartesianGrid, CylindricalGrid, Grid
 
 CYLINDRICAL: Final = "cylindrical"
-GridKind = Literal["cylindrical", "cartesian"]
 
 
 @dataclass(frozen=True)
-class Cells:
+class CellLayout:
     """Cells in layers. kind: cylindrical or cartesian; shape: (layers, sectors, rings) or (layers, x, y).
 
     depth_edges_x0 (layers + 1,), in X0; across_edges_rm, in R_M: edges of the rings, or multiples of a square's side.

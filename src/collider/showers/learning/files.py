@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from collider.showers.dataset import read_showers
 from collider.showers.events import SPLITS
-from collider.showers.learning.cells import Cells
+from collider.showers.learning.cells import CellLayout
 from collider.showers.simulation import Showers, joined
 from reconstruction.errors import UserError
 
@@ -143,7 +143,7 @@ def _named(path: Path) -> list[Path]:
     return [path] if path.exists() else []
 
 
-def _cells(path: Path, attributes: dict[str, Any]) -> Cells:
+def _cells(path: Path, attributes: dict[str, Any]) -> CellLayout:
     try:
         depth_cm = np.asarray(attributes["depth_edges_cm"], dtype=float)
         edges_cm = np.asarray(attributes["ring_edges_cm"], dtype=float)
@@ -156,4 +156,4 @@ def _cells(path: Path, attributes: dict[str, Any]) -> Cells:
             "scripts/showers.py have grid (cylindrical, cartesian), grid_shape (layers, sectors, rings), "
             "depth_edges_cm, ring_edges_cm, radiation_length_cm and moliere_radius_cm, which can be added to others"
         ) from error
-    return Cells(kind, shape, tuple((depth_cm / length).tolist()), tuple((edges_cm / radius).tolist()))  # type: ignore[arg-type]
+    return CellLayout(kind, shape, tuple((depth_cm / length).tolist()), tuple((edges_cm / radius).tolist()))  # type: ignore[arg-type]

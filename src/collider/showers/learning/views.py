@@ -7,7 +7,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
-from collider.showers.learning.cells import Cells
+from collider.showers.learning.cells import CellLayout
 from collider.showers.learning.data import CELLS
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.records.batch import Inputs
@@ -57,12 +57,12 @@ class ShowerView(RecordView):
         across_edges_rm: tuple[float, ...],
     ) -> None:
         super().__init__()
-        self.cells = Cells(grid, grid_shape, tuple(depth_edges_x0), tuple(across_edges_rm))
+        self.cells = CellLayout(grid, grid_shape, tuple(depth_edges_x0), tuple(across_edges_rm))
         self.register_buffer("places", torch.from_numpy(self.cells.places()).float(), persistent=False)
         self.channels = self.channels_of(self.cells)
 
     @abstractmethod
-    def channels_of(self, cells: Cells) -> int:
+    def channels_of(self, cells: CellLayout) -> int:
         """Return the channels of a position."""
 
     @abstractmethod
@@ -77,7 +77,7 @@ class ShowerView(RecordView):
 class LayersView(ShowerView):
     """A position for each layer, a channel for each of its cells."""
 
-    def channels_of(self, cells: Cells) -> int:
+    def channels_of(self, cells: CellLayout) -> int:
         """Return the cells of a layer."""
         return cells.shape[1] * cells.shape[2]
 
@@ -89,7 +89,7 @@ class LayersView(ShowerView):
 class CellsView(ShowerView):
     """A position for each cell, with its place as the last three channels."""
 
-    def channels_of(self, cells: Cells) -> int:
+    def channels_of(self, cells: CellLayout) -> int:
         """Return the root and the place."""
         return 4
 
