@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from torch import Tensor
 
-from cres.estimation.apparatus import LARGEST_PITCH_DEG, Apparatus
+from cres.estimation.apparatus import Apparatus
 from cres.estimation.placement import on_host
 from cres.estimation.search.matched_filter import ENERGY_ROOM_EV, INNERMOST, MatchedFilter
 from cres.estimation.search.templates import FINE_PHASES
@@ -31,6 +31,8 @@ ENERGY_NODES, RADIUS_NODES, PITCH_NODES = 5, 12, 72
 RADII = 48
 AXIAL_STEP_BINS = 0.05
 """A sideband of SNR 25 has an axial frequency to 0.04 bins."""
+LARGEST_TEMPLATE_PITCH_DEG = 89.99
+"""Beyond it sidebands stand within a bin or two of the carrier, and templates cannot be told from each other."""
 LARGEST_PITCH_STEP_DEG = 0.004
 """Where the axial frequency hardly depends on the pitch angle, the carrier does."""
 PADDING = 16
@@ -68,7 +70,7 @@ class RadialGrid:
         low, high = apparatus.energies_ev
         energies = np.linspace(low - ENERGY_ROOM_EV, high + ENERGY_ROOM_EV, ENERGY_NODES)
         radii = np.linspace(INNERMOST, 1.0, RADIUS_NODES) * apparatus.largest_radius_m
-        angles = np.linspace(low_deg, min(apparatus.pitch_angles_deg[1], LARGEST_PITCH_DEG), PITCH_NODES)
+        angles = np.linspace(low_deg, min(apparatus.pitch_angles_deg[1], LARGEST_TEMPLATE_PITCH_DEG), PITCH_NODES)
         carrier, axial, lines, self.harmonics = _measured(apparatus, energies, radii, angles)
         pitch_deg = _dense(angles, axial, AXIAL_STEP_BINS * apparatus.reception.bin_hz)
         self.pitch_deg = torch.from_numpy(pitch_deg).to(apparatus.device)
