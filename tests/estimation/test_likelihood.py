@@ -231,7 +231,10 @@ def test_noise_alone_passes_the_threshold_as_often_as_stated(matched_filter: Mat
 
 
 def test_the_way_of_one_electron_is_short(simulated, estimator) -> None:  # type: ignore[no-untyped-def]
-    """Files in the order in which their functions are first called: 42 stops and 26 returns in a room of flat files."""
+    """Files in the order in which their functions are first called: once 42 stops and 26 returns.
+
+    Three of today's stops are those of the whole posterior.
+    """
     electron = simulated.parameters[:1].numpy()
     seed = Seed(*(np.array([value]) for value in (electron[0, 0], 0.5, 2.5, electron[0, 1], 0.02, 0.1)))
     entered: dict[tuple[str, str], None] = {}
@@ -253,5 +256,5 @@ def test_the_way_of_one_electron_is_short(simulated, estimator) -> None:  # type
     stops = [file for file, _ in itertools.groupby(file for file, _ in entered)]
     assert len(entered) > 40
     assert len(set(stops)) <= 10, entered
-    assert len(stops) <= 21, entered
-    assert len(stops) - len(set(stops)) <= 13, entered
+    assert len(stops) <= 24, entered
+    assert len(stops) - len(set(stops)) <= 14, entered
