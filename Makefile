@@ -154,7 +154,7 @@ $(DEMO)/electrons.html: $(TABLES)
 	$(RUN) scripts/browse.py $(DEMO)/predictions.hdf5 $(DEMO)/seeded.hdf5 $(DEMO)/bound.hdf5 --run $(DEMO) \
 	  --names "S4D network" "seeded likelihood" "Cramér–Rao bound" --data $(DEMO)/cres.hdf5 --electrons 500 --output $@
 
-# Showers in calorimeters, a second system: no part of the learning yet --------------------------------------------------
+# Showers in calorimeters, a second system --------------------------------------------------
 
 SHOWERS := runs/showers
 SHOWER_EVENTS ?= 5000

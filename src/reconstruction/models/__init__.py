@@ -1,4 +1,4 @@
-"""Encoders, heads, predictive distributions and losses. They learn nothing of rows: targets are columns."""
+"""Encoders, heads, predictive distributions and losses. They know no particle: targets are columns."""
 
 from reconstruction.models.denoiser import Denoiser, SeriesHuber, SeriesLoss, SeriesMSE, TimeSpectrumLoss
 from reconstruction.models.encoders.base import Encoded, Encoder, Sequence

@@ -1,4 +1,4 @@
-"""Which devices and precisions a model can be run on and in: rows need float64 beside the network."""
+"""Which devices and precisions a model can be run on and in: estimates need float64 beside the network."""
 
 from __future__ import annotations
 
