@@ -37,7 +37,6 @@ import torch
 import yaml
 
 from cres import errors
-from cres.data.workers import available_cpus
 from cres.provenance import git_commit
 from reconstruction.judging.measures.comparison import Row, compare, summarise
 from reconstruction.judging.measures.numbers import in_brackets, with_unit
@@ -45,6 +44,7 @@ from reconstruction.judging.pictures.illustrations import Section
 from reconstruction.judging.report.page import write_comparison, write_whole
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.training.runs.loading import load_module
+from reconstruction.workers import available_cpus
 
 ROOT = Path(__file__).parents[1]
 SEED = 20261

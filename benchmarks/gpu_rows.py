@@ -282,10 +282,8 @@ def compiled_training(bench: Bench) -> dict[str, float]:
 
 
 def _part(batch: dict[str, Any], size: int) -> dict[str, Any]:
-    observables = {name: values[:size] for name, values in batch["observables"].items()}
-    return {name: values[:size] for name, values in batch.items() if name != "observables"} | {
-        "observables": observables
-    }
+    """Return the first rows of a batch: of each of its tensors, and of those that it holds by name."""
+    return {name: _part(values, size) if isinstance(values, dict) else values[:size] for name, values in batch.items()}
 
 
 def _predict(reconstructor: torch.nn.Module, volts: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -185,6 +187,35 @@ def test_only_training_and_the_data_module_import_lightning() -> None:
         if not any(name.startswith(room) for room in LIGHTNING_ROOMS):
             heads = {module.split(".")[0] for module in imported_modules(path.read_text())}
             assert "lightning" not in heads, path
+
+
+def missing_names(source: str) -> list[str]:
+    """Return the names that a program imports from our packages and that are not there."""
+    missing = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in PACKAGES:
+            module = importlib.import_module(str(node.module))
+            names = [alias.name for alias in node.names if not hasattr(module, alias.name)]
+            missing += [f"{node.module}.{name}" for name in names if not is_module(f"{node.module}.{name}")]
+    return missing
+
+
+def is_module(name: str) -> bool:
+    with contextlib.suppress(ModuleNotFoundError):
+        return importlib.util.find_spec(name) is not None
+    return False
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "scripts", "tests/device/real", "tests/cluster"])
+def test_what_the_suite_does_not_run_imports_what_is_there(folder: str) -> None:
+    for path in sorted((SOURCE.parents[1] / folder).glob("*.py")):
+        assert not missing_names(path.read_text()), path
+
+
+def test_a_name_that_is_gone_is_noticed() -> None:
+    gone = "from cres.data.workers import available_cpus\nfrom cres.physics import no_such_module"
+    assert missing_names(gone) == ["cres.data.workers.available_cpus", "cres.physics.no_such_module"]
+    assert missing_names("from cres import schema\nfrom reconstruction.models import S4DEncoder, encoders") == []
 
 
 def test_the_check_sees_a_forbidden_import() -> None:

@@ -7,6 +7,7 @@ another apparatus than those of the training, and how its results are judged.
 
 from __future__ import annotations
 
+import functools
 import importlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -166,6 +167,7 @@ class System:
         return f"{rows} {self.noun if rows == 1 else self.nouns}"
 
 
+@functools.cache
 def find_system(name: str = DEFAULT) -> System:
     """Return the system of a name: SYSTEM of the module NAME.system, or of NAME itself.
 

@@ -98,3 +98,11 @@ def test_wrong_numbers_and_windows_of_padded_records_are_refused(tmp_path, taken
         file["valid_samples"][3] = SAMPLES + 1
     with pytest.raises(UserError, match=r"row 3: valid_samples is 97, but its series has 96 samples"):
         batch_of(wrong)
+
+
+def test_a_strangers_configuration_is_none(tmp_path):
+    path = write(tmp_path / "strange.hdf5", None)
+    for config in ("trap: {depth: 3}", "[1, 2]"):
+        with h5py.File(path, "r+") as file:
+            file.attrs["config"] = config
+        assert CresDataModule(str(path)).source_config() == {}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from programs import plain_environment, run_program
 
 from cres.commands.evaluate import main as evaluate
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
+from reconstruction.judging.measures.comparison import compare, summarise
+from reconstruction.judging.report.page import write_comparison
 from reconstruction.training.command_line.cli import CommandLine, main
 from reconstruction.training.learning.checkpoints import read_checkpoint
 from reconstruction.training.learning.learner import CARD
@@ -42,11 +45,9 @@ figures: {every_epochs: 8}
 @pytest.fixture(scope="module", autouse=True)
 def lines():
     """The module of the system, as a user has his on PYTHONPATH."""
-    sys.path.insert(0, str(HERE))
-    import straight_lines
-
-    yield straight_lines
-    sys.path.remove(str(HERE))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(HERE)
+        yield importlib.import_module("straight_lines")
 
 
 @pytest.fixture(scope="module")
@@ -57,9 +58,10 @@ def folder(lines, tmp_path_factory) -> Path:
     (folder / "lines.yaml").write_text(CONFIG)
     options = ["-c", str(folder / "lines.yaml"), f"--data.data={folder / 'lines.hdf5'}"]
     main(["fit", *options, f"--run={folder / 'a'}"])
-    cli, path = HERE.parents[1] / "cli.py", os.pathsep.join([str(HERE), *sys.path])
-    command = [sys.executable, cli, "fit", *options, f"--run={folder / 'b'}", "--seed_everything=2"]
-    subprocess.run(command, env=os.environ | {"PYTHONPATH": path}, check=True, capture_output=True, timeout=240)
+    command = [sys.executable, HERE.parents[1] / "cli.py", "fit", *options, f"--run={folder / 'b'}"]
+    path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
+    done = run_program([*command, "--seed_everything=2"], folder, plain_environment(PYTHONPATH=path))
+    assert done.code == 0, done.said
     for run in "ab":
         main(["test", f"--run={folder / run}"])
     return folder
@@ -138,6 +140,17 @@ def test_several_runs_are_compared_and_reported_in_its_own_words(folder, capsys,
         assert stranger not in page, stranger
 
 
+def test_a_comparison_keeps_its_own_words_whatever_is_compared_after_it(folder):
+    from cres.evaluation.examples import example_table
+
+    tables = [PredictionTable.read(folder / run / "predictions.hdf5") for run in "ab"]
+    lines = compare(tables)
+    compare([example_table(200)])  # electrons, between the comparison and its report
+    page = write_comparison(lines, summarise(lines), folder / "between").read_text()
+    assert "How well are the lines reconstructed?" in page
+    assert "resolved" not in page
+
+
 def test_an_ensemble_of_it_is_one_model(folder, tmp_path):
     files = ",".join(str(folder / run / "checkpoints" / "best.ckpt") for run in "ab")
     table = tmp_path / "both.hdf5"
@@ -151,7 +164,6 @@ def test_an_ensemble_of_it_is_one_model(folder, tmp_path):
 
 def test_systems_do_not_mix(folder, tmp_path):
     from cres.evaluation.examples import example_table
-    from reconstruction.judging.measures.comparison import compare
 
     line = PredictionTable.read(folder / "a" / "predictions.hdf5")
     with pytest.raises(UserError, match="cannot be compared"):

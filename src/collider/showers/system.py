@@ -9,8 +9,8 @@ ENERGETIC = Group(
     "energetic",
     "true_energy_gev",
     10.0,
-    "10 GeV or more",
-    "below, sampling fluctuates most, and nobody would call a few per cent a fault of the network",
+    "true energy of 10 GeV or more",
+    "below, fluctuations of the sampling rule",
 )
 
 COLUMNS = {

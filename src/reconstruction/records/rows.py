@@ -184,8 +184,7 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
 
     def source_config(self) -> dict[str, Any]:
         """Return the configuration that made the rows (a simulation's), where their files carry it; else {}."""
-        stored: dict[str, Any] = json.loads(str(self.records.files[0].attributes.get("config", "{}")))
-        return stored
+        return stored_config(self.records.files[0].attributes)
 
     def file_facts(self) -> dict[str, Any]:
         """Return what a checkpoint remembers of the data: apparatus, columns, and which rows were for the test."""
@@ -275,6 +274,15 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
             pin_memory=self.device().type == "cuda" and from_host,
             multiprocessing_context=self.start_method if workers else None,
         )
+
+
+def stored_config(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration that a file carries as JSON; {} for none, and for one that somebody else wrote."""
+    try:
+        stored = json.loads(str(attributes.get("config", "{}")))
+    except ValueError:  # no JSON: not of a simulation that is known here
+        return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def _regressable(targets: Sequence[str], system: System) -> tuple[str, ...]:

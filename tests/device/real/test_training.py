@@ -166,17 +166,17 @@ def test_an_export_says_what_the_model_says_on_any_device(
     assert volts.shape[1:] == (SAMPLES, 2)
     program = torch.export.load(tmp_path / "model.pt2")
     with torch.no_grad():
-        estimate, covariance = program.module()(volts)
-    apart = np.abs(estimate[:, 0].numpy() - said.mean("energy_eV")) / said.std("energy_eV")
+        found = program.module()(volts)
+    apart = np.abs(found["estimate"][:, 0].numpy() - said.mean("energy_eV")) / said.std("energy_eV")
     assert np.median(apart) < 1e-3
     passes = getattr(torch.export, "passes", None)
     if device.type == "cpu" or not hasattr(passes, "move_to_device_pass"):
         return
     moved = passes.move_to_device_pass(program, str(device)).module()
     with torch.no_grad():
-        there, spread = moved(volts.to(device))
-    torch.testing.assert_close(there.cpu(), estimate, rtol=1e-6, atol=1e-2)
-    torch.testing.assert_close(spread.cpu(), covariance, rtol=1e-2, atol=1e-6)
+        there = moved(volts.to(device))
+    torch.testing.assert_close(there["estimate"].cpu(), found["estimate"], rtol=1e-6, atol=1e-2)
+    torch.testing.assert_close(there["covariance"].cpu(), found["covariance"], rtol=1e-2, atol=1e-6)
 
 
 def test_two_ranks_share_one_device(kind: str, config: Path, records: Path, tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ and noise. Whoever compares takes the electrons alone that both tables have: pho
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from collider.showers.system import SYSTEM
 from reconstruction.configuration import build
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.records.rows import stored_config
 
 NAME = "Cramér–Rao bound of the layers"
 
@@ -79,10 +79,10 @@ def layer_model(config: ShowerConfig, where: Path | str) -> LayerModel:
 
 def config_of(file: ShowerFile) -> ShowerConfig:
     """Return the simulation of a file. Raises UserError where it does not say it."""
-    stored = file.attributes.get("config")
-    if stored is None:
+    stored = stored_config(file.attributes)
+    if not stored:
         raise UserError(
             f"{file.path} does not say how it was simulated, so its bound is not known: it needs files of "
             "scripts/showers.py"
         )
-    return build(ShowerConfig, json.loads(str(stored)), f"the configuration in {file.path}")
+    return build(ShowerConfig, stored, f"the configuration in {file.path}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from collider.showers.events import SPLITS
 from collider.showers.learning.cells import CellLayout
 from collider.showers.simulation import Showers, joined
 from reconstruction.errors import UserError
+from reconstruction.records.rows import stored_config
 
 Rows = NDArray[np.int64]
 
@@ -43,7 +43,7 @@ class ShowerFile:
     @property
     def seed(self) -> int:
         """Seed of the simulation, 0 where the file does not say."""
-        return int(json.loads(str(self.attributes.get("config", "{}"))).get("seed", 0))
+        return int(stored_config(self.attributes).get("seed", 0))
 
     @property
     def event_ids(self) -> Rows:

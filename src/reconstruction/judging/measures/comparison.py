@@ -19,10 +19,11 @@ from reconstruction.judging.measures.metrics import DEFAULT_RESAMPLES, label_of,
 from reconstruction.judging.measures.numbers import in_brackets, plain_name, with_unit
 from reconstruction.judging.tables.apparatus import apparatus_notes
 from reconstruction.judging.tables.captions import group_in_words
-from reconstruction.judging.tables.judged import common_system, judge, judged
+from reconstruction.judging.tables.judged import common_system, judge_as, judged
 from reconstruction.judging.tables.splits import refuse_training, split_notes
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.schema import truth_name
+from reconstruction.system import System
 
 ALL = "all"
 """The group of all rows, in every comparison."""
@@ -44,6 +45,11 @@ class Comparison:
 
     def __len__(self) -> int:
         return len(self.tables[0])
+
+    @property
+    def system(self) -> System:
+        """The system that its tables are of."""
+        return self.tables[0].system
 
     @property
     def first_group(self) -> str:
@@ -98,7 +104,7 @@ def compare(
     estimates = _distinct([table for table in tables if not table.is_bound])
     if not estimates:
         raise UserError("there is no table of estimates to evaluate, only a bound: add an estimator's predictions")
-    judge(common_system([*estimates, *([bound] if bound is not None else [])]))
+    judge_as(common_system([*estimates, *([bound] if bound is not None else [])]))
     _refuse_empty(estimates)
     joined = estimates[0].join(*estimates[1:], *([bound] if bound is not None else []))
     joined_bound = joined.pop() if bound is not None else None
@@ -117,6 +123,7 @@ def compare(
 
 def summarise(comparison: Comparison, *, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> list[Row]:
     """Return the figures of every estimator, target and group, paired over the estimators."""
+    judge_as(comparison.system)
     return [
         row
         for target in comparison.targets

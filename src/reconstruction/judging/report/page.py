@@ -39,7 +39,7 @@ from reconstruction.judging.pictures.plots import Curve
 from reconstruction.judging.report import summary
 from reconstruction.judging.report.diagnostics_section import diagnostics_section
 from reconstruction.judging.report.first_page import first_page, first_panels
-from reconstruction.judging.tables.judged import judged, rows_word
+from reconstruction.judging.tables.judged import judge_as, judged, rows_word
 from reconstruction.judging.tables.table import PredictionTable, atomic_path
 from reconstruction.progress import progress_bar
 from reconstruction.provenance import VERSION
@@ -93,6 +93,7 @@ def write_comparison(
     title: str | None = None,
 ) -> Path:
     """Write the report of a comparison that is summarised already; see `write_report`."""
+    judge_as(comparison.system)
     folder, title = Path(output_dir), title or f"How well are the {rows_word()} reconstructed?"
     refuse_unwritable(folder)
     own = [Section(*_target_head(comparison, rows, t), target_illustrations(comparison, t)) for t in comparison.targets]

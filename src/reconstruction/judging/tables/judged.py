@@ -1,6 +1,6 @@
 """Whose results are judged: the names, groups and goals that the figures carry are a system's own.
 
-A comparison is of tables of one system. It says which before its figures are made; without, they are of the default.
+A comparison is of tables of one system. Whatever is made of it says which before; without, figures are of the default.
 """
 
 from __future__ import annotations
@@ -23,10 +23,9 @@ def judged() -> System:
     return _JUDGED.get() or find_system()
 
 
-def judge(system: System) -> System:
-    """Take the names, groups and goals of a system from now on, and return it."""
+def judge_as(system: System) -> None:
+    """Take the names, groups and goals of a system from now on."""
     _JUDGED.set(system)
-    return system
 
 
 def common_system(tables: Sequence[PredictionTable]) -> System:

@@ -68,7 +68,9 @@ def add_checkpoint_core(parser: LightningArgumentParser, system: System) -> None
 def add_options(parser: LightningArgumentParser, command: str, system: System) -> None:
     """Add the run's own options, the callbacks' groups, and the links of facts that are written once."""
     parser.add_argument("--run", type=str | None, default=None, help="Folder of the run; default runs/CONFIG_NAME.")
-    parser.add_argument("--system", type=str, default=DEFAULT, help="What the data are of: cres, or one of your own.")
+    parser.add_argument(
+        "--system", type=str, default=DEFAULT, help="What the data are of: cres, collider.showers, or one of your own."
+    )
     _add_fit_options(parser, command, system)
     _add_callbacks(parser)
     if command != "fit":
