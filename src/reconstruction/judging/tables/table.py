@@ -33,7 +33,8 @@ ESTIMATE = "estimate"
 BOUND = "bound"
 _SPLIT_TYPE = h5py.enum_dtype(schema.SPLITS, basetype="i1")  # the file itself then says what its codes mean
 _UNITS = {
-    unit.lower(): unit for unit in ("eV", "keV", "MeV", "GeV", "deg", "rad", "m", "cm", "mm", "s", "ns", "Hz", "V")
+    unit.lower(): unit
+    for unit in ("eV", "keV", "MeV", "GeV", "deg", "rad", "m", "cm", "mm", "X0", "s", "ns", "Hz", "V")
 }
 """What a column's name ends with → the unit that it stands for."""
 
