@@ -86,11 +86,12 @@ $(DEMO)/cres.hdf5: $(DEMO)/raw/simulation.json
 # beside LOCK TARGETS…: make these in the background, when what holds the lock is done. If that fails, make makes them
 # again afterwards, in the open. They end when this make ends, whatever ended it. A lock that is free is taken at once,
 # so that nobody who waits for it comes too early. They leave the cores to a training; what is waited for soon does not.
+# A group of their own (set -m) and no session (setsid): Linux shares its cores among sessions, whatever is nice in them.
 AGAIN := $(MAKE)  # by this name, `make -n` runs nothing
-BESIDE = beside() { local job lock=$(DEMO)/$$1.lock; shift; command -v flock >/dev/null && command -v setsid >/dev/null || return 0; \
+BESIDE = beside() { local job lock=$(DEMO)/$$1.lock; shift; command -v flock >/dev/null || return 0; \
   exec 7>$$lock; flock -n 7 || true; \
-  { flock 7; kill -0 $$PPID || exit; \
-    OMP_NUM_THREADS=1 nice -n $${niceness:-19} setsid $(AGAIN) --no-print-directory -o .venv/.demo "$$@" & job=$$!; \
+  { flock 7; kill -0 $$PPID || exit; set -m; \
+    OMP_NUM_THREADS=1 nice -n $${niceness:-19} $(AGAIN) --no-print-directory -o .venv/.demo "$$@" & job=$$!; \
     while kill -0 $$job && kill -0 $$PPID; do sleep 1; done 2>/dev/null; kill -TERM -- -$$job 2>/dev/null; \
   } >>$(DEMO)/beside.log 2>&1 </dev/null & exec 7>&-; }
 # await LOCK: wait for what is made beside, and say how far it is
