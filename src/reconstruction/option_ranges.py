@@ -27,6 +27,8 @@ RANGES: dict[str, Allowed] = {
     **dict.fromkeys(("weights", "weight", "spectrum_weight", "beta"), NOT_NEGATIVE),
     **dict.fromkeys(("degrees", "location_degree", "scalar_degrees"), Allowed(0, 20)),
     "multiple": POSITIVE,
+    "share": Allowed(0, 1, above=True, below=True),
+    "towards_lines": SHARE,
     # rows
     "batch_size": SIZE,
     "workers": COUNT,

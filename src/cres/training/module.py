@@ -17,6 +17,7 @@ from reconstruction.shapes import Series
 from reconstruction.training.learning.denoising import DenoisingOptions
 from reconstruction.training.learning.learner import CARD, CalibrationMethod, Learner
 from reconstruction.training.learning.loss_watch import NonFiniteLoss
+from reconstruction.training.learning.masking import MaskingOptions
 from reconstruction.training.learning.optimiser import Optimiser
 from reconstruction.training.learning.place import PLACE
 from reconstruction.training.network.corruption import Corruption, Link
@@ -57,6 +58,8 @@ class CresModule(Learner):
         fusion: How features of several views are joined.
         landmark: A line whose place is measured on the way, and mapped to a first guess of the targets.
         denoising: Rebuild a view without its noise, beside the targets or alone, to pre-train an encoder.
+        masking: Hide stretches of views and rebuild them, beside the targets or alone, to pre-train encoders on records
+            of which neither truth nor a noiseless copy is known.
         optimiser: Learning rates and decay.
         schedule: Shape of the learning rate over the training.
         compile_encoders: Compile the layers of the encoders with torch.compile when training; the first step then takes
@@ -97,6 +100,7 @@ class CresModule(Learner):
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
         noise_seed: int = 0,
+        masking: MaskingOptions | None = None,
     ) -> None:
         facts = {"sampling_rate_hz": sampling_rate_hz}
         white = partial(WhiteNoise, density_w_per_hz=noise_density_w_per_hz)
@@ -121,6 +125,7 @@ class CresModule(Learner):
             calibration,
             seed,
             noise_seed,
+            masking,
         )
         self.noise, self.receiver = sources_of_noise, behind
         self.sampling_rate_hz = sampling_rate_hz

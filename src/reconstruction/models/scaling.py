@@ -10,6 +10,8 @@ from reconstruction.errors import UserError
 from reconstruction.exact_buffers import ExactBuffers
 
 Values = Float[Tensor, "rows column"]
+MAD_TO_STD = 1.482602218505602
+"""1/Φ⁻¹(3/4): standard deviation of a Gaussian over its median absolute deviation."""
 
 
 class Standardise(ExactBuffers):
@@ -32,14 +34,25 @@ class Standardise(ExactBuffers):
     @torch.no_grad()
     def fit(self, values: Values) -> None:
         """Fit on the rows of the training split. Raises UserError for no rows or for values that are not finite."""
-        if not len(values) or not bool(torch.isfinite(values).all()):
-            raise UserError("standardisation needs at least one row, and finite numbers only, to be fitted on.")
-        exact = values.to(torch.float64)
+        exact = _finite(values)
         mean, std = exact.mean(dim=0), exact.std(dim=0, correction=0)
         # rounding of the mean alone gives a constant column a tiny spread
-        constant = std <= 1e-12 * mean.abs()
-        self.shift.copy_(mean)
-        self.scale.copy_(torch.where(constant, torch.ones_like(std), std))
+        self._take(mean, torch.where(std <= 1e-12 * mean.abs(), 0, std))
+
+    @torch.no_grad()
+    def fit_to_noise(self, values: Values) -> None:
+        """Fit to what most of the rows are, noise: the median, and 1.4826 times the median distance from it.
+
+        That is a Gaussian's standard deviation, which lines in some of the rows hardly move. Raises UserError as `fit`
+        does.
+        """
+        exact = _finite(values)
+        centre = exact.median(dim=0).values
+        self._take(centre, MAD_TO_STD * (exact - centre).abs().median(dim=0).values)
+
+    def _take(self, shift: Tensor, scale: Tensor) -> None:
+        self.shift.copy_(shift)
+        self.scale.copy_(torch.where(scale == 0, 1, scale))
         self.fitted = True
 
     def forward(self, values: Values) -> Values:
@@ -63,3 +76,10 @@ class Standardise(ExactBuffers):
     def _require_fit(self) -> None:
         if not self.fitted:
             raise UserError("this standardisation was not fitted: call fit(values) on the training split, or load it.")
+
+
+def _finite(values: Tensor) -> Tensor:
+    """Return the rows in float64; refuse none, and those that hold NaN or infinity."""
+    if not len(values) or not bool(torch.isfinite(values).all()):
+        raise UserError("standardisation needs at least one row, and finite numbers only, to be fitted on.")
+    return values.to(torch.float64)

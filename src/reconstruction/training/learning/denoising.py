@@ -59,9 +59,8 @@ class Denoising(nn.Module):
         self.denoiser = Denoiser(encoder, int(view.channels))  # type: ignore[arg-type]
         self.criterion = options.loss or SeriesMSE()
 
-    def train_alone(self, reconstructor: Reconstructor) -> None:
-        """Leave out of the training what only the targets need: head, fusion, pooling."""
-        reconstructor.requires_grad_(False)
+    def let_learn(self) -> None:
+        """Let decoder and encoder learn, without what only the targets need."""
         self.denoiser.requires_grad_(True)
         self.denoiser.encoder.pooling.requires_grad_(False)
 

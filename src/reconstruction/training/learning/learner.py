@@ -26,6 +26,7 @@ from reconstruction.training.learning.averaging import Average
 from reconstruction.training.learning.checkpoints import LAST, Checkpoints
 from reconstruction.training.learning.denoising import Denoising, DenoisingOptions
 from reconstruction.training.learning.loss_watch import LossWatch, NonFiniteLoss, first_of_all
+from reconstruction.training.learning.masking import Masking, MaskingOptions
 from reconstruction.training.learning.metrics import Collected, EpochLoss, collect, validation_metrics
 from reconstruction.training.learning.optimiser import Optimiser, with_schedule
 from reconstruction.training.learning.place import PlaceInEpoch
@@ -44,8 +45,9 @@ class Learner(pl.LightningModule):
     """Trains a reconstructor. A system's own class builds it of what a configuration says.
 
     reconstructor: what learns. corruption: what is done to its inputs before. denoising: rebuild a view without its
-    noise, beside the targets or alone. seed: of the corruption in training; noise_seed: of the frozen one that judges,
-    whatever the training's seed, so that trainings are judged on the same records.
+    noise; masking: rebuild what is hidden of views; both beside the targets or alone. seed: of the corruption in
+    training; noise_seed: of the frozen one that judges, whatever the training's seed, so that trainings are judged on
+    the same records.
     """
 
     system_name: ClassVar[str]
@@ -64,6 +66,7 @@ class Learner(pl.LightningModule):
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
         noise_seed: int = 0,
+        masking: MaskingOptions | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= ema_decay < 1:
@@ -74,9 +77,10 @@ class Learner(pl.LightningModule):
         self.joint: Calibration | None = None
         """Calibration of what the members of an ensemble state together."""
         self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
-        self.regresses = denoising is None or not denoising.alone
-        if self.denoising is not None and not self.regresses:
-            self.denoising.train_alone(self.reconstructor)
+        self.masking = None if masking is None else Masking(masking, self.reconstructor)
+        self.regresses = not any(task.alone for task in (denoising, masking) if task is not None)
+        if not self.regresses:
+            self._leave_out_targets()
         self.loss = loss or GaussianNLL()
         self.optimiser, self.schedule = optimiser or Optimiser(), schedule or Cosine()
         self.compile_encoders, self.compile_mode = compile_encoders, compile_mode
@@ -99,6 +103,13 @@ class Learner(pl.LightningModule):
         self.last_validation: Collected | None = None
         """Predictions of the validation split after the last epoch, of all processes."""
         self._validation: list[Collected] = []
+
+    def _leave_out_targets(self) -> None:
+        """Leave out of the training what only the targets need: head, fusion, pooling."""
+        self.reconstructor.requires_grad_(False)
+        for task in (self.denoising, self.masking):
+            if task is not None:
+                task.let_learn()
 
     @property
     def system(self) -> System:
@@ -156,11 +167,15 @@ class Learner(pl.LightningModule):
         The inputs of the training's epochs, 0 and above, are augmented as well.
         """
         judging = epoch <= FROZEN_EPOCH
-        seed = self.noise_seed if judging else self.seed
+        random = self._random(batch, epoch)
+        return batch | {"inputs": self.corruption(batch["inputs"], masks_of(batch), random, scale, judging)}
+
+    def _random(self, batch: Batch, epoch: int) -> KeyedRandom:
+        """Return the random numbers of a batch's rows: other ones in each epoch of the training, frozen to judge."""
+        seed = self.noise_seed if epoch <= FROZEN_EPOCH else self.seed
         # the same row drawn again in one epoch counts as another one; mix64(0) is 0
         event = batch["event_id"] ^ mix64(batch["repeat"]) if "repeat" in batch else batch["event_id"]
-        random = KeyedRandom(seed, epoch, event, next(iter(batch["inputs"].values())).device)
-        return batch | {"inputs": self.corruption(batch["inputs"], masks_of(batch), random, scale, judging)}
+        return KeyedRandom(seed, epoch, event, next(iter(batch["inputs"].values())).device)
 
     # Loss --------------------------------------------------------------------------------------------------------
 
@@ -172,8 +187,11 @@ class Learner(pl.LightningModule):
             )
         return self.reconstructor.target_scaler(batch["targets"]).to(dtype)
 
-    def objective(self, noisy: Batch, clean: Batch) -> tuple[Tensor, Outcome | None]:
-        """Return the mean loss of a corrupted batch, and the outcome when targets are regressed."""
+    def objective(self, noisy: Batch, clean: Batch, epoch: int = FROZEN_EPOCH) -> tuple[Tensor, Outcome | None]:
+        """Return the mean loss of a corrupted batch, and the outcome when targets are regressed.
+
+        What masking hides of a row is other in each epoch of the training, and the same whenever it is judged.
+        """
         outcome = self.reconstructor.standardised(noisy["inputs"], masks_of(noisy)) if self.regresses else None
         if outcome is None:
             loss = next(iter(noisy["inputs"].values())).new_zeros(())
@@ -181,6 +199,9 @@ class Learner(pl.LightningModule):
             loss = self.regression_loss(outcome, noisy)
         if self.denoising is not None:
             loss = loss + self.denoising(self.reconstructor, noisy["inputs"], clean["inputs"])
+        if self.masking is not None:
+            random = self._random(noisy, epoch)
+            loss = loss + self.masking(self.reconstructor, noisy["inputs"], masks_of(noisy), random)
         return loss, outcome
 
     def regression_loss(self, outcome: Outcome, batch: Batch) -> Tensor:
@@ -209,7 +230,7 @@ class Learner(pl.LightningModule):
         """Return the loss of corrupted inputs as the curriculum wants them now."""
         clean = self.easing.prepared(batch)
         noisy = self.easing.finished(self.inject(clean, self.current_epoch, self.easing.noise_scale))
-        loss = self.objective(noisy, self.easing.finished(clean))[0]
+        loss = self.objective(noisy, self.easing.finished(clean), self.current_epoch)[0]
         self.watch.note(loss, clean, self.current_epoch, batch_idx)
         size = len(batch["event_id"])
         self.epoch_loss.update(loss, size)
@@ -252,9 +273,17 @@ class Learner(pl.LightningModule):
             return
         loss, outcome = self.objective(judged, batch)
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["event_id"]), sync_dist=True)
+        if self.masking is not None:
+            self._log_floor(self.masking, judged)
         if outcome is not None:
             physical = self.reconstructor.physical(outcome.distribution)
             self._validation.append(collect(physical, batch, [self.reconstructor.calibration]))
+
+    def _log_floor(self, masking: Masking, judged: Batch) -> None:
+        """Log what rebuilding would cost who rebuilds nothing, to compare the loss with."""
+        random = self._random(judged, FROZEN_EPOCH)
+        floor = masking.of_nothing(self.reconstructor, judged["inputs"], masks_of(judged), random)
+        self.log("val/loss_of_nothing", floor, batch_size=len(judged["event_id"]), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log σ68 of every target in its unit, and the coverage of the stated intervals."""

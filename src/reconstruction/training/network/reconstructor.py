@@ -18,7 +18,7 @@ from reconstruction.models.encoders.joining import columns
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.models.scaling import Standardise
 from reconstruction.records.batch import Inputs, Masks, lengths_from
-from reconstruction.shapes import Features, Series, Targets
+from reconstruction.shapes import Features, Lengths, Series, Targets
 from reconstruction.training.network.facts import with_facts
 from reconstruction.training.network.landmark import Landmark, LandmarkOptions, Measured
 from reconstruction.training.network.yardstick import Yardstick
@@ -100,10 +100,10 @@ class Reconstructor(nn.Module):
     def standardised(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> Outcome:
         """Return the distribution of the standardised targets, before calibration, with the pooling weights."""
         inputs, masks = self.named(inputs), masks or {}
-        views = {name: view(_read(view, inputs)) for name, view in self.views.items()}
-        lengths = {name: _lengths(view, inputs, masks, views[name]) for name, view in self.views.items()}
+        seen = {name: self.seen(name, inputs, masks) for name in self.views}
+        views = {name: view for name, (view, _) in seen.items()}
         encoded = {
-            name: _encode(encoder, views[name].series, lengths[name]) for name, encoder in self.fusion.encoders.items()
+            name: _encode(encoder, views[name].series, seen[name][1]) for name, encoder in self.fusion.encoders.items()
         }
         scalars = self.standardised_scalars(torch.cat([view.scalars for view in views.values()], dim=-1))
         features = [self.fusion.fuse([part.features for part in encoded.values()]), scalars]
@@ -112,6 +112,12 @@ class Reconstructor(nn.Module):
         name = self.landmark.options.view
         measured = self.landmark(views[name], encoded[name], scalars)
         return Outcome(self.head(_joined([*features, measured.features]), measured.anchor), encoded, measured)
+
+    def seen(self, name: str, inputs: Inputs, masks: Masks) -> tuple[View, Lengths | None]:
+        """Return a view of the inputs, and how many of its positions hold something real; None where all do."""
+        view = self.views[name]
+        made: View = view(_read(view, inputs))
+        return made, _lengths(view, inputs, masks, made)
 
     def _of_targets(self, distribution: PredictiveDistribution, inputs: Inputs) -> PredictiveDistribution:
         """Return the distribution of the standardised targets of one of standardised ratios to the yardstick."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,7 @@ from reconstruction.errors import UserError
 from reconstruction.models import Calibration, PredictiveDistribution
 from reconstruction.progress import track, waiting
 from reconstruction.random.keyed import FROZEN_EPOCH
-from reconstruction.records.batch import Batch, Inputs, masks_of
+from reconstruction.records.batch import Batch, Inputs, Masks, masks_of
 from reconstruction.records.loader import ResumableLoader
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.shapes import Targets
@@ -56,11 +56,20 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
     """Fit the scalers that are not fitted, and note the ranges of the targets, on the training split."""
     reconstructor = module.reconstructor
     reconstructor.calibration.reset()
+    if module.masking is not None and not module.masking.fitted:
+        module.masking.fit(reconstructor, _noisy_inputs(module, data))
     if module.regresses and not bool(reconstructor.target_scaler.fitted):
         truth = training_targets(data)
         reconstructor.target_scaler.fit(truth)
         module.card["ranges"] = _ranges(truth, module.targets)
         _fit_on_noisy_records(module, data)
+
+
+def _noisy_inputs(module: Learner, data: RowsDataModule) -> Iterator[tuple[Inputs, Masks]]:
+    """Yield training inputs with frozen nominal noise, and their masks."""
+    for batch in islice(data.train_dataloader(), NOISY_BATCHES):
+        noisy = module.inject(module.placed(batch), FROZEN_EPOCH)
+        yield noisy["inputs"], masks_of(noisy)
 
 
 def training_targets(data: RowsDataModule) -> Tensor:
