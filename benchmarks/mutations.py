@@ -59,6 +59,14 @@ MUTATIONS = (
              "training/test_interruption.py", "never_ends", package="reconstruction"),
     Mutation("late_gloo", "training/runs/processes.py", "one.__dict__.update(reducer=None, logger=None)", "pass",
              "training/test_distributed.py", package="reconstruction"),
+    # masked pre-training
+    Mutation("hidden_seen", "training/learning/masking.py", "noisy = noisy - one.part(noisy)", "noisy = noisy + 0",
+             "training/test_masking.py", "does_not_reach", package="reconstruction"),
+    Mutation("hidden_mean", "training/learning/masking.py", " / hidden.share(lengths)).mean()", ").mean()",
+             "training/test_masking.py", "units_of_the_noise", package="reconstruction"),
+    Mutation("other_masks", "training/learning/learner.py", "random = self._random(noisy, epoch)",
+             "random = self._random(noisy, 0)", "training/test_masking.py", "other_in_each_epoch",
+             package="reconstruction"),
     # the bound
     Mutation("tied_loss", "estimation/bound/information.py", "2 / parameters[:, AMPLITUDE, None] * by_loss",
              "1 / parameters[:, AMPLITUDE, None] * by_loss", "estimation/test_bounds.py", "finite_differences"),

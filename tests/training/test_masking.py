@@ -22,6 +22,7 @@ from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import read_checkpoint
 from reconstruction.training.learning.masking import Hidden, HiddenBands, HiddenSpans, Masking, MaskingOptions
 from reconstruction.training.network.reconstructor import Reconstructor
+from reconstruction.training.runs.fitting import fit_scalers
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ENCODER = "reconstructor.fusion.encoders.spectrum."
@@ -283,6 +284,19 @@ def test_measured_records_pre_train_what_labelled_ones_fine_tune(pretrained, rec
     assert kept <= same
     assert (same == set(before)) == (layers == "0")
     assert main(["test", f"--run={tmp_path}"]) == 0
+
+
+def test_what_is_hidden_is_other_in_each_epoch_and_frozen_to_judge(measured):
+    arguments = ["-c", str(CONFIGS / "pretrain.yaml"), f"--data.data={measured}", "--model.noise=[]", *QUICK]
+    line = CommandLine("fit", [*arguments, "--trainer.fast_dev_run=true"])
+    line.datamodule.setup("fit")
+    module = line.model
+    fit_scalers(module, line.datamodule)
+    batch = module.placed(next(iter(line.datamodule.val_dataloader())))
+    with torch.no_grad():
+        losses = [float(module.objective(batch, batch, epoch)[0]) for epoch in (0, 1, FROZEN_EPOCH, FROZEN_EPOCH)]
+    assert losses[2] == losses[3]
+    assert len(set(losses)) == 3
 
 
 def test_the_floor_stands_beside_the_loss(pretrained):
