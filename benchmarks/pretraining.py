@@ -71,10 +71,12 @@ class Size:
     steps: int
     seeds: int
     seeds_of_most: int
-    """Of the largest number of labels."""
+    """Of the largest number of labels, and of frozen encoders at other than FROZEN_AT."""
 
 
-SMALL = Size(2048, 20_000, (100, 1_000, 10_000), 2_000, 3_000, 1_500, 3, 1)
+BATCH = 32
+FROZEN_AT = 1_000
+SMALL = Size(2048, 20_000, (1_000, 100, 10_000), 2_000, 2_000, 600, 3, 1)
 FULL = Size(8192, 200_000, (100, 1_000, 10_000), 4_000, 60_000, 20_000, 3, 3)
 
 
@@ -148,7 +150,7 @@ class Bench:
         if not (run / "metrics.csv").exists() or not (run / "done").exists():
             view, options = NETWORKS[network]
             spans = f"--model.masking.spans={json.dumps({view: SPANS[network]})}"
-            epochs = _epochs(self.size.pretraining_steps, self.size.unlabelled, _batch(network))
+            epochs = _epochs(self.size.pretraining_steps, self.size.unlabelled, BATCH)
             how = [
                 spans,
                 "--model.masking.alone=true",
@@ -168,7 +170,7 @@ class Bench:
             options.append(f"--fine_tune.checkpoint={self.pretrained(job.network)}")
         if job.start == STARTS[2]:
             options.append("--fine_tune.trainable_layers=0")
-        epochs = _epochs(self.size.steps, 0.8 * job.labels, _batch(job.network))
+        epochs = _epochs(self.size.steps, 0.8 * job.labels, BATCH)
         every = max(1, epochs // 30)
         shown = [
             f"--trainer.max_epochs={epochs}",
@@ -183,7 +185,7 @@ class Bench:
 
     def _fit(self, network: str, run: Path, data: Path, options: Sequence[str]) -> None:
         config = ROOT / "configs" / f"{network.partition(',')[0]}.yaml"
-        once = ["--figures.every_epochs=0", "--early_stopping.patience=100000"]
+        once = [f"--data.batch_size={BATCH}", "--figures.every_epochs=0", "--early_stopping.patience=100000"]
         command(["fit", "-c", str(config), f"--run={run}", f"--data.data={data}", *once, *QUIET, *options])
 
     def known(self) -> list[dict[str, object]]:
@@ -192,8 +194,9 @@ class Bench:
 
     def jobs(self, networks: Sequence[str], labels: Sequence[int]) -> Iterator[Job]:
         """Yield the trainings, the quickest answers first."""
-        for seed, count, network, start in itertools.product(range(self.size.seeds), labels, networks, STARTS):
-            if count < max(self.size.labels) or seed < self.size.seeds_of_most:
+        for count, seed, network, start in itertools.product(labels, range(self.size.seeds), networks, STARTS):
+            most, frozen = count == max(self.size.labels), start == STARTS[2]
+            if seed < (self.size.seeds_of_most if most or (frozen and count != FROZEN_AT) else self.size.seeds):
                 yield Job(network, start, count, seed)
 
 
@@ -274,12 +277,6 @@ def _write(file: h5py.File, path: Path, rows: NDArray[np.int64], noise_std_volt:
             made[name].attrs.update(file[name].attrs)
 
 
-def _batch(network: str) -> int:
-    return int(
-        yaml.safe_load((ROOT / "configs" / f"{network.partition(',')[0]}.yaml").read_text())["data"]["batch_size"]
-    )
-
-
 def _epochs(steps: int, rows: float, batch: int) -> int:
     return max(1, round(steps / -(-rows // batch)))
 
@@ -292,7 +289,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="whole records and long trainings")
     parser.add_argument("--folder", type=Path, help="where everything goes (default runs/pretraining, or …_full)")
-    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument("--networks", nargs="+", default=["s4d", "s4d_time"], choices=list(NETWORKS))
     parser.add_argument("--labels", type=int, nargs="+", help="numbers of labels (default: all)")
     arguments = parser.parse_args()
     size = FULL if arguments.full else SMALL
