@@ -15,6 +15,10 @@ export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296
 export MALLOC_TOP_PAD_ ?= 268435456
 
+# Compiled once and kept, whatever the environment says (that of many containers forbids it): every start of a program
+# would compile torch and Lightning anew, for eight seconds.
+unexport PYTHONDONTWRITEBYTECODE
+
 .NOTPARALLEL:
 .PHONY: help demo demo-showers model test test-all test-gpu docs test-cluster lint format clean-demo
 
