@@ -205,7 +205,7 @@ lint: .venv/.installed ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint ## lint, types and the test suite, about twelve minutes on two cores
+test: lint ## lint, types and the test suite, about ten minutes on two cores
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto -m "not slow and not gpu"
 
 test-all: lint ## the slow tests too: they need a browser, root for Slurm, and time, and say what they lack

@@ -89,6 +89,14 @@ def test_the_makefile_can_be_read(target: str) -> None:
     assert run.returncode == 0, run.stderr
 
 
+def test_what_make_runs_keeps_its_bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it, every start of a program compiles torch anew; images of containers often forbid it."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    command = ["make", "--silent", "--eval=shown: ; @echo $${PYTHONDONTWRITEBYTECODE:-kept}", "shown"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said == "kept\n"
+
+
 def test_the_demo_installs_no_more_than_it_needs() -> None:
     text = (ROOT / "Makefile").read_text()
     assert "| .venv/.demo\n" in text

@@ -90,6 +90,11 @@ def test_pictures_come_back_as_coarse_as_they_are_stored(draw_table):
     np.testing.assert_allclose(unpacked(records["sidebands"]["values"], "<f4", (12, 8))[:, 0], 2e6)
 
 
+def test_pictures_of_one_id_twice_are_refused(draw_table):
+    with pytest.raises(UserError, match="event_id occurs twice"):
+        pictures(np.repeat(draw_table(3).event_id, 2))
+
+
 def test_an_odd_number_of_tiles_and_records_that_are_not_there(draw_table):
     table = draw_table(6)
     some = pictures(table.event_id[:4])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -139,6 +140,26 @@ def test_electrons_of_other_files_are_refused_and_gone_files_said(table, file: P
     assert any("no longer where the table says (nowhere.hdf5)" in note for note in page.notes)
     with pytest.raises(UserError, match="name a run"):
         browse_run(None, most=10)
+
+
+def test_records_of_another_simulation_with_equal_ids_are_refused(table, file: Path, tmp_path: Path):
+    """Every simulation counts from 0: the page would show another electron's record beside the estimates."""
+    other = tmp_path / "other.hdf5"
+    shutil.copy(file, other)
+    with h5py.File(other, "r+") as held:
+        held["energy_eV"][3] += 1.0
+    with pytest.raises(UserError, match=r"1 of 24 electrons .*other.hdf5 row 3: energy_eV is .*--data") as error:
+        browse([table], Source(open_records(other)), most=10**6)
+    assert "\n" not in str(error.value)
+    with h5py.File(other, "r+") as held:  # written with fewer digits, it is the same electron
+        for name in ("energy_eV", "radius_m"):
+            rounded = held[name][()].astype("f4")
+            del held[name]
+            held[name] = rounded
+        held["energy_eV"][3] = table.truth("energy_ev")[3]
+    assert not any("event_id alone" in note for note in record_pictures(table, Source(open_records(other)))[0].notes)
+    blind = PredictionTable({name: table.columns[name] for name in ("event_id", "energy_ev", "energy_std_ev")})
+    assert any("event_id alone" in note for note in record_pictures(blind, Source(open_records(other)))[0].notes)
 
 
 def test_the_command_writes_a_page_of_foreign_estimates(

@@ -60,6 +60,10 @@ class RecordPictures:
     sideband_hz: Array | None = None
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if len(np.unique(self.event_id)) != len(self.event_id):
+            raise UserError("an event_id occurs twice among the pictures of records: which one is of the electron?")
+
 
 @dataclass(frozen=True, eq=False)
 class ElectronPage:

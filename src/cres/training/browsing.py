@@ -81,7 +81,7 @@ def record_pictures(table: PredictionTable, source: Source) -> tuple[RecordPictu
     """Return what is drawn of the records of a table's electrons, and the columns of the model's posterior.
 
     No columns where there is no model or where the table has them. Electrons whose record is not in the files are left
-    out. Raises UserError where none of them is.
+    out. Raises UserError where none of them is, and where a record has another truth than the electron of its event_id.
     """
     records = source.records
     order = np.argsort(records.event_ids)
@@ -93,10 +93,15 @@ def record_pictures(table: PredictionTable, source: Source) -> tuple[RecordPictu
             f"none of the {len(table)} electrons of {table.estimator!r} is in {records.files[0].path}: name the "
             "records that they were estimated from with --data"
         )
+    compared = _require_same_truth(table.select(found), records, rows[found])
     made = _Maker(source, records)
     parts = [made.batch(part) for part in _batches(rows[found], records.samples)]
     joined = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in parts[0]}
     notes = [*made.notes, *_unlike(table.select(found), joined)]
+    if not compared:
+        notes.append(
+            "Table and records share no truth to compare: that they are of the same electrons, the event_id alone says."
+        )
     if not found.all():
         notes.append(f"The records of {int((~found).sum())} electrons were not found in the files.")
     sidebands = _sidebands(table.select(found), made.reach_hz)
@@ -115,6 +120,26 @@ def record_pictures(table: PredictionTable, source: Source) -> tuple[RecordPictu
         tuple(notes),
     )
     return pictures, _posterior(table, found, joined)
+
+
+def _require_same_truth(table: PredictionTable, records: Records, rows: NDArray[np.int64]) -> bool:
+    """Raise UserError where records, of the table's ids, are of other electrons; returns whether anything told it.
+
+    Every simulation counts its electrons from 0: equal ids alone make no pair.
+    """
+    shared = [name for name in records.scalar_columns if schema.truth_name(name) in table]
+    for name in shared:
+        known, stored = table.column(schema.truth_name(name)), records.scalar(name)[rows]
+        # float32 in one of the two is no other electron
+        other = ~np.isclose(known, stored, rtol=1e-6, atol=0, equal_nan=True)
+        if other.any():
+            first = int(np.argmax(other))
+            raise UserError(
+                f"{int(other.sum())} of {len(table)} electrons of {table.estimator!r} have the event_id of records of "
+                f"another truth ({records.describe(int(rows[first]))}: {name} is {stored[first]:.10g}, in the table "
+                f"{known[first]:.10g}): they come from different simulations; name the table's own records with --data"
+            )
+    return bool(shared)
 
 
 def _batches(rows: NDArray[np.int64], samples: int) -> list[NDArray[np.int64]]:
