@@ -61,6 +61,16 @@ POSTERIOR_QUANTILE = "posterior_quantile"
 POSTERIOR_COLUMNS = (POSTERIOR_WEIGHT, POSTERIOR_MEAN, POSTERIOR_CHOLESKY, POSTERIOR_LEVEL, POSTERIOR_QUANTILE)
 
 
+CLASS_CODE = "class_code"
+CLASS_PROBABILITY = "class_probability"
+"""What a head that classifies states of each row: codes (rows, k) and their probabilities (rows, k)."""
+
+
+def probability_name(name: str) -> str:
+    """Return the column of the probability of a class: photon → probability_photon."""
+    return f"probability_{name.strip().lower().replace(' ', '_')}"
+
+
 def truth_name(column: str) -> str:
     """Return the name of its true value: energy_eV → true_energy_ev."""
     return f"true_{prediction_name(column)}"

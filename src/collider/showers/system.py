@@ -19,7 +19,7 @@ COLUMNS = {
         Column("energy_gev", "GeV", "float64", 1e-3, 1e6, "energy that entered", "energy"),
         Column("deposited_gev", "GeV", "float64", -1e3, 1e6, "sum of the cells as read out", "energy seen"),
         Column("absorbed_gev", "GeV", "float64", 0.0, 1e6, "energy in the cells before read-out", "absorbed energy"),
-        Column("particle", "", "int64", -1e10, 1e10, "PDG code of what entered", "particle (PDG code)"),
+        Column("particle", "", "int64", -1e10, 1e10, "PDG code of what entered", "particle"),
         Column("start_depth_x0", "X0", "float64", 0.0, 1e4, "where the shower begins", "start of the shower"),
         Column("shower_t_x0", "X0", "float64", 0.0, 1e4, "T of the shower's own profile", "depth of the maximum"),
         Column("shower_alpha", "", "float64", 0.0, 1e4, "α of the shower's own profile", "shape α of the profile"),

@@ -41,8 +41,10 @@ OUTPUTS: Final = {
     schema.POSTERIOR_CHOLESKY: "lower Cholesky factors of their covariances (batch, component, target, target)",
     schema.POSTERIOR_LEVEL: "levels of a quantile head's own quantiles (batch, level)",
     schema.POSTERIOR_QUANTILE: "a quantile head's own quantiles (batch, target, level)",
+    schema.CLASS_CODE: "codes of the classes that are told apart (batch, class)",
+    schema.CLASS_PROBABILITY: "calibrated probability of each class (batch, class)",
 }
-"""Outputs by name; of the last five those of the model's head, named as in tables of predictions."""
+"""Outputs by name; of the last seven those of the model's head, named as in tables of predictions."""
 SUFFIXES: Final = (".pt2", ".onnx")
 
 

@@ -13,9 +13,11 @@ from reconstruction.models.groups import optimizer_groups, set_trainable
 from reconstruction.models.locator import Locator, Reading, location_loss
 from reconstruction.models.polynomial_map import PolynomialMap
 from reconstruction.models.predictive.calibration import Calibration, interval95
+from reconstruction.models.predictive.categorical import Categorical
+from reconstruction.models.predictive.class_head import CategoricalHead
 from reconstruction.models.predictive.distributions import Gaussian, Point, PredictiveDistribution
 from reconstruction.models.predictive.heads import GaussianHead, Head, MixtureHead, PointHead, QuantileHead
-from reconstruction.models.predictive.losses import CRPS, MSE, GaussianNLL, Huber, Loss, Pinball
+from reconstruction.models.predictive.losses import CRPS, MSE, CrossEntropy, GaussianNLL, Huber, Loss, Pinball
 from reconstruction.models.predictive.mixture import GaussianMixture, combine
 from reconstruction.models.predictive.quantiles import Quantiles
 
@@ -23,8 +25,11 @@ __all__ = [
     "CRPS",
     "MSE",
     "Calibration",
+    "Categorical",
+    "CategoricalHead",
     "ConformerEncoder",
     "ConvNetEncoder",
+    "CrossEntropy",
     "Denoiser",
     "Encoded",
     "Encoder",

@@ -55,6 +55,10 @@ class Standardise(ExactBuffers):
         self.scale.copy_(torch.where(scale == 0, 1, scale))
         self.fitted = True
 
+    def leave(self) -> None:
+        """Take values as they are: codes of classes have no spread."""
+        self.fitted = True
+
     def forward(self, values: Values) -> Values:
         """Return standardised values in the dtype of the input; the difference is taken in float64."""
         self._require_fit()

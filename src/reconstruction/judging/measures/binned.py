@@ -53,6 +53,11 @@ def median_of(sample: Sample) -> Array:
     return sample.quantile(0.5)
 
 
+def mean_of(sample: Sample) -> Array:
+    """Return the mean: of zeros and ones the share of ones."""
+    return sample.mean(np.positive)
+
+
 def coverage_of(sample: Sample) -> Array:
     """Return the fraction of pulls within ±1."""
     return sample.fraction_between(-1.0, 1.0)

@@ -16,7 +16,8 @@ from reconstruction.judging.measures.bootstrap import Array, Figure
 from reconstruction.judging.measures.calibration import Verdict, calibration_verdict
 from reconstruction.judging.measures.influence import ruled_by_one
 from reconstruction.judging.measures.metrics import DEFAULT_RESAMPLES, label_of, metric, table_metrics, two_sigma_of
-from reconstruction.judging.measures.numbers import in_brackets, plain_name, with_unit
+from reconstruction.judging.measures.numbers import in_brackets, listed, plain_name, with_unit
+from reconstruction.judging.measures.separation import Told, separation_metrics, separation_verdict
 from reconstruction.judging.tables.apparatus import apparatus_notes
 from reconstruction.judging.tables.captions import group_in_words
 from reconstruction.judging.tables.judged import common_system, judge_as, judged
@@ -27,7 +28,7 @@ from reconstruction.system import System
 
 ALL = "all"
 """The group of all rows, in every comparison."""
-_TERMINAL_METRICS = ("sigma68", "bias", "coverage1", "near_fraction", "bound_ratio")
+_TERMINAL_METRICS = ("sigma68", "bias", "coverage1", "near_fraction", "bound_ratio", "accuracy", "auc", "ece")
 
 
 @dataclass(frozen=True)
@@ -175,15 +176,25 @@ def _rows_of(comparison: Comparison, target: str, group: str, resamples: int, se
     rows: list[Row] = []
     for table in comparison.estimators_of(target):
         part = table.select(mask)
+        if table.classes:
+            rows.append(_class_row(part, target, group, resamples, seed))
+            continue
         figures = table_metrics(
             part, target, bound=None if bound is None else bound[mask], resamples=resamples, seed=seed
         )
         verdict = _verdict(part, target) if part.has_std(target) else None
         seconds = table.attributes.get("seconds_per_electron")
-        relative = figures["sigma68"].over(rows[0].figures["sigma68"]) if rows else None
+        first = rows[0].figures.get("sigma68") if rows else None
+        relative = None if first is None else figures["sigma68"].over(first)
         ruled = ruled_by_one(part, target, figures)
         rows.append(Row(table.estimator, target, group, figures, verdict, seconds, relative, ruled))
     return rows
+
+
+def _class_row(table: PredictionTable, target: str, group: str, resamples: int, seed: int) -> Row:
+    figures = separation_metrics(table, target, resamples=resamples, seed=seed)
+    verdict, seconds = separation_verdict(table, target), table.attributes.get("seconds_per_electron")
+    return Row(table.estimator, target, group, figures, verdict, seconds, None)
 
 
 def _verdict(table: PredictionTable, target: str) -> Verdict:
@@ -247,6 +258,9 @@ def _notes_on(table: PredictionTable) -> list[str]:
             continue
         if failed:
             notes.append(f"{name}: {failed} of {len(table)} estimates failed (not a number).")
+        if table.classes:
+            notes.extend(_notes_on_classes(table, target, name))
+            continue
         if not table.has_std(target):
             notes.append(f"{name}: the table states no uncertainty, so there are no pulls and no coverage.")
             continue
@@ -255,3 +269,9 @@ def _notes_on(table: PredictionTable) -> list[str]:
         if unusable:
             notes.append(f"{name}: {unusable} of {len(table)} stated uncertainties are no positive numbers.")
     return notes
+
+
+def _notes_on_classes(table: PredictionTable, target: str, name: str) -> list[str]:
+    stray = int((Told.of_table(table, target).truth < 0).sum())
+    told = listed(list(table.classes))
+    return [f"{name}: {stray} of {len(table)} are of none of the classes ({told}), and are left out."] if stray else []

@@ -51,6 +51,16 @@ METRICS = (
     Metric("bound_rms", "rms over bound", "", "Root mean square of residual over bound, tails included; 1 is perfect."),
 )  # fmt: skip
 
+CLASS_METRICS = (
+    Metric("accuracy", "accuracy", "%", "How often the most probable class is the true one."),
+    Metric("auc", "AUC", "", "Chance that one of a class is given more of it than one of the others; 0.5 is a guess."),
+    Metric("log_loss", "log loss", "nats", "Mean −log of the stated probability of the true class; lower is better."),
+    Metric("ece", "calibration error", "%", "Mean distance of stated probability and frequency, in 15 bins (ECE)."),
+    Metric("ece_chance", "of that by chance", "%", "What the calibration error of right probabilities would be."),
+    Metric("overconfidence", "over-confidence", "%", "Stated probability to be right minus accuracy; zero is honest."),
+)  # fmt: skip
+"""Figures of tables that tell classes apart: `separation` computes them."""
+
 
 def label_of(entry: Metric, target: str | None = None) -> str:
     """Return how a metric is headed: what depends on a goal says it (within 3 eV, at 0.3 eV rms)."""
@@ -73,7 +83,7 @@ def meaning_of(entry: Metric) -> str:
 
 def metric(name: str) -> Metric:
     """Return the definition of a metric."""
-    return next(entry for entry in METRICS if entry.name == name)
+    return next(entry for entry in (*METRICS, *CLASS_METRICS) if entry.name == name)
 
 
 def sigma68(residual: Array) -> float:

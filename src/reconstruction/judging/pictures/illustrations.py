@@ -154,10 +154,10 @@ def _against_all(
         Panel(
             f"{target}_{what}_{column}",
             partial(plots.against, curves, values, column, ylabel, statistic,
-                    resolved=_main(comparison), bound=bound, level=level),
+                    resolved=main_group(comparison), bound=bound, level=level),
             f"{what} against {plain_name(column)}",
         )
-        for column, values in _covariates(comparison)
+        for column, values in covariates_of(comparison)
     ]  # fmt: skip
     return _illustration(what, target, panels)
 
@@ -194,9 +194,9 @@ def _over_bound(comparison: Comparison, target: str) -> Illustration:
         curves = curves_of(comparison, target)
         ratios = [Curve(curve.label, np.abs(pulls(curve.residual, bound)), None, curve.place) for curve in curves]
         label = f"{plain_name(target)}: resolution over bound"
-        for column, values in _covariates(comparison):
+        for column, values in covariates_of(comparison):
             picture = partial(plots.against, ratios, values, column, label, _robust_width_of_sizes,
-                              resolved=_main(comparison), reference=1.0)  # fmt: skip
+                              resolved=main_group(comparison), reference=1.0)  # fmt: skip
             panels.append(Panel(f"{target}_over_bound_{column}", picture, f"over bound, {plain_name(column)}"))
     return _illustration("bound", target, panels)
 
@@ -226,10 +226,10 @@ def _coverages(comparison: Comparison, target: str) -> Illustration:
         if curve.std is not None
     ]
     panels = []
-    for column, values in _covariates(comparison):
+    for column, values in covariates_of(comparison):
         if curves:
             picture = partial(plots.against, curves, values, column, "1σ coverage", coverage_of,
-                              resolved=_main(comparison), level=CENTRAL_68)  # fmt: skip
+                              resolved=main_group(comparison), level=CENTRAL_68)  # fmt: skip
             panels.append(Panel(f"{target}_coverage_{column}", picture, f"1σ coverage against {plain_name(column)}"))
     return _illustration("coverage", target, panels)
 
@@ -254,7 +254,8 @@ def _robust_width_of_sizes(sample: Sample) -> Array:
     return sample.quantile(0.5) / MEDIAN_OF_ABSOLUTE_GAUSSIAN
 
 
-def _covariates(comparison: Comparison) -> Sequence[tuple[str, Array]]:
+def covariates_of(comparison: Comparison) -> Sequence[tuple[str, Array]]:
+    """Return the columns that figures are drawn over, with their values (rows,), as far as tables have them."""
     wanted = dict(judged().judging.covariates) or {f"true_{target}": None for target in comparison.targets}
     known = [
         column if stand_in is None or comparison.covariate(column) is not None else stand_in
@@ -264,7 +265,7 @@ def _covariates(comparison: Comparison) -> Sequence[tuple[str, Array]]:
     return [(column, values) for column, values in found if values is not None and _varies(values)]
 
 
-def _main(comparison: Comparison) -> NDArray[np.bool_] | None:
+def main_group(comparison: Comparison) -> NDArray[np.bool_] | None:
     """Return who has markers, (rows,): the system's first group; None where all have."""
     return None if comparison.first_group == ALL else comparison.groups[comparison.first_group]
 

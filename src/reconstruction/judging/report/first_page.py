@@ -42,6 +42,10 @@ def first_panels(comparison: Comparison, sections: Sequence[Section]) -> list[tu
         f"{target}_resolution_{covariate}": f"Resolution. Good: low, on the dashed bound. Dotted: all {rows}.",
         f"{target}_bias_true_{target}": "Bias. Good: on the line everywhere.",
         f"{target}_coverage_{group}": f"Coverage, {group} {rows}. Good: within the grey band.",
+        f"{target}_roc_{group}": f"What is let through of others, {group} {rows}. Good: in the upper left corner.",
+        f"{target}_reliability_{group}": f"Are probabilities right, {group} {rows}? Good: on the diagonal.",
+        f"{target}_confusion_0": "True and told class. Good: all on the diagonal.",
+        f"{target}_accuracy_{covariate}": "How often the class is right. Good: high.",
         **{section.first: f"{section.title}." for section in sections if section.first},
         f"{target}_ranks_{ALL}": "Ranks of the truth. Good: flat, within the grey band.",
         f"{target}_over_bound_{covariate}": "Over the Cramér–Rao bound. Good: 1.",
@@ -74,6 +78,8 @@ def _covariate(target: str) -> str:
 def _resolution(rows: Sequence[Row]) -> str:
     """Say which estimator is the sharpest, how sharp, and how far from the bound."""
     target = rows[0].target
+    if _tells_classes(rows, target):
+        return _separation(rows, target)
     groups = dict.fromkeys(row.group for row in rows)
     group = next((g for g in groups if any(_of(rows, target, g, "sigma68"))), ALL)
     measured = _of(rows, target, group, "sigma68")
@@ -94,6 +100,20 @@ def _resolution(rows: Sequence[Row]) -> str:
     return f"{said}, {_figure(best, 'bound_ratio')} times {words}."
 
 
+def _separation(rows: Sequence[Row], target: str) -> str:
+    """Say which estimator tells classes apart best, of all rows."""
+    measured = _of(rows, target, ALL, "auc")
+    if not measured:
+        return f"The {escape(plain_name(target))} cannot be judged: all {rows_word()} are of one class."
+    best = max(measured, key=lambda row: row.figures["auc"].value)
+    start = "" if len(measured) == 1 else "The best is "
+    count = judged().count(int(best.figures["count"].value))
+    return (
+        f"<b>Separation.</b> {start}{escape(best.estimator)}: AUC {_figure(best, 'auc')}, "
+        f"{_figure(best, 'accuracy')}\u00a0% right, of all {count}."
+    )
+
+
 def _error_bars(rows: Sequence[Row], target: str) -> str:
     """Say whose error bars hold, in the words of the verdicts in the tables."""
     judged = [row for row in rows if row.target == target and row.verdict is not None]
@@ -107,7 +127,12 @@ def _error_bars(rows: Sequence[Row], target: str) -> str:
         for row in judged
         if row.verdict is not None and row.estimator not in honest and row.verdict.calibrated is not True
     ]
-    return f"<b>Error bars of the {escape(plain_name(target))}.</b> {'; '.join(parts)}."
+    what = "Probabilities" if _tells_classes(rows, target) else "Error bars"
+    return f"<b>{what} of the {escape(plain_name(target))}.</b> {'; '.join(parts)}."
+
+
+def _tells_classes(rows: Sequence[Row], target: str) -> bool:
+    return any("auc" in row.figures for row in rows if row.target == target)
 
 
 def _of(rows: Sequence[Row], target: str, group: str, name: str) -> list[Row]:

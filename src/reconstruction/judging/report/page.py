@@ -19,14 +19,17 @@ from reconstruction.errors import UserError
 from reconstruction.files import write_whole
 from reconstruction.judging.measures.comparison import Comparison, Row, compare, summarise
 from reconstruction.judging.measures.metrics import (
+    CLASS_METRICS,
     DEFAULT_RESAMPLES,
     METRICS,
+    Metric,
     label_of,
     meaning_of,
 )
 from reconstruction.judging.measures.numbers import plain_name
 from reconstruction.judging.pictures import plots
 from reconstruction.judging.pictures.axes import keep_labels_inside
+from reconstruction.judging.pictures.class_illustrations import class_illustrations
 from reconstruction.judging.pictures.illustrations import (
     FEW,
     Illustration,
@@ -96,7 +99,7 @@ def write_comparison(
     judge_as(comparison.system)
     folder, title = Path(output_dir), title or f"How well are the {rows_word()} reconstructed?"
     refuse_unwritable(folder)
-    own = [Section(*_target_head(comparison, rows, t), target_illustrations(comparison, t)) for t in comparison.targets]
+    own = [Section(*_target_head(comparison, rows, t), _pictures_of(comparison, t)) for t in comparison.targets]
     posteriors = [] if len(comparison) < FEW else [diagnostics_section(comparison)]
     everything = [*own, *(section for section in posteriors if section is not None), *sections]
     texts = {MARKDOWN: summary.markdown(rows), CSV: summary.comma_separated(rows)}
@@ -128,7 +131,7 @@ def _page(
 ) -> tuple[str, dict[str, bytes]]:
     """Return the page and the PNG files of its pictures."""
     endings = (
-        Ending("glossary", "What the figures mean", glossary()),
+        Ending("glossary", "What the figures mean", glossary(_told(rows))),
         Ending("origins", "Where the tables come from", _origins(comparison)),
     )
     first = Front(first_page(comparison, rows, colours_of(comparison), sections), first_panels(comparison, sections))
@@ -197,6 +200,12 @@ def _lead(comparison: Comparison) -> str:
         f'<p class="lead">On the same {rows_word()} ({escape(counts)}): {escape(names)}. {escape(groups)}'
         "Intervals are 68\u00a0% intervals of a paired bootstrap. A heading of a table leads to what it means.</p>"
     )
+
+
+def _pictures_of(comparison: Comparison, target: str) -> tuple[Illustration, ...]:
+    """Return the pictures of a target: of a quantity, or of classes."""
+    classes = class_illustrations(comparison, target)
+    return classes or target_illustrations(comparison, target)
 
 
 def _target_head(comparison: Comparison, rows: Sequence[Row], target: str) -> tuple[str, str]:
@@ -294,13 +303,19 @@ def _contents(sections: Sequence[Section], endings: Sequence[Ending]) -> str:
     )
 
 
-def glossary() -> str:
+def glossary(metrics: Sequence[Metric] = METRICS) -> str:
     """Return what every figure of the tables means, as markup; the tables' heads link to it."""
     entries = "".join(
         f'<dt id="{summary.anchor(entry)}">{escape(label_of(entry))}</dt><dd>{_prose(meaning_of(entry))}</dd>'
-        for entry in METRICS
+        for entry in metrics
     )
     return f"<dl>{entries}</dl>"
+
+
+def _told(rows: Sequence[Row]) -> Sequence[Metric]:
+    """Return the metrics of what is in the tables: quantities, classes or both."""
+    classes = [any("auc" in row.figures for row in rows if row.target == target) for target in {r.target for r in rows}]
+    return (*(() if all(classes) else METRICS), *(CLASS_METRICS if any(classes) else ()))
 
 
 def _origins(comparison: Comparison) -> str:

@@ -9,23 +9,25 @@ from dataclasses import replace
 from html import escape
 
 from reconstruction.judging.measures.comparison import Row
-from reconstruction.judging.measures.metrics import METRICS, Metric, label_of
+from reconstruction.judging.measures.metrics import CLASS_METRICS, METRICS, Metric, label_of
 from reconstruction.judging.measures.numbers import plain_name, significant, with_error, with_unit
 from reconstruction.judging.tables.judged import judged
 
 _RELATIVE = "σ68 relative"
 _VERDICT = "calibration"
 _SECONDS = "seconds"
-_BEFORE_VERDICT = "coverage1"
-"""The metric after which the verdict stands: the resolution comes first, what a narrow screen shows without moving."""
+_BEFORE_VERDICT = ("coverage1", "ece")
+"""After one of these stands the verdict: the resolution comes first, what a narrow screen shows without moving."""
 PARTS = {
     "Resolution": ("sigma68", "bound_ratio", "bias", "near_fraction", "goal_fraction", _RELATIVE, _SECONDS),
+    "Classes": ("accuracy", "auc", "log_loss", "ece", "ece_chance", "overconfidence", _SECONDS),
     "Uncertainties": ("coverage1", "coverage2", "pull_width", "pull_bias", "nll"),
     "Core, tails and bound": ("core_sigma", "tail_fraction", "rms", "pull_rms", "bound_sigma68", "bound_rms"),
 }
 """Tables that fit on a page, and what stands in them."""
-FIRST_PAGE = ("sigma68", "bound_ratio", "bias", "coverage1", "near_fraction")
+FIRST_PAGE = ("sigma68", "bound_ratio", "bias", "coverage1", "near_fraction", "accuracy", "auc", "ece")
 """What the table of the first page shows."""
+EVERY = (*METRICS, *CLASS_METRICS)
 RULED = "†"
 """Behind a figure that one row decides; below the table it is said which."""
 
@@ -50,7 +52,7 @@ def comma_separated(rows: Sequence[Row]) -> str:
     writer.writerow(["target", "group", "estimator", "metric", "value", "low", "high", "unit"])
     for row in rows:
         start = [row.target, row.group, row.estimator]
-        for entry in METRICS:
+        for entry in EVERY:
             if entry.name in row.figures:
                 figure = row.figures[entry.name]
                 unit = "" if entry.unit == "%" else with_unit(entry.name, row.target)
@@ -117,7 +119,7 @@ def anchor(entry: Metric) -> str:
 
 def _linked(heading: str) -> str:
     """Return a heading as markup that leads to its meaning, where the glossary has one."""
-    entry = next((entry for entry in METRICS if heading.partition(" (")[0] == label_of(entry)), None)
+    entry = next((entry for entry in EVERY if heading.partition(" (")[0] == label_of(entry)), None)
     return escape(heading) if entry is None else f'<a href="#{anchor(entry)}">{escape(heading)}</a>'
 
 
@@ -140,11 +142,11 @@ def _html_row(row: Row, family: Sequence[Row], headings: Sequence[str], colour: 
 
 def _headings(family: Sequence[Row], target: str) -> list[str]:
     headings = []
-    for entry in METRICS:
+    for entry in EVERY:
         if any(entry.name in row.figures for row in family):
             unit = with_unit(entry.name, target)
             headings.append(f"{label_of(entry, target)} ({unit})" if unit else label_of(entry, target))
-        if entry.name == _BEFORE_VERDICT and _any_verdict(family):
+        if entry.name == _before_verdict(family) and _any_verdict(family):
             headings.append(_VERDICT)
     if _any_relative(family):
         headings.append(f"{_RELATIVE} to {family[0].estimator}")
@@ -155,11 +157,11 @@ def _headings(family: Sequence[Row], target: str) -> list[str]:
 
 def _cells(row: Row, family: Sequence[Row]) -> list[str]:
     cells = []
-    for entry in METRICS:
+    for entry in EVERY:
         if any(entry.name in other.figures for other in family):
             mark = f" {RULED}" if entry.name in row.ruled else ""
             cells.append(with_error(row.figures.get(entry.name), with_unit(entry.name, row.target)) + mark)
-        if entry.name == _BEFORE_VERDICT and _any_verdict(family):
+        if entry.name == _before_verdict(family) and _any_verdict(family):
             cells.append(row.verdict.label if row.verdict is not None else "–")
     if _any_relative(family):
         cells.append(with_error(row.relative_sigma68) if row.relative_sigma68 is not None else "1")
@@ -175,7 +177,7 @@ def _with_only(row: Row, names: Sequence[str] | None) -> Row:
     return replace(
         row,
         figures={name: figure for name, figure in row.figures.items() if name in (*names, "count")},
-        verdict=row.verdict if _BEFORE_VERDICT in names else None,
+        verdict=row.verdict if any(name in names for name in _BEFORE_VERDICT) else None,
         relative_sigma68=row.relative_sigma68 if _RELATIVE in names else None,
         seconds_per_electron=row.seconds_per_electron if _SECONDS in names else None,
     )
@@ -184,6 +186,11 @@ def _with_only(row: Row, names: Sequence[str] | None) -> Row:
 def _unbarred(name: str) -> str:
     """Keep a bar in a name from ending its cell."""
     return name.replace("|", "\\|")
+
+
+def _before_verdict(family: Sequence[Row]) -> str:
+    """Return the metric after which the verdict stands: of quantities their coverage, of classes their calibration."""
+    return _BEFORE_VERDICT[any("ece" in row.figures for row in family)]
 
 
 def _any_verdict(family: Sequence[Row]) -> bool:

@@ -31,7 +31,14 @@ WHICH_ELECTRONS = ("data.data", "data.fractions", "data.split")
 """Keys that change which rows a run is judged on."""
 MOST_KEYS = 12
 """Runs of unlike configurations differ in hundreds of keys; more than this are shown in the CSV file alone."""
-TEST_METRICS = ((True, "sigma68"), (False, "sigma68"), (False, "coverage1"), (True, "bound_ratio"))
+TEST_METRICS = (
+    (True, "sigma68"),
+    (False, "sigma68"),
+    (False, "coverage1"),
+    (True, "bound_ratio"),
+    (False, "accuracy"),
+    (False, "auc"),
+)
 """Whether of the system's first group (else of all), and which figure."""
 
 

@@ -66,6 +66,26 @@ GENERAL: dict[str, tuple[str, str]] = {
         "resolution map",
         "All {rows}, one scale of colours; grey cells hold fewer than 12. Good: as dark as the map of the bound.",
     ),
+    "confusion": (
+        "true and told class",
+        "All {rows}. Each line is of one true class: the share of its {rows} that were taken for each class, and how "
+        "many. Good: all on the diagonal.",
+    ),
+    "roc": (
+        "what a selection lets through",
+        "Of {group}. As the stated probability that is asked for falls, more of the class are kept (up), and more of "
+        "the others with them (across, logarithmic). Good: up at the left edge. Dotted: a guess.",
+    ),
+    "reliability": (
+        "are the probabilities right?",
+        "Of {group}: how often the most probable class is the true one, in bins of how probable it is said to be, with "
+        "binomial bars. Good: on the diagonal; below it: over-confident.",
+    ),
+    "accuracy": (
+        "accuracy, where?",
+        "How often the most probable class is the true one, in bins of equal numbers; markers: {first}, dotted: all. "
+        "Good: high everywhere.",
+    ),
     "bound": (
         "how far from the bound",
         "Median of |residual|/bound over 0.6745, event by event; markers: {first}, dotted: all. Good: 1, the "

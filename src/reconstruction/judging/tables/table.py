@@ -26,6 +26,8 @@ from reconstruction.system import DEFAULT, System, find_system
 
 EVENT_ID = schema.EVENT_ID
 COVARIANCE = "covariance"
+CLASSES = "classes"
+"""Attribute of a table whose one target is a class: the code of each by its name."""
 SYSTEM = "system"
 """Attribute of a table: whose rows these are; a table without it is of `cres`."""
 SIDEBAND_SNR = "sideband_snr"
@@ -174,6 +176,17 @@ class PredictionTable:
         if low in self.columns and high in self.columns:
             return self.column(low), self.column(high)
         return self.mean(target) - 2 * self.std(target), self.mean(target) + 2 * self.std(target)
+
+    @property
+    def classes(self) -> dict[str, int]:
+        """The code of each class that the rows were told apart by; none where quantities are estimated."""
+        stored = self.attributes.get(CLASSES, {})
+        known: dict[str, int] = json.loads(stored) if isinstance(stored, str) else dict(stored)
+        return known
+
+    def probabilities(self) -> Values:
+        """Return the stated probability of each class, (rows, class). Raises UserError where a column is missing."""
+        return np.stack([self.column(schema.probability_name(name)) for name in self.classes], axis=1)
 
     def residual(self, target: str) -> Values:
         """Return estimate minus truth, (rows,)."""

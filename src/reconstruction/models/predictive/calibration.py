@@ -7,6 +7,7 @@ of, the 95 % interval is stated and calibrated by itself.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence as Many
 from typing import Literal
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from reconstruction.errors import UserError
 from reconstruction.levels import CENTRAL_68, CENTRAL_95, ENDS_95
+from reconstruction.models.predictive.categorical import Categorical
 from reconstruction.models.predictive.distributions import Point, PredictiveDistribution
 from reconstruction.models.predictive.quantiles import Quantiles
 from reconstruction.shapes import Float, Targets
@@ -30,6 +32,9 @@ _SETTLED = 2e-3
 _NARROWEST_RANGE = 0.01
 """Of log(width): below, all rows are stated alike, and there is nothing to tell them apart by."""
 _SMALLEST_FACTOR = 1e-6
+_BISECTIONS = 40
+_MOST_TEMPERED = 3.0
+"""|ln T| of classes at most: where all validation rows are told right, the likelihood would have T = 0."""
 
 
 class WidthFactor(nn.Module):
@@ -86,6 +91,8 @@ class Calibration(nn.Module):
         """Return the distribution with calibrated widths."""
         if isinstance(distribution, Point):
             return distribution
+        if isinstance(distribution, Categorical):
+            return distribution.temper(self.temperature.factor[0])
         return distribution.temper(self.temperature(distribution.error_bar))
 
     @torch.no_grad()
@@ -94,6 +101,7 @@ class Calibration(nn.Module):
 
         coverage: at every stated width, 68.27 % of the targets lie within one error bar, 95.45 % in the interval.
         likelihood: one factor a target that maximises the mean log likelihood (outliers count); interval as above.
+        Classes have one temperature, by the likelihood whatever the method.
         Both may lie on another device than the buffers, which stay where they are.
         A point estimate has nothing to calibrate. Raises UserError when there are no rows or values that are not
         finite.
@@ -103,6 +111,9 @@ class Calibration(nn.Module):
             raise UserError("the uncertainties cannot be calibrated: the validation split is empty")
         if isinstance(distribution, Point):
             return
+        if isinstance(distribution, Categorical):
+            self._temper_classes(distribution, targets)
+            return
         fixed, truth = distribution.map(lambda tensor: tensor.detach().double()), targets.detach().double()
         if not bool((fixed.error_bar.isfinite() & truth.isfinite()).all()):
             raise UserError(
@@ -111,6 +122,16 @@ class Calibration(nn.Module):
         fresh = Calibration(self.targets).to(truth.device)
         fresh._fit(fixed, truth, "coverage" if isinstance(distribution, Quantiles) else method)
         self.load_state_dict(fresh.state_dict())
+
+    def _temper_classes(self, distribution: Categorical, targets: Targets) -> None:
+        known = (targets == distribution.codes).any(dim=-1)
+        if not bool(distribution.log_probs.isfinite().all() & known.all()):
+            raise UserError(
+                "the probabilities cannot be calibrated: those of the validation split are not finite, or its rows "
+                "are of other classes"
+            )
+        factor = _most_likely_temperature(distribution.map(lambda tensor: tensor.detach().double()), targets)
+        self.temperature.set(torch.zeros_like(factor), factor)
 
     def _fit(self, distribution: PredictiveDistribution, targets: Tensor, method: Method) -> None:
         if method == "coverage":
@@ -168,6 +189,19 @@ def _parts_of_equal_count(width: Tensor) -> tuple[Tensor, list[Tensor]]:
 def _quantiles(values: Tensor, parts: list[Tensor], level: float) -> Tensor:
     found = [torch.quantile(values.gather(0, rows), level, dim=0) for rows in parts]
     return torch.stack(found).clamp(min=_SMALLEST_FACTOR)
+
+
+def _most_likely_temperature(distribution: PredictiveDistribution, targets: Tensor) -> Tensor:
+    """Return T (1, 1) of p^(1/T): the mean log likelihood is concave in 1/T, so that bisection finds its maximum."""
+    assert isinstance(distribution, Categorical)
+    stated = distribution.log_probs
+    true = distribution.log_prob(targets.detach().double())
+    low, high = -_MOST_TEMPERED, _MOST_TEMPERED
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        expected = (distribution.temper(stated.new_tensor(math.exp(-middle))).probabilities * stated).sum(dim=-1)
+        low, high = (middle, high) if bool((true - expected).mean() > 0) else (low, middle)
+    return stated.new_full((1, 1), math.exp(-0.5 * (low + high)))
 
 
 def _most_likely_factor(distribution: PredictiveDistribution, targets: Tensor) -> Tensor:

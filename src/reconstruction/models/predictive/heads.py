@@ -42,6 +42,11 @@ class Head(nn.Module, ABC):
         )
         nn.init.zeros_(self.linear.bias)
 
+    @property
+    def classes(self) -> dict[str, int]:
+        """The code of each class that it tells apart, by name; none where it estimates quantities."""
+        return {}
+
     @abstractmethod
     def distribution(self, outputs: Outputs, anchor: Targets | None) -> PredictiveDistribution:
         """Turn the outputs of the network into a distribution."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.models.predictive.categorical import Categorical
 from reconstruction.models.predictive.distributions import Gaussian, PredictiveDistribution
 from reconstruction.models.predictive.quantiles import Quantiles
 from reconstruction.shapes import PerRow, Targets
@@ -90,6 +91,34 @@ class GaussianNLL(Loss):
             raise UserError("the β-NLL needs a Gaussian head: set beta to 0, or use a Gaussian head")
         weights = distribution.conditional_std.detach() ** (2 * self.beta)
         return -(weights * distribution.log_prob_terms(targets)).sum(dim=-1)
+
+
+class CrossEntropy(Loss):
+    """−ln of the probability of the true class, of a head that classifies.
+
+    Args:
+        weights: weight of each class in the order of the head's classes (none: all equal): for data in which some are
+            rare. Probabilities are then those of data in which they are not.
+
+    """
+
+    def __init__(self, weights: Many[float] | None = None) -> None:
+        super().__init__()
+        self.weights = _checked_weights(weights)
+
+    def forward(self, distribution: PredictiveDistribution, targets: Targets) -> PerRow:
+        """Return the loss, times the weight of the true class."""
+        if not isinstance(distribution, Categorical):
+            raise UserError("the cross entropy is of classes: use a CategoricalHead, or GaussianNLL")
+        loss = -distribution.log_prob(targets)
+        if self.weights is None:
+            return loss
+        classes = distribution.log_probs.shape[-1]
+        if len(self.weights) != classes:
+            raise UserError(f"the loss has {len(self.weights)} weights for {classes} classes: give one for each")
+        factors = torch.tensor(self.weights, dtype=loss.dtype, device=loss.device)
+        true = (targets == distribution.codes).to(loss.dtype)
+        return loss * (true @ (factors * classes / factors.sum()))
 
 
 class CRPS(Loss):

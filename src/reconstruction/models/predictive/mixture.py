@@ -12,6 +12,7 @@ from torch import Tensor
 
 from reconstruction.errors import UserError
 from reconstruction.levels import ENDS_68, ENDS_95
+from reconstruction.models.predictive.categorical import Categorical
 from reconstruction.models.predictive.distributions import Gaussian, Point, PredictiveDistribution
 from reconstruction.models.predictive.gaussian_algebra import LOG_2PI, mean_distance, outer, solve
 from reconstruction.models.predictive.quantiles import Quantiles
@@ -169,7 +170,7 @@ def _quantiles(weights: Tensor, means: Tensor, std: Tensor, levels: Tensor) -> T
 
 
 def combine(members: Many[PredictiveDistribution]) -> PredictiveDistribution:
-    """One distribution for an ensemble: the equal mixture of Gaussians or of mixtures; else the mean of the members.
+    """One distribution for an ensemble: the equal mixture of Gaussians, mixtures, classes; else the mean of all.
 
     Raises UserError when the members are of different kinds.
     """
@@ -178,6 +179,9 @@ def combine(members: Many[PredictiveDistribution]) -> PredictiveDistribution:
         raise UserError("an ensemble needs members with the same head: train all of them with one head")
     if isinstance(first, Point):
         return Point(torch.stack([member.mean for member in members]).mean(dim=0))
+    if isinstance(first, Categorical):
+        stated = [member.log_probs for member in members if isinstance(member, Categorical)]
+        return Categorical(first.codes, torch.stack(stated).logsumexp(dim=0) - math.log(len(stated)))
     if isinstance(first, Quantiles):
         values = [member.values for member in members if isinstance(member, Quantiles)]
         return Quantiles(first.levels, torch.stack(values).mean(dim=0))

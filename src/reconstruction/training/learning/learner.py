@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from reconstruction.clock import wall_seconds
 from reconstruction.errors import UserError, nearest
-from reconstruction.models import Calibration, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine
+from reconstruction.models import Calibration, CrossEntropy, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom, mix64
 from reconstruction.records.batch import Batch, Inputs, Masks, masks_of
 from reconstruction.system import System, find_system
@@ -81,7 +81,7 @@ class Learner(pl.LightningModule):
         self.regresses = not any(task.alone for task in (denoising, masking) if task is not None)
         if not self.regresses:
             self._leave_out_targets()
-        self.loss = loss or GaussianNLL()
+        self.loss = loss or (CrossEntropy() if reconstructor.head.classes else GaussianNLL())
         self.optimiser, self.schedule = optimiser or Optimiser(), schedule or Cosine()
         self.compile_encoders, self.compile_mode = compile_encoders, compile_mode
         self.ema_decay, self.calibration = ema_decay, calibration

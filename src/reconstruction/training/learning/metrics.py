@@ -14,7 +14,16 @@ from torchmetrics import MeanMetric
 
 from reconstruction import schema
 from reconstruction.judging.measures.metrics import coverage, sigma68
-from reconstruction.models import Calibration, Gaussian, GaussianMixture, PredictiveDistribution, Quantiles, interval95
+from reconstruction.judging.measures.separation import Told, separation_figures
+from reconstruction.models import (
+    Calibration,
+    Categorical,
+    Gaussian,
+    GaussianMixture,
+    PredictiveDistribution,
+    Quantiles,
+    interval95,
+)
 
 Array = NDArray[Any]
 
@@ -48,7 +57,7 @@ class Collected:
     """(r, t) logarithm of each target's own stated density at the truth; NaN for heads without one."""
     observables: dict[str, Array] = field(default_factory=dict)
     posterior: dict[str, Array] = field(default_factory=dict)
-    """Columns of the whole distribution, where it was asked for."""
+    """Columns of the whole distribution, where it was asked for; probabilities of classes always."""
     seconds: float = 0.0
     """Wall time from the noisy records to these numbers, in s."""
 
@@ -112,7 +121,9 @@ def collect(
         None if truth is None else _host(truth),
         None if truth is None else _host(distribution.marginal_log_prob(truth)),
         {name: _host(values) for name, values in batch.get("observables", {}).items()},
-        {name: _host(values) for name, values in posterior_columns(distribution).items()} if whole else {},
+        {name: _host(values) for name, values in posterior_columns(distribution).items()}
+        if whole or isinstance(distribution, Categorical)
+        else {},
     )
 
 
@@ -121,6 +132,9 @@ def posterior_columns(distribution: PredictiveDistribution) -> dict[str, torch.T
     if isinstance(distribution, Quantiles):
         levels = distribution.levels.expand(distribution.values.shape[0], -1)  # len() would fix an exported batch
         return {schema.POSTERIOR_LEVEL: levels, schema.POSTERIOR_QUANTILE: distribution.values}
+    if isinstance(distribution, Categorical):
+        codes = distribution.codes.expand(distribution.log_probs.shape[0], -1)
+        return {schema.CLASS_CODE: codes, schema.CLASS_PROBABILITY: distribution.probabilities}
     if isinstance(distribution, Gaussian):
         location, cholesky = distribution.location.unsqueeze(1), distribution.cholesky.unsqueeze(1)
         weight = torch.ones_like(location[..., 0])
@@ -145,9 +159,14 @@ def metric_name(column: str, metric: str) -> str:
 
 
 def validation_metrics(collected: Collected, targets: Sequence[str]) -> dict[str, float]:
-    """Return σ68 of each target in its unit and the share of truths within one stated standard deviation."""
+    """Return σ68 of each target in its unit and the share of truths within one stated standard deviation.
+
+    Of classes the shares that are told right, the area under the curve and the calibration error.
+    """
     if collected.truth is None:
         return {}
+    if schema.CLASS_PROBABILITY in collected.posterior:
+        return {f"val/{name}": value for name, value in separation_figures(told_of(collected)).items()}
     residual = collected.mean - collected.truth
     figures = {metric_name(name, "sigma68"): sigma68(residual[:, i]) for i, name in enumerate(targets)}
     if np.isfinite(collected.std).any():
@@ -155,3 +174,10 @@ def validation_metrics(collected: Collected, targets: Sequence[str]) -> dict[str
             np.mean([coverage(residual[:, i], collected.std[:, i]) for i in range(len(targets))])
         )
     return figures
+
+
+def told_of(collected: Collected) -> Told:
+    """Return what was stated of classes, with the truth. Of predictions of a head that classifies."""
+    assert collected.truth is not None
+    codes, probabilities = (collected.posterior[name] for name in (schema.CLASS_CODE, schema.CLASS_PROBABILITY))
+    return Told.of(collected.truth[:, 0], codes[0] if len(codes) else np.zeros(0), probabilities)

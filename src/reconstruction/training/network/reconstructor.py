@@ -89,7 +89,7 @@ class Reconstructor(nn.Module):
         scalars = sum(view.scalar_count for view in views.values())
         self.landmark = None if landmark is None else _landmark(landmark, views, encoders, scalars, len(targets))
         width = self.fusion.output_width + scalars + (self.landmark.feature_width if self.landmark else 0)
-        self.head = head(in_width=width, targets=len(targets))
+        self.head: Head = head(in_width=width, targets=len(targets))
         self.scalar_scaler = Standardise(scalars)
         self.target_scaler = Standardise(len(targets))
         self.yardstick = yardstick

@@ -17,6 +17,7 @@ import torch.distributed
 from torch import Tensor
 
 from reconstruction.errors import UserError
+from reconstruction.judging.tables.table import CLASSES
 from reconstruction.models import Calibration, PredictiveDistribution
 from reconstruction.progress import track, waiting
 from reconstruction.random.keyed import FROZEN_EPOCH
@@ -60,8 +61,13 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
         module.masking.fit(reconstructor, _noisy_inputs(module, data))
     if module.regresses and not bool(reconstructor.target_scaler.fitted):
         truth = training_targets(data)
-        reconstructor.target_scaler.fit(truth)
-        module.card["ranges"] = _ranges(truth, module.targets)
+        if reconstructor.head.classes:
+            require_classes(data, reconstructor.head.classes)
+            reconstructor.target_scaler.leave()
+            module.card[CLASSES] = [[name, code] for name, code in reconstructor.head.classes.items()]
+        else:
+            reconstructor.target_scaler.fit(truth)
+            module.card["ranges"] = _ranges(truth, module.targets)
         _fit_on_noisy_records(module, data)
 
 
@@ -78,6 +84,25 @@ def training_targets(data: RowsDataModule) -> Tensor:
         raise UserError(f"the data have no columns {', '.join(data.targets)}: they can be predicted, not trained on")
     columns = [np.asarray(data.records.scalar(name), np.float64)[data.split.train] for name in data.targets]
     return torch.from_numpy(np.stack(columns, axis=1))
+
+
+def require_classes(data: RowsDataModule, classes: Mapping[str, int]) -> None:
+    """Raise UserError where a row to train or to validate on is of no class, and where none is of one of them."""
+    column = data.targets[0]
+    held = np.asarray(data.records.scalar(column))
+    said = ", ".join(f"{name}: {code}" for name, code in classes.items())
+    for rows in (data.split.train, data.split.validation):
+        stray = rows[~np.isin(held[rows], list(classes.values()))]
+        if len(stray):
+            raise UserError(
+                f"{data.records.describe(int(stray[0]))} has {held[stray[0]]:g} in {column}, which is none of the "
+                f"classes of model.head ({said}): add it there, or leave such {data.system.nouns} out"
+            )
+    missing = [name for name, code in classes.items() if code not in held[data.split.train]]
+    if missing:
+        raise UserError(
+            f"no {data.system.noun} to train on is of the class {missing[0]} ({column} {classes[missing[0]]})"
+        )
 
 
 def _ranges(truth: Tensor, targets: Sequence[str]) -> dict[str, list[float]]:

@@ -54,7 +54,7 @@ def load_ensemble(paths: Sequence[Path]) -> Learner:
     """Return one module for several checkpoints, whose predictions it combines; they must agree on data and targets."""
     first, *rest = (load_module(path) for path in paths)
     for path, other in zip(paths[1:], rest, strict=True):
-        for fact in ("system", "targets", *first.system.must_agree):
+        for fact in ("system", "targets", "classes", *first.system.must_agree):
             if _fact(other, fact) != _fact(first, fact):
                 raise UserError(f"{path} and {paths[0]} cannot be one ensemble: they differ in {fact}")
         splits = [one.card.get("data", {}).get("split", {}).get("test_events") for one in (first, other)]

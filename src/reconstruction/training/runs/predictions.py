@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconstruction import schema
-from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.judging.tables.table import CLASSES, PredictionTable
 from reconstruction.provenance import sha256_of_file
 from reconstruction.system import DEFAULT, find_system
 from reconstruction.training.learning.learner import Learner
@@ -59,8 +59,9 @@ def prediction_table(
     Its ancestry holds the model's configuration and that of the records.
     """
     targets = tuple(card["model"]["targets"])
+    classes = dict(card.get(CLASSES, ()))
     stated = bool(np.isfinite(collected.covariance).all())
-    return PredictionTable.from_estimates(
+    table = PredictionTable.from_estimates(
         collected.event_id,
         {name: collected.mean[:, i] for i, name in enumerate(targets)},
         estimator=str(card.get("name", "network")),
@@ -68,16 +69,17 @@ def prediction_table(
         covariance=collected.covariance if stated else None,
         truth=None if collected.truth is None else {name: collected.truth[:, i] for i, name in enumerate(targets)},
         observables=collected.observables
-        | {schema.spread_name(name): collected.spread[:, i] for i, name in enumerate(targets)}
+        | ({} if classes else {schema.spread_name(name): collected.spread[:, i] for i, name in enumerate(targets)})
         | _intervals(collected, targets)
         | _log_densities(collected, targets)
-        | collected.posterior
+        | _posterior(collected, classes)
         | {OUTSIDE: outside_range(collected.mean, card)},
         seconds_per_electron=collected.seconds / max(1, len(collected)),
         checkpoint_hash=made_by,
         config={"model": card["model"], "data": dict(source_config)},
         system=find_system(card.get("system", DEFAULT)),
     )
+    return table.with_attributes({CLASSES: classes}) if classes else table
 
 
 def _intervals(collected: Collected, targets: Sequence[str]) -> dict[str, NDArray[Any]]:
@@ -86,6 +88,14 @@ def _intervals(collected: Collected, targets: Sequence[str]) -> dict[str, NDArra
         return {}
     ends = [zip(schema.interval95_names(name), (0, 1), strict=True) for name in targets]
     return {end: collected.interval95[:, i, side] for i, pair in enumerate(ends) for end, side in pair}
+
+
+def _posterior(collected: Collected, classes: Mapping[str, int]) -> dict[str, NDArray[Any]]:
+    """Return the columns of whole posteriors; of classes a column for each, named."""
+    if not classes:
+        return collected.posterior
+    stated = collected.posterior[schema.CLASS_PROBABILITY]
+    return {schema.probability_name(name): stated[:, i] for i, name in enumerate(classes)}
 
 
 def _log_densities(collected: Collected, targets: Sequence[str]) -> dict[str, NDArray[Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from numpy.typing import NDArray
 
 from reconstruction.errors import UserError
 from reconstruction.judging.measures.metrics import sigma68
+from reconstruction.judging.pictures.class_plots import draw_confusion, draw_reliability
+from reconstruction.judging.pictures.plots import Curve, styled
 from reconstruction.system import System
 from reconstruction.training.learning.learner import Learner
-from reconstruction.training.learning.metrics import Collected
+from reconstruction.training.learning.metrics import Collected, told_of
 from reconstruction.training.watching.loggers import WandbMetrics
 
 Values = NDArray[Any]
@@ -47,10 +50,31 @@ class Figures(pl.Callback):
         folder = Path(trainer.default_root_dir) / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"validation_{done:04d}.png"
-        draw(collected, pl_module.targets, f"epoch {done}", pl_module.system).savefig(path, dpi=100)
+        _picture(collected, pl_module, f"epoch {done}").savefig(path, dpi=100)
         for logger in trainer.loggers:
             if isinstance(logger, WandbMetrics):
                 logger.log_figure("validation", path, trainer.global_step)
+
+
+def _picture(collected: Collected, module: Learner, title: str) -> Figure:
+    classes = module.reconstructor.head.classes
+    if classes:
+        return draw_classes(collected, list(classes), title, module.system)
+    return draw(collected, module.targets, title, module.system)
+
+
+@styled
+def draw_classes(collected: Collected, names: Sequence[str], title: str, system: System) -> Figure:
+    """Return who was taken for which class, and how often what is said to be probable is so."""
+    told = told_of(collected)
+    told = told.select(told.usable)
+    figure = Figure(figsize=(10, 4.5), layout="constrained")
+    confusion, reliability = figure.subplots(1, 2)
+    draw_confusion(confusion, told.confusion(), names)
+    draw_reliability(reliability, told, Curve("", np.zeros(0), None, 0))
+    reliability.set(xlabel="stated probability to be right", ylabel="right")
+    figure.suptitle(f"{title}: validation, {system.count(len(collected))}")
+    return figure
 
 
 def draw(collected: Collected, targets: tuple[str, ...], title: str, system: System) -> Figure:

@@ -112,6 +112,8 @@ class EpochLines(pl.Callback):
                 parts.append(
                     f"σ68 {_plain(module.system, column)} {figures[name]:.4g} {module.system.unit(column)}".rstrip()
                 )
+        if "val/accuracy" in figures:
+            parts.append(f"accuracy {100 * figures['val/accuracy']:.1f} %  AUC {figures['val/auc']:.4g}")
         if "val/coverage" in figures:
             parts.append(f"coverage {100 * figures['val/coverage']:.0f} %")
         parts.append(f"noise {module.easing.noise_scale:.2g}")
