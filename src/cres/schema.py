@@ -11,9 +11,9 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
-from reconstruction.schema import CONTENT_HASH as CONTENT_HASH
 from reconstruction.schema import CLASS_CODE as CLASS_CODE
 from reconstruction.schema import CLASS_PROBABILITY as CLASS_PROBABILITY
+from reconstruction.schema import CONTENT_HASH as CONTENT_HASH
 from reconstruction.schema import EVENT_ID as EVENT_ID
 from reconstruction.schema import POSTERIOR_CHOLESKY as POSTERIOR_CHOLESKY
 from reconstruction.schema import POSTERIOR_COLUMNS as POSTERIOR_COLUMNS
