@@ -13,7 +13,8 @@ from cres.errors import UserError
 from reconstruction.models.encoders import channel_norm
 from reconstruction.models.encoders.channel_norm import ChannelNorm
 from reconstruction.models.encoders.convolution import kernel_spectrum
-from reconstruction.models.encoders.s4d_layer import StateSpace, initial_spectrum, joint_spectra
+from reconstruction.models.encoders.s4d_layer import StateSpace, initial_spectrum
+from reconstruction.models.encoders.s4d_spectra import joint_spectra
 
 
 def recurrence(layer: StateSpace, values: Tensor) -> Tensor:
@@ -79,11 +80,12 @@ def test_steps_and_chunks_equal_the_convolution() -> None:
 
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_spectra_of_several_layers_at_once_are_theirs(bidirectional: bool) -> None:
+    """The twin is what autograd makes of each layer's own kernel."""
     layers = [StateSpace(3, 8, bidirectional=bidirectional).double() for _ in range(3)]
     for layer, together in zip(layers, joint_spectra(layers, 21), strict=True):
-        alone = layer.spectrum(21)
+        alone = kernel_spectrum(layer.kernel(21), 48)
         torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
-        torch.testing.assert_close(alone, kernel_spectrum(layer.kernel(21), 48), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(layer.spectrum(21), alone, rtol=1e-12, atol=1e-12)
         weights = torch.randn_like(alone)
         gradients = [
             torch.autograd.grad((one * weights).real.sum(), list(layer.parameters()), retain_graph=True)
@@ -91,6 +93,15 @@ def test_spectra_of_several_layers_at_once_are_theirs(bidirectional: bool) -> No
         ]
         for ours, theirs in zip(*gradients, strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
+
+
+def test_layers_whose_spectrum_nothing_reads_get_no_gradient_of_it() -> None:
+    layers = [StateSpace(3, 8).double() for _ in range(2)]
+    joint_spectra(layers, 21)[1].abs().sum().backward()
+    assert layers[0].c.grad is not None
+    assert float(layers[0].c.grad.abs().max()) == 0
+    assert layers[1].c.grad is not None
+    assert float(layers[1].c.grad.abs().max()) > 0
 
 
 def test_bidirectional_cannot_stream() -> None:
@@ -116,15 +127,14 @@ def test_the_cache_follows_the_parameters() -> None:
     values = torch.randn(1, 3, 30)
     with torch.no_grad():
         before = layer(values)
-        assert layer._cache is not None
-        kept = layer._cache[2]
+        kept = layer.spectrum(30)
         torch.testing.assert_close(layer(values), before)
-        assert layer._cache[2] is kept
+        assert layer.spectrum(30) is kept
         for parameter in layer.parameters():
             # .data changes behind autograd's back, as averaging of weights does.
             parameter.data.mul_(1.1)
             fresh = copy.deepcopy(layer)
-            fresh._cache = None
+            fresh.kept.forget()
             torch.testing.assert_close(layer(values), fresh(values), rtol=0, atol=0)
             assert not torch.equal(layer(values), before)
         assert layer(values[..., :20]).shape == (1, 3, 20)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reconstruction.models.affine import Affine
 from reconstruction.models.encoders.joining import columns
 from reconstruction.shapes import Features, Float, PerRow, Series
 
@@ -52,11 +53,11 @@ class Locator(nn.Module):
         self.feature_width = feature_width + 3
         around = (2 * window + 1) * in_channels
         self.perceptron = nn.Sequential(
-            nn.Linear(around + in_width + 1, hidden_width),
+            Affine(around + in_width + 1, hidden_width),
             nn.GELU(),
-            nn.Linear(hidden_width, hidden_width),
+            Affine(hidden_width, hidden_width),
             nn.GELU(),
-            nn.Linear(hidden_width, 1 + feature_width),
+            Affine(hidden_width, 1 + feature_width),
         )
 
     def forward(self, series: Series, log_attention: LogAttention, features: Features) -> Reading:

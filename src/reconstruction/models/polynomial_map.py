@@ -7,10 +7,11 @@ polynomial finds that function in a second to the precision of the coordinates; 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from reconstruction.errors import UserError
 from reconstruction.levels import CENTRAL_68
@@ -39,6 +40,9 @@ class PolynomialMap(nn.Module):
     low: Tensor
     high: Tensor
     coefficients: Tensor
+    orders: Tensor
+    monomials: Tensor
+    places: Tensor
 
     def __init__(self, degrees: Sequence[int], targets: int) -> None:
         super().__init__()
@@ -49,6 +53,10 @@ class PolynomialMap(nn.Module):
         self.register_buffer("low", torch.zeros(len(degrees), dtype=torch.float64))
         self.register_buffer("high", torch.ones(len(degrees), dtype=torch.float64))
         self.register_buffer("coefficients", torch.zeros(terms, targets, dtype=torch.float64))
+        orders = torch.arange(max(degrees) + 1, dtype=torch.float64)
+        self.register_buffer("orders", orders, persistent=False)
+        self.register_buffer("monomials", _monomials(max(degrees)), persistent=False)
+        self.register_buffer("places", _places(self.degrees), persistent=False)
         self.fitted = False
 
     @property
@@ -97,15 +105,26 @@ class PolynomialMap(nn.Module):
         """Return the targets in the dtype of the coordinates; computed in float64, where 0.01 eV of 200 eV matters."""
         if not self.fitted:
             raise UserError("this polynomial map was not fitted: call fit() on the training split, or load it.")
-        return (self._basis(coordinates.double()) @ self.coefficients).to(coordinates.dtype)
+        exact = coordinates.double()
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            values: Tensor = _WithSlopes.apply(exact, *self._range, self.coefficients, *self._polynomials)[0]
+        else:
+            values = self._basis(exact) @ self.coefficients
+        return values.to(coordinates.dtype)
 
     def _basis(self, coordinates: Tensor) -> Tensor:
-        scaled = (2 * (coordinates - self.low) / (self.high - self.low) - 1).clamp(-1, 1)
-        first, *others = _chebyshev(scaled, max(self.degrees)).unbind(dim=1)
-        product = first[:, : self.degrees[0] + 1]
-        for terms, degree in zip(others, self.degrees[1:], strict=True):
-            product = (product.unsqueeze(2) * terms[:, None, : degree + 1]).flatten(1)
-        return product
+        low, half = self._range
+        return _products(_scaled(coordinates, low, half).clamp(-1, 1), *self._polynomials, slopes=False).squeeze(1)
+
+    @property
+    def _range(self) -> tuple[Tensor, Tensor]:
+        """Lower ends and half widths of the fitted range."""
+        return self.low, (self.high - self.low) / 2
+
+    @property
+    def _polynomials(self) -> tuple[Tensor, Tensor, Tensor]:
+        """What `_products` needs."""
+        return self.orders, self.monomials, self.places
 
     def get_extra_state(self) -> dict[str, bool]:
         """Return what a checkpoint holds beside the buffers."""
@@ -116,23 +135,81 @@ class PolynomialMap(nn.Module):
         self.fitted = state["fitted"]
 
 
-def _chebyshev(x: Tensor, degree: int) -> Tensor:
-    """T_0 … T_degree of x in −1 … 1 (rows, coordinate), (rows, coordinate, degree + 1), from the powers of x.
+class _WithSlopes(Function):
+    """The map with its derivatives, which are polynomials too: one more product forwards, and nearly nothing back."""
 
-    At the orders that a map of a few coordinates has, the monomials' coefficients (up to 2^(degree − 1)) cost float64 a
-    few of its sixteen digits; the recurrence would be a step for each order.
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        coordinates: Tensor,
+        low: Tensor,
+        half: Tensor,
+        coefficients: Tensor,
+        orders: Tensor,
+        monomials: Tensor,
+        places: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the values (batch, target), their slopes (batch, coordinate, target), and 1 where none is held."""
+        scaled = _scaled(coordinates, low, half)
+        held = scaled.clamp(-1, 1)
+        made = _products(held, orders, monomials, places, slopes=True) @ coefficients
+        values, slopes = made.split([1, made.shape[1] - 1], dim=1)
+        return values.squeeze(1), slopes, held == scaled
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
+        """Keep the slopes."""
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*output[1:], inputs[2])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None, *others: None) -> tuple[Tensor | None, ...]:
+        """A coordinate that is held at the edge moves nothing."""
+        if gradient is None:
+            return (None,) * 7
+        slopes, free, half = ctx.saved_tensors
+        return (gradient.unsqueeze(1) * slopes).sum(dim=2) * (free / half), *(None,) * 6
+
+
+def _scaled(coordinates: Tensor, low: Tensor, half: Tensor) -> Tensor:
+    """Return coordinates from −1 to 1 over the fitted range."""
+    return (coordinates - low) / half - 1
+
+
+def _products(x: Tensor, orders: Tensor, monomials: Tensor, places: Tensor, *, slopes: bool) -> Tensor:
+    """Return the basis Π_j T_{k_j}(x_j) of x (rows, coordinate) in −1 … 1, (rows, 1, term).
+
+    With `slopes` (rows, 1 + coordinate, term): behind it its derivatives by each coordinate. T and T′ come from the
+    powers of x: at the orders that a map of a few coordinates has, the monomials' coefficients (up to 2^(degree − 1))
+    cost float64 a few of its sixteen digits; the recurrence would be a step for each order.
     """
-    orders = torch.arange(degree + 1, dtype=x.dtype, device=x.device)
-    return torch.pow(x.unsqueeze(-1), orders) @ x.new_tensor(_monomials(degree))
+    table = torch.pow(x.unsqueeze(-1), orders) @ monomials
+    picked = places if slopes else places[:1]
+    return table.flatten(1).index_select(1, picked.flatten()).unflatten(1, picked.shape).prod(dim=-1)
 
 
-@cache
-def _monomials(degree: int) -> list[list[float]]:
-    """Coefficient of x^i in T_k at [i][k], from T_k = 2x T_(k−1) − T_(k−2)."""
+def _places(degrees: tuple[int, ...]) -> Tensor:
+    """Return where the factors of each term lie in the flat table of T and T′ of all coordinates.
+
+    (1 + coordinate, term, coordinate): of the basis itself, then of its derivative by each coordinate.
+    """
+    count = max(degrees) + 1
+    grid = torch.meshgrid(*(torch.arange(degree + 1) for degree in degrees), indexing="ij")
+    coordinates = torch.arange(len(degrees))
+    plain = torch.stack([axis.flatten() for axis in grid], dim=-1) + coordinates * 2 * count
+    return torch.stack([plain, *(plain + count * (coordinates == one) for one in coordinates)])
+
+
+def _monomials(degree: int) -> Tensor:
+    """Return the coefficients of x^i in T_k at [i, k], from T_k = 2x T_(k−1) − T_(k−2), and beside them in T′_k."""
     columns = [[1.0], [0.0, 1.0]]
     for _ in range(degree - 1):
         doubled = [0.0, *(2 * value for value in columns[-1])]
         before = columns[-2] + [0.0] * (len(doubled) - len(columns[-2]))
         columns.append([a - b for a, b in zip(doubled, before, strict=True)])
     padded = [column + [0.0] * (degree + 1 - len(column)) for column in columns[: degree + 1]]
-    return [list(row) for row in zip(*padded, strict=True)]
+    plain = torch.tensor(padded, dtype=torch.float64).T
+    powers = torch.arange(1, degree + 1, dtype=torch.float64).unsqueeze(1)
+    return torch.cat((plain, nn.functional.pad(powers * plain[1:], (0, 0, 0, 1))), dim=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import Function
 
 from reconstruction.shapes import Complex, Float
@@ -37,11 +37,25 @@ def kernel_spectrum(kernel: Float[Tensor, "direction channel length"], size: int
 
     The second direction acts on the future: weight l belongs to the sample l + 1 ahead.
     """
+    return _RealFFT.apply(two_sided(kernel, size), size)
+
+
+def two_sided(kernel: Float[Tensor, "direction channel length"], size: int) -> Float[Tensor, "channel size"]:
+    """Return the kernel on a circle of `size` samples: the past from its start, the future backwards from its end."""
     if kernel.shape[0] == 1:
-        return _RealFFT.apply(kernel.squeeze(0), size)
+        return nn.functional.pad(kernel.squeeze(0), (0, size - kernel.shape[-1]))
     past, future = kernel.unbind()
     between = past.new_zeros(past.shape[0], size - 2 * past.shape[1])
-    return _RealFFT.apply(torch.cat((past, between, future.flip(-1)), dim=-1), size)
+    return torch.cat((past, between, future.flip(-1)), dim=-1)
+
+
+def two_sided_gradient(
+    gradient: Complex[Tensor, "channel bin"], directions: int, length: int
+) -> Float[Tensor, "direction channel length"]:
+    """Return the gradient of a kernel from that of the rfft of its `two_sided` form."""
+    circle = _adjoint(gradient, 2 * (gradient.shape[-1] - 1))
+    past = circle[..., :length]
+    return past.unsqueeze(0) if directions == 1 else torch.stack((past, circle[..., -length:].flip(-1)))
 
 
 def fft_convolve(
@@ -68,9 +82,13 @@ class _RealFFT(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        """Adjoint of rfft: size · irfft of the gradient with its inner bins halved (size is even)."""
-        adjoint = torch.fft.irfft(_inner_bins(gradient, 0.5), n=ctx.size, norm="forward")
-        return adjoint[..., : ctx.length], None
+        """Adjoint of rfft: size · irfft of the gradient with its inner bins halved."""
+        return _adjoint(gradient, ctx.size)[..., : ctx.length], None
+
+
+def _adjoint(gradient: Tensor, size: int) -> Tensor:
+    """Return the gradient of `size` values, an even number, from that of their rfft."""
+    return torch.fft.irfft(_inner_bins(gradient, 0.5), n=size, norm="forward")
 
 
 class _Convolution(Function):

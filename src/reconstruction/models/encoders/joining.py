@@ -1,4 +1,4 @@
-"""Stacking and concatenating whose backward pass is one step, not one for every part."""
+"""Concatenating whose backward pass is one step, not one for every part."""
 
 from __future__ import annotations
 
@@ -10,34 +10,12 @@ from torch import Tensor
 from torch.autograd import Function
 
 
-def stacked(parts: Many[Tensor]) -> Tensor:
-    """Return `torch.stack(parts)`."""
-    result: Tensor = _Stack.apply(*parts)
-    return result
-
-
 def columns(parts: Many[Tensor]) -> Tensor:
     """Return `torch.cat(parts, dim=1)` of parts (rows, columns) of one precision."""
     if len(parts) == 1:
         return parts[0]
     result: Tensor = _Columns.apply(*parts)
     return result
-
-
-class _Stack(Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(*parts: Tensor) -> Tensor:
-        return torch.stack(parts)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        pass
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, ...]:
-        return gradient.unbind()
 
 
 class _Columns(Function):

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from reconstruction.models.affine import Affine
 from reconstruction.models.encoders.positions import valid_positions
 from reconstruction.shapes import Float, Lengths
 
@@ -86,8 +87,8 @@ class AttentionPooling(Pooling):
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
-        self.hidden = nn.Linear(width, width)
-        self.score = nn.Linear(width, 1, bias=False)
+        self.hidden = Affine(width, width)
+        self.score = Affine(width, 1, bias=False)
 
     def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
         """Pool by attention; the softmax runs in float32 or better."""

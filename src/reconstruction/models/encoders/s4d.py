@@ -14,7 +14,8 @@ from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.channel_norm import ChannelNorm
 from reconstruction.models.encoders.pooling import Pooled, PoolingName, make_pooling, merge
 from reconstruction.models.encoders.positions import average_neighbours, masked, patches, position_mask, strided_lengths
-from reconstruction.models.encoders.s4d_layer import Initialisation, StateSpace, joint_spectra
+from reconstruction.models.encoders.s4d_layer import Initialisation, StateSpace, spectra_of
+from reconstruction.models.encoders.s4d_spectra import KeptSpectra
 from reconstruction.shapes import Complex, Features, Float, Lengths, Series
 
 Mixing = Literal["glu", "linear"]
@@ -30,7 +31,7 @@ class S4DBlock(nn.Module):
         self.prenorm = prenorm
         self.gated = mixing == "glu"
         self.mix = nn.Conv1d(width, 2 * width if self.gated else width, 1)
-        self.dropout = nn.Dropout1d(dropout)
+        self.dropout = nn.Dropout1d(dropout) if dropout else nn.Identity()
 
     def forward(
         self,
@@ -136,6 +137,8 @@ class S4DEncoder(Encoder):
             for _ in range(depth)
         )
         self.norm = ChannelNorm(width) if prenorm else nn.Identity()
+        self._kept: dict[int, KeptSpectra] = {}
+        """By the first of the blocks that are made together."""
 
     @property
     def causal(self) -> bool:
@@ -162,17 +165,17 @@ class S4DEncoder(Encoder):
         return Sequence(values.transpose(1, 2), lengths)
 
     def _spectra(self, positions: int) -> list[Tensor | None]:
-        """Spectra of the blocks' kernels, those of equal lengths made together; None where a block keeps its own."""
+        """Spectra of the blocks' kernels, those of equal lengths made together; None where no state space is."""
         by_length: dict[int, list[int]] = {}
         for place, factor in enumerate(self.factors):
             by_length.setdefault(positions, []).append(place)
             positions = -(-positions // factor)
         spectra: list[Tensor | None] = [None] * len(self.factors)
-        for length, places in by_length.items():
-            layers = [layer for place, layer in enumerate(self._state_spaces()) if place in places]
-            if len(layers) == len(places) and layers[0].learns:
-                for place, spectrum in zip(places, joint_spectra(layers, length), strict=True):
-                    spectra[place] = spectrum
+        spaces = self._state_spaces()
+        for length, places in by_length.items() if len(spaces) == len(self.factors) else ():
+            kept = self._kept.setdefault(places[0], KeptSpectra())
+            for place, spectrum in zip(places, spectra_of([spaces[one] for one in places], length, kept), strict=True):
+                spectra[place] = spectrum
         return spectra
 
     @torch.no_grad()

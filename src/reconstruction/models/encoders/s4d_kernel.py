@@ -157,10 +157,7 @@ class _S4DKernel(Function):
 
         Beside it what the backward pass needs: the weights, exp(Δ A), (exp(Δ A) − 1)/A and the two tables.
         """
-        exponent, decay, input_weight = _discretised(a, dt)
-        weight = (c * input_weight).to(c.dtype)
-        fine, coarse = _tables(exponent, length, c.dtype.to_real())
-        return _summed(weight, fine, coarse, length), weight, decay, input_weight, fine, coarse
+        return kernel_and_tables(c, a, dt, length)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor, int], output: tuple[Tensor, ...]) -> None:
@@ -171,18 +168,43 @@ class _S4DKernel(Function):
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor | None, *tables: None) -> tuple[Tensor | None, ...]:
-        """With w = C B, B = (E − 1)/A, E = exp(z), z = Δ A: ∂B/∂z = E/A, ∂B/∂A = −B/A; all conjugated at the end."""
+        """Return the gradients of C, A and Δ."""
         if gradient is None:
             return None, None, None, None
-        c, a, dt, weight, decay, input_weight, fine, coarse = ctx.saved_tensors
         with torch.autocast(gradient.device.type, enabled=False):
-            moments, first_moments = _moments(2 * gradient, fine, coarse, first=True)
-        of_c = (moments * input_weight).to(c.dtype)
-        of_input = (moments * c).sum(dim=0) / a
-        of_exponent = torch.addcmul((weight * first_moments).sum(dim=0), of_input, decay)
-        of_a = of_exponent * dt.unsqueeze(-1) - of_input * input_weight
-        of_dt, _ = torch.view_as_real((of_exponent * a).sum(dim=-1)).unbind(dim=-1)
-        return of_c.conj_physical_(), of_a.conj_physical_(), of_dt, None
+            return *kernel_gradients(gradient, *ctx.saved_tensors), None
+
+
+def kernel_and_tables(c: Tensor, a: Tensor, dt: Tensor, length: int) -> tuple[Tensor, ...]:
+    """Return the kernel of C (direction, channel, state), A and Δ, and what `kernel_gradients` needs beside them."""
+    exponent, decay, input_weight = _discretised(a, dt)
+    weight = (c * input_weight).to(c.dtype)
+    fine, coarse = _tables(exponent, length, c.dtype.to_real())
+    return _summed(weight, fine, coarse, length), weight, decay, input_weight, fine, coarse
+
+
+def kernel_gradients(
+    gradient: Float[Tensor, "direction channel length"],
+    c: Tensor,
+    a: Tensor,
+    dt: Tensor,
+    weight: Tensor,
+    decay: Tensor,
+    input_weight: Tensor,
+    fine: Tensor,
+    coarse: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the gradients of C, A and Δ from that of the kernel.
+
+    With w = C B, B = (E − 1)/A, E = exp(z), z = Δ A: ∂B/∂z = E/A, ∂B/∂A = −B/A; all conjugated at the end.
+    """
+    moments, first_moments = _moments(2 * gradient, fine, coarse, first=True)
+    of_c = (moments * input_weight).to(c.dtype)
+    of_input = (moments * c).sum(dim=0) / a
+    of_exponent = torch.addcmul((weight * first_moments).sum(dim=0), of_input, decay)
+    of_a = of_exponent * dt.unsqueeze(-1) - of_input * input_weight
+    of_dt, _ = torch.view_as_real((of_exponent * a).sum(dim=-1)).unbind(dim=-1)
+    return of_c.conj_physical_(), of_a.conj_physical_(), of_dt
 
 
 def _moments(values: Tensor, fine: Tensor, coarse: Tensor, *, first: bool) -> tuple[Tensor, Tensor | None]:

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
-from reconstruction.models.encoders.convolution import fft_convolve, good_length, kernel_spectrum
-from reconstruction.models.encoders.joining import stacked
+from reconstruction.models.encoders.convolution import fft_convolve, good_length
 from reconstruction.models.encoders.s4d_kernel import discretise, geometric_projection, geometric_sum, s4d_kernel
+from reconstruction.models.encoders.s4d_spectra import KeptSpectra, joint_spectra
 from reconstruction.shapes import Complex, Float
 
 Initialisation = Literal["lin", "inv", "random"]
@@ -63,13 +63,8 @@ class Dynamics(nn.Module):
 
     def forward(self) -> tuple[Complex[Tensor, "channel state"], Float[Tensor, "channel"]]:
         """Return A (complex128, negative real part) and Δ (float64)."""
-        return _dynamics(self.log_a_real, self.a_imaginary, self.log_dt)
-
-
-def _dynamics(log_a_real: Tensor, a_imaginary: Tensor, log_dt: Tensor) -> tuple[Tensor, Tensor]:
-    """Return A (complex128, negative real part) and Δ (float64) of parameters of any precision."""
-    a = torch.complex(-torch.exp(log_a_real.double()), a_imaginary.double())
-    return a, torch.exp(log_dt.double())
+        a = torch.complex(-torch.exp(self.log_a_real.double()), self.a_imaginary.double())
+        return a, torch.exp(self.log_dt.double())
 
 
 class StateSpace(nn.Module):
@@ -96,7 +91,7 @@ class StateSpace(nn.Module):
         # C real and imaginary: standard normal, as in the paper's reference code; real so that any optimiser takes it.
         self.c = nn.Parameter(torch.randn(self.directions, channels, state // 2, 2) * math.sqrt(0.5))
         self.skip = nn.Parameter(torch.randn(channels))
-        self._cache: tuple[tuple[Tensor, ...], int, Tensor] | None = None
+        self.kept = KeptSpectra()
 
     def kernel(self, length: int) -> Float[Tensor, "direction channel length"]:
         """Return the convolution kernel of each direction; D is part of the first weight of the past's."""
@@ -109,7 +104,7 @@ class StateSpace(nn.Module):
     ) -> Float[Tensor, "batch channel length"]:
         """Convolve in float32 or better, whatever autocast says; zeros behind a record's end change nothing.
 
-        `spectrum` is this layer's own, where `joint_spectra` has made it with those of others.
+        `spectrum` is this layer's own, where `spectra_of` has made it with those of others.
         """
         with torch.autocast(values.device.type, enabled=False):
             values = values.to(self.c.dtype)
@@ -120,20 +115,15 @@ class StateSpace(nn.Module):
 
     def spectrum(self, length: int) -> Complex[Tensor, "channel bin"]:
         """Return the kernel's spectrum for series of `length`; kept while nothing trains and no parameter changes."""
-        if self.learns:
-            self._cache = None
-            return joint_spectra([self], length)[0]
-        if self._cache is None or self._cache[1] != length or not _equal(self._cache[0], self._kernel_parameters()):
-            parameters = tuple(parameter.detach().clone() for parameter in self._kernel_parameters())
-            self._cache = (parameters, length, joint_spectra([self], length)[0])
-        return self._cache[2]
+        return spectra_of([self], length, self.kept)[0]
 
     @property
     def learns(self) -> bool:
         """Whether a spectrum serves one pass only, because the parameters are about to change."""
         return self.training or torch.is_grad_enabled() or torch.compiler.is_compiling()
 
-    def _kernel_parameters(self) -> tuple[Tensor, ...]:
+    def kernel_parameters(self) -> tuple[Tensor, ...]:
+        """Return C, D, log Δ, log(−Re A) and Im A."""
         return (self.c, self.skip, self.dynamics.log_dt, self.dynamics.log_a_real, self.dynamics.a_imaginary)
 
     def initial_state(self, batch: int) -> Complex[Tensor, "batch channel state"]:
@@ -169,23 +159,9 @@ class StateSpace(nn.Module):
             raise UserError("only a causal S4D model can work in steps or chunks: set bidirectional to false")
 
 
-def joint_spectra(layers: Many[StateSpace], length: int) -> tuple[Complex[Tensor, "channel bin"], ...]:
-    """Return the spectrum of each layer's kernel for series of `length`, made together: as many steps as for one.
-
-    The layers have equal widths, state sizes and directions; side by side they are one layer of many channels.
-    """
-    parameters = zip(*(layer._kernel_parameters() for layer in layers), strict=True)
-    c, skip, log_dt, log_a_real, a_imaginary = (stacked(parts) for parts in parameters)
-    with torch.autocast(c.device.type, enabled=False):
-        side_by_side = torch.view_as_complex(c).transpose(0, 1).flatten(1, 2)
-        dynamics = _dynamics(log_a_real.flatten(0, 1), a_imaginary.flatten(0, 1), log_dt.flatten())
-        kernel = s4d_kernel(side_by_side, *dynamics, length)
-        # D is the weight of the sample itself: the same at every frequency
-        spectrum = kernel_spectrum(kernel, good_length(2 * length)).unflatten(0, skip.shape) + skip.unsqueeze(-1)
-    return spectrum.unbind()
-
-
-def _equal(kept: tuple[Tensor, ...], current: tuple[Tensor, ...]) -> bool:
-    return all(
-        a.dtype == b.dtype and a.device == b.device and torch.equal(a, b) for a, b in zip(kept, current, strict=True)
-    )
+def spectra_of(layers: Many[StateSpace], length: int, kept: KeptSpectra) -> tuple[Complex[Tensor, "channel bin"], ...]:
+    """Return the spectrum of each layer's kernel, made together; `kept` serves while nothing trains or changes."""
+    if layers[0].learns:
+        kept.forget()
+        return joint_spectra(layers, length)
+    return kept.of(layers, length)

@@ -22,6 +22,18 @@ def solve(cholesky: Tensor, offsets: Tensor) -> Tensor:
     return torch.stack(solved, dim=-1)
 
 
+def solve_transposed(cholesky: Tensor, offsets: Tensor) -> Tensor:
+    """L⁻ᵀ offsets by back substitution."""
+    solved: list[Tensor] = []
+    count = offsets.shape[-1]
+    entries = cholesky.flatten(-2).unbind(dim=-1)
+    for row, rest in reversed(list(enumerate(offsets.unbind(dim=-1)))):
+        for column, known in zip(range(count - 1, row, -1), solved, strict=True):
+            rest = torch.addcmul(rest, entries[column * count + row], known, value=-1)
+        solved.append(rest / entries[row * count + row])
+    return torch.stack(solved[::-1], dim=-1)
+
+
 def outer(cholesky: Tensor) -> Tensor:
     """L Lᵀ, elementwise: a matrix product would run in half precision under autocast."""
     return (cholesky.unsqueeze(-2) * cholesky.unsqueeze(-3)).sum(dim=-1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.models.affine import Affine
 from reconstruction.models.predictive.distributions import Gaussian, Point, PredictiveDistribution
 from reconstruction.models.predictive.mixture import GaussianMixture
 from reconstruction.models.predictive.quantiles import Quantiles
@@ -36,10 +37,9 @@ class Head(nn.Module, ABC):
             raise UserError("a head needs at least one target")
         self.in_width = in_width
         self.targets = targets
-        self.linear = nn.Linear(in_width, outputs)
-        self.perceptron = nn.Sequential(
-            nn.Linear(in_width, hidden_width), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden_width, outputs)
-        )
+        self.linear = Affine(in_width, outputs)
+        drop = nn.Dropout(dropout) if dropout else nn.Identity()
+        self.perceptron = nn.Sequential(Affine(in_width, hidden_width), nn.GELU(), drop, Affine(hidden_width, outputs))
         nn.init.zeros_(self.linear.bias)
 
     @property
