@@ -65,8 +65,8 @@ def fold_on_carrier(records: Records, bins: int) -> Float[Tensor, "batch bin fol
     """
     spectrum = torch.fft.fft(records, dim=1, norm="ortho")
     reference = spectrum[:, :1]
-    # the phase of a record without signal is arbitrary, but finite
-    turn = reference / (math.sqrt(2) * reference.abs().clamp(min=torch.finfo(records.dtype).tiny))
+    # a record without signal has no phase, and stays without
+    turn = torch.sgn(reference) * math.sqrt(0.5)
     upper = spectrum[:, 1 : bins + 1] * turn.conj_physical()
     lower = spectrum[:, -bins:].flip(1).conj_physical_() * turn
     folded = torch.stack((upper + lower, upper - lower), dim=3)

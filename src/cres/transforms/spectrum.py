@@ -23,7 +23,7 @@ WindowName = Literal["rectangular", "hann", "hamming", "blackman", "blackman_har
 
 def at_least_float32(values: Tensor) -> Tensor:
     """Return half-precision values as float32, others unchanged."""
-    return values if values.dtype == torch.float64 else values.float()
+    return values if values.dtype in (torch.float32, torch.float64) else values.float()
 
 
 def to_complex(series: Series) -> ComplexChannels:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import Function
 
 from reconstruction.models.affine import Affine
 from reconstruction.models.encoders.joining import columns
 from reconstruction.shapes import Features, Float, PerRow, Series
 
 _LEAST_SURE = math.log(1e-12)
+_HUBER = 0.3
+"""Positions; beyond it the loss of the place is linear."""
+_OF_POSITION = 3.0
+"""Weight of the place beside the entropy of the attention."""
 
 LogAttention = Float[Tensor, "batch position"]
 
@@ -60,13 +65,15 @@ class Locator(nn.Module):
             Affine(hidden_width, 1 + feature_width),
         )
 
-    def forward(self, series: Series, log_attention: LogAttention, features: Features) -> Reading:
-        """Return the position and what the head should know of it."""
+    def forward(
+        self, series: Series, log_attention: LogAttention, features: Features, attention: LogAttention | None = None
+    ) -> Reading:
+        """Return the position and what the head should know of it; `attention` is exp(log_attention), if there."""
         # positions 0 … last, as the features have them, go from −1 to 1
         unit = 2 / max(series.shape[1] - 1, 1)
         highest, peak = log_attention.max(dim=1, keepdim=True)
         place = torch.arange(series.shape[1], device=series.device, dtype=log_attention.dtype) * unit - 1
-        mean_place = torch.mv(log_attention.exp(), place).unsqueeze(1)
+        mean_place = torch.mv(log_attention.exp() if attention is None else attention, place).unsqueeze(1)
         peak_place = peak * unit - 1
         outputs = self.perceptron(columns((self._around(series, peak), features, peak_place)))
         fraction, others = outputs.split([1, outputs.shape[1] - 1], dim=1)
@@ -90,11 +97,46 @@ def location_loss(log_attention: LogAttention, position: PerRow, wanted: PerRow)
     The wanted position lies between two integers; both share the entropy in proportion. A line that stands outside the
     series teaches nothing.
     """
-    last = log_attention.shape[1] - 1
-    held = wanted.clamp(0, last)
-    lower = held.floor().clamp(max=max(last - 1, 0))
-    pick = torch.stack((lower, (lower + 1).clamp(max=last)), dim=1).long()
-    below, above = log_attention.gather(1, pick).unbind(dim=1)
-    entropy = torch.lerp(below, above, held - lower)
-    huber = nn.functional.huber_loss(position, held, delta=0.3, reduction="none")
-    return (3 * huber - entropy).masked_fill(held != wanted, 0)
+    loss: Tensor = _LocationLoss.apply(log_attention, position, wanted)[0]
+    return loss
+
+
+class _LocationLoss(Function):
+    """The loss and its gradient, which is a few numbers a row: nothing flows through clamps and picks."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(
+        log_attention: Tensor, position: Tensor, wanted: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return the loss (batch,); how far off the position is, two integers, their shares, and who is left out."""
+        last = log_attention.shape[1] - 1
+        held = wanted.clamp(0, last)
+        lower = held.floor().clamp(max=max(last - 1, 0))
+        pick = torch.stack((lower, (lower + 1).clamp(max=last)), dim=1).long()
+        part = held - lower
+        below, above = log_attention.gather(1, pick).unbind(dim=1)
+        entropy = torch.lerp(below, above, part)
+        huber = nn.functional.huber_loss(position, held, delta=_HUBER, reduction="none")
+        outside = held != wanted
+        loss = (_OF_POSITION * huber - entropy).masked_fill(outside, 0)
+        return loss, position - held, pick, torch.stack((part - 1, -part), dim=1), outside
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+        """Keep what is small."""
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*output[1:])
+        ctx.shape = inputs[0].shape
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor | None, *others: None) -> tuple[Tensor | None, Tensor | None, None]:
+        """Huber's loss pulls by the error up to its δ; the entropy by the shares of the two integers."""
+        if gradient is None:
+            return None, None, None
+        off, pick, shares, outside = ctx.saved_tensors
+        gradient = gradient.masked_fill(outside, 0)
+        of_attention = gradient.new_zeros(ctx.shape).scatter_add(1, pick, gradient.unsqueeze(1) * shares)
+        return of_attention, gradient * (_OF_POSITION * off.clamp(-_HUBER, _HUBER)), None

@@ -15,6 +15,7 @@ from torch.autograd import Function
 
 from reconstruction.errors import UserError
 from reconstruction.levels import CENTRAL_68
+from reconstruction.models.precision import in_precision
 from reconstruction.shapes import Float
 
 Coordinates = Float[Tensor, "batch coordinate"]
@@ -105,12 +106,12 @@ class PolynomialMap(nn.Module):
         """Return the targets in the dtype of the coordinates; computed in float64, where 0.01 eV of 200 eV matters."""
         if not self.fitted:
             raise UserError("this polynomial map was not fitted: call fit() on the training split, or load it.")
-        exact = coordinates.double()
+        exact = in_precision(coordinates, torch.float64)
         if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             values: Tensor = _WithSlopes.apply(exact, *self._range, self.coefficients, *self._polynomials)[0]
         else:
             values = self._basis(exact) @ self.coefficients
-        return values.to(coordinates.dtype)
+        return in_precision(values, coordinates.dtype)
 
     def _basis(self, coordinates: Tensor) -> Tensor:
         low, half = self._range
@@ -187,7 +188,7 @@ def _products(x: Tensor, orders: Tensor, monomials: Tensor, places: Tensor, *, s
     """
     table = torch.pow(x.unsqueeze(-1), orders) @ monomials
     picked = places if slopes else places[:1]
-    return table.flatten(1).index_select(1, picked.flatten()).unflatten(1, picked.shape).prod(dim=-1)
+    return table.flatten(1)[:, picked].prod(dim=-1)
 
 
 def _places(degrees: tuple[int, ...]) -> Tensor:

@@ -117,7 +117,7 @@ class KeyedRandom:
             processor_random.fill(self._processor_keys(stream), on_processor, numbers.numpy())
         else:
             fill(self._keys(stream), elsewhere, numbers)
-        return numbers[:, :count].reshape(len(self), *shape)
+        return (numbers if count % 2 == 0 else numbers[:, :count]).reshape(len(self), *shape)
 
     @staticmethod
     def _half_of_pairs(keys: Tensor | processor_random.Words, begin: int, end: int, pairs: int, cosine: bool) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from reconstruction.models.precision import in_precision
 from reconstruction.shapes import Float
 
 _CACHE_BYTES = 1 << 19
@@ -33,7 +34,7 @@ class ChannelNorm(nn.Module):
     def forward(self, values: Float[Tensor, "batch channel position"]) -> Float[Tensor, "batch channel position"]:
         """Normalise to mean 0 and variance 1, then scale and shift; in float32 or better."""
         with torch.autocast(values.device.type, enabled=False):
-            values = values.to(self.weight.dtype)
+            values = in_precision(values, self.weight.dtype)
             if torch.compiler.is_compiling():
                 return _plain(values, self.weight, self.bias, self.epsilon)
             if values.device.type == "cpu" and values.shape[-1] > _FEW_POSITIONS:

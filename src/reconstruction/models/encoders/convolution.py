@@ -62,7 +62,8 @@ def fft_convolve(
     values: Float[Tensor, "batch channel length"], spectrum: Complex[Tensor, "channel bin"], size: int
 ) -> Float[Tensor, "batch channel length"]:
     """Circular convolution of period `size` of the zero-padded values, cropped to their length."""
-    return _Convolution.apply(values, spectrum, size)
+    result: Tensor = _Convolution.apply(values, spectrum, size)[0]
+    return result
 
 
 class _RealFFT(Function):
@@ -97,35 +98,44 @@ class _Convolution(Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(values: Tensor, spectrum: Tensor, size: int) -> Tensor:
-        """Values (batch, channel, length), spectrum (channel, size/2 + 1)."""
+    def forward(values: Tensor, spectrum: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """Values (batch, channel, length), spectrum (channel, size/2 + 1); beside the result the values' spectrum.
+
+        Empty where it is not kept.
+        """
         if _as_one(values, size):
-            return torch.fft.irfft(torch.fft.rfft(values, n=size) * spectrum, n=size)[..., : values.shape[-1]]
+            transformed = torch.fft.rfft(values, n=size)
+            result = torch.fft.irfft(transformed * spectrum, n=size)[..., : values.shape[-1]]
+            return result, transformed if _is_small(values, size) else values.new_empty(0)
         result = torch.empty_like(values)
         work = _Work(values, size)
         for channels in work.chunks:
             product = work.transform(values[:, channels])
             product *= spectrum[channels]
             work.inverse(product, result[:, channels])
-        return result
+        return result, values.new_empty(0)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: Tensor) -> None:
-        """Keep the inputs, not their spectra: one more FFT costs less than their memory traffic."""
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, int], output: tuple[Tensor, Tensor]) -> None:
+        """Keep the inputs, and of small ones the spectrum: of others one more FFT costs less than its memory."""
         values, spectrum, ctx.size = inputs
-        ctx.save_for_backward(values, spectrum)
+        ctx.mark_non_differentiable(output[1])
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(values, spectrum, output[1])
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor | None, _: None) -> tuple[Tensor | None, Tensor | None, None]:
         """Correlate the gradient with the kernel and with the values."""
-        values, spectrum = ctx.saved_tensors
+        if gradient is None:
+            return None, None, None
+        values, spectrum, kept = ctx.saved_tensors
         if not _as_one(values, ctx.size):
             return *_chunked_gradients(values, spectrum, gradient, ctx.size, ctx.needs_input_grad[1]), None
         transformed = torch.fft.rfft(gradient, n=ctx.size)
         spectrum_gradient = None
         if ctx.needs_input_grad[1]:
-            of_values = torch.fft.rfft(values, n=ctx.size, norm="forward").conj_physical()
-            spectrum_gradient = _inner_bins((transformed * of_values).sum(dim=0), 2.0)
+            of_values = kept if kept.numel() else torch.fft.rfft(values, n=ctx.size)
+            spectrum_gradient = _inner_bins((transformed * of_values.conj_physical()).sum(dim=0), 2.0, 1 / ctx.size)
         values_gradient = torch.fft.irfft(transformed * spectrum.conj_physical(), n=ctx.size)[..., : values.shape[-1]]
         return values_gradient, spectrum_gradient, None
 
@@ -134,6 +144,11 @@ def _as_one(values: Tensor, size: int) -> bool:
     """Whether all channels are transformed together, not some at a time."""
     if values.device.type != "cpu" or torch.compiler.is_compiling():
         return True
+    return _is_small(values, size)
+
+
+def _is_small(values: Tensor, size: int) -> bool:
+    """Whether the values, filled up to `size`, stay in a cache."""
     return values.shape[0] * values.shape[1] * size * values.element_size() <= _SHARED_BYTES
 
 
@@ -169,14 +184,17 @@ def _chunked_gradients(
         transformed = work.transform(gradient[:, channels])
         if spectrum_gradient is not None:
             correlation = (work.transform(values[:, channels]).conj() * transformed).sum(dim=0)
-            spectrum_gradient[channels] = _inner_bins(correlation * (1 / size), 2.0)
+            spectrum_gradient[channels] = _inner_bins(correlation, 2.0, 1 / size)
         transformed *= spectrum[channels].conj()
         work.inverse(transformed, values_gradient[:, channels])
     return values_gradient, spectrum_gradient
 
 
-def _inner_bins(spectrum: Tensor, factor: float) -> Tensor:
-    """Multiply the bins of a one-sided spectrum of even size that stand for two of the full one: all but both ends."""
-    scaled = spectrum * factor
+def _inner_bins(spectrum: Tensor, factor: float, scale: float = 1.0) -> Tensor:
+    """Multiply the bins of a one-sided spectrum of even size that stand for two of the full one: all but both ends.
+
+    All of them by `scale` besides.
+    """
+    scaled = spectrum * (factor * scale)
     scaled[..., :: spectrum.shape[-1] - 1].mul_(1 / factor)
     return scaled

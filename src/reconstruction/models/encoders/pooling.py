@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reconstruction.models.affine import Affine
 from reconstruction.models.encoders.positions import valid_positions
+from reconstruction.models.precision import in_precision
 from reconstruction.shapes import Float, Lengths
 
 PoolingName = Literal["mean", "attention", "last"]
@@ -20,8 +21,8 @@ class Pooled(NamedTuple):
     """Features of a record or of a piece of it; attention weights and their logarithms where there are any."""
 
     features: Tensor
-    log_weight: Tensor | None
-    """(batch,) logarithm of the weight of this piece beside other pieces; None where only the last piece counts."""
+    log_weight: Callable[[], Tensor] | None
+    """Makes the logarithm (batch,) of this piece's weight beside others; None where only the last piece counts."""
     attention: Tensor | None = None
     log_attention: Tensor | None = None
 
@@ -48,7 +49,7 @@ class MeanPooling(Pooling):
         """Pool by the mean."""
         counts = torch.full_like(values[:, 0, 0], values.shape[1]) if lengths is None else lengths.clamp(min=1)
         counts = counts.to(values.dtype)
-        return Pooled(values.sum(dim=1) / counts.unsqueeze(1), counts.log())
+        return Pooled(values.sum(dim=1) / counts.unsqueeze(1), counts.log)
 
 
 class LastPooling(Pooling):
@@ -93,24 +94,25 @@ class AttentionPooling(Pooling):
     def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
         """Pool by attention; the softmax runs in float32 or better."""
         scores = self.score(torch.tanh(self.hidden(values))).squeeze(-1)
-        scores = scores.to(torch.promote_types(scores.dtype, torch.float32))
+        scores = scores if scores.dtype == torch.float64 else in_precision(scores, torch.float32)
         if lengths is not None:
             # A record without samples still needs one finite score.
             scores = scores.masked_fill(~valid_positions(lengths.clamp(min=1), values.shape[1]), -torch.inf)
         log_attention = torch.log_softmax(scores, dim=1)
         attention = log_attention.exp()
-        features = torch.bmm(attention.to(values.dtype).unsqueeze(1), values).squeeze(1)
+        features = torch.bmm(in_precision(attention, values.dtype).unsqueeze(1), values).squeeze(1)
         # the first position belongs to every record
-        return Pooled(features, scores[:, 0] - log_attention[:, 0], attention, log_attention)
+        return Pooled(features, lambda: scores[:, 0] - log_attention[:, 0], attention, log_attention)
 
 
 def merge(first: Pooled, second: Pooled) -> Pooled:
     """Pool two neighbouring pieces of a record as one."""
     if first.log_weight is None or second.log_weight is None:
         return second
-    log_weight = torch.logaddexp(first.log_weight, second.log_weight)
-    first_share = torch.exp(first.log_weight - log_weight).unsqueeze(1)
-    return Pooled(first_share * first.features + (1 - first_share) * second.features, log_weight)
+    of_first = first.log_weight()
+    log_weight = torch.logaddexp(of_first, second.log_weight())
+    first_share = torch.exp(of_first - log_weight).unsqueeze(1)
+    return Pooled(first_share * first.features + (1 - first_share) * second.features, lambda: log_weight)
 
 
 def make_pooling(name: PoolingName, width: int) -> Pooling:

@@ -13,6 +13,7 @@ from reconstruction.errors import UserError
 from reconstruction.models.encoders.convolution import fft_convolve, good_length
 from reconstruction.models.encoders.s4d_kernel import discretise, geometric_projection, geometric_sum, s4d_kernel
 from reconstruction.models.encoders.s4d_spectra import KeptSpectra, joint_spectra
+from reconstruction.models.precision import in_precision
 from reconstruction.shapes import Complex, Float
 
 Initialisation = Literal["lin", "inv", "random"]
@@ -107,7 +108,7 @@ class StateSpace(nn.Module):
         `spectrum` is this layer's own, where `spectra_of` has made it with those of others.
         """
         with torch.autocast(values.device.type, enabled=False):
-            values = values.to(self.c.dtype)
+            values = in_precision(values, self.c.dtype)
             length = values.shape[-1]
             return fft_convolve(
                 values, self.spectrum(length) if spectrum is None else spectrum, good_length(2 * length)

@@ -54,7 +54,7 @@ class _JointSpectra(Function):
         kernel, *tables = kernel_and_tables(c, a, dt, length)
         # D is the weight of the sample itself: the same at every frequency
         spectra = torch.fft.rfft(two_sided(kernel, good_length(2 * length))) + skip.unsqueeze(-1)
-        return *spectra.tensor_split(count), c, a, dt, *tables
+        return *spectra.split(len(spectra) // count), c, a, dt, *tables
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
@@ -77,15 +77,17 @@ class _JointSpectra(Function):
             of_kernel = two_sided_gradient(of_spectra, len(c), ctx.length)
             of_c, of_a, of_dt = kernel_gradients(of_kernel, c, a, dt, *tables)
             real, imaginary = torch.view_as_real(of_a).unbind(dim=-1)
-            parts = (
-                torch.view_as_real(of_c),
+            of_vectors_and_matrices = (
                 torch.view_as_real(of_spectra)[..., 0].sum(dim=-1),
                 (of_dt * dt).to(ctx.precision),
                 (real * torch.view_as_real(a)[..., 0]).to(ctx.precision),
                 imaginary.to(ctx.precision),
             )
-        split = [part.tensor_split(ctx.count, dim=_CHANNEL[place]) for place, part in enumerate(parts)]
-        return None, None, *(one for group in split for one in group)
+        width = len(of_spectra) // ctx.count
+        # layer by layer in memory, or autograd would copy each part
+        of_parts = torch.view_as_real(of_c).unflatten(1, (ctx.count, width)).transpose(0, 1).contiguous()
+        split = (part.split(width) for part in of_vectors_and_matrices)
+        return None, None, *of_parts.unbind(), *(one for group in split for one in group)
 
 
 _CHANNEL = (1, 0, 0, 0, 0)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from reconstruction.errors import UserError
 from reconstruction.models.affine import Affine
+from reconstruction.models.precision import in_precision
 from reconstruction.models.predictive.distributions import Gaussian, Point, PredictiveDistribution
 from reconstruction.models.predictive.mixture import GaussianMixture
 from reconstruction.models.predictive.quantiles import Quantiles
@@ -60,7 +61,7 @@ class Head(nn.Module, ABC):
         if features.ndim != 2 or features.shape[-1] != self.in_width:
             raise ValueError(f"features have shape {tuple(features.shape)}, expected (batch, {self.in_width})")
         with torch.autocast(features.device.type, enabled=False):
-            features = features.to(self.linear.weight.dtype)
+            features = in_precision(features, self.linear.weight.dtype)
             return self.distribution(self.linear(features) + self.perceptron(features), anchor)
 
 

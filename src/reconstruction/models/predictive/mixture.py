@@ -132,7 +132,7 @@ class GaussianMixture(PredictiveDistribution):
     def _quantiles(self, levels: Many[float]) -> Float[Tensor, "batch level target"]:
         std = torch.linalg.vector_norm(self.choleskys, dim=-1)
         parts = (self._weights.unsqueeze(-1), self.locations, std)
-        wanted = torch.tensor(levels, dtype=std.dtype, device=std.device).view(-1, 1, 1)
+        wanted = torch.tensor(levels, dtype=std.dtype, device=std.device).unsqueeze(-1)
         if torch.compiler.is_compiling() or len(std) <= _ROWS_AT_ONCE:
             return _quantiles(*parts, wanted)
         pieces = zip(*(part.split(_ROWS_AT_ONCE) for part in parts), strict=True)
@@ -189,30 +189,29 @@ class _LogDensity(Function):
 def _quantiles(weights: Tensor, means: Tensor, std: Tensor, levels: Tensor) -> Tensor:
     """Quantiles (batch, level, target) of marginal mixtures: bracketed between fixed points, then Newton's method.
 
-    weights (batch, component, 1), means and std (batch, component, target), levels (level, 1, 1). The points lie around
+    weights (batch, component, 1), means and std (batch, component, target), levels (level, 1). The points lie around
     every component, in steps of its own σ, so that it does not matter how different the components' widths are.
     """
     steps = torch.linspace(-_REACH, _REACH, 2 * _REACH * _STEPS_A_STD + 1, dtype=std.dtype, device=std.device)
     steps[:: len(steps) - 1].mul_(_BEYOND)
-    centres, widths = means.unsqueeze(1), std.unsqueeze(1)
+    centres, widths, weights = means.unsqueeze(1), std.unsqueeze(1), weights.unsqueeze(1)
     points = torch.addcmul(centres, widths, steps.view(-1, 1, 1)).flatten(1, 2).sort(dim=1).values
     pulls = (points.unsqueeze(2) - centres) / widths
-    below = (weights.unsqueeze(1) * torch.special.ndtr(pulls)).sum(dim=2)
+    below = (weights * torch.special.ndtr(pulls)).sum(dim=2)
     # the two points that a level lies between: (batch, low or high of each level, target)
-    after = (below.unsqueeze(1) < levels).sum(dim=2).clamp(1, below.shape[1] - 1)
+    after = (below.unsqueeze(1) < levels.unsqueeze(-1)).sum(dim=2).clamp(1, below.shape[1] - 1)
     around = torch.cat((after - 1, after), dim=1)
     low, high = points.gather(1, around).tensor_split(2, dim=1)
     low_share, high_share = below.gather(1, around).tensor_split(2, dim=1)
     tiny = torch.finfo(std.dtype).tiny
-    share = (levels.squeeze(-1) - low_share) / (high_share - low_share).clamp(min=tiny)
+    share = (levels - low_share) / (high_share - low_share).clamp(min=tiny)
     at = torch.lerp(low, high, share)
-    weights = weights.unsqueeze(1)
-    heights = weights / (widths * math.sqrt(2 * math.pi))
+    heights = torch.log(weights / (widths * math.sqrt(2 * math.pi)))
     for _ in range(_NEWTON_STEPS):
         pulls = (at.unsqueeze(2) - centres) / widths
-        excess = (weights * torch.special.ndtr(pulls)).sum(dim=2) - levels.squeeze(-1)
-        density = (heights * torch.exp(-0.5 * pulls.square())).sum(dim=2)
-        at = torch.clamp(at - excess / density.clamp(min=tiny), low, high)
+        excess = (weights * torch.special.ndtr(pulls)).sum(dim=2) - levels
+        density = torch.exp(torch.addcmul(heights, pulls, pulls, value=-0.5)).sum(dim=2)
+        at = torch.clamp(torch.addcdiv(at, excess, density.clamp(min=tiny), value=-1), low, high)
     return at
 
 

@@ -87,7 +87,7 @@ class Landmark(nn.Module):
             raise UserError(
                 f"the encoder of view {self.options.view!r} needs attention pooling and stride 1 for a landmark"
             )
-        reading = self.locator(view.series, encoded.log_attention, encoded.features)
+        reading = self.locator(view.series, encoded.log_attention, encoded.features, encoded.attention)
         first_hz, step_hz = _axis_hz(view, self.options.view)
         place_mhz = torch.addcmul(first_hz, reading.position.double(), step_hz) / _HZ_PER_MHZ
         coordinates = torch.cat((place_mhz.unsqueeze(1), scalars.double()), dim=1)

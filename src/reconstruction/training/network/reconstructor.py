@@ -16,6 +16,7 @@ from reconstruction.errors import UserError, nearest
 from reconstruction.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution, S4DEncoder
 from reconstruction.models.encoders.joining import columns
 from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.models.precision import in_precision
 from reconstruction.models.scaling import Standardise
 from reconstruction.records.batch import Inputs, Masks, lengths_from
 from reconstruction.shapes import Features, Lengths, Series, Targets
@@ -203,7 +204,7 @@ def build_reconstructor(
 
 def _joined(parts: list[Tensor]) -> Tensor:
     """Concatenate features in the dtype of the first, leaving out those without columns."""
-    return columns([part.to(parts[0].dtype) for part in parts if part.shape[-1]])
+    return columns([in_precision(part, parts[0].dtype) for part in parts if part.shape[-1]])
 
 
 def _landmark(

@@ -18,6 +18,9 @@ from torch.utils._pytree import tree_leaves
 WAITS = ("_local_scalar_dense", "equal", "nonzero", "is_nonzero", "masked_select", "unique", "_unique2")
 """Operations whose result decides something on the host, or whose size does."""
 
+MARKS = ("_record_function_enter_new", "_record_function_exit")
+"""What optimisers leave for a profiler: nothing is done."""
+
 
 class OperationCount(TorchDispatchMode):
     """Count what is dispatched while it is entered: `operations`, `host_waits`, `bytes_moved`, and each `by_name`.
@@ -43,6 +46,8 @@ class OperationCount(TorchDispatchMode):
         """Count one operation and run it."""
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
+        if name in MARKS:
+            return result
         self.by_name[name] += 1
         self.host_waits += name in WAITS
         if not func.is_view:
