@@ -75,6 +75,27 @@ def test_gradients_reach_the_coordinates() -> None:
     assert torch.autograd.gradcheck(polynomial, (coordinates(4, seed=4).requires_grad_(),), eps=1e-2, atol=1e-4)
 
 
+@pytest.mark.parametrize("degrees", [(9, 2, 2), (1, 9), (0, 3), (4,)])
+def test_written_slopes_are_those_of_autograd(degrees: tuple[int, ...]) -> None:
+    """The twin goes through the basis that the fit uses, from the powers of x."""
+    polynomial = PolynomialMap(degrees, 2)
+    generator = torch.Generator().manual_seed(1)
+    polynomial.coefficients.copy_(torch.randn(polynomial.coefficients.shape, generator=generator))
+    polynomial.fitted = True
+    places = 1.4 * torch.rand(50, len(degrees), dtype=torch.float64, generator=generator) - 0.2
+    found = []
+    for map_of in (polynomial, lambda x: polynomial._basis(x) @ polynomial.coefficients):
+        x = places.clone().requires_grad_()
+        values = map_of(x)
+        (values * torch.arange(1.0, 101.0).reshape(50, 2)).sum().backward()
+        found.append((values, x.grad))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1])
+    held = (places < 0) | (places > 1)
+    assert held.any()
+    assert (found[0][1][held] == 0).all()
+
+
 def test_the_state_travels_in_the_checkpoint() -> None:
     polynomial, copy = fitted(smooth(coordinates(2000))), PolynomialMap((1, 9), 2)
     with pytest.raises(UserError, match="not fitted"):

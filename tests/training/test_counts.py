@@ -14,9 +14,12 @@ from reconstruction.training.runs.loading import load_reconstructor
 from reconstruction.training.watching.counting import OperationCount, saved_bytes
 
 ROOT = Path(__file__).parents[2]
-TRAINING_STEP = 890
-"""Operations of one step with its batch, backward pass, clipping and optimiser (3 612 with a bisection and loops)."""
-PREDICTION = 480
+TRAINING_STEP = 725
+"""Operations of a trainer's step with its batch, backward pass, clipping, optimiser and books (3 612 with a bisection).
+
+`benchmarks/gpu.py` counts the step itself: 700.
+"""
+PREDICTION = 400
 """Operations from volts to estimates and error bars (3 751 before)."""
 EVERY = 6
 

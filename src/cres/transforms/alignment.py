@@ -36,15 +36,15 @@ def find_carrier(records: Records, sampling_rate_hz: float, band_hz: tuple[float
     samples = records.shape[1]
     spectrum = torch.fft.fft(records, dim=1)
     first, count = band_bins(samples, sampling_rate_hz, band_hz)
-    power = torch.view_as_real(crop_bins(spectrum, first, count)).square().sum(dim=(2, 3))
-    peak = power.argmax(dim=1, keepdim=True) + first
-    left, centre, right = _bins_around(spectrum, peak).unbind(dim=1)
+    height = torch.linalg.vector_norm(crop_bins(spectrum, first, count), dim=2)
+    peak = height.argmax(dim=1, keepdim=True)
+    left, centre, right = _bins_around(spectrum, peak, first, count).unbind(dim=1)
     curvature = torch.view_as_real(2 * centre - left - right)
     slope = (torch.view_as_real(left - right) * curvature).sum(dim=(1, 2))
     steepest = curvature.square().sum(dim=(1, 2)).clamp(min=torch.finfo(slope.dtype).tiny)
     offset = (slope / steepest).clamp(-0.5, 0.5)
-    frequency_hz = (peak.squeeze(1) + offset.double()) * (sampling_rate_hz / samples)
-    amplitude = torch.linalg.vector_norm(torch.view_as_real(centre), dim=(1, 2)) / math.sqrt(samples)
+    frequency_hz = (peak.squeeze(1) + first + offset.double()) * (sampling_rate_hz / samples)
+    amplitude = torch.linalg.vector_norm(centre, dim=1) / math.sqrt(samples)
     return Carrier(frequency_hz, amplitude / torch.sinc(offset))
 
 
@@ -137,7 +137,11 @@ class AlignedSpectrum(RecordView):
         return max(1, min(round(self.half_width_hz * samples / self.sampling_rate_hz), (samples - 1) // 2))
 
 
-def _bins_around(spectrum: Tensor, index: Tensor) -> Tensor:
-    """Pick a bin and its neighbours: (batch, bin, channel), (batch, 1) → (batch, 3, channel)."""
-    three = (index + torch.arange(-1, 2, device=index.device)) % spectrum.shape[1]
+def _bins_around(spectrum: Tensor, peak: Tensor, first: int, count: int) -> Tensor:
+    """Pick a bin, counted from `first` on, and its neighbours: (batch, bin, channel) → (batch, 3, channel)."""
+    bins = spectrum.shape[1]
+    start = first % bins
+    three = peak + torch.arange(start - 1, start + 2, device=peak.device)
+    if start < 1 or start + count >= bins:
+        three = three % bins
     return spectrum.gather(1, three.unsqueeze(2).expand(-1, -1, spectrum.shape[2]))

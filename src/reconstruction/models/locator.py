@@ -72,9 +72,9 @@ class Locator(nn.Module):
         # positions 0 … last, as the features have them, go from −1 to 1
         unit = 2 / max(series.shape[1] - 1, 1)
         highest, peak = log_attention.max(dim=1, keepdim=True)
-        place = torch.arange(series.shape[1], device=series.device, dtype=log_attention.dtype) * unit - 1
-        mean_place = torch.mv(log_attention.exp() if attention is None else attention, place).unsqueeze(1)
-        peak_place = peak * unit - 1
+        place = torch.linspace(-1, 1, series.shape[1], device=series.device, dtype=log_attention.dtype)
+        mean_place = torch.mm(log_attention.exp() if attention is None else attention, place.unsqueeze(1))
+        peak_place = place[peak]
         outputs = self.perceptron(columns((self._around(series, peak), features, peak_place)))
         fraction, others = outputs.split([1, outputs.shape[1] - 1], dim=1)
         position = peak + self.window * fraction
@@ -87,7 +87,7 @@ class Locator(nn.Module):
         values = beside.gather(1, (peak + steps).unsqueeze(2).expand(-1, -1, series.shape[2]))
         pairs = torch.view_as_complex(values.unflatten(2, (-1, 2)))
         middle = pairs[:, self.window : self.window + 1, :1]
-        turned = pairs * (middle.conj_physical() / middle.abs().clamp(min=1e-6))
+        turned = pairs * torch.sgn(middle).conj_physical()
         return torch.view_as_real(turned).flatten(1)
 
 

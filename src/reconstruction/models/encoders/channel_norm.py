@@ -39,8 +39,19 @@ class ChannelNorm(nn.Module):
                 return _plain(values, self.weight, self.bias, self.epsilon)
             if values.device.type == "cpu" and values.shape[-1] > _FEW_POSITIONS:
                 return _ChannelNorm.apply(values, self.weight, self.bias, self.epsilon)
-            width = (values.shape[1],)
-            return nn.functional.layer_norm(values.mT, width, self.weight, self.bias, self.epsilon).mT
+            return self._of_vectors(values.mT).mT
+
+    def positions_first(
+        self, values: Float[Tensor, "batch channel position"]
+    ) -> Float[Tensor, "batch position channel"]:
+        """Return the same with the channels last, as poolings want them."""
+        if torch.compiler.is_compiling() or (values.device.type == "cpu" and values.shape[-1] > _FEW_POSITIONS):
+            return self(values).mT
+        with torch.autocast(values.device.type, enabled=False):
+            return self._of_vectors(in_precision(values, self.weight.dtype).mT)
+
+    def _of_vectors(self, values: Tensor) -> Tensor:
+        return nn.functional.layer_norm(values, values.shape[-1:], self.weight, self.bias, self.epsilon)
 
 
 def _plain(values: Tensor, weight: Tensor, bias: Tensor, epsilon: float) -> Tensor:

@@ -93,7 +93,7 @@ class AttentionPooling(Pooling):
 
     def forward(self, values: Float[Tensor, "batch position width"], lengths: Lengths | None) -> Pooled:
         """Pool by attention; the softmax runs in float32 or better."""
-        scores = self.score(torch.tanh(self.hidden(values))).squeeze(-1)
+        scores = self.score(torch.tanh(self.hidden(values.flatten(0, 1)))).reshape(values.shape[:2])
         scores = scores if scores.dtype == torch.float64 else in_precision(scores, torch.float32)
         if lengths is not None:
             # A record without samples still needs one finite score.

@@ -161,8 +161,10 @@ class S4DEncoder(Encoder):
             if factor > 1:
                 values = average_neighbours(masked(values, mask), factor)
                 lengths = strided_lengths(lengths, factor)
-        values = masked(self.norm(values), position_mask(values, lengths))
-        return Sequence(values.transpose(1, 2), lengths)
+        mask = position_mask(values, lengths)
+        if isinstance(self.norm, ChannelNorm) and mask is None:
+            return Sequence(self.norm.positions_first(values), lengths)
+        return Sequence(masked(self.norm(values), mask).transpose(1, 2), lengths)
 
     def _spectra(self, positions: int) -> list[Tensor | None]:
         """Spectra of the blocks' kernels, those of equal lengths made together; None where no state space is."""

@@ -155,8 +155,8 @@ class _LogDensity(Function):
         """Return the log density (batch,), the components' own with their weights (batch, component), and z."""
         pulls = solve(choleskys, value.unsqueeze(1) - locations)
         diagonal = torch.diagonal(choleskys, dim1=-2, dim2=-1)
-        terms = -0.5 * (pulls.square() + LOG_2PI) - torch.log(diagonal)
-        each = log_weights + terms.sum(dim=-1)
+        terms = torch.addcmul(torch.log(diagonal), pulls, pulls, value=0.5)
+        each = log_weights - terms.sum(dim=-1) - 0.5 * LOG_2PI * pulls.shape[-1]
         return torch.logsumexp(each, dim=-1), each, pulls
 
     @staticmethod
@@ -174,11 +174,10 @@ class _LogDensity(Function):
             return None, None, None, None
         choleskys, joint, each, pulls = ctx.saved_tensors
         share = torch.exp(each - joint.unsqueeze(-1)) * gradient.unsqueeze(-1)
-        of_locations = share.unsqueeze(-1) * solve_transposed(choleskys, pulls)
+        shares = share.unsqueeze(-1)
+        of_locations = shares * solve_transposed(choleskys, pulls)
         diagonal = torch.diagonal(choleskys, dim1=-2, dim2=-1)
-        of_choleskys = of_locations.unsqueeze(-1) * pulls.unsqueeze(-2) - torch.diag_embed(
-            share.unsqueeze(-1) / diagonal
-        )
+        of_choleskys = of_locations.unsqueeze(-1) * pulls.unsqueeze(-2) - torch.diag_embed(shares / diagonal)
         of_value = -of_locations.sum(dim=1) if ctx.needs_input_grad[3] else None
         gradients = (share, of_locations, of_choleskys.tril(), of_value)
         return tuple(

@@ -106,7 +106,7 @@ class Reconstructor(nn.Module):
         encoded = {
             name: _encode(encoder, views[name].series, seen[name][1]) for name, encoder in self.fusion.encoders.items()
         }
-        scalars = self.standardised_scalars(torch.cat([view.scalars for view in views.values()], dim=-1))
+        scalars = self.standardised_scalars(columns([view.scalars for view in views.values()]))
         features = [self.fusion.fuse([part.features for part in encoded.values()]), scalars]
         if self.landmark is None:
             return Outcome(self._of_targets(self.head(_joined(features)), inputs), encoded, None)
