@@ -10,20 +10,24 @@ import argparse
 from pathlib import Path
 
 from cres import errors
+from cres.command import Parser, plain_name
+from cres.paths import path_of
 from cres.training.package import write_package
 from reconstruction.training.learning.checkpoints import BEST
 
 PRETRAINED = Path(__file__).parents[1] / "src" / "cres" / "pretrained"
 
 
-def command_line() -> argparse.ArgumentParser:
+def command_line() -> Parser:
     """Return the command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--run", type=Path, required=True, help="folder of the run whose best checkpoint is taken")
-    parser.add_argument("--checkpoint", type=Path, help="another checkpoint of the run than its best")
-    parser.add_argument("--name", default="cavity_26ghz", help="what cres.pretrained calls it (default: %(default)s)")
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=path_of, required=True, help="folder of the run whose best checkpoint is taken")
+    parser.add_argument("--checkpoint", type=path_of, help="another checkpoint of the run than its best")
     parser.add_argument(
-        "--folder", type=Path, default=PRETRAINED, help="where models lie (default: src/cres/pretrained)"
+        "--name", type=plain_name, default="cavity_26ghz", help="what cres.pretrained calls it (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--folder", type=path_of, default=PRETRAINED, help="where models lie (default: src/cres/pretrained)"
     )
     return parser
 

@@ -13,14 +13,18 @@ from pathlib import Path
 import pytest
 from forked import run_forked
 
+from cres import errors
 from cres.command import Parser
 from cres.endpoint.analysis import Options
-from cres.paths import expanded, path_of
+from cres.paths import path_of, place_of
 
 ROOT = Path(__file__).parents[1]
-SCRIPTS = ("simulate", "data_prep", "estimate", "evaluate", "browse", "endpoint", "sweep", "showers")
+SCRIPTS = (
+    "simulate", "data_prep", "estimate", "evaluate", "browse", "endpoint", "sweep", "showers", "mass_coverage",
+    "package_model",
+)  # fmt: skip
 ABSURD = ["", "no@such;thing", "nan", "inf", "-inf", "1e400", "0x", "1,2", "-1e99", "[1]", "None"]
-FREE = {"--names", "--by", "overrides", "--use-lines"}
+FREE = {"--names", "--by", "overrides", "--use-lines", "--cells"}
 """Options that take any text."""
 
 
@@ -58,7 +62,7 @@ def test_every_option_refuses_what_it_cannot_mean(script, capsys):
             name = (action.option_strings or [action.dest])[-1]
             if action.nargs == 0 or isinstance(action, argparse._SubParsersAction) or name in FREE:
                 continue
-            if action.type in (path_of, expanded):
+            if action.type in (path_of, place_of):
                 continue
             assert action.choices or action.type, f"{script} {name} takes any text: say what it may be"
             for value in ABSURD:
@@ -87,7 +91,7 @@ def test_numbers_of_zero_and_below_are_read_as_what_they_are(script):
     }
     for words, parser in parsers(script):
         for action in parser._actions:
-            if not action.option_strings or action.type in (None, path_of, expanded) or action.nargs is not None:
+            if not action.option_strings or action.type in (None, path_of, place_of) or action.nargs is not None:
                 continue
             for value in ("-1", "0"):
                 try:
@@ -106,13 +110,47 @@ def test_an_option_that_does_not_exist_names_the_nearest(script, capsys):
     assert name in refusal(parser, [*words[1:], f"{name}x=1"], capsys)
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_an_empty_path_is_no_folder(script, capsys):
+    """`--output $NOTHING` would write into the folder that one happens to be in."""
+    for words, parser in parsers(script):
+        for action in parser._actions:
+            if action.type in (path_of, place_of):
+                name = (action.option_strings or [action.metavar])[-1]
+                given = [f"{name}="] if action.option_strings else [""]
+                said = refusal(parser, [*words[1:], *given], capsys)
+                assert f"argument {'/'.join(action.option_strings) or name}: a file or a folder is wanted" in said, said
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_number_that_is_too_large_is_told_how_large_it_may_be(script, capsys):
+    for words, parser in parsers(script):
+        for action in parser._actions:
+            if action.option_strings and action.nargs is None and whole_numbers(action.type):
+                said = refusal(parser, [*words[1:], f"{action.option_strings[-1]}={10**30}"], capsys)
+                assert "is too large: at most " in said, said
+
+
+def whole_numbers(kind) -> bool:
+    """Whether a type takes whole numbers and nothing else."""
+    try:
+        return isinstance(kind("1"), int)
+    except (argparse.ArgumentTypeError, TypeError, ValueError):
+        return False
+
+
+@pytest.mark.parametrize("name", ["", "..", ".", "a/b", "/etc", "a b", "a\tb", "-rf/", "x" * 300])
+def test_a_name_is_the_name_of_a_folder_and_no_way_out_of_it(name, capsys):
+    refusal(command_line("package_model"), ["--run=here", f"--name={name}"], capsys)
+
+
 def test_paths_of_every_script_know_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("DATA", str(tmp_path / "data"))
     for script in SCRIPTS:
         for _, parser in parsers(script):
             for action in parser._actions:
-                if action.type in (path_of, expanded):
+                if action.type in (path_of, place_of):
                     assert str(action.type("~/x.hdf5")) == str(tmp_path / "x.hdf5")
                     assert str(action.type("$DATA/x.hdf5")) == str(action.type("${DATA}/x.hdf5"))
                     assert str(action.type("$DATA/*.hdf5")) == str(tmp_path / "data" / "*.hdf5")
@@ -135,6 +173,26 @@ def test_a_script_says_one_sentence_and_exits_with_2(words, message, tmp_path):
     assert done.stderr.count("\n") == 1
     assert message in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+AT_THE_END = ["simulate --events 1 --workers 1", "sweep wandb sweep.yaml", "mass_coverage --table", "showers --bound"]
+
+
+@pytest.mark.parametrize("line", AT_THE_END)
+@pytest.mark.parametrize("output", ["file/below", "/proc/nothing/there", "x" * 300])
+def test_an_output_that_cannot_be_is_one_sentence(line, output, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("")
+    Path("base.yaml").write_text("a: 1")
+    Path("sweep.yaml").write_text("{base: base.yaml, axes: {a: [1]}}")
+    script, *words = line.split()
+    monkeypatch.setattr("sys.argv", [script, *words, "--output", output])
+    with pytest.raises(SystemExit) as ended:
+        errors.run(runpy.run_path(str(ROOT / "scripts" / f"{script}.py"))["main"])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.count("error: ") == said.count("\n") == 1, said
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "base.yaml", "sweep.yaml"}
 
 
 def test_notebook_and_script_have_the_defaults_of_the_analysis():

@@ -1,5 +1,5 @@
 """Command lines of the scripts: see `reconstruction.command`, which every system shares."""
 
-from reconstruction.command import Parser, number, task, whole
+from reconstruction.command import Parser, number, plain_name, task, whole
 
-__all__ = ["Parser", "number", "task", "whole"]
+__all__ = ["Parser", "number", "plain_name", "task", "whole"]

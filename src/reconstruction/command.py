@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from reconstruction.errors import EXIT_USER_ERROR, nearest
-from reconstruction.ranges import FINITE, SIZE, Allowed
+from reconstruction.ranges import FINITE, LARGE, SIZE, Allowed
 
 N = TypeVar("N", int, float)
 
@@ -71,7 +71,21 @@ def task(text: str) -> tuple[int, int]:
     return int(first), int(second)
 
 
+def plain_name(text: str) -> str:
+    """Return a text that can be the name of a file or folder: an option's type."""
+    if not is_plain_name(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name: letters, digits, '_', '-' and '.', no folders")
+    return text
+
+
+def is_plain_name(text: str) -> bool:
+    """Whether a text can be the name of a file or folder in any shell, and is not of another folder."""
+    return re.fullmatch(r"[\w+-][\w.+-]{0,99}", text) is not None
+
+
 def _inside(found: N, text: str, allowed: Allowed) -> N:
+    if LARGE <= allowed.high < found:
+        raise argparse.ArgumentTypeError(f"{text} is too large: at most {allowed.high}")
     if found not in allowed:
         raise argparse.ArgumentTypeError(f"{text} must be {allowed}")
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import sys
 import warnings
 from collections.abc import Callable, Iterable
@@ -26,8 +27,27 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+OF_THE_SYSTEM = {
+    getattr(errno, name)
+    for name in ("ENOENT", "EACCES", "EPERM", "EROFS", "ENOSPC", "EDQUOT", "ENAMETOOLONG", "ENOTDIR", "EISDIR",
+                 "EEXIST", "ELOOP", "ENOTEMPTY", "EIO", "ESTALE")
+    if hasattr(errno, name)
+}  # fmt: skip
+"""What the system refuses for reasons that are the user's to mend: rights, space, names."""
+
+
+def of_the_system(error: OSError) -> str | None:
+    """Return, in a sentence, what the system refused to do with a file, or None for an error of another kind."""
+    if error.errno not in OF_THE_SYSTEM or error.filename is None:
+        return None
+    second = "" if error.filename2 is None else f" → {error.filename2}"
+    return f"{error.filename}{second}: {error.strerror}"
+
+
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run the main function of a script and exit: 2 with one sentence for a UserError, 130 for Ctrl-C.
+
+    What the system refuses (rights, space, names of files) is a sentence, too.
 
     Warnings to the user (UserWarning) are printed as sentences, without the place in the program that says them.
     """
@@ -35,7 +55,12 @@ def run(main: Callable[[], int | None]) -> NoReturn:
     try:
         code = main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)  # a name may have several lines
+        sys.exit(EXIT_USER_ERROR)
+    except OSError as error:
+        if (said := of_the_system(error)) is None:
+            raise
+        print(f"error: {said}", file=sys.stderr)
         sys.exit(EXIT_USER_ERROR)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

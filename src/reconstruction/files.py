@@ -15,8 +15,10 @@ from reconstruction.errors import UserError
 def replacing(path: Path, temporary: Path) -> Iterator[Path]:
     """Yield a temporary path of the same file system; when the block ends well it takes the place of `path`.
 
-    Its content is on the disk before it does; where the block fails, `path` is as it was.
+    Its content is on the disk before it does; where the block fails, `path` is as it was. Raises UserError for a path
+    that is neither free nor a file.
     """
+    refuse_other_than_files(path)
     try:
         yield temporary
         sync(temporary)
@@ -26,13 +28,20 @@ def replacing(path: Path, temporary: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def refuse_other_than_files(path: Path) -> None:
+    """Raise UserError where a path is a folder, a device or the like: root's /dev/null would become a file for all."""
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: name a file to write to")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file: name another to write to")
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Give a temporary sibling to write to; it takes the name `path` when the block ends well, else it is removed."""
     try:
+        refuse_other_than_files(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise UserError(f"{path} is a folder: name a file to write to")
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,9 +14,19 @@ def expanded(text: str) -> str:
     return os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111 (a Path would lose a trailing slash and globs)
 
 
+def place_of(text: str) -> str:
+    """Return the file, folder or glob that a text means; the type of options of scripts that take several kinds.
+
+    An empty text is refused: as a path it would be the folder that one happens to be in (`--output $NOTHING`).
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a file or a folder is wanted, and the text is empty")
+    return expanded(text)
+
+
 def path_of(text: str) -> Path:
     """Return the path that a text means; the type of every option of a script that takes one."""
-    return Path(expanded(text))
+    return Path(place_of(text))
 
 
 def all_expanded(value: Any) -> Any:

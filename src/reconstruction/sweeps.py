@@ -19,6 +19,7 @@ import numpy as np
 import yaml
 
 from reconstruction import studies
+from reconstruction.command import is_plain_name
 from reconstruction.errors import UserError, nearest
 from reconstruction.paths import all_expanded, expanded
 from reconstruction.yaml_files import read_yaml
@@ -146,12 +147,31 @@ def read(path: Path) -> Sweep:
     axes = {key: _axis(path, key, values, method) for key, values in _mapping(path, content, "axes").items()}
     points = _count(path, content, method, axes)
     fixed = _mapping(path, content, "fixed")
+    _require_each_key_once(path, axes, fixed)
     if method == "adaptive":
         _require_one_metric(path, axes, fixed)
     seed = content.get("seed", 0)
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise UserError(f"{path}: seed is {seed!r}, but must be a whole number, 0 or more")
-    return Sweep(str(content.get("name", path.stem)), base, method, points, seed, axes, fixed)
+    return Sweep(_name(path, content), base, method, points, seed, axes, fixed)
+
+
+def _require_each_key_once(path: Path, axes: Mapping[str, Any], fixed: Mapping[str, Any]) -> None:
+    """Raise UserError where a point would get two values of a key, or a value of none."""
+    keys = [*(key.strip() for axis in axes for key in axis.split(",")), *fixed]
+    twice = next((key for place, key in enumerate(keys) if key in keys[:place]), None)
+    if twice is not None:
+        raise UserError(f"{path}: {twice} stands twice, in two axes or in axes and fixed: one value would be lost")
+    if not all(keys):
+        raise UserError(f"{path}: an axis wants the name of what it varies, such as model.optimiser.lr")
+
+
+def _name(path: Path, content: Mapping[str, Any]) -> str:
+    """Return a sweep's name, which its folder has too."""
+    name = str(content.get("name", path.stem))
+    if "name" in content and not is_plain_name(name):
+        raise UserError(f"{path}: name is {name!r}, but the runs' folder has it: letters, digits, '_', '-' and '.'")
+    return name
 
 
 def plan(path: Path, index: int, overrides: Sequence[str] = (), ask: bool = True) -> tuple[Path, list[str]]:

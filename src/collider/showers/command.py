@@ -16,7 +16,7 @@ from collider.showers.validation import EVENTS, validate
 from reconstruction.command import Parser, task, whole
 from reconstruction.errors import UserError, nearest
 from reconstruction.files import write_whole
-from reconstruction.paths import expanded, path_of
+from reconstruction.paths import path_of, place_of
 from reconstruction.ranges import COUNT, SEED
 
 DEFAULT: Final = "pbwo4"
@@ -59,7 +59,7 @@ def command_line() -> Parser:
     parser.add_argument("--validation-events", type=whole(), default=1000, help="events to validate with")
     parser.add_argument("--output", type=path_of, default=Path("ml_dataset"), help="folder for all files")
     parser.add_argument(
-        "-c", "--config", type=expanded, default=DEFAULT, help="a YAML file, or the name of one in configs/showers/"
+        "-c", "--config", type=place_of, default=DEFAULT, help="a YAML file, or the name of one in configs/showers/"
     )
     parser.add_argument("--seed", type=whole(SEED), default=None, help="seed (default: of the configuration)")
     parser.add_argument("--samples", type=whole(COUNT), default=6, help="pictures of single showers")

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from cres.command import Parser, number, whole
 from cres.evaluation.browser import MOST
-from cres.paths import expanded, path_of
+from cres.paths import path_of, place_of
 from cres.ranges import NOT_NEGATIVE
 from cres.training.browsing import browse_run
 from reconstruction.judging.tables.find import read_tables
@@ -59,7 +59,7 @@ def command_line() -> Parser:
     parser.add_argument(
         "--data",
         nargs="+",
-        type=expanded,
+        type=place_of,
         default=[],
         metavar="FILE",
         help="records of the electrons (default: those that the first table names)",

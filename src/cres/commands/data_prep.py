@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from cres.command import Parser, number, task, whole
 from cres.data.settings import COMPRESSIONS, MAX_EXPANSION, QUADRATURES, Assembly, StagingSettings
 from cres.data.workers import PRELOAD
-from cres.paths import expanded
+from cres.paths import place_of
 from cres.ranges import COUNT, POSITIVE
 from reconstruction.workers import available_cpus, start_early
 
@@ -38,18 +38,18 @@ def command_line() -> Parser:
     parser.add_argument(
         "--input",
         nargs="+",
-        type=expanded,
+        type=place_of,
         default=["data/raw/*.pkl.gz"],
         help="files, folders or globs: pickles (.pkl, .pkl.gz, .xz, .bz2, .zip) and egg files (.egg)",
     )
-    parser.add_argument("--output", type=expanded, default="data/cres.hdf5", help="the HDF5 file to write")
+    parser.add_argument("--output", type=place_of, default="data/cres.hdf5", help="the HDF5 file to write")
     parser.add_argument("--workers", type=whole(), default=available_cpus(), help="processes that read files")
     other = parser.add_mutually_exclusive_group()
     other.add_argument(
-        "--merge", nargs="+", type=expanded, metavar="HDF5", help="join these HDF5 files instead of reading pickles"
+        "--merge", nargs="+", type=place_of, metavar="HDF5", help="join these HDF5 files instead of reading pickles"
     )
     other.add_argument(
-        "--check", nargs="+", type=expanded, metavar="HDF5", help="verify these HDF5 files and describe their columns"
+        "--check", nargs="+", type=place_of, metavar="HDF5", help="verify these HDF5 files and describe their columns"
     )
     other.add_argument("--task", type=task, metavar="I/N", help="read only each N-th file, from I (array jobs)")
     bad = parser.add_argument_group("bad input")

@@ -34,7 +34,7 @@ from cres.endpoint.likelihood import Physics, read_nuisances
 from cres.endpoint.limits import DEFAULT_TOYS
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.sensitivity import study
-from cres.paths import expanded, path_of
+from cres.paths import path_of, place_of
 from cres.physics.beta import CORRECTIONS
 from cres.physics.final_states import FinalStates
 from cres.physics.krypton import LINES
@@ -242,7 +242,7 @@ def command_line() -> Parser:
         "T2, T, none, a table (excitation in eV, probability[, bin width] as text, .csv or .json) or a mixture such as "
         "'T2:0.9, ht.csv:0.1' (default: those the data's simulation used, T2 where the table does not say)"
     )
-    add("--final-states", type=expanded, metavar="STATES", help=states_help)
+    add("--final-states", type=place_of, metavar="STATES", help=states_help)
     add("--no-corrections", action="store_true", help="leave out the small corrections of the spectrum")
     scale_help = "uncertainty of the energy scale at the endpoint (%(default)s)"
     add(

@@ -28,7 +28,7 @@ from cres.estimation.methods.task import Task
 from cres.estimation.placement import AUTO, choose_device
 from cres.estimation.search.efficiency_map import write_efficiency_map
 from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY
-from cres.paths import expanded, path_of
+from cres.paths import path_of, place_of
 from cres.ranges import COUNT, NOT_NEGATIVE, SEED, SHARE, Allowed
 from cres.resources import simulation_config
 from cres.simulation.config import SimulationConfig
@@ -57,7 +57,7 @@ def command_line() -> Parser:
     )
     parser.add_argument("--method", choices=list(METHODS), default="carrier", help="the estimator, see above")
     parser.add_argument(
-        "--data", nargs="+", type=expanded, default=["data/cres.hdf5"], help="files, folders or globs of records"
+        "--data", nargs="+", type=place_of, default=["data/cres.hdf5"], help="files, folders or globs of records"
     )
     parser.add_argument(
         "--output", type=path_of, default=None, help="the predictions table to write (default: predictions.hdf5)"
@@ -78,7 +78,7 @@ def command_line() -> Parser:
     )
     parser.add_argument(
         "--noise-spectrum",
-        type=expanded,
+        type=place_of,
         default=None,
         help="CSV of frequency_hz (after mixing) and relative_power: the noise's spectrum over the nominal white one; "
         "white: none; default: DATA.noise.csv beside the data, where it is there",
@@ -117,7 +117,7 @@ def command_line() -> Parser:
         default=None,
         help="relative standard deviation of what is known of the power gain; 0: all; default: the apparatus's",
     )
-    parser.add_argument("--network", type=expanded, default=None, help="predictions table that seeds the method seeded")
+    parser.add_argument("--network", type=place_of, default=None, help="predictions table that seeds the method seeded")
     parser.add_argument("--bound", choices=BOUNDS, default=TIED, help="of the method bound: the radiated loss")
     parser.add_argument(
         "--bound-free", choices=list(ALSO_FREE), nargs="+", default=[], help="of the method bound: free as well"

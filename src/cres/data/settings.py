@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from cres.errors import UserError
+
 COMPRESSIONS: Final = ("none", "gzip", "lzf")
 
 QUADRATURES: Final = ("analytic", "pairs")
@@ -43,3 +45,7 @@ class Assembly:
     compression: str = "none"
     sampling_rate_hz: float | None = None
     lo_frequency_hz: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.plain and self.compression != "none":
+            raise UserError("--plain files are contiguous, which HDF5 does not compress: leave out --compression")

@@ -282,7 +282,10 @@ class SimulationConfig:
         """Read a configuration; keys that are left out take their defaults. Raises UserError."""
         path = Path(path)
         content = read_yaml(path)
-        config = cls.from_dict(_found(path.parent, content if content is not None else {}))
+        try:
+            config = cls.from_dict(_found(path.parent, content if content is not None else {}))
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
         if config.ensemble.table:
             read_electron_table(config.ensemble.table)
         return config

@@ -15,6 +15,7 @@ from cres.data.settings import MAX_EXPANSION
 from cres.errors import UserError
 
 _FLOOR_BYTES: Final = 1 << 26
+_CEILING_BYTES: Final = 1 << 62
 
 
 class BadFileError(UserError):
@@ -55,7 +56,7 @@ def read_source(path: Path, max_expansion: float = MAX_EXPANSION) -> SourceFile:
 
 def _unpack(path: Path, packed: bytes, max_expansion: float) -> io.BytesIO:
     try:
-        return decompress(packed, path.name, max(_FLOOR_BYTES, int(max_expansion * len(packed))))
+        return decompress(packed, path.name, max(_FLOOR_BYTES, int(min(max_expansion * len(packed), _CEILING_BYTES))))
     except DamagedStreamError as error:
         raise BadFileError(f"{path} is damaged: {error}") from error
     except UnknownStreamError as error:

@@ -29,6 +29,7 @@ from cres.data.prepare.staging import Part, stage
 from cres.data.settings import Assembly, StagingSettings
 from cres.data.workers import map_files
 from cres.errors import UserError
+from reconstruction.files import refuse_other_than_files
 
 SUFFIXES: Final = (
     *(kind + packed for kind in (".pkl", ".pickle") for packed in ("", ".gz", ".xz", ".bz2", ".zip")),
@@ -140,6 +141,7 @@ def output_path(output: str | Path) -> Path:
     path = Path(output)
     if path.is_dir():
         raise UserError(f"{path} is a folder; name a file in it, such as {path / 'cres.hdf5'}")
+    refuse_other_than_files(path)
     return path
 
 
