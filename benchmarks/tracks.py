@@ -37,7 +37,8 @@ from cres.simulation.parameters import parameters_of
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
 from reconstruction.judging.measures.metrics import coverage, gaussian_core, sigma68
 from reconstruction.judging.pictures.plots import in_style
-from reconstruction.judging.tables.table import SIDEBAND_SNR, PredictionTable
+from reconstruction.judging.tables.columns import SIDEBAND_SNR
+from reconstruction.judging.tables.table import PredictionTable
 
 SEED = 20777
 SAMPLES = 8192

@@ -97,6 +97,18 @@ def test_what_make_runs_keeps_its_bytecode(monkeypatch: pytest.MonkeyPatch) -> N
     assert said == "kept\n"
 
 
+@pytest.mark.parametrize(("there", "constraint"), [("true", ""), ("false", "-c constraints-torch.txt")])
+def test_a_torch_of_ones_own_stays(there: str, constraint: str) -> None:
+    """The pin of torch is a file of its own, which an environment that has a torch is not given."""
+    command = ["make", "--silent", f"RUN={there}", "--eval=shown: ; @echo $(TORCH)", "shown"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert said.strip() == constraint
+    pins = {line.partition("==")[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    assert not pins & {"torch", "triton"}
+    assert not [pin for pin in pins if pin.startswith("nvidia")]
+    assert re.fullmatch(r"(#.*\n)*torch==[\d.]+\n", (ROOT / "constraints-torch.txt").read_text())
+
+
 def test_the_demo_installs_no_more_than_it_needs() -> None:
     text = (ROOT / "Makefile").read_text()
     assert "| .venv/.demo\n" in text

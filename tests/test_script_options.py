@@ -6,7 +6,9 @@ The tests walk over the parsers, so that a new option is covered by being there.
 from __future__ import annotations
 
 import argparse
+import errno
 import json
+import os
 import runpy
 from pathlib import Path
 
@@ -17,6 +19,7 @@ from cres import errors
 from cres.command import Parser
 from cres.endpoint.analysis import Options
 from cres.paths import path_of, place_of
+from reconstruction.files import replacing, write_whole
 
 ROOT = Path(__file__).parents[1]
 SCRIPTS = (
@@ -24,7 +27,7 @@ SCRIPTS = (
     "package_model",
 )  # fmt: skip
 ABSURD = ["", "no@such;thing", "nan", "inf", "-inf", "1e400", "0x", "1,2", "-1e99", "[1]", "None"]
-FREE = {"--names", "--by", "overrides", "--use-lines", "--cells"}
+FREE = {"--names", "--name", "--by", "overrides", "--use-lines", "--cells"}
 """Options that take any text."""
 
 
@@ -175,7 +178,7 @@ def test_a_script_says_one_sentence_and_exits_with_2(words, message, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-AT_THE_END = ["simulate --events 1 --workers 1", "sweep wandb sweep.yaml", "mass_coverage --table", "showers --bound"]
+AT_THE_END = ["simulate --events 1 --workers 1", "sweep wandb sweep.yaml"]
 
 
 @pytest.mark.parametrize("line", AT_THE_END)
@@ -186,13 +189,104 @@ def test_an_output_that_cannot_be_is_one_sentence(line, output, tmp_path, monkey
     Path("base.yaml").write_text("a: 1")
     Path("sweep.yaml").write_text("{base: base.yaml, axes: {a: [1]}}")
     script, *words = line.split()
-    monkeypatch.setattr("sys.argv", [script, *words, "--output", output])
+    said_at_the_end(script, [*words, "--output", output], monkeypatch, capsys)
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "base.yaml", "sweep.yaml"}
+
+
+BROKEN = {
+    "number.json": b"5",
+    "list.json": b"[1, 2]",
+    "bytes.json": b"\xff\xfe\x00",
+    "cut.json": b'{"blinded": tr',
+    "other.json": b'{"blinded": true}',
+    "empty.json": b"",
+}
+
+
+def said_at_the_end(script: str, words: list[str], monkeypatch, capsys) -> str:
+    """Run a script in this process; return its one sentence."""
+    monkeypatch.setattr("sys.argv", [script, *words])
     with pytest.raises(SystemExit) as ended:
         errors.run(runpy.run_path(str(ROOT / "scripts" / f"{script}.py"))["main"])
     said = capsys.readouterr().err
-    assert ended.value.code == 2
+    assert ended.value.code == 2, said
     assert said.count("error: ") == said.count("\n") == 1, said
-    assert {path.name for path in tmp_path.iterdir()} == {"file", "base.yaml", "sweep.yaml"}
+    return said
+
+
+@pytest.mark.parametrize("name", [*BROKEN, "folder.json", "missing.json"])
+def test_a_result_that_is_none_is_not_lifted(name, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("folder.json").mkdir()
+    Path("offset.json").write_text('{"energy_offset_ev": 1.5}')
+    for file, content in BROKEN.items():
+        Path(file).write_bytes(content)
+    said = said_at_the_end("endpoint", ["--blind=offset.json", f"--lift={name}"], monkeypatch, capsys)
+    assert name in said or name == "other.json"
+
+
+@pytest.mark.parametrize("offset", ["NaN", "1e400", '"x"', "null", "[1]"])
+def test_a_secret_that_is_no_number_is_no_offset(offset, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("offset.json").write_text(f'{{"energy_offset_ev": {offset}}}')
+    Path("result.json").write_text('{"blinded": true, "endpoint_ev": 18574.0}')
+    assert "offset.json" in said_at_the_end(
+        "endpoint", ["--blind=offset.json", "--lift=result.json"], monkeypatch, capsys
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("name: ..", "name is '..'"),
+        ("name: a/b", "name is 'a/b'"),
+        ('name: ""', "name is ''"),
+        ("fixed: {a: 2}", "a stands twice"),
+        ("method: random\npoints: 2", "b stands twice"),
+    ],
+)
+def test_a_sweep_whose_runs_would_lie_elsewhere_or_lose_a_value(content, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text("a: 1")
+    axes = '{"a, b": [[1, 2]], b: [1]}' if "b stands" in sentence else "{a: [1]}"
+    Path("sweep.yaml").write_text(f"base: base.yaml\naxes: {axes}\n{content}")
+    said = said_at_the_end("sweep", ["count", "sweep.yaml"], monkeypatch, capsys)
+    assert sentence in said
+    assert "sweep.yaml" in said
+
+
+@pytest.mark.parametrize("name", ["fifo", "folder", "link to a fifo"])
+def test_only_files_are_replaced(name, tmp_path):
+    """What root names by mistake, /dev/null say, would be a file for all from then on."""
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "link to a fifo").symlink_to("fifo")
+    before = (tmp_path / name).lstat().st_mode
+    with pytest.raises(errors.UserError, match=r"is a folder|is no regular file"):
+        write_whole(tmp_path / name, b"content")
+    with pytest.raises(errors.UserError), replacing(tmp_path / name, tmp_path / "new") as temporary:
+        temporary.write_bytes(b"content")
+    assert (tmp_path / name).lstat().st_mode == before
+    assert {path.name for path in tmp_path.iterdir()} == {"fifo", "folder", "link to a fifo"}
+
+
+@pytest.mark.parametrize(("number", "told"), [(errno.EACCES, True), (errno.ENOSPC, True), (errno.ECHILD, False)])
+def test_what_the_system_refuses_is_a_sentence_and_other_faults_stay_faults(number, told, capsys):
+    def fails() -> int:
+        raise OSError(number, os.strerror(number), "some file")
+
+    with pytest.raises(SystemExit if told else OSError) as ended:
+        errors.run(fails)
+    assert not told or (ended.value.code, capsys.readouterr().err) == (2, f"error: some file: {os.strerror(number)}\n")
+
+
+def test_a_sentence_with_a_name_of_two_lines_is_one_line(capsys):
+    def fails() -> int:
+        raise errors.UserError("there is no a\nb")
+
+    with pytest.raises(SystemExit):
+        errors.run(fails)
+    assert capsys.readouterr().err == "error: there is no a b\n"
 
 
 def test_notebook_and_script_have_the_defaults_of_the_analysis():

@@ -13,6 +13,9 @@ from reconstruction.ranges import SHARE as SHARE
 from reconstruction.ranges import SIZE as SIZE
 from reconstruction.ranges import Allowed as Allowed
 
+NOISE_SCALE = Allowed(0, 1e12)
+"""Noise power over nominal: what is added to float32 volts stays finite."""
+
 RANGES: dict[str, Allowed] = {
     **dict.fromkeys(
         ("sampling_rate_hz", "scale_volt", "half_width_hz", "resistance_ohm", "loaded_q", "unloaded_q", "q",

@@ -1,12 +1,14 @@
-"""The one atomic writer: a file appears whole or not at all."""
+"""The one atomic writer, by which a file appears whole or not at all, and JSON that people may have changed."""
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from reconstruction.errors import UserError
 
@@ -59,6 +61,19 @@ def write_whole(path: Path, content: bytes) -> Path:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the table of keys and values in a JSON file. Raises UserError for anything else."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # no text, or no JSON
+        raise UserError(f"{path} is no JSON file ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no table of keys and values")
+    return content
 
 
 def sync(path: Path) -> None:

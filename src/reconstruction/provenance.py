@@ -32,7 +32,7 @@ def git_commit(program: Path) -> str:
     An installed package may lie inside the repository of something else (a virtual environment in a project's folder):
     only a repository that holds this very file is meant, and none that keeps its virtual environment, too.
     """
-    if INSTALLED & set(program.parts):
+    if _is_installed(program):
         return "unknown"
     try:
         _git(program.parent, "ls-files", "--error-unmatch", program.name)
@@ -41,6 +41,12 @@ def git_commit(program: Path) -> str:
     except (OSError, subprocess.SubprocessError):
         return "unknown"
     return f"{commit}+changes" if dirty else commit
+
+
+def _is_installed(program: Path) -> bool:
+    """Whether pip put a file where it is: among packages, or, with its record beside them, where --target said."""
+    beside = (record for folder in program.parents[1:3] for record in folder.glob("*.dist-info/RECORD"))
+    return bool(INSTALLED & set(program.parts)) or any(beside)
 
 
 def _git(folder: Path, *words: str) -> str:

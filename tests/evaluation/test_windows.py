@@ -19,7 +19,8 @@ from cres.evaluation.window_combination import following
 from cres.evaluation.window_features import quantile_fit
 from cres.evaluation.windows import ELECTRON, WINDOW, WINDOW_START, Combination, combine_windows
 from reconstruction.judging.measures.metrics import coverage
-from reconstruction.judging.tables.table import COVARIANCE, PredictionTable
+from reconstruction.judging.tables.columns import COVARIANCE
+from reconstruction.judging.tables.table import PredictionTable
 
 STEP_S = 2e-5
 Array = NDArray[np.float64]

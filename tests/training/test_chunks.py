@@ -15,7 +15,8 @@ import torch
 from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.transforms import FROZEN_EPOCH
-from reconstruction.judging.tables.table import COVARIANCE, PredictionTable
+from reconstruction.judging.tables.columns import COVARIANCE
+from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.training.command_line.cli import CommandLine, main
 from reconstruction.training.runs.loading import load_module
 

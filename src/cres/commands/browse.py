@@ -19,7 +19,7 @@ from pathlib import Path
 from cres.command import Parser, number, whole
 from cres.evaluation.browser import MOST
 from cres.paths import path_of, place_of
-from cres.ranges import NOT_NEGATIVE
+from cres.ranges import NOISE_SCALE
 from cres.training.browsing import browse_run
 from reconstruction.judging.tables.find import read_tables
 
@@ -66,7 +66,7 @@ def command_line() -> Parser:
     )
     parser.add_argument(
         "--noise-scale",
-        type=number(NOT_NEGATIVE),
+        type=number(NOISE_SCALE),
         default=1.0,
         metavar="S",
         help="noise power over nominal that the estimates saw; 0 for records that carry their own (default: 1)",

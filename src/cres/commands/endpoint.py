@@ -15,7 +15,6 @@ from them the response, its regression to the prior and the efficiency of the qu
 from __future__ import annotations
 
 import argparse
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -39,12 +38,16 @@ from cres.physics.beta import CORRECTIONS
 from cres.physics.final_states import FinalStates
 from cres.physics.krypton import LINES
 from cres.provenance import ancestry
-from cres.ranges import COUNT, NOT_NEGATIVE, POSITIVE, SEED, Allowed
+from cres.ranges import COUNT, POSITIVE, SEED, Allowed
+from reconstruction.files import read_json
 from reconstruction.judging.tables.splits import ALLOW_TRAINING, refuse_training
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.judging.tables.table_csv import read_table
 from reconstruction.workers import available_cpus
 
+SCALE_STD_EV = Allowed(0, 1e4)
+RELATIVE_STD = Allowed(0, 10)
+"""Of a prior: what is wider tells the fit nothing more."""
 CALIBRATED, RESULT, TOGETHER = "calibrated.hdf5", "endpoint.json", "together.json"
 
 
@@ -135,11 +138,7 @@ def lift(arguments: argparse.Namespace) -> None:
     if arguments.blind is None:
         raise errors.UserError("--lift wants the file of the offset too: --blind FILE")
     for path in arguments.lift:
-        try:
-            content = json.loads(path.read_text())
-        except (OSError, json.JSONDecodeError) as error:
-            raise errors.UserError(f"{path} is no result of this program: {error}") from error
-        found = lifted(content, arguments.blind)
+        found = lifted(read_json(path), arguments.blind)
         report.write_json(found, path)
         print(
             f"{path}: endpoint {found['endpoint_ev']:.3f} eV, the offset of {found['lifted_offset_ev']:+.3f} eV is off"
@@ -247,19 +246,19 @@ def command_line() -> Parser:
     scale_help = "uncertainty of the energy scale at the endpoint (%(default)s)"
     add(
         "--energy-scale-std",
-        type=number(NOT_NEGATIVE),
+        type=number(SCALE_STD_EV),
         default=Options().energy_scale_std_ev,
         metavar="EV",
         help=scale_help,
     )
     resolution_help = "relative uncertainty of all resolutions (default: from the calibration's statistics)"
-    add("--resolution-scale-std", type=number(NOT_NEGATIVE), metavar="FRACTION", help=resolution_help)
+    add("--resolution-scale-std", type=number(RELATIVE_STD), metavar="FRACTION", help=resolution_help)
     slope_help = "uncertainty of the efficiency's slope per 100 eV (default: from the calibration's statistics)"
-    add("--efficiency-slope-std", type=number(NOT_NEGATIVE), metavar="FRACTION", help=slope_help)
+    add("--efficiency-slope-std", type=number(RELATIVE_STD), metavar="FRACTION", help=slope_help)
     systematics_help = "JSON: std of nuisance parameters by name, and correlations [[name, name, value], …]"
     add("--systematics", type=path_of, metavar="FILE", help=systematics_help)
     field_help = "uncertainty of each data table's own energy scale, when several are fitted together"
-    add("--field-std", type=number(NOT_NEGATIVE), metavar="EV", help=field_help)
+    add("--field-std", type=number(SCALE_STD_EV), metavar="EV", help=field_help)
     missed_help = "fraction of electrons whose first track was missed (%(default)s)"
     add("--missed-fraction", type=number(Allowed(0, 0.6)), default=0.0, metavar="F", help=missed_help)
     free_help = "with --calibrate: measure the fraction of missed tracks on the lines, and use it with its error"

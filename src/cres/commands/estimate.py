@@ -29,7 +29,7 @@ from cres.estimation.placement import AUTO, choose_device
 from cres.estimation.search.efficiency_map import write_efficiency_map
 from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY
 from cres.paths import path_of, place_of
-from cres.ranges import COUNT, NOT_NEGATIVE, SEED, SHARE, Allowed
+from cres.ranges import COUNT, NOISE_SCALE, SEED, SHARE, Allowed
 from cres.resources import simulation_config
 from cres.simulation.config import SimulationConfig
 from cres.transforms.views import SIGNAL_BAND_HZ
@@ -74,7 +74,7 @@ def command_line() -> Parser:
         "theirs (default: that of the data)",
     )
     parser.add_argument(
-        "--noise-scale", type=number(NOT_NEGATIVE), default=1.0, help="noise power over nominal; 0: none is added"
+        "--noise-scale", type=number(NOISE_SCALE), default=1.0, help="noise power over nominal; 0: none is added"
     )
     parser.add_argument(
         "--noise-spectrum",

@@ -8,6 +8,7 @@ already written.
 from __future__ import annotations
 
 import json
+import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +19,7 @@ import numpy as np
 
 from cres.endpoint.likelihood import Physics
 from cres.errors import UserError
-from reconstruction.judging.tables.table import atomic_path
+from reconstruction.files import atomic_path, read_json
 
 SPREAD_EV = 2.0
 """Standard deviation of the offset: several statistical errors of a good run, and far from a window's edges."""
@@ -33,9 +34,12 @@ def secret_offset_ev(path: Path) -> float:
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps({"energy_offset_ev": offset}) + "\n")
     try:
-        return float(json.loads(path.read_text())["energy_offset_ev"])
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        offset = float(read_json(path)["energy_offset_ev"])
+    except (ValueError, TypeError, KeyError) as error:
         raise UserError(f"{path} holds no blinding offset (energy_offset_ev): {error!r}") from error
+    if not math.isfinite(offset):
+        raise UserError(f"{path}: the blinding offset (energy_offset_ev) is {offset}")
+    return offset
 
 
 def blinded(physics: Physics, path: Path) -> Physics:
@@ -47,6 +51,8 @@ def lifted(result: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """Return a result (the content of endpoint.json) with the offset taken off all endpoints; m² stays."""
     if not result.get("blinded"):
         raise UserError("the result was not blinded, or its blinding was lifted before")
+    if not isinstance(result.get("endpoint_ev"), float):
+        raise UserError("this is no result of an endpoint fit: it has no endpoint_ev")
     offset = secret_offset_ev(path)
     return {**_without(dict(result), offset), "blinded": False, "lifted_offset_ev": offset}
 

@@ -212,7 +212,7 @@ def _made(
 def _read(path: Path, header: dict[str, Any], mend: bool = True) -> dict[int, Toy]:
     if not path.exists() or not path.stat().st_size:
         return {}
-    whole, _, rest = path.read_text().rpartition("\n")
+    whole, _, rest = _text(path).rpartition("\n")
     if rest and mend:
         # killed while it wrote: the last line is made again
         path.write_text(whole + "\n" if whole else "")
@@ -226,6 +226,13 @@ def _read(path: Path, header: dict[str, Any], mend: bool = True) -> dict[int, To
     if written != json.loads(json.dumps(header)):
         raise UserError(f"{path} belongs to another study (other settings or seed): move it or choose another --output")
     return {toy["index"]: toy for toy in toys}
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is damaged: delete it to start again") from error
 
 
 def _description(experiment: Experiment) -> dict[str, Any]:

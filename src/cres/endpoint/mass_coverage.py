@@ -26,7 +26,7 @@ from cres.errors import UserError
 from cres.physics.beta import T2_ENDPOINT_EV, T_ENDPOINT_EV
 from cres.physics.final_states import FinalStates
 from cres.progress import track
-from reconstruction.judging.tables.table import atomic_path
+from reconstruction.files import atomic_path, read_json
 
 DECAYS = ("T2", "T")
 MASSES_EV = (0.0, 5.0, 12.0, 30.0)
@@ -145,23 +145,23 @@ def _point(cell: Cell, mass_ev: float, folder: Path, toys: int, seed: int) -> fl
         content = {**wanted, "critical": float(np.quantile(values, CONFIDENCE, method="higher"))}
         with atomic_path(path) as temporary:
             temporary.write_text(json.dumps(content))
-    content = json.loads(path.read_text())
-    if any(content.get(key) != value for key, value in wanted.items()):
+    stored = read_json(path)
+    if any(stored.get(key) != value for key, value in wanted.items()):
         raise UserError(f"{path} belongs to another study (other settings or seed): choose another --output")
-    return float(content["critical"])
+    return float(stored["critical"])
 
 
 def read_toys(path: Path, header: dict[str, Any]) -> dict[int, Toy]:
     """Return the toys of a file by index; a last line that was cut short is made again."""
     if not path.exists() or not path.stat().st_size:
         return {}
-    whole, _, rest = path.read_text().rpartition("\n")
-    if rest:
-        path.write_text(whole + "\n" if whole else "")
-    lines = whole.splitlines()
     try:
+        whole, _, rest = path.read_text(encoding="utf-8").rpartition("\n")
+        if rest:
+            path.write_text(whole + "\n" if whole else "")
+        lines = whole.splitlines()
         written, toys = (json.loads(lines[0]) if lines else header), [json.loads(line) for line in lines[1:]]
-    except json.JSONDecodeError as error:
+    except ValueError as error:  # no text, or no JSON
         raise UserError(f"{path} is damaged: delete it to start again") from error
     if written != json.loads(json.dumps(header)):
         raise UserError(f"{path} belongs to another study (other settings or seed): choose another --output")

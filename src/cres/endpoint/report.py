@@ -15,9 +15,10 @@ from cres.endpoint import plots
 from cres.endpoint.analysis import Analysis, final_states_name
 from cres.endpoint.limits import MassLimits
 from cres.endpoint.sensitivity import Sensitivity
+from reconstruction.files import atomic_path
 from reconstruction.judging.measures.numbers import minus, signed
 from reconstruction.judging.pictures.illustrations import Illustration, Panel, Section, file_name
-from reconstruction.judging.tables.table import PredictionTable, atomic_path
+from reconstruction.judging.tables.table import PredictionTable
 
 NOT_VALID = "the fit is not valid: do not use its endpoint or its uncertainty"
 MEANINGS = {

@@ -29,7 +29,9 @@ from reconstruction.judging.measures.numbers import plain_name
 from reconstruction.judging.measures.posterior import Mixture, QuantileFunction, posterior_of
 from reconstruction.judging.pictures import plots
 from reconstruction.judging.report.page import refuse_unwritable
-from reconstruction.judging.tables.table import COVARIANCE, SIDEBAND_SNR, PredictionTable, unit_of
+from reconstruction.judging.tables.columns import COVARIANCE, SIDEBAND_SNR
+from reconstruction.judging.tables.stored import unit_of
+from reconstruction.judging.tables.table import PredictionTable
 
 MOST = 2000
 """Electrons of a page, unless more are asked for: some 3 kB each."""

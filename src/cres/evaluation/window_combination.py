@@ -11,8 +11,8 @@ import numpy as np
 
 from cres.errors import UserError
 from cres.evaluation.window_features import basis_of
+from reconstruction.files import atomic_path
 from reconstruction.judging.measures.bootstrap import Array
-from reconstruction.judging.tables.table import atomic_path
 
 DRIFT_PER_S = {"energy_ev": 3e4, "pitch_angle_deg": 1.0}
 """Standard deviation of a slope about which nothing is known, 1/s of the target's unit; other targets do not drift."""

@@ -12,7 +12,8 @@ from scipy.special import gammaincinv
 from cres import schema
 from cres.evaluation.window_columns import ELECTRON, OUTSIDE, WINDOW, WINDOW_START
 from reconstruction.judging.measures.bootstrap import Array
-from reconstruction.judging.tables.table import COVARIANCE, PredictionTable
+from reconstruction.judging.tables.columns import COVARIANCE
+from reconstruction.judging.tables.table import PredictionTable
 
 _KEPT = 0.99
 """A window counts in full while it lies within this central probability of the fit."""

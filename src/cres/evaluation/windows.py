@@ -32,7 +32,8 @@ from cres.evaluation.window_columns import (
 )
 from cres.evaluation.window_combination import Combination
 from cres.evaluation.window_fit import blocks_of, early_features, fit_tracks, log_spreads
-from reconstruction.judging.tables.table import COVARIANCE, EVENT_ID, PredictionTable
+from reconstruction.judging.tables.columns import COVARIANCE, EVENT_ID
+from reconstruction.judging.tables.table import PredictionTable
 
 __all__ = [
     "ELECTRON",

@@ -121,7 +121,7 @@ def _claim(output_dir: Path, manifest: dict[str, Any]) -> None:
             raise UserError(f"{output_dir} holds electrons without {MANIFEST}: choose another --output")
         else:
             write_whole(path, text.encode())
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{output_dir} cannot be used for output ({error}): choose another --output") from error
 
 

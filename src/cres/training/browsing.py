@@ -29,6 +29,7 @@ from cres.transforms.spectrum import to_complex
 from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
 from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.tables.find import PREDICTIONS
+from reconstruction.judging.tables.joins import require_truth_of
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.metrics import posterior_columns
 from reconstruction.training.runs.loading import load_module
@@ -93,7 +94,7 @@ def record_pictures(table: PredictionTable, source: Source) -> tuple[RecordPictu
             f"none of the {len(table)} electrons of {table.estimator!r} is in {records.files[0].path}: name the "
             "records that they were estimated from with --data"
         )
-    compared = _require_same_truth(table.select(found), records, rows[found])
+    compared = require_truth_of(table, records, "name the table's own records with --data")
     made = _Maker(source, records)
     parts = [made.batch(part) for part in _batches(rows[found], records.samples)]
     joined = {name: torch.cat([part[name] for part in parts]).double().numpy() for name in parts[0]}
@@ -120,26 +121,6 @@ def record_pictures(table: PredictionTable, source: Source) -> tuple[RecordPictu
         tuple(notes),
     )
     return pictures, _posterior(table, found, joined)
-
-
-def _require_same_truth(table: PredictionTable, records: Records, rows: NDArray[np.int64]) -> bool:
-    """Raise UserError where records, of the table's ids, are of other electrons; returns whether anything told it.
-
-    Every simulation counts its electrons from 0: equal ids alone make no pair.
-    """
-    shared = [name for name in records.scalar_columns if schema.truth_name(name) in table]
-    for name in shared:
-        known, stored = table.column(schema.truth_name(name)), records.scalar(name)[rows]
-        # float32 in one of the two is no other electron
-        other = ~np.isclose(known, stored, rtol=1e-6, atol=0, equal_nan=True)
-        if other.any():
-            first = int(np.argmax(other))
-            raise UserError(
-                f"{int(other.sum())} of {len(table)} electrons of {table.estimator!r} have the event_id of records of "
-                f"another truth ({records.describe(int(rows[first]))}: {name} is {stored[first]:.10g}, in the table "
-                f"{known[first]:.10g}): they come from different simulations; name the table's own records with --data"
-            )
-    return bool(shared)
 
 
 def _batches(rows: NDArray[np.int64], samples: int) -> list[NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from cres import schema
 from cres.errors import UserError
 from cres.training.model_card import card_text
-from reconstruction.judging.tables.table import atomic_path
+from reconstruction.files import atomic_path
 from reconstruction.models import combine, interval95
 from reconstruction.shapes import Series
 from reconstruction.training.learning.learner import Learner

@@ -18,7 +18,7 @@ from torch import Tensor
 from cres.errors import UserError, one_line
 from cres.training.export import EXAMPLE_BATCH, OUTPUTS, VoltsToPosterior
 from cres.training.real_arithmetic import RealProgram
-from reconstruction.judging.tables.table import atomic_path
+from reconstruction.files import atomic_path
 from reconstruction.training.learning.learner import Learner
 
 OPSET: Final = 20

@@ -19,7 +19,7 @@ import torch
 from cres.errors import UserError
 from cres.resources import pretrained_folder
 from cres.training.model_card import card_text
-from reconstruction.judging.tables.table import atomic_path
+from reconstruction.files import atomic_path
 from reconstruction.training.learning.checkpoints import read_with_fallback
 from reconstruction.training.learning.learner import CARD as CARD_KEY
 from reconstruction.training.learning.learner import Learner

@@ -20,6 +20,7 @@ from cres.estimation.search.matched_filter import MatchedFilter
 from cres.estimation.simple.filter_estimator import FilterEstimator
 from cres.simulation.config import SimulationConfig
 from cres.simulation.parameters import PARAMETERS, parameter_rows
+from reconstruction.judging.tables.joins import require_truth_of
 from reconstruction.judging.tables.table import PredictionTable
 
 # The filter is slower than a periodogram, and its spread needs no more.
@@ -66,7 +67,7 @@ def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: R
     """Maximum likelihood within the network's uncertainty; the network's answer where the fit fails."""
     if task.network is None:
         raise UserError("a seeded likelihood needs the network's predictions: name them with --network TABLE")
-    table = PredictionTable.read(task.network)
+    table = _answers(task.network, recordings)
     estimator = SeededEstimator(likelihood_estimator(task, config, recordings))
 
     def estimate(series: torch.Tensor, part: Rows) -> Estimated:
@@ -75,6 +76,15 @@ def seeded(task: Task, config: SimulationConfig, recordings: Recordings, rows: R
         return with_network(likelihood_estimates(found), seed, fell_back)
 
     return timed_blocks(task, recordings, rows, estimate, "network-seeded likelihood", FIT_BLOCK)
+
+
+def _answers(network: str, recordings: Recordings) -> PredictionTable:
+    """Read a network's table. Raises UserError for a bound, and where its electrons are others than the records'."""
+    table = PredictionTable.read(network)
+    if table.is_bound:
+        raise UserError(f"{network} holds the Cramér–Rao bound and no estimates: name a network's predictions")
+    require_truth_of(table, recordings.records, "let the network predict these records")
+    return table
 
 
 def bound(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimated, float]:

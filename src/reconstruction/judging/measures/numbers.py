@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from reconstruction.judging.measures.bootstrap import Figure
 from reconstruction.judging.measures.metrics import metric
 from reconstruction.judging.tables.judged import judged
-from reconstruction.judging.tables.table import unit_of
+from reconstruction.judging.tables.stored import unit_of
 
 _SHORT_UNITS = {"deg": "°"}
 

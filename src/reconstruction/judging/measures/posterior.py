@@ -14,7 +14,8 @@ from scipy.special import ndtr
 from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.judging.measures.bootstrap import Array
-from reconstruction.judging.tables.table import COVARIANCE, PredictionTable
+from reconstruction.judging.tables.columns import COVARIANCE
+from reconstruction.judging.tables.table import PredictionTable
 
 WHOLE = "the whole posterior"
 OF_ERROR_BARS = "a Gaussian of the error bars"

@@ -42,7 +42,7 @@ from reconstruction.judging.pictures.axes import (
     say_empty,
 )
 from reconstruction.judging.tables.judged import goal_of, rows_word
-from reconstruction.judging.tables.table import unit_of
+from reconstruction.judging.tables.stored import unit_of
 from reconstruction.levels import CENTRAL_68, CENTRAL_95
 
 STYLE = Path(__file__).with_name("report.mplstyle")

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from reconstruction.errors import UserError
-from reconstruction.files import write_whole
+from reconstruction.files import atomic_path, write_whole
 from reconstruction.judging.measures.comparison import Comparison, Row, compare, summarise
 from reconstruction.judging.measures.metrics import (
     CLASS_METRICS,
@@ -43,7 +43,7 @@ from reconstruction.judging.report import summary
 from reconstruction.judging.report.diagnostics_section import diagnostics_section
 from reconstruction.judging.report.first_page import first_page, first_panels
 from reconstruction.judging.tables.judged import judge_as, judged, rows_word
-from reconstruction.judging.tables.table import PredictionTable, atomic_path
+from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.progress import progress_bar
 from reconstruction.provenance import VERSION
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from reconstruction.errors import UserError
 from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.tables.find import PREDICTIONS
 from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.yaml_files import read_yaml
 
 CONFIG = "config.yaml"
 METRICS_FILE = "metrics.csv"
@@ -110,8 +110,15 @@ def read_runs(folder: Path) -> list[Run]:
         raise UserError(f"there is no run in {folder}: name the folder that holds the runs' folders")
     planned = folder / POINTS
     if planned.exists():
-        names |= {f"{index:03d}" for index in range(int(planned.read_text()))}
+        names |= {f"{index:03d}" for index in range(_points(planned))}
     return [read_run(folder / name) for name in sorted(names)]
+
+
+def _points(planned: Path) -> int:
+    text = planned.read_text(errors="replace").strip()
+    if not (text.isascii() and text.isdigit()):
+        raise UserError(f"{planned} holds {text[:40]!r} and no number of points: remove it, the next point writes it")
+    return int(text)
 
 
 def read_run(folder: Path) -> Run:
@@ -120,7 +127,12 @@ def read_run(folder: Path) -> Run:
     if not file.exists():
         return Run(folder.name, folder)
     # the training's parser writes "1e-05" as a word; the first line names its class
-    config = flattened(yaml.safe_load(file.read_text()) or {})
+    config: dict[str, Any] = {}
+    try:
+        content = read_yaml(file)
+        config = flattened(content if isinstance(content, dict) else {})
+    except UserError as error:
+        notes.append(str(error))
     table = None
     if (folder / PREDICTIONS).exists():
         try:
@@ -134,7 +146,7 @@ def read_run(folder: Path) -> Run:
 def read_history(path: Path) -> dict[str, tuple[Array, Array]]:
     """Return each metric's epochs, from 1 as a training prints them, and values; of one done again the later counts."""
     columns: dict[str, dict[float, float]] = {}
-    with path.open(newline="") as stream:
+    with path.open(newline="", errors="replace") as stream:
         for row in csv.DictReader(stream):
             for name, text in row.items():
                 # a training that was killed leaves a line in pieces

@@ -9,7 +9,8 @@ import pandas as pd
 
 from reconstruction import schema
 from reconstruction.errors import UserError, nearest
-from reconstruction.judging.tables.table import COVARIANCE, EVENT_ID, PredictionTable
+from reconstruction.judging.tables.columns import COVARIANCE, EVENT_ID
+from reconstruction.judging.tables.table import PredictionTable
 
 SHOWN = 3
 

@@ -17,7 +17,7 @@ import torch.distributed
 from torch import Tensor
 
 from reconstruction.errors import UserError
-from reconstruction.judging.tables.table import CLASSES
+from reconstruction.judging.tables.columns import CLASSES
 from reconstruction.models import Calibration, PredictiveDistribution
 from reconstruction.progress import track, waiting
 from reconstruction.random.keyed import FROZEN_EPOCH

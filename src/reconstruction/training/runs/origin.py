@@ -17,8 +17,9 @@ from torch import Tensor
 from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.apparatus import APPARATUS, WARNING
+from reconstruction.judging.tables.columns import SYSTEM
 from reconstruction.judging.tables.splits import LEARNED, described_split, look_up
-from reconstruction.judging.tables.table import SYSTEM, PredictionTable
+from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.records.batch import Inputs
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.system import System

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reconstruction import schema
-from reconstruction.judging.tables.table import CLASSES, PredictionTable
+from reconstruction.judging.tables.columns import CLASSES
+from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.provenance import sha256_of_file
 from reconstruction.system import DEFAULT, find_system
 from reconstruction.training.learning.learner import Learner

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -141,5 +142,17 @@ class RunRecord(pl.Callback):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).write_text(self.config)
         file = folder / "environment.json"
-        starts = json.loads(file.read_text()) if file.exists() else []
+        starts = _starts(file)
         file.write_text(json.dumps([*starts, describe_environment()], indent=2) + "\n")
+
+
+def _starts(file: Path) -> list[Any]:
+    """Return what earlier starts of a run wrote of their environment; what cannot be read is kept beside it."""
+    if not file.exists():
+        return []
+    try:
+        return list(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError):
+        kept = file.replace(file.with_suffix(".damaged.json"))
+        warnings.warn(f"{file} was damaged and is {kept} now", stacklevel=2)
+        return []
