@@ -10,9 +10,13 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.timeout(0)  # run_program sees when they hang
 
 
-def test_a_training_of_two_processes_ends_and_says_each_epoch_once(tiny, records, tmp_path):
+STARTS = {"its own": [], "torchrun": ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--"]}
+
+
+@pytest.mark.parametrize("start", STARTS)
+def test_a_training_of_two_processes_ends_and_says_each_epoch_once(tiny, records, tmp_path, start):
     options = [f"--data.data={records}", f"--run={tmp_path}", "--trainer.devices=2", "--trainer.strategy=ddp"]
-    done = run_program([sys.executable, ROOT / "cli.py", "fit", "-c", tiny, *options], tmp_path)
+    done = run_program([sys.executable, *STARTS[start], ROOT / "cli.py", "fit", "-c", tiny, *options], tmp_path)
     assert done.code == 0, done.said
     assert done.said.count("epoch 3/3") == 1
     assert "3 batches an epoch" in done.said  # 153 electrons in batches of 32 are 5 steps of one process
