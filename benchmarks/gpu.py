@@ -50,6 +50,7 @@ class Row:
 ROWS = (
     Row("operations", "≤ 700 a training step, ≤ 400 a prediction, 0 waits", gpu_rows.operations, 25, counted=True),
     Row("memory", "half of what the plain form keeps", gpu_rows.memory, 10, counted=True),
+    Row("estimator_operations", "few", gpu_rows.estimator_operations, 20, counted=True),
     Row("noise", "", gpu_rows.noise, 5),
     Row("electrons", "≥ 200 000/s", gpu_rows.electrons, 10),
     Row("training", "≥ 60 000 electrons/s", gpu_rows.training, 30),

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -23,6 +24,13 @@ from cres import schema
 from cres.data.electrons import SERIES
 from cres.data.records import open_records
 from cres.errors import UserError
+from cres.estimation.bound.electrons import electron_bounds
+from cres.estimation.fit.products import ROWS_AT_ONCE
+from cres.estimation.fit.seeded import Seed, SeededEstimator
+from cres.estimation.methods.model import likelihood_estimator, true_parameters
+from cres.estimation.methods.recordings import Recordings
+from cres.estimation.methods.task import BLOCK, FIT_BLOCK, Task, config_of
+from cres.simulation.forward import CURVES_BLOCK, SAMPLES_AT_ONCE
 from cres.training.module import CresModule
 from cres.transforms import KeyedRandom
 from reconstruction.judging.measures.comparison import compare, summarise
@@ -382,6 +390,39 @@ def estimators(bench: Bench) -> dict[str, float]:
         where = ["--data", str(bench.data), "--output", str(output)]
         program(["scripts/estimate.py", "--method", method, *where, *few, *more])
         figures[f"{method}, ms an electron"] = 1e3 * PredictionTable.read(output).attributes["seconds_per_electron"]
+    return figures
+
+
+def estimator_operations(bench: Bench) -> dict[str, float]:
+    """Operations and waits of the host, an electron, in blocks as a GPU gets them; where it waits to decide is counted.
+
+    What a block costs hardly depends on how many electrons it has: each figure is that of the block over its size.
+    """
+    size = bench.size(256, 4)
+    task = Task(str(bench.data), "seeded", split="all", limit=size, device=str(bench.device))
+    recordings = Recordings(task.data)
+    config, rows = config_of(recordings), recordings.rows("all", size)
+    assert config is not None
+    series = recordings.series(rows).to(bench.device)
+    seed = Seed.of(PredictionTable.read(_seeds(bench)), recordings.records.event_ids[rows])
+    fits = likelihood_estimator(task, config, recordings)
+    seeded, truth = SeededEstimator(fits), true_parameters(recordings, rows).to(bench.device)
+    steps: dict[str, tuple[Callable[[], object], int]] = {
+        "likelihood": (lambda: fits.estimate(series), FIT_BLOCK["cuda"]),
+        "seeded": (lambda: seeded.estimate(series, seed), FIT_BLOCK["cuda"]),
+        "bound": (lambda: electron_bounds(fits.apparatus, config, truth), BLOCK["cuda"]),
+    }
+    figures = {}
+    sizes = (ROWS_AT_ONCE, SAMPLES_AT_ONCE, CURVES_BLOCK)
+    with contextlib.ExitStack() as as_on_a_gpu, torch.no_grad():
+        for one in sizes:
+            as_on_a_gpu.enter_context(patch.dict(one, {bench.device.type: one["cuda"]}))
+        for name, (step, block) in steps.items():
+            with OperationCount() as count:
+                step()
+            figures[f"{name}, operations an electron in a block of {block}"] = count.operations / block
+            figures[f"{name}, host waits a block"] = count.host_waits
+            figures[f"{name}, MB moved an electron"] = count.bytes_moved / size / 1e6
     return figures
 
 

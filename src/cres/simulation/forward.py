@@ -96,7 +96,7 @@ class ForwardModel(nn.Module):
         derivatives = torch.empty(
             len(parameters), len(PARAMETERS), samples, dtype=torch.complex128, device=parameters.device
         )
-        step = _for_device(CURVES_BLOCK, parameters.device)
+        step = size_for(CURVES_BLOCK, parameters.device)
         for begin in range(0, len(parameters), step):
             block = slice(begin, begin + step)
             self._jacobian(parameters[block], series[block], derivatives[block])
@@ -214,7 +214,7 @@ class ForwardModel(nn.Module):
         # the tables of the envelope and of its changes with the first three; the axial phase moves no table
         tables = [torch.cat([table[None], change[:3]]) for table, change in zip(curves[2:], changes[2:], strict=True)]
         cubics = torch.view_as_real(self._cubics(*tables)).permute(1, 2, 3, 0, 4).flatten(3).contiguous()
-        step = max(1, _for_device(SAMPLES_AT_ONCE, energy.device) // len(self.time_s))
+        step = max(1, size_for(SAMPLES_AT_ONCE, energy.device) // len(self.time_s))
         for begin in range(0, len(parameters), step):
             rows = slice(begin, begin + step)
             angle = self._polynomial(phase[rows])
@@ -242,7 +242,8 @@ class ForwardModel(nn.Module):
         return torch.complex(ordered[:, :, 0], ordered[:, :, 1])
 
 
-def _for_device(sizes: dict[str, int], device: torch.device) -> int:
+def size_for(sizes: dict[str, int], device: torch.device) -> int:
+    """Return the size of a block for a device, of those by kind of device."""
     return sizes.get(device.type, sizes[OTHER_DEVICE])
 
 

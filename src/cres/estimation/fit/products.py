@@ -19,12 +19,12 @@ from torch import Tensor
 
 from cres.estimation.forward import LineModel, RecordModel
 from cres.estimation.noise import NoiseModel, White
-from cres.simulation.forward import FAINTEST_LINE, Lines
+from cres.simulation.forward import FAINTEST_LINE, Lines, size_for
 from cres.simulation.parameters import AMPLITUDE, PARAMETERS, START_PHASE
 from reconstruction.shapes import ComplexSeries, PerRow
 
-ROWS_AT_ONCE = 16
-"""Records whose samples are worked on together: they fit in the cache."""
+ROWS_AT_ONCE = {"cpu": 16, "cuda": 2048}
+"""Records whose samples are worked on together, by kind of device: they fit in the cache, or keep a GPU busy."""
 MOMENTS = 3
 """Powers of time in a derivative: 1, t, t²."""
 THINNED_BAND = 0.45
@@ -70,10 +70,8 @@ class SampleProducts(ProductMaker):
 
     def __call__(self, rows: Int[Tensor, "fit"], parameters: Float[Tensor, "fit 6"]) -> Products:
         """Return the products; `ROWS_AT_ONCE` records in memory."""
-        parts = [
-            self._part(rows[begin : begin + ROWS_AT_ONCE], parameters[begin : begin + ROWS_AT_ONCE])
-            for begin in range(0, len(rows), ROWS_AT_ONCE)
-        ]
+        some = size_for(ROWS_AT_ONCE, parameters.device)
+        parts = [self._part(*part) for part in zip(rows.split(some), parameters.split(some), strict=True)]
         return Products(*(torch.cat(values) for values in zip(*parts, strict=True)))
 
     def residual_spectrum(self, parameters: Float[Tensor, "batch 6"]) -> Complex[Tensor, "batch time"]:
@@ -128,7 +126,7 @@ class LineProducts(ProductMaker):
         needed = _outermost(lines, index)
         order = needed.argsort()
         parts = []
-        for part in order.split(ROWS_AT_ONCE):
+        for part in order.split(size_for(ROWS_AT_ONCE, order.device)):
             reach = int(needed[part].max())
             shown = torch.nonzero(index.abs() <= reach)[:, 0]
             shown = shown[index[shown].argsort()]
@@ -164,7 +162,7 @@ class LineProducts(ProductMaker):
         needed = _outermost(lines, index)
         turn = torch.polar(parameters[:, AMPLITUDE], parameters[:, START_PHASE]) / self.std_volt
         spectrum = torch.empty_like(self.data)
-        for part in needed.argsort().split(ROWS_AT_ONCE):
+        for part in needed.argsort().split(size_for(ROWS_AT_ONCE, needed.device)):
             carrier, step = (self._turns(values[part]) for values in (lines.phase, unit * lines.axial))
             lit = (lines.amplitudes[part] * turn[part, None]).to(carrier.dtype)
             weights = dict(zip(index.tolist(), lit.T, strict=True))

@@ -19,6 +19,7 @@ from cres.estimation.radial.posterior import RadialEstimator, RadialPosterior
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.estimation.simple.filter_estimator import FilterEstimator
 from cres.simulation.config import SimulationConfig
+from cres.simulation.forward import size_for
 from cres.simulation.parameters import PARAMETERS, parameter_rows
 from reconstruction.judging.tables.joins import require_truth_of
 from reconstruction.judging.tables.table import PredictionTable
@@ -26,14 +27,14 @@ from reconstruction.judging.tables.table import PredictionTable
 # The filter is slower than a periodogram, and its spread needs no more.
 FILTER_TRAINING_ELECTRONS = 1000
 # Templates of this many electrons are held at a time, some MB an electron.
-RADIAL_BLOCK = 64
+RADIAL_BLOCK = {"cpu": 64, "cuda": 512}
 
 
 def matched_filter(task: Task, config: SimulationConfig, recordings: Recordings, rows: Rows) -> tuple[Estimated, float]:
     """Energy and pitch angle of the best template; which electrons pass the threshold."""
     search = MatchedFilter(apparatus_of(task, config), recordings.noise_model)
     training = training_rows(task, recordings)[:FILTER_TRAINING_ELECTRONS]
-    blocks = recordings.blocks(training, BLOCK, "matched filter, training")
+    blocks = recordings.blocks(training, size_for(BLOCK, search.apparatus.device), "matched filter, training")
     found = [search(series.to(search.apparatus.device)) for _, series in blocks]
     truth = {name: recordings.truth(name, training) for name in schema.DEFAULT_TARGETS}
     estimator = FilterEstimator.fit(search, found, truth, search.threshold(task.false_alarm_probability))

@@ -17,6 +17,7 @@ from cres.estimation.search.periodogram import centred_spectrum, strongest_line
 from cres.estimation.simple.carrier import CarrierCurve
 from cres.estimation.simple.peak_estimator import PeakEstimator, comb_search, concatenated, find
 from cres.simulation.config import SimulationConfig
+from cres.simulation.forward import size_for
 
 Array = NDArray[np.float64]
 
@@ -38,7 +39,7 @@ def carrier(task: Task, config: SimulationConfig, recordings: Recordings, rows: 
 def carriers(task: Task, recordings: Recordings, rows: Rows, description: str) -> Iterator[Array]:
     """Yield the strongest line after mixing of each block."""
     device = choose_device(task.device)
-    for _, series in recordings.blocks(rows, BLOCK, description):
+    for _, series in recordings.blocks(rows, size_for(BLOCK, device), description):
         yield line_hz(series.to(device), recordings.records.sampling_rate_hz, task.band_hz)
 
 
@@ -52,7 +53,7 @@ def peaks(task: Task, config: SimulationConfig, recordings: Recordings, rows: Ro
     apparatus = apparatus_of(task, config)
     search = comb_search(apparatus, task.band_hz)
     training = training_rows(task, recordings)
-    blocks = recordings.blocks(training, BLOCK, "peaks, training")
+    blocks = recordings.blocks(training, size_for(BLOCK, apparatus.device), "peaks, training")
     found = [find(apparatus, series.to(apparatus.device), search) for _, series in blocks]
     truth = {name: recordings.truth(name, training) for name in schema.DEFAULT_TARGETS}
     estimator = PeakEstimator.fit(apparatus, search, concatenated(found), truth)

@@ -18,11 +18,13 @@ from cres.estimation.methods.recordings import FRACTIONS, Recordings, Rows
 from cres.estimation.placement import AUTO, choose_device
 from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY
 from cres.simulation.config import SimulationConfig
+from cres.simulation.forward import size_for
 from cres.transforms.views import SIGNAL_BAND_HZ
 from reconstruction.clock import wall_seconds
 
-BLOCK = 64
-FIT_BLOCK = 256
+BLOCK = {"cpu": 64, "cuda": 1024}
+"""Electrons that are estimated together, by kind of device."""
+FIT_BLOCK = {"cpu": 256, "cuda": 1024}
 """Fits run side by side: what a call costs is shared by many electrons."""
 
 
@@ -85,11 +87,11 @@ def timed_blocks(
     rows: Rows,
     estimate: Callable[[torch.Tensor, Rows], Estimated],
     description: str,
-    block: int = BLOCK,
+    block: dict[str, int] = BLOCK,
 ) -> tuple[Estimated, float]:
     """Estimate block by block; return all estimates and the wall seconds spent in the estimator alone."""
     parts, seconds, device = [], 0.0, choose_device(task.device)
-    for part, series in recordings.blocks(rows, block, description):
+    for part, series in recordings.blocks(rows, size_for(block, device), description):
         there = series.to(device)
         begin = wall_seconds(device)
         parts.append(estimate(there, part))

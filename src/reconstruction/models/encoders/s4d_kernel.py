@@ -199,6 +199,7 @@ def kernel_gradients(
     With w = C B, B = (E − 1)/A, E = exp(z), z = Δ A: ∂B/∂z = E/A, ∂B/∂A = −B/A; all conjugated at the end.
     """
     moments, first_moments = _moments(2 * gradient, fine, coarse, first=True)
+    assert first_moments is not None
     of_c = (moments * input_weight).to(c.dtype)
     of_input = (moments * c).sum(dim=0) / a
     of_exponent = torch.addcmul((weight * first_moments).sum(dim=0), of_input, decay)

@@ -94,7 +94,7 @@ _CHANNEL = (1, 0, 0, 0, 0)
 """Axis of the channels in each of a layer's parameters."""
 
 
-def _side_by_side(parameters: Many[Tensor], count: int) -> list[Tensor]:
+def _side_by_side(parameters: tuple[Tensor, ...], count: int) -> list[Tensor]:
     """Return each parameter of all layers as that of one layer of many channels."""
     return [torch.cat(parameters[place * count :][:count], dim=axis) for place, axis in enumerate(_CHANNEL)]
 
