@@ -68,6 +68,9 @@ _KNOWN = (
     Column("azimuth_rad", "rad", "float64", -1e9, 1e9, "azimuth of the guiding centre at the start", "azimuth"),
     Column("signal_snr", "", "float64", 0.0, 1e12, "matched-filter SNR of all lines at nominal noise", "SNR"),
     Column("sideband_snr", "", "float64", 0.0, 1e12, "matched-filter SNR without the carrier", "sideband SNR"),
+    Column(
+        "record_kind", "", "int64", 0.0, 3.0, "0: no electron, 1: one, 2: two, 3: one that scattered", "kind of record"
+    ),
 )
 COLUMNS: dict[str, Column] = {column.name: column for column in _KNOWN}
 

@@ -12,6 +12,7 @@ SIMULATION = (
     "cavity_26ghz",
     "cavity_26ghz_modes",
     "coils",
+    "kinds",
     "krypton",
     "krypton_45k",
     "long_track",

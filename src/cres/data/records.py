@@ -201,9 +201,14 @@ class Records:
         return self._scalars[name]
 
     def content_hashes(self) -> Rows:
-        """Return the hash of each electron's series, (rows,): stored by preparation, otherwise made by reading all."""
+        """Return the hash of each electron's series, (rows,): stored by preparation, otherwise made by reading all.
+
+        Records that hold nothing at all have the identity of their event: they are alike, and not one electron.
+        """
         if schema.CONTENT_HASH not in self._scalars:
-            self._scalars[schema.CONTENT_HASH] = np.concatenate([_content_hashes(file) for file in self.files])
+            hashes = np.concatenate([_content_hashes(file) for file in self.files])
+            nothing = schema.content_event_ids(*np.zeros((2, 1, self.samples)))
+            self._scalars[schema.CONTENT_HASH] = np.where(hashes == nothing, self.event_ids, hashes)
         return self._scalars[schema.CONTENT_HASH]
 
     def read(self, indices: Rows | Sequence[int], columns: Iterable[str]) -> dict[str, NDArray[Any]]:

@@ -20,6 +20,7 @@ from cres.simulation.cavity_config import CavityConfig
 from cres.simulation.channels import ChannelConfig
 from cres.simulation.electron_table import read_electron_table
 from cres.simulation.field_maps import check_reach, file_sha256, read_field_map
+from cres.simulation.kinds_config import KindsConfig
 from cres.simulation.receiver import ReceiverTerm, build_receiver
 from cres.simulation.scattering_config import ScatteringConfig
 from cres.transforms import RandomChain
@@ -234,6 +235,7 @@ class SimulationConfig:
     ensemble: EnsembleConfig = field(default_factory=EnsembleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     scattering: ScatteringConfig = field(default_factory=ScatteringConfig)
+    kinds: KindsConfig = field(default_factory=KindsConfig)
     more_channels: tuple[ChannelConfig, ...] = ()
     receiver: tuple[ReceiverTerm, ...] = ()
     seed: int = 0
@@ -255,6 +257,12 @@ class SimulationConfig:
             raise UserError(
                 f"scattering.start_s reaches to {self.scattering.start_s[1]:g} s and a record lasts "
                 f"{self.readout.duration_s:g} s: let electrons be born within the record"
+            )
+
+        if self.kinds.scattered > 0 and not self.scattering.density_per_m3 > 0:
+            raise UserError(
+                "kinds.scattered asks for records with a scattering, and scattering.density_per_m3 is 0: give the gas "
+                "a density, such as 3.4e18"
             )
 
     def make_receiver(self) -> RandomChain:

@@ -83,6 +83,11 @@ class DeviceElectrons:
             for channel, factor in enumerate(channel_factors(self.config), 1)
         ]
         self._receiver = self.config.make_receiver().to(self.device) if self.config.receiver else None
+        if self.config.kinds.active:
+            raise UserError(
+                "records of several kinds are not made on a device: choose cres.simulation.SimulatedElectrons, or "
+                "leave out the section kinds"
+            )
         if self.config.scattering.active:
             raise UserError(
                 "electrons that scatter, or are born within the record, are not made on a device: "

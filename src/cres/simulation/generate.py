@@ -13,6 +13,7 @@ from cres import schema
 from cres.simulation.channels import channel_columns, channel_factors
 from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import Electrons
+from cres.simulation.kinds import mixed_columns
 from cres.simulation.motion import Start, upwards
 from cres.simulation.pieces import PIECE_SAMPLES
 from cres.simulation.receiver import receive
@@ -87,7 +88,8 @@ def simulate_columns(config: SimulationConfig, electrons: Electrons) -> dict[str
     The series are noiseless unless `config.receiver` lists effects. Frequencies are those before mixing.
     `signal_snr` is Σ|s|²/σ_c² at the nominal noise, `sideband_snr` the same less the projection on the carrier's
     chirped tone. Scattered events bring `track_…` columns, records of more than one piece `window_…` columns with
-    the electron at the beginning of each window, both (rows, fixed length). Further read-out channels are
+    the electron at the beginning of each window, both (rows, fixed length). Where records are of several kinds
+    (`config.kinds`) there is a column of them, and what `mixed_columns` says. Further read-out channels are
     `output_ts_I_1`, ….
     """
     columns = _columns_of(config, electrons, 0)
@@ -106,6 +108,8 @@ def simulate_columns(config: SimulationConfig, electrons: Electrons) -> dict[str
 
 def _columns_of(config: SimulationConfig, electrons: Electrons, channel: int) -> dict[str, NDArray[Any]]:
     """Return the columns with the series of one read-out channel, under the names of channel 0."""
+    if config.kinds.active:
+        return mixed_columns(config, electrons, channel, _columns_of)
     if config.readout.samples > PIECE_SAMPLES or config.scattering.active:
         return _streamed_columns(config, electrons, channel)
     return Generator(config, channel).columns(electrons)

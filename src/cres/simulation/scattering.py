@@ -39,6 +39,12 @@ def track_time_s(config: ScatteringConfig, kinetic_energy_ev: FloatArray, draw: 
     return np.asarray(-np.log1p(-draw) * mean)
 
 
+def share_within(config: ScatteringConfig, kinetic_energy_ev: FloatArray, time_s: float) -> FloatArray:
+    """Return how many tracks end within a time: the draws of `track_time_s` below it."""
+    mean = config.mixture.mean_track_time_s(kinetic_energy_ev, config.density_per_m3)
+    return np.asarray(-np.expm1(-time_s / mean))
+
+
 class Kick(NamedTuple):
     """A scattering's energy loss, eV, and polar angle, rad, each (batch,)."""
 

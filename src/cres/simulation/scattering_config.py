@@ -17,7 +17,8 @@ class ScatteringConfig:
     `cres.physics.gases` (T2, HT, DT, T, H, He3, Kr …); molecular tritium alone where it is empty.
     inelastic_cross_section_m2: of molecular tritium at 18.6 keV. elastic: whether electrons scatter elastically too.
     start_s: the electron is born at a time uniform between the two, counted from the record's first sample.
-    maximum_tracks: an event ends with this many.
+    maximum_tracks: an event ends with this many. within_record: the first track ends within the record, its length
+    drawn on that condition.
     """
 
     density_per_m3: float = 0.0
@@ -26,6 +27,7 @@ class ScatteringConfig:
     elastic: bool = True
     start_s: tuple[float, float] = (0.0, 0.0)
     maximum_tracks: int = 8
+    within_record: bool = False
 
     def __post_init__(self) -> None:
         if not self.density_per_m3 >= 0:
@@ -37,6 +39,11 @@ class ScatteringConfig:
             )
         if not 0 <= self.start_s[0] <= self.start_s[1]:
             raise UserError(f"scattering.start_s must be two rising times from 0 on, not {list(self.start_s)}")
+        if self.within_record and self.density_per_m3 == 0:
+            raise UserError(
+                "scattering.within_record lets every electron scatter, and scattering.density_per_m3 is 0: give the "
+                "gas a density, or leave it out"
+            )
         if not 1 <= self.maximum_tracks <= 1000:
             raise UserError(f"scattering.maximum_tracks must lie in 1 to 1000, not {self.maximum_tracks}")
 

@@ -22,7 +22,7 @@ from cres.simulation.electrons import Electrons
 from cres.simulation.motion import upwards
 from cres.simulation.pieces import PIECE_SAMPLES, Piece, State, make_piece
 from cres.simulation.render import Curves, hermite_cubics, render
-from cres.simulation.scattering import draw_kick, scatter, still_held, track_draws, track_time_s
+from cres.simulation.scattering import draw_kick, scatter, share_within, still_held, track_draws, track_time_s
 from cres.simulation.track import TrackModel
 
 FloatArray = NDArray[np.float64]
@@ -212,6 +212,9 @@ class RecordStream:
             row.track += 1
             energy = row.state.energy_ev.numpy()[None]
             draw = self._draws[i, row.track, 0:1]
+            if row.track == 0 and self.config.scattering.within_record:
+                left_s = (self._samples - row.piece_start) / self._rate_hz
+                draw = draw * share_within(self.config.scattering, energy, left_s)
             time = float(track_time_s(self.config.scattering, energy, draw)[0])
             row.scatter = row.piece_start + time * self._rate_hz
             self._truth["start_s"][i, row.track] = row.piece_start / self._rate_hz
