@@ -52,11 +52,12 @@ NETWORKS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 """The view that is masked, and what a network changes of its configuration, the name up to a comma."""
 STARTS = ("from scratch", "pre-trained", "pre-trained, frozen")
-SPANS = {
-    "s4d": {"share": 0.3, "length": 4, "towards_lines": 0.5},
-    "s4d, not aligned": {"share": 0.3, "length": 6, "towards_lines": 0.5},
-    "s4d_time": {"share": 0.3, "length": 16},
+HIDDEN: dict[str, tuple[str, dict[str, float]]] = {
+    "s4d": ("samples", {"share": 0.5, "length": 16}),
+    "s4d, not aligned": ("samples", {"share": 0.5, "length": 16}),
+    "s4d_time": ("spans", {"share": 0.3, "length": 16}),
 }
+"""What is hidden of a network's view."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ class Size:
 
 BATCH = 32
 FROZEN_AT = 1_000
-SMALL = Size(2048, 20_000, (1_000, 100, 10_000), 2_000, 2_000, 600, 3, 1)
+SMALL = Size(2048, 20_000, (1_000, 100, 10_000), 2_000, 1_200, 600, 3, 1)
 FULL = Size(8192, 200_000, (100, 1_000, 10_000), 4_000, 60_000, 20_000, 3, 3)
 
 
@@ -149,7 +150,8 @@ class Bench:
         run = self.folder / f"pretrain_{_plain(network)}"
         if not (run / "metrics.csv").exists() or not (run / "done").exists():
             view, options = NETWORKS[network]
-            spans = f"--model.masking.spans={json.dumps({view: SPANS[network]})}"
+            kind, much = HIDDEN[network]
+            spans = f"--model.masking.{kind}={json.dumps({view: much})}"
             epochs = _epochs(self.size.pretraining_steps, self.size.unlabelled, BATCH)
             how = [
                 spans,
@@ -180,13 +182,13 @@ class Bench:
         begun = time.process_time()
         self._fit(job.network, run, self.labels(job), [*options, *shown, f"--seed_everything={job.seed}"])
         table = run / "test.hdf5"
-        command(["predict", f"--run={run}", f"--data.data={self.data('test')}", f"--predictions={table}", *QUIET])
+        _run(["predict", f"--run={run}", f"--data.data={self.data('test')}", f"--predictions={table}", *QUIET])
         return asdict(job) | {"cpu_s": time.process_time() - begun} | figures(PredictionTable.read(table))
 
     def _fit(self, network: str, run: Path, data: Path, options: Sequence[str]) -> None:
         config = ROOT / "configs" / f"{network.partition(',')[0]}.yaml"
         once = [f"--data.batch_size={BATCH}", "--figures.every_epochs=0", "--early_stopping.patience=100000"]
-        command(["fit", "-c", str(config), f"--run={run}", f"--data.data={data}", *once, *QUIET, *options])
+        _run(["fit", "-c", str(config), f"--run={run}", f"--data.data={data}", *once, *QUIET, *options])
 
     def known(self) -> list[dict[str, object]]:
         """Return the results so far."""
@@ -275,6 +277,12 @@ def _write(file: h5py.File, path: Path, rows: NDArray[np.int64], noise_std_volt:
                 values += noise_std_volt * generator.standard_normal(values.shape, np.float32)
             made[name] = values
             made[name].attrs.update(file[name].attrs)
+
+
+def _run(arguments: list[str]) -> None:
+    """Run a command of the program; one that was stopped stops the comparison."""
+    if command(arguments):
+        raise errors.UserError("a training was stopped: the same command goes on with the next one")
 
 
 def _epochs(steps: int, rows: float, batch: int) -> int:

@@ -36,7 +36,9 @@ def test_shares_are_those_that_were_asked_for_and_keyed_by_event():
     events = np.arange(20_000, dtype=np.int64) + (7 << 32)
     kinds = kinds_of(KindsConfig(none=1.0, one=2.0, two=0.0, scattered=5.0).shares, events)
     assert np.bincount(kinds, minlength=4) / len(events) == pytest.approx([0.125, 0.25, 0, 0.625], abs=0.012)
-    assert (kinds_of(KindsConfig(none=1.0, one=2.0, two=0.0, scattered=5.0).shares, events[50:60]) == kinds[50:60]).all()
+    assert (
+        kinds_of(KindsConfig(none=1.0, one=2.0, two=0.0, scattered=5.0).shares, events[50:60]) == kinds[50:60]
+    ).all()
 
 
 def test_each_kind_is_what_it_says(config, columns):

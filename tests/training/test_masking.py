@@ -200,8 +200,40 @@ def test_what_is_hidden_does_not_reach_the_encoder(monkeypatch):
     assert min(leak(spans), leak(bands)) > 1  # a leak is seen
 
 
-def test_padding_changes_nothing():
-    masking, made = plain(MaskingOptions({"plain": Hidden(0.3, 4)}))
+SAMPLES = MaskingOptions(samples={"plain": Hidden(0.5, 4)})
+
+
+def test_hidden_samples_and_the_others_share_a_record_and_have_the_noise_of_a_whole_one():
+    masking, made = plain(MaskingOptions(samples={"plain": Hidden(0.25, 4)}))
+    series = noisy(2000, 64)
+    seen, wanted = (one["series"] for one in masking._parted("plain", made, {"series": series}, {}, random(2000)))
+    hidden = wanted.abs().sum(dim=2) > 0
+    assert not bool((hidden & (seen.abs().sum(dim=2) > 0)).any())
+    share = hidden.double().mean(dim=1)
+    assert float(share.mean()) == pytest.approx(0.25, abs=0.01)
+    whole = seen * (1 - share).sqrt()[:, None, None] + wanted * share.sqrt()[:, None, None]
+    torch.testing.assert_close(whole, series)
+    for part in (seen, wanted):
+        assert float(part.square().mean()) == pytest.approx(1, abs=0.02)
+
+
+def test_the_loss_of_hidden_samples_is_of_what_the_view_makes_of_them_alone():
+    masking, made = plain(SAMPLES)
+    series = {"series": noisy(4, 64)}
+    masking.fit(made, [(series, {})])
+    masking.noise["plain"].shift.zero_()
+    masking.noise["plain"].scale.fill_(2.0)
+    seen, wanted = masking._parted("plain", made, series, {}, random(4).scoped("masking plain"))
+    rebuilt = masking.rebuilders["plain"](seen["series"])
+    slowly = torch.stack([(rebuilt[i] - wanted["series"][i] / 2).square().mean() for i in range(4)]).mean()
+    torch.testing.assert_close(masking(made, series, {}, random(4)), slowly)
+    nothing = (wanted["series"] / 2).square().mean()
+    torch.testing.assert_close(masking.of_nothing(made, series, {}, random(4)), nothing)
+
+
+@pytest.mark.parametrize("options", [MaskingOptions({"plain": Hidden(0.3, 4)}), SAMPLES])
+def test_padding_changes_nothing(options):
+    masking, made = plain(options)
     series = noisy(4, 40)
     lengths = torch.tensor([40, 40, 24, 24])
     mask = torch.arange(40) < lengths.unsqueeze(1)
@@ -351,6 +383,8 @@ def test_mistakes_of_masking_are_one_sentence(measured, tmp_path):
         wrong("--model.masking.spans={spectrum: {towards_lines: 2}}")
     with pytest.raises(UserError, match=r"spans\.spectrum\.length is 40, and the view has 24 positions: give at most"):
         wrong("--model.masking.spans={spectrum: {length: 40}}")
+    with pytest.raises(UserError, match=r"samples\.spectrum\.towards_lines is 0\.5, but no line stands at a sample"):
+        wrong("--model.masking.samples={spectrum: {towards_lines: 0.5}}")
     with pytest.raises(UserError, match="no columns energy_eV, pitch_angle_deg: they can be predicted, not trained on"):
         wrong("--model.masking.alone=false")
 

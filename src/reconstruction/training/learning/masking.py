@@ -58,6 +58,8 @@ class MaskingOptions:
     Args:
         spans: For a view's name: stretches of its positions, samples of a series in time or bands of a spectrum.
         bands: For a view's name: bands of the spectrum of its series, which leave something at every position.
+        samples: For a view's name: stretches of the positions of the input that it reads, before the view is made. What
+            the view makes of the hidden ones is rebuilt from what it makes of the others, at every position.
         loss: SeriesMSE, SeriesHuber or TimeSpectrumLoss of what was hidden, in units of the noise.
         weight: Weight of this loss beside that of the targets.
         alone: Train the encoders on this task only; no truth columns are needed.
@@ -66,6 +68,7 @@ class MaskingOptions:
 
     spans: dict[str, Hidden] = field(default_factory=dict)
     bands: dict[str, Hidden] = field(default_factory=dict)
+    samples: dict[str, Hidden] = field(default_factory=dict)
     loss: SeriesLoss | None = None
     weight: float = 1.0
     alone: bool = False
@@ -73,7 +76,7 @@ class MaskingOptions:
     @property
     def views(self) -> tuple[str, ...]:
         """Names of the views of which something is hidden."""
-        return tuple(dict.fromkeys((*self.spans, *self.bands)))
+        return tuple(dict.fromkeys((*self.spans, *self.bands, *self.samples)))
 
 
 @dataclass(frozen=True)
@@ -128,12 +131,13 @@ class Masking(nn.Module):
         super().__init__()
         if not options.views:
             raise UserError(
-                "model.masking hides nothing: name a view in model.masking.spans or in model.masking.bands, such as "
+                "model.masking hides nothing: name a view in model.masking.spans, .bands or .samples, such as "
                 f"{next(iter(reconstructor.views))}"
             )
-        for kind in ("spans", "bands"):
+        for kind in ("spans", "bands", "samples"):
             for name in getattr(options, kind):
                 _require_view(f"model.masking.{kind}", name, reconstructor.views)
+        _require_no_lines(options.samples)
         self.options = options
         self.criterion = options.loss or SeriesMSE()
         encoders = {name: reconstructor.fusion.encoders[name] for name in options.views}
@@ -191,16 +195,42 @@ class Masking(nn.Module):
         random: KeyedRandom,
         rebuild: bool = True,
     ) -> Tensor:
-        view, lengths = reconstructor.seen(name, inputs, masks)
+        random = random.scoped(f"masking {name}")
+        seen, wanted = self._parted(name, reconstructor, inputs, masks, random)
+        view, lengths = reconstructor.seen(name, seen, masks)
         noise = self._noise_of(name)
-        noisy = noise(view.series.flatten(0, 1)).view_as(view.series)
-        hidden = self._draw(name, noisy, lengths, random.scoped(f"masking {name}"))
+        noisy = self._in_noise(name, view.series)
+        hidden = self._draw(name, noisy, lengths, random)
         if rebuild:
             shown = self._shown(name, noisy, hidden)
             made = self.rebuilders[name](noise.inverse(shown.flatten(0, 1)).view_as(shown).to(noisy.dtype), lengths)
         else:
             made = torch.zeros_like(noisy)
+        if wanted is not None:
+            other = self._in_noise(name, reconstructor.seen(name, wanted, masks)[0].series)
+            return self.criterion(made.to(other.dtype), other, lengths).mean()
         return torch.stack([self._of_hidden(one, made, noisy, lengths) for one in hidden]).mean()
+
+    def _parted(
+        self, name: str, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom
+    ) -> tuple[Inputs, Inputs | None]:
+        """Return the inputs without the samples that are hidden of a view's own, and those alone; all, and None.
+
+        Both are scaled to the noise of a whole row: there is less signal in them, not less noise.
+        """
+        if name not in self.options.samples:
+            return inputs, None
+        reads = str(reconstructor.views[name].reads)
+        options, whole, real = self.options.samples[name], inputs[reads], masks.get(reads)
+        hidden = _drawn("samples", name, options, torch.ones_like(whole[:, :, 0]), real, random)
+        rest = ~hidden if real is None else real & ~hidden
+        parts = ({reads: whole * (part * _rarity(part, real)).unsqueeze(2)} for part in (rest, hidden))
+        seen, wanted = ({**inputs, **part} for part in parts)
+        return seen, wanted
+
+    def _in_noise(self, name: str, series: Series) -> Series:
+        """Return a view's series in units of its noise."""
+        return self._noise_of(name)(series.flatten(0, 1)).view_as(series)
 
     def _of_hidden(self, hidden: Hiding, made: Tensor, noisy: Tensor, lengths: Tensor | None) -> Tensor:
         """Return the mean loss over what is hidden: that of a series that errs there and nowhere else."""
@@ -217,7 +247,8 @@ class Masking(nn.Module):
             found.append(HiddenBands(_drawn("bands", name, options, power, None, random), noisy.shape[1]))
         if name in self.options.spans:
             options = self.options.spans[name]
-            found.append(HiddenSpans(_drawn("spans", name, options, noisy.square().mean(dim=2), lengths, random)))
+            real = None if lengths is None else valid_positions(lengths, noisy.shape[1])
+            found.append(HiddenSpans(_drawn("spans", name, options, noisy.square().mean(dim=2), real, random)))
         return found
 
     def _shown(self, name: str, noisy: Tensor, hidden: list[Hiding]) -> Tensor:
@@ -234,16 +265,19 @@ class Masking(nn.Module):
         return noise
 
 
+_PLACES = {"spans": "positions", "bands": "lines in its spectrum", "samples": "positions in what it reads"}
+
+
 def _drawn(
-    kind: str, name: str, options: Hidden, power: Float[Tensor, "batch position"], lengths: Tensor | None,
+    kind: str, name: str, options: Hidden, power: Float[Tensor, "batch position"], real: Tensor | None,
     random: KeyedRandom,
 ) -> Tensor:  # fmt: skip
     """Return what is hidden, (batch, position), of power in units of the noise."""
     positions = power.shape[1]
     if 2 * options.length > positions:
         raise UserError(
-            f"model.masking.{kind}.{name}.length is {options.length}, and the view has {positions} "
-            f"{'positions' if kind == 'spans' else 'lines in its spectrum'}: give at most half of them"
+            f"model.masking.{kind}.{name}.length is {options.length}, and the view has {positions} {_PLACES[kind]}: "
+            "give at most half of them"
         )
     return draw_stretches(
         (power - 1).clamp(min=0),
@@ -251,8 +285,23 @@ def _drawn(
         share=options.share,
         length=options.length,
         towards_weight=options.towards_lines,
-        real=None if lengths is None else valid_positions(lengths, positions),
+        real=real,
     )
+
+
+def _rarity(part: Tensor, real: Tensor | None) -> Tensor:
+    """Return 1/√(share of a row that a part is), (batch, 1): what its noise falls short of that of the whole."""
+    whole = part.shape[1] if real is None else real.sum(dim=1, keepdim=True).clamp(min=1)
+    return (part.sum(dim=1, keepdim=True).clamp(min=1) / whole).rsqrt()
+
+
+def _require_no_lines(samples: dict[str, Hidden]) -> None:
+    for name, options in samples.items():
+        if options.towards_lines:
+            raise UserError(
+                f"model.masking.samples.{name}.towards_lines is {options.towards_lines:g}, but no line stands at a "
+                "sample: leave it out, or hide spans of the view"
+            )
 
 
 def _require_view(option: str, name: str, views: nn.ModuleDict) -> None:
