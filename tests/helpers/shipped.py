@@ -6,7 +6,19 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-TRAINING = ("conformer", "convnet", "denoise", "fusion", "linoss", "lstm", "pretrain", "s4d", "s4d_gpu", "s4d_time")
+TRAINING = (
+    "classify",
+    "conformer",
+    "convnet",
+    "denoise",
+    "fusion",
+    "linoss",
+    "lstm",
+    "pretrain",
+    "s4d",
+    "s4d_gpu",
+    "s4d_time",
+)
 SIMULATION = (
     "atomic_tritium_1t",
     "cavity_26ghz",

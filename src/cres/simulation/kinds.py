@@ -25,7 +25,7 @@ Make = Callable[[SimulationConfig, Electrons, int], Columns]
 
 _STREAM = 0x41D5
 SEPARATION = "carrier_separation_Hz"
-SECOND_SNR = "second_signal_snr"
+SECOND_SNRS = {"second_signal_snr": "signal_snr", "second_sideband_snr": "sideband_snr"}
 OF_TRACKS = ("track_count", "event_end", "first_track_s")
 """What is kept of the columns of a scattered event; the tables of all of its tracks are not."""
 
@@ -49,8 +49,8 @@ def mixed_columns(config: SimulationConfig, electrons: Electrons, channel: int, 
 
     The start values are those of the first electron; where there is none they are those of one that is not there, whose
     signal-to-noise ratios are 0. `carrier_separation_Hz` is the mean carrier of the second electron less that of the
-    first, `second_signal_snr` its ratio to the noise, both NaN where there are not two. `track_count`, `event_end` and
-    `first_track_s` are those of a record with scattering.
+    first, `second_signal_snr` and `second_sideband_snr` are its ratios to the noise; NaN where there are not two.
+    `track_count`, `event_end` and `first_track_s` are those of a record with scattering.
     """
     kind = kinds_of(config.kinds.shares, electrons.event_id)
     quiet = replace(config.scattering, density_per_m3=0.0)
@@ -70,14 +70,15 @@ def mixed_columns(config: SimulationConfig, electrons: Electrons, channel: int, 
 
 def _add_second(columns: Columns, two: NDArray[np.bool_], make: Callable[[NDArray[np.bool_]], Columns]) -> None:
     """Add the second electrons to the records (rows,) that have one, and say how far apart they are."""
-    columns |= {name: np.full(len(two), np.nan) for name in (SEPARATION, SECOND_SNR)}
+    columns |= {name: np.full(len(two), np.nan) for name in (SEPARATION, *SECOND_SNRS)}
     if not two.any():
         return
     second = make(two)
     for name in schema.SERIES_COLUMNS:
         columns[name][two] += second[name]
     columns[SEPARATION][two] = second[schema.CARRIER_FREQUENCY] - columns[schema.CARRIER_FREQUENCY][two]
-    columns[SECOND_SNR][two] = second["signal_snr"]
+    for name, own in SECOND_SNRS.items():
+        columns[name][two] = second[own]
 
 
 def _without_tracks(config: SimulationConfig, columns: Columns, there: NDArray[np.bool_]) -> Columns:
