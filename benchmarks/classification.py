@@ -6,10 +6,10 @@
 
 Simulates records of all kinds (short ones with a quarter of the default's noise density, so that a record has the
 default's signal-to-noise ratio), trains configs/classify.yaml on them, and judges the test split. Detection: the
-network's probability that there is an electron, against the matched filter's statistic, both at the threshold that a share of the
-records without one passes. Two or one: the network's probability of two rather than one, against the matched filter's
-statistic of what is left of a record when the lines of the first electron found are cut out; both at the threshold that
-a share of the records with one passes. The same command goes on where it was stopped.
+network's probability that there is an electron, against the matched filter's statistic, both at the threshold that a
+share of the records without one passes. Two or one: the network's probability of two rather than one, against the
+matched filter's statistic of what is left of a record when the lines of the first electron found are cut out; both at
+the threshold that a share of the records with one passes. The same command goes on where it was stopped.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import argparse
 import dataclasses
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -108,7 +109,8 @@ def statistics(data: Path, run: Path, samples: int, event_id: NDArray[np.int64])
     return stored["first"], stored["second"]
 
 
-def _noisy(data: Path, run: Path, event_id: NDArray[np.int64]):
+def _noisy(data: Path, run: Path, event_id: NDArray[np.int64]) -> Iterator[Tensor]:
+    """Yield batches of the records with the noise of the test, (batch, samples) complex."""
     model = load_module(run / "checkpoints" / "best.ckpt")
     source = CresDataModule(str(data), targets=("record_kind",), batch_size=64)
     order = np.argsort(source.records.event_ids)

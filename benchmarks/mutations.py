@@ -90,6 +90,14 @@ MUTATIONS = (
     Mutation("other_masks", "training/learning/learner.py", "random = self._random(noisy, epoch)",
              "random = self._random(noisy, 0)", "training/test_masking.py", "other_in_each_epoch",
              package="reconstruction"),
+    # records of several kinds
+    Mutation("empty_alike", "data/records.py", "np.where(hashes == nothing, self.event_ids, hashes)", "hashes",
+             "training/test_classify.py", "shared_out"),
+    Mutation("second_alone", "simulation/kinds.py", "columns[name][two] += second[name]",
+             "columns[name][two] = second[name]", "simulation/test_kinds.py", "is_what_it_says"),
+    Mutation("free_scattering", "simulation/tracks.py",
+             "draw = draw * share_within(self.config.scattering, energy, left_s)", "pass",
+             "simulation/test_kinds.py", "within_the_record or exponential"),
     # the bound
     Mutation("tied_loss", "estimation/bound/information.py", "2 / parameters[:, AMPLITUDE, None] * by_loss",
              "1 / parameters[:, AMPLITUDE, None] * by_loss", "estimation/test_bounds.py", "finite_differences"),
