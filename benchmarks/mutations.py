@@ -90,8 +90,10 @@ MUTATIONS = (
     Mutation("other_masks", "training/learning/learner.py", "random = self._random(noisy, epoch)",
              "random = self._random(noisy, 0)", "training/test_masking.py", "other_in_each_epoch",
              package="reconstruction"),
+    Mutation("all_alike", "training/learning/learner.py", "(self.row_weights(batch).to(losses) * losses).mean()",
+             "losses.mean()", "training/test_row_weights.py", "weighted_mean", package="reconstruction"),
     # records of several kinds
-    Mutation("empty_alike", "data/records.py", "np.where(hashes == nothing, self.event_ids, hashes)", "hashes",
+    Mutation("empty_alike", "data/records.py", "known = schema.EVENT_ID in self.columns", "known = False",
              "training/test_classify.py", "shared_out"),
     Mutation("second_alone", "simulation/kinds.py", "columns[name][two] += second[name]",
              "columns[name][two] = second[name]", "simulation/test_kinds.py", "is_what_it_says"),

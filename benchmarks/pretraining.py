@@ -72,11 +72,10 @@ class Size:
     steps: int
     seeds: int
     seeds_of_most: int
-    """Of the largest number of labels, and of frozen encoders at other than FROZEN_AT."""
+    """Of the largest number of labels, and of frozen encoders."""
 
 
 BATCH = 32
-FROZEN_AT = 1_000
 SMALL = Size(2048, 20_000, (1_000, 100, 10_000), 2_000, 1_200, 600, 3, 1)
 FULL = Size(8192, 200_000, (100, 1_000, 10_000), 4_000, 60_000, 20_000, 3, 3)
 
@@ -198,7 +197,7 @@ class Bench:
         """Yield the trainings, the quickest answers first."""
         for count, seed, network, start in itertools.product(labels, range(self.size.seeds), networks, STARTS):
             most, frozen = count == max(self.size.labels), start == STARTS[2]
-            if seed < (self.size.seeds_of_most if most or (frozen and count != FROZEN_AT) else self.size.seeds):
+            if seed < (self.size.seeds_of_most if most or frozen else self.size.seeds):
                 yield Job(network, start, count, seed)
 
 

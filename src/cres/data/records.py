@@ -208,7 +208,10 @@ class Records:
         if schema.CONTENT_HASH not in self._scalars:
             hashes = np.concatenate([_content_hashes(file) for file in self.files])
             nothing = schema.content_event_ids(*np.zeros((2, 1, self.samples)))
-            self._scalars[schema.CONTENT_HASH] = np.where(hashes == nothing, self.event_ids, hashes)
+            known = schema.EVENT_ID in self.columns  # or the events are named by this hash
+            self._scalars[schema.CONTENT_HASH] = (
+                np.where(hashes == nothing, self.event_ids, hashes) if known else hashes
+            )
         return self._scalars[schema.CONTENT_HASH]
 
     def read(self, indices: Rows | Sequence[int], columns: Iterable[str]) -> dict[str, NDArray[Any]]:

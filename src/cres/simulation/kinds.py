@@ -49,7 +49,7 @@ def mixed_columns(config: SimulationConfig, electrons: Electrons, channel: int, 
 
     The start values are those of the first electron; where there is none they are those of one that is not there, whose
     signal-to-noise ratios are 0. `carrier_separation_Hz` is the mean carrier of the second electron less that of the
-    first, `second_signal_snr` and `second_sideband_snr` are its ratios to the noise; NaN where there are not two.
+    first, `second_signal_snr` and `second_sideband_snr` are its ratios to the noise; 0 where there are not two.
     `track_count`, `event_end` and `first_track_s` are those of a record with scattering.
     """
     kind = kinds_of(config.kinds.shares, electrons.event_id)
@@ -70,7 +70,7 @@ def mixed_columns(config: SimulationConfig, electrons: Electrons, channel: int, 
 
 def _add_second(columns: Columns, two: NDArray[np.bool_], make: Callable[[NDArray[np.bool_]], Columns]) -> None:
     """Add the second electrons to the records (rows,) that have one, and say how far apart they are."""
-    columns |= {name: np.full(len(two), np.nan) for name in (SEPARATION, *SECOND_SNRS)}
+    columns |= {name: np.zeros(len(two)) for name in (SEPARATION, *SECOND_SNRS)}
     if not two.any():
         return
     second = make(two)

@@ -60,6 +60,8 @@ class CresModule(Learner):
         denoising: Rebuild a view without its noise, beside the targets or alone, to pre-train an encoder.
         masking: Hide stretches of views and rebuild them, beside the targets or alone, to pre-train encoders on records
             of which neither truth nor a noiseless copy is known.
+        weight_column: Column of the data that says how much each electron counts in the loss of the targets, such as a
+            detection efficiency; only ratios matter.
         optimiser: Learning rates and decay.
         schedule: Shape of the learning rate over the training.
         compile_encoders: Compile the layers of the encoders with torch.compile when training; the first step then takes
@@ -101,6 +103,7 @@ class CresModule(Learner):
         seed: int = 0,
         noise_seed: int = 0,
         masking: MaskingOptions | None = None,
+        weight_column: str | None = None,
     ) -> None:
         facts = {"sampling_rate_hz": sampling_rate_hz}
         white = partial(WhiteNoise, density_w_per_hz=noise_density_w_per_hz)
@@ -126,6 +129,7 @@ class CresModule(Learner):
             seed,
             noise_seed,
             masking,
+            weight_column,
         )
         self.noise, self.receiver = sources_of_noise, behind
         self.sampling_rate_hz = sampling_rate_hz

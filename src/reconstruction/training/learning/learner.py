@@ -33,6 +33,7 @@ from reconstruction.training.learning.place import PlaceInEpoch
 from reconstruction.training.network.corruption import Corruption
 from reconstruction.training.network.easing import Easing
 from reconstruction.training.network.reconstructor import Outcome, Reconstructor
+from reconstruction.training.network.row_weights import RowWeights
 from reconstruction.training.schedules import Cosine, Schedule
 
 CalibrationMethod = Literal["coverage", "likelihood", "none"]
@@ -45,9 +46,9 @@ class Learner(pl.LightningModule):
     """Trains a reconstructor. A system's own class builds it of what a configuration says.
 
     reconstructor: what learns. corruption: what is done to its inputs before. denoising: rebuild a view without its
-    noise; masking: rebuild what is hidden of views; both beside the targets or alone. seed: of the corruption in
-    training; noise_seed: of the frozen one that judges, whatever the training's seed, so that trainings are judged on
-    the same records.
+    noise; masking: rebuild what is hidden of views; both beside the targets or alone. weight_column: how much
+    each row counts in the loss of the targets. seed: of the corruption in training; noise_seed: of the frozen one that
+    judges, whatever the training's seed, so that trainings are judged on the same records.
     """
 
     system_name: ClassVar[str]
@@ -67,6 +68,7 @@ class Learner(pl.LightningModule):
         seed: int = 0,
         noise_seed: int = 0,
         masking: MaskingOptions | None = None,
+        weight_column: str | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= ema_decay < 1:
@@ -77,6 +79,7 @@ class Learner(pl.LightningModule):
         self.joint: Calibration | None = None
         """Calibration of what the members of an ensemble state together."""
         self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
+        self.row_weights = None if weight_column is None else RowWeights(weight_column)
         self.masking = None if masking is None else Masking(masking, self.reconstructor)
         self.regresses = not any(task.alone for task in (denoising, masking) if task is not None)
         if not self.regresses:
@@ -207,7 +210,8 @@ class Learner(pl.LightningModule):
     def regression_loss(self, outcome: Outcome, batch: Batch) -> Tensor:
         """Return the mean loss of the targets, with that of the landmark."""
         truth = self.standardised_targets(batch, outcome.distribution.dtype)
-        loss = self.loss(outcome.distribution, truth).mean()
+        losses = self.loss(outcome.distribution, truth)
+        loss = losses.mean() if self.row_weights is None else (self.row_weights(batch).to(losses) * losses).mean()
         if outcome.measured is None or self.reconstructor.landmark is None:
             return loss
         return loss + self.reconstructor.landmark.loss(outcome.measured, self.landmark_column(batch))

@@ -16,7 +16,7 @@ import torch
 import torch.distributed
 from torch import Tensor
 
-from reconstruction.errors import UserError
+from reconstruction.errors import UserError, nearest
 from reconstruction.judging.tables.columns import CLASSES
 from reconstruction.models import Calibration, PredictiveDistribution
 from reconstruction.progress import track, waiting
@@ -59,6 +59,8 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
     reconstructor.calibration.reset()
     if module.masking is not None and not module.masking.fitted:
         module.masking.fit(reconstructor, _noisy_inputs(module, data))
+    if module.row_weights is not None and not module.row_weights.fitted:
+        module.row_weights.fit(_weights(module.row_weights.column, data))
     if module.regresses and not bool(reconstructor.target_scaler.fitted):
         truth = training_targets(data)
         if reconstructor.head.classes:
@@ -76,6 +78,24 @@ def _noisy_inputs(module: Learner, data: RowsDataModule) -> Iterator[tuple[Input
     for batch in islice(data.train_dataloader(), NOISY_BATCHES):
         noisy = module.inject(module.placed(batch), FROZEN_EPOCH)
         yield noisy["inputs"], masks_of(noisy)
+
+
+def _weights(column: str, data: RowsDataModule) -> Tensor:
+    """Return a column of the training split, (rows,) float64. Raises UserError where it can weigh nothing."""
+    records = data.records
+    if column not in records.scalar_columns:
+        raise UserError(
+            f"model.weight_column is {column}, but the data have no such column"
+            f"{nearest(column, records.scalar_columns)}: name another one, or leave it out"
+        )
+    values = np.asarray(records.scalar(column), np.float64)
+    wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
+    if len(wrong):
+        raise UserError(
+            f"{records.describe(int(wrong[0]))}, column {column}: {values[wrong[0]]:g} is no weight of a loss "
+            "(model.weight_column), which is 0 or more"
+        )
+    return torch.from_numpy(values[data.split.train])
 
 
 def training_targets(data: RowsDataModule) -> Tensor:
