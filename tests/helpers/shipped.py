@@ -34,8 +34,8 @@ SIMULATION = (
     "tritium_35k",
     "tritium_band",
 )
-SHOWERS = ("crystals", "iron_pions", "leaking", "lead_argon", "pbwo4", "pbwo4_dense")
-SHOWER_TRAINING = ("energy",)
+SHOWERS = ("crystals", "fine", "iron_pions", "leaking", "lead_argon", "pbwo4", "pbwo4_dense")
+SHOWER_TRAINING = ("energy", "particle", "profile")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
 NOTEBOOKS = ("endpoint", "evaluate", "explore_data")

@@ -19,11 +19,13 @@ from collider.showers.information import over_bound, shapes_of
 from collider.showers.learning.bounds import bound_table, layer_model
 from collider.showers.learning.cells import CellLayout
 from collider.showers.learning.data import ShowerDataModule
-from collider.showers.learning.files import ShowerFiles, shower_paths
+from collider.showers.learning.files import ShowerFiles, layer_names, shower_paths
 from collider.showers.learning.turns import Turn
 from collider.showers.learning.views import CellsView, Deposit, LayersView, rooted
+from collider.showers.shapes import interpolated, thick
 from cres.commands.evaluate import main as evaluate
 from reconstruction.errors import UserError
+from reconstruction.judging.measures.comparison import compare, summarise
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.models import GaussianHead, GaussianNLL
 from reconstruction.random.keyed import KeyedRandom
@@ -147,6 +149,50 @@ def test_sectors_that_the_data_do_not_have_are_refused(data, tmp_path):
         main([*words, "--model.encoders.layers.init_args.sectors=10"])
 
 
+def test_the_profile_of_thin_layers_is_learned_from_thick_ones(data, tmp_path):
+    """Better than a spline after a few steps, the sums kept nearly, every layer with an error bar that holds."""
+    words = ["fit", "-c", str(CONFIG.with_name("profile.yaml")), f"--data.data={data}", f"--run={tmp_path / 'run'}"]
+    # a picture of sixteen targets takes longer than the training
+    main([*words, "--trainer.max_epochs=5", "--model.ema_decay=0", *SMALL[:2]])
+    main(["test", f"--run={tmp_path / 'run'}"])
+    found = PredictionTable.read(tmp_path / "run" / "predictions.hdf5")
+    assert found.targets == layer_names(16)
+    truth, said, std = (
+        np.stack([column(target) for target in found.targets], axis=1)
+        for column in (found.truth, found.mean, found.std)
+    )
+    energy = truth.sum(1, keepdims=True)
+    spline = interpolated(thick(truth, 4), 4)
+    assert np.mean(((said - truth) / energy) ** 2) < 0.9 * np.mean(((spline - truth) / energy) ** 2)
+    covered = (np.abs(said - truth) < std).mean(0)
+    assert 0.6 < covered.mean() < 0.76
+    assert covered.min() > 0.5
+
+
+def test_electrons_and_photons_are_told_apart(config, tmp_path):
+    """The shipped configuration, on few showers of a coarser calorimeter."""
+    crystal = ShowerConfig.from_yaml(ROOT / "configs/showers/fine.yaml")
+    crystal = dataclasses.replace(crystal, grid=dataclasses.replace(crystal.grid, layers=25, layer_x0=1.0))
+    for split, count in (("train", 1500), ("validation", 1000)):
+        write_shard(Shard(split, 0, count, tmp_path / f"{split}_dataset.hdf5"), crystal)
+    words = [
+        "fit",
+        "-c",
+        str(CONFIG.with_name("particle.yaml")),
+        f"--data.data={tmp_path}",
+        f"--run={tmp_path / 'run'}",
+    ]
+    main([*words, "--model.views.layers.init_args.together=1", "--trainer.max_epochs=5", "--model.ema_decay=0", *SMALL])
+    main(["test", f"--run={tmp_path / 'run'}"])
+    found = PredictionTable.read(tmp_path / "run" / "predictions.hdf5")
+    assert found.classes == {"electron": 11, "photon": 22}
+    (row,) = [row for row in summarise(compare([found]), resamples=20) if row.group == "all"]
+    assert row.figures["accuracy"].value > 0.73
+    assert row.figures["auc"].value > 0.82
+    assert row.verdict is not None
+    assert row.verdict.calibrated
+
+
 # The yardstick -----------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +268,21 @@ def test_views_hold_every_cell_at_its_place(config):
     np.testing.assert_allclose(made.series[0, :, 1:].T, expected, atol=1e-6)
     layers = LayersView(*dataclasses.astuple(cells))(energies).series
     torch.testing.assert_close(layers.reshape(24), made.series[0, :, 0])
+
+
+def test_layers_that_are_read_as_one_are_those_of_a_coarser_calorimeter(data):
+    """The view of sums is the view of a calorimeter whose layers are thick."""
+    fine = CellLayout("cylindrical", (6, 2, 2), tuple(range(7)), (0.0, 1.0, 2.0))
+    coarse = CellLayout("cylindrical", (2, 2, 2), (0, 3, 6), (0.0, 1.0, 2.0))
+    cells = torch.rand(3, 24, 1)
+    sums = cells.reshape(3, 2, 3, 4).sum(2).reshape(3, 8, 1)
+    for kind in (LayersView, CellsView):
+        joined, own = kind(*dataclasses.astuple(fine), together=3), kind(*dataclasses.astuple(coarse))
+        assert joined.channels == own.channels
+        torch.testing.assert_close(joined(cells).series, own(sums).series)
+        torch.testing.assert_close(joined(cells).scalars, own(sums).scalars)
+    with pytest.raises(UserError, match="6 layers cannot be read 4 together: give one of 1, 2, 3, 6"):
+        LayersView(*dataclasses.astuple(fine), together=4)
 
 
 @pytest.mark.parametrize("grid", ["cylindrical", "cartesian"])

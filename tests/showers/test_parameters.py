@@ -173,6 +173,11 @@ WRONG = {
     "negative weight": (lambda: compound({"Pb": 1.5, "W": -0.5}, 8.0, "alloy"), "must be positive and sum to 1"),
     "no layer": (lambda: SamplingMaterial(LEAD, LEAD, 0.0, 1.0), "passive_thickness_cm"),
     "layers": (lambda: shower_parameters(10.0, SamplingMaterial(LEAD, LEAD, 12.0, 1.0)), "are too thick for"),
+    "a word": (lambda: Material("lead", 207.2, 0.56, 11.35), "atomic_number must be a positive number, not 'lead'"),
+    "a name in layers": (lambda: SamplingMaterial("Pb", LEAD, 1.0, 1.0), "passive of a sampling calorimeter is a"),
+    "thick as a word": (lambda: SamplingMaterial(LEAD, LEAD, "1 cm", 1.0), "positive number of cm, not '1 cm'"),
+    "depth in words": (lambda: radial_parameters("deep", 1.0, LEAD), "tau must be numbers"),
+    "shapes": (lambda: radial_parameters([1.0, 2.0], [1.0] * 3, LEAD), r"do not broadcast.*\(2,\) and \(3,\)"),
     "percent": (lambda: SamplingMaterial(LEAD, LEAD, 1.0, 1.0, sampling_term=11), "between 0 and 1"),
 }
 

@@ -86,11 +86,12 @@ class LayerModel:
         return self._information(self.means(theta), slopes)
 
     def _information(self, means: Values, slopes: Values) -> Values:
-        variance = self._variances(means)
+        variance = self.variances(means)
         weight = 1 / variance + self.fluctuation_gev**2 / (2 * variance**2)
         return np.einsum("eli,elj,el->eij", slopes, slopes, weight) + np.diag([0.0, 1.0, 1.0])
 
-    def _variances(self, means: Values) -> Values:
+    def variances(self, means: Values) -> Values:
+        """Return v of layers with the means μ, GeV²."""
         return self.fluctuation_gev * np.maximum(means, 0) + self.noise_gev**2
 
     def bound(self, energy_gev: Values, shapes: Values | None = None) -> Values:
@@ -106,14 +107,20 @@ class LayerModel:
     def log_posterior(self, theta: Values, layers_gev: Values) -> Values:
         """Return ln p(y, g | E) of events, up to a constant."""
         means = self.means(theta)
-        variance = self._variances(means)
+        variance = self.variances(means)
         layers = ((layers_gev - means) ** 2 / variance + np.log(variance)).sum(1)
         return -(layers + (theta[:, 1:] ** 2).sum(1)) / 2
 
     def fit(self, layers_gev: Values) -> tuple[Values, Values, NDArray[np.bool_]]:
-        """Return E in GeV and σ(E)/E of events from their layers (event, layer), and whether each fit converged.
+        """Return E in GeV and σ(E)/E of events from their layers (event, layer), and whether each fit converged."""
+        theta, done = self.most_likely(layers_gev)
+        error = np.sqrt(np.linalg.inv(self.information(theta))[:, 0, 0])
+        return np.exp(theta[:, 0]), error, done
 
-        Fisher scoring in (ln E, g₁, g₂) from the sum of the layers, with steps halved until the likelihood grows.
+    def most_likely(self, layers_gev: Values) -> tuple[Values, NDArray[np.bool_]]:
+        """Return θ of events (event, 3), and whether each fit converged.
+
+        Fisher scoring from the sum of the layers, with steps halved until the likelihood grows.
         """
         start = np.log(np.maximum(layers_gev.sum(1), 10 * self.noise_gev) / 0.95)
         theta = np.column_stack([start, np.zeros((len(start), 2))])
@@ -126,12 +133,11 @@ class LayerModel:
             done |= (np.abs(taken) < CONVERGED).all(1)
             if done.all():
                 break
-        error = np.sqrt(np.linalg.inv(self.information(theta))[:, 0, 0])
-        return np.exp(theta[:, 0]), error, done
+        return theta, done
 
     def _step(self, theta: Values, layers_gev: Values) -> Values:
         means, slopes = self.means(theta), self.slopes(theta)
-        variance, residual = self._variances(means), layers_gev - means
+        variance, residual = self.variances(means), layers_gev - means
         by_mean = residual / variance + self.fluctuation_gev * (residual**2 / variance - 1) / (2 * variance)
         score = np.einsum("eli,el->ei", slopes, by_mean)
         score[:, 1:] -= theta[:, 1:]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, SupportsFloat
 
 from reconstruction.errors import UserError, nearest
 
@@ -21,6 +21,10 @@ SAMPLING_TERM: Final = 0.027
 
 Livan, Vercesi and Wigmans, CERN 95-02; Wigmans, Calorimetry (2000), section 4.2.
 """
+
+
+def _is_positive(value: object) -> bool:
+    return isinstance(value, SupportsFloat) and not isinstance(value, bool) and 0 < float(value) < math.inf
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Material:
     def __post_init__(self) -> None:
         for field in ("atomic_number", "mass_number", "radiation_length_cm", "density_g_per_cm3"):
             value = getattr(self, field)
-            if not (math.isfinite(value) and value > 0):
+            if not _is_positive(value):
                 raise UserError(f"{self.name or 'a material'}: {field} must be a positive number, not {value!r}")
         if self.atomic_number > self.mass_number:
             raise UserError(
@@ -82,11 +86,17 @@ class SamplingMaterial:
     sampling_term: float | None = None
 
     def __post_init__(self) -> None:
+        for field in ("passive", "active"):
+            if not isinstance(getattr(self, field), Material):
+                raise UserError(
+                    f"{field} of a sampling calorimeter is a Material, such as material('Pb'), not "
+                    f"{getattr(self, field)!r}"
+                )
         for field in ("passive_thickness_cm", "active_thickness_cm"):
             value = getattr(self, field)
-            if not (math.isfinite(value) and value > 0):
+            if not _is_positive(value):
                 raise UserError(f"{field} of a sampling calorimeter must be a positive number of cm, not {value!r}")
-        if self.sampling_term is not None and not 0 < self.sampling_term < 1:
+        if self.sampling_term is not None and not (_is_positive(self.sampling_term) and self.sampling_term < 1):
             raise UserError(
                 f"sampling_term is the c of σ/E = c/√E, between 0 and 1 such as 0.11, not {self.sampling_term!r}"
             )

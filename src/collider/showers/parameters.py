@@ -194,11 +194,26 @@ def radial_parameters(tau: ArrayLike, energy_gev: ArrayLike, material: AnyMateri
 
     Raises UserError for energies that are not positive and depths that are negative.
     """
-    energies, depths = np.broadcast_arrays(checked_energies(energy_gev), np.asarray(tau, dtype=np.float64))
+    energies, depths = _together(checked_energies(energy_gev), tau)
     if not (np.isfinite(depths).all() and (depths >= 0).all()):
         raise UserError("tau, the depth over that of the maximum, must be 0 or more")
     core, tail, weight = unchecked_radial(depths, np.log(energies), checked_material(material), np)
     return RadialParameters(core, tail, np.clip(weight, 0, 1))
+
+
+def _together(energies: Values, tau: ArrayLike) -> tuple[Values, Values]:
+    """Return energies and relative depths, broadcast. Raises UserError for what is no number, or of no common shape."""
+    try:
+        depths = np.asarray(tau, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"tau must be numbers, the depth over that of the maximum, not {tau!r}") from None
+    try:
+        first, second = np.broadcast_arrays(energies, depths)
+    except ValueError:
+        raise UserError(
+            f"tau and energy_gev do not broadcast: their shapes are {depths.shape} and {energies.shape}"
+        ) from None
+    return first, second
 
 
 def unchecked_radial(tau: Any, log_energy: Any, material: AnyMaterial, xp: Any) -> tuple[Any, Any, Any]:

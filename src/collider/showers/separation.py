@@ -23,6 +23,7 @@ from collider.showers.materials import AnyMaterial
 from collider.showers.readout import Readout
 from collider.showers.simulation import simulate_showers
 from reconstruction.errors import UserError
+from reconstruction.judging.measures.separation import area_under_curve
 
 Values = NDArray[np.float64]
 
@@ -103,7 +104,27 @@ def _judged(layers: Values, truth: Values, thickness: float, seed: int) -> Separ
     return Separation(thickness, accuracy, float(np.sqrt(accuracy * (1 - accuracy) / (len(truth) - half))))
 
 
-def _trained(features: torch.Tensor, labels: torch.Tensor, seed: int) -> torch.nn.Module:
+def area_between(first: Values, second: Values, seed: int = 0, epochs: int = EPOCHS) -> tuple[float, float]:
+    """Return how well a network tells two samples (event, feature) apart, as the area under its ROC curve.
+
+    Half of both is learned from, the other half judged. The second number is the uncertainty of an area of 0.5, which
+    samples of one distribution have up to chance.
+    """
+    features, labels = np.concatenate([first, second]), np.repeat([0.0, 1.0], [len(first), len(second)])
+    order = np.random.default_rng(seed).permutation(len(labels))
+    features, labels = features[order], labels[order]
+    half = len(labels) // 2
+    mean, spread = features[:half].mean(0), features[:half].std(0) + 1e-9
+    scaled = torch.as_tensor((features - mean) / spread, dtype=torch.float32)
+    network = _trained(scaled[:half], torch.as_tensor(labels[:half], dtype=torch.float32), seed, epochs)
+    with torch.no_grad():
+        score = network(scaled[half:])[:, 0].double().numpy()
+    truth = labels[half:] > 0.5
+    area = float(area_under_curve(score, truth, np.ones((1, len(truth))))[0])
+    return area, float(np.sqrt((1 / truth.sum() + 1 / (~truth).sum()) / 12))
+
+
+def _trained(features: torch.Tensor, labels: torch.Tensor, seed: int, epochs: int = EPOCHS) -> torch.nn.Module:
     """Return a network of two hidden layers, averaged over its last third of epochs."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -116,7 +137,7 @@ def _trained(features: torch.Tensor, labels: torch.Tensor, seed: int) -> torch.n
         )
         averaged = torch.optim.swa_utils.AveragedModel(network)
         optimiser = torch.optim.AdamW(network.parameters(), lr=LEARNING_RATE, weight_decay=1e-2)
-        for epoch in range(EPOCHS):
+        for epoch in range(epochs):
             for chosen in torch.randperm(len(labels)).split(BATCH):
                 loss = torch.nn.functional.binary_cross_entropy_with_logits(
                     network(features[chosen])[:, 0], labels[chosen]
@@ -124,6 +145,6 @@ def _trained(features: torch.Tensor, labels: torch.Tensor, seed: int) -> torch.n
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
-            if epoch >= EPOCHS * 2 // 3:
+            if epoch >= epochs * 2 // 3:
                 averaged.update_parameters(network)
     return averaged

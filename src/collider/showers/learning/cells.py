@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collider.showers.grid import CartesianGrid, CylindricalGrid, Grid
+from reconstruction.errors import UserError
 
 CYLINDRICAL: Final = "cylindrical"
 
@@ -38,6 +39,15 @@ class CellLayout:
             "depth_x0": self.depth_edges_x0[-1],
             "width_rm": self.across_edges_rm[-1],
         }
+
+    def with_thicker_layers(self, together: int) -> CellLayout:
+        """Return the cells where so many layers are one. Raises UserError where they do not come out even."""
+        layers = self.shape[0]
+        if together < 1 or layers % together:
+            even = ", ".join(str(count) for count in range(1, layers + 1) if layers % count == 0)
+            raise UserError(f"{layers} layers cannot be read {together} together: give one of {even}")
+        shape = (layers // together, *self.shape[1:])
+        return CellLayout(self.kind, shape, self.depth_edges_x0[::together], self.across_edges_rm)
 
     def built(self) -> Grid:
         """Return the grid, depths in X0 and distances in R_M."""

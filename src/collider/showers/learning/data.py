@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from collider.showers.learning.files import ShowerFiles, shower_paths
+from collider.showers.learning.files import ShowerFiles, is_layer, shower_paths
 from reconstruction.errors import UserError
 from reconstruction.records.batch import Batch
 from reconstruction.records.loader import Chosen, Draw
@@ -49,7 +49,7 @@ class ShowerDataModule(RowsDataModule):
 
     Args:
         data: A file, a folder of a data set, a glob, or a list of these.
-        targets: Columns to estimate.
+        targets: Columns to estimate: energy_gev, layer_01_gev … (what each layer holds), shower_t_x0 …, or particle.
         observables: Further number columns that come with each batch; null for all others.
         batch_size: Showers a batch, on each device.
         fractions: Shares of training, validation and test; the latter two alone say how the files of a data set's
@@ -85,7 +85,7 @@ class ShowerDataModule(RowsDataModule):
 
     def open(self) -> ShowerFiles:
         """Return the opened files."""
-        return ShowerFiles(shower_paths(self.data))
+        return ShowerFiles(shower_paths(self.data), layers=any(map(is_layer, self.targets)))
 
     def dataset(self, rows: NDArray[np.int64], training: bool = False) -> ShowerRows:
         """Return the batches of these rows."""

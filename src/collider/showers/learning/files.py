@@ -21,8 +21,20 @@ from reconstruction.records.rows import stored_config
 
 Rows = NDArray[np.int64]
 
+LAYER: Final = "layer_"
 _ID_BITS: Final = 40
 _SEEDS: Final = 2**22
+
+
+def layer_names(count: int) -> tuple[str, ...]:
+    """Return the columns of the energies of so many layers, from the front: layer_01_gev, layer_02_gev …"""
+    digits = max(2, len(str(count)))
+    return tuple(f"{LAYER}{place:0{digits}d}_gev" for place in range(1, count + 1))
+
+
+def is_layer(column: str) -> bool:
+    """Return whether a column is the energy of a layer."""
+    return column.startswith(LAYER)
 
 
 class ShowerFile:
@@ -53,9 +65,12 @@ class ShowerFile:
 
 
 class ShowerFiles:
-    """Files of one calorimeter as one table, a `RowTable`. Raises UserError where they are not of one."""
+    """Files of one calorimeter as one table, a `RowTable`. Raises UserError where they are not of one.
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    layers: whether the energy of each layer is a column too.
+    """
+
+    def __init__(self, paths: Sequence[Path], layers: bool = False) -> None:
         self.files = [ShowerFile(path) for path in paths]
         for file in self.files[1:]:
             if file.cells != self.files[0].cells:
@@ -63,7 +78,7 @@ class ShowerFiles:
         self.cells = self.files[0].cells
         self.showers = joined([file.showers for file in self.files])
         self.starts: Rows = np.cumsum([0, *(len(file.showers) for file in self.files)])
-        self._numbers = self._columns()
+        self._numbers = self._columns() | (self._layers() if layers else {})
         self.columns = tuple(self._numbers)
         self.scalar_columns = self.columns
 
@@ -86,6 +101,11 @@ class ShowerFiles:
         return {"event_id": self.event_ids} | {
             name: values for name, values in numbers.items() if np.isfinite(values).all()
         }
+
+    def _layers(self) -> dict[str, NDArray[Any]]:
+        """Return the energy of each layer as read out, in GeV, by name."""
+        energies = self.showers.cells_gev.sum((2, 3), dtype=np.float64)
+        return dict(zip(layer_names(energies.shape[1]), energies.T, strict=True))
 
     @cached_property
     def event_ids(self) -> Rows:

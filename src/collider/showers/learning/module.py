@@ -6,7 +6,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 from collider.showers.learning.data import CELLS
 from collider.showers.learning.turns import Turn
-from collider.showers.learning.views import ENERGY, Deposit, ShowerView
+from collider.showers.learning.views import Deposit, ShowerView, measured_in_deposit
 from collider.showers.networks import VolumeEncoder
 from reconstruction.errors import UserError
 from reconstruction.models import Loss
@@ -50,7 +50,7 @@ class ShowerModule(Learner):
         encoders: An encoder for each view, under the same name.
         head: PointHead, GaussianHead, MixtureHead or QuantileHead; CategoricalHead for `particle`, the kind of shower.
         loss: MSE, Huber, GaussianNLL, CRPS or Pinball, on standardised targets; CrossEntropy for kinds.
-        energy_in: What the energy is learned in: deposit, the sum of all cells, so that the error of the ratio is σ/E
+        energy_in: What energies are learned in: deposit, the sum of all cells, so that the error of the ratio is σ/E
             at 1 GeV as at 100 GeV; or gev, for cells whose noise drowns their sum.
         turn: In training, turn and mirror showers around the axis: right where all sides of the calorimeter are alike.
         fusion: How features of several views are joined.
@@ -97,7 +97,7 @@ class ShowerModule(Learner):
             "depth_edges_x0": tuple(depth_edges_x0),
             "across_edges_rm": tuple(across_edges_rm),
         }
-        yardstick = Deposit(targets) if energy_in == "deposit" and ENERGY in targets else None
+        yardstick = Deposit(targets) if energy_in == "deposit" and any(map(measured_in_deposit, targets)) else None
         reconstructor = build_reconstructor(facts, targets, views, encoders, head, fusion, yardstick=yardstick)
         _require_sectors(reconstructor, grid_shape[1])
         turns = [Link(Turn(grid, grid_shape), CELLS, training_only=True, scaled=False)] if turn else []

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from collider.showers.learning.cells import CellLayout
 from collider.showers.learning.data import CELLS
+from collider.showers.learning.files import is_layer
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.records.batch import Inputs
 from reconstruction.shapes import Features, Series, Targets
@@ -34,6 +35,11 @@ def rooted(cells: Series) -> Series:
     return share.sign() * share.abs().sqrt()
 
 
+def measured_in_deposit(target: str) -> bool:
+    """Return whether a target is an energy that grows with what was seen."""
+    return target == ENERGY or is_layer(target)
+
+
 class ShowerView(RecordView):
     """A view of cells, with ln(sum/GeV) as its scalar. Its arguments are facts of the data.
 
@@ -42,6 +48,7 @@ class ShowerView(RecordView):
         grid_shape: Layers, sectors, rings.
         depth_edges_x0: Edges of the layers.
         across_edges_rm: Edges across.
+        together: Neighbouring layers that are read as one: what a calorimeter with thicker layers would see.
 
     """
 
@@ -55,9 +62,12 @@ class ShowerView(RecordView):
         grid_shape: tuple[int, int, int],
         depth_edges_x0: tuple[float, ...],
         across_edges_rm: tuple[float, ...],
+        together: int = 1,
     ) -> None:
         super().__init__()
-        self.cells = CellLayout(grid, grid_shape, tuple(depth_edges_x0), tuple(across_edges_rm))
+        self.together = together
+        whole = CellLayout(grid, grid_shape, tuple(depth_edges_x0), tuple(across_edges_rm))
+        self.cells = whole.with_thicker_layers(together)
         self.register_buffer("places", torch.from_numpy(self.cells.places()).float(), persistent=False)
         self.channels = self.channels_of(self.cells)
 
@@ -71,7 +81,14 @@ class ShowerView(RecordView):
 
     def forward(self, series: Series) -> View:
         """Return the view."""
-        return View(self.positions(rooted(series)), seen_gev(series).log())
+        return View(self.positions(rooted(self.joined(series))), seen_gev(series).log())
+
+    def joined(self, series: Series) -> Series:
+        """Return the cells (batch, cell, 1) of layers that are read as one."""
+        if self.together == 1:
+            return series
+        layers = series.reshape(len(series), self.cells.shape[0], self.together, -1)
+        return layers.sum(2).reshape(len(series), -1, 1)
 
 
 class LayersView(ShowerView):
@@ -99,16 +116,17 @@ class CellsView(ShowerView):
 
 
 class Deposit(Yardstick):
-    """Measures the energy that entered in the energy that was seen.
+    """Measures the energy that entered, and that of a layer, in the energy that was seen.
 
-    Their ratio is 1 up to leakage and fluctuations at 1 GeV as at 100 GeV, and the error of the ratio is σ/E.
+    Their ratio is 1 up to leakage and fluctuations at 1 GeV as at 100 GeV, and the error of the ratio is σ/E. Of a
+    layer it is its share.
     """
 
     def __init__(self, targets: tuple[str, ...]) -> None:
         super().__init__()
-        self.measured = [name == ENERGY for name in targets]
+        self.measured = [measured_in_deposit(name) for name in targets]
 
     def forward(self, inputs: Inputs) -> Targets:
-        """Return the sum of the cells for the energy, 1 for other targets."""
+        """Return the sum of the cells for energies, 1 for other targets."""
         seen = seen_gev(inputs[CELLS].double())
         return torch.cat([seen if measured else torch.ones_like(seen) for measured in self.measured], dim=1)

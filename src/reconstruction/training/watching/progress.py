@@ -15,6 +15,9 @@ from reconstruction.system import System
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.metrics import metric_name
 
+MOST_TARGETS = 4
+"""Of more, such as the layers of a profile, a line tells the first; metrics.csv has all."""
+
 
 class TrainingBar(RichProgressBar):
     """The bar, with the loss of the last step that was logged: to show that of every step would wait for each."""
@@ -106,7 +109,7 @@ class EpochLines(pl.Callback):
         for name, label in (("train/loss_epoch", "loss"), ("val/loss", "validation")):
             if name in figures:
                 parts.append(f"{label} {figures[name]:.3f}")
-        for column in module.targets:
+        for column in module.targets[:MOST_TARGETS]:
             name = metric_name(column, "sigma68")
             if name in figures:
                 parts.append(

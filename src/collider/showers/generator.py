@@ -1,0 +1,208 @@
+"""A network that draws showers: cells given energy, particle and the thickness of the layers, by flow matching.
+
+Noise x₀ flows to a shower x₁ along dx/dt = v(x, t, condition), t from 0 to 1. The velocity is learned from straight
+ways between both, x_t = (1 − t) x₀ + t x₁: the mean of (v(x_t, t) − (x₁ − x₀))² is least where the flow carries the one
+distribution into the other.                    Lipman et al. 2023, arXiv:2210.02747, eq. 23
+
+What flows are signed roots of the cells' shares of E, standardised, and the sum of all cells over E as a coordinate of
+its own, to which the cells are scaled in the end: its width is a few per cent, and would drown in the errors of cells.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor, nn
+
+from collider.showers.config import ShowerConfig
+from collider.showers.events import simulate_events
+from collider.showers.parameters import checked_energies
+from collider.showers.particles import PHOTON, pdg_codes
+from reconstruction.errors import UserError
+from reconstruction.shapes import Float
+
+Values = NDArray[np.float64]
+
+WIDTH, DEPTH, FREQUENCIES = 256, 4, 8
+BATCH, LEARNING_RATE, AVERAGE = 512, 2e-3, 0.999
+FLOW_STEPS: Final = 16
+"""Of the midpoint rule from noise to showers; twice as many change nothing that the classifier sees."""
+_AT_ONCE: Final = 4096
+_LEAST_SPREAD: Final = 1e-3
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """Showers with what they were made from: cells_gev (event, cell), energy_gev, particle (PDG code), layer_x0."""
+
+    cells_gev: Values
+    energy_gev: Values
+    particle: NDArray[np.int64]
+    layer_x0: Values
+
+    def __len__(self) -> int:
+        return len(self.energy_gev)
+
+    def select(self, rows: NDArray[Any]) -> Conditioned:
+        """Return some of them."""
+        return Conditioned(*(getattr(self, field.name)[rows] for field in dataclasses.fields(self)))
+
+
+def simulated(config: ShowerConfig, thicknesses: Sequence[float], events: int, split: str, seed: int) -> Conditioned:
+    """Simulate showers of a configuration with layers that are so many times as thick, `events` of each thickness."""
+    parts = []
+    for place, thickness in enumerate(thicknesses):
+        grid = dataclasses.replace(config.grid, thickness=thickness)
+        own = dataclasses.replace(config, grid=grid, seed=seed + place)
+        found = simulate_events(own, np.arange(events), split)
+        cells = found.cells_gev.reshape(events, -1).astype(np.float64)
+        parts.append((cells, found.energy_gev, found.particle, np.full(events, config.grid.layer_x0 * thickness)))
+    return Conditioned(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+class ShowerGenerator(nn.Module):
+    """Draws the cells of showers. `fit` trains it, `generate` draws; the state holds all that was fitted."""
+
+    shift: Tensor
+    scale: Tensor
+    ranges: Tensor
+
+    def __init__(self, cells: int, width: int = WIDTH, depth: int = DEPTH) -> None:
+        super().__init__()
+        self.cells = cells
+        self.start = nn.Linear(cells + 1 + 2 * FREQUENCIES + 3, width)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+            for _ in range(depth)
+        )
+        self.end = nn.Linear(width, cells + 1)
+        self.register_buffer("shift", torch.zeros(cells + 1))
+        self.register_buffer("scale", torch.ones(cells + 1))
+        self.register_buffer("ranges", torch.zeros(2, 2, dtype=torch.float64))
+
+    def velocity(
+        self, place: Float[Tensor, "batch value"], time: Float[Tensor, "batch 1"], given: Float[Tensor, "batch 3"]
+    ) -> Float[Tensor, "batch value"]:
+        """Return v(x, t, condition)."""
+        angles = time * (torch.pi * 2.0 ** torch.arange(FREQUENCIES, device=time.device))
+        values = self.start(torch.cat([place, angles.sin(), angles.cos(), given], dim=1))
+        for block in self.blocks:
+            values = values + block(values)
+        velocity: Tensor = self.end(values)
+        return velocity
+
+    def fit(self, showers: Conditioned, steps: int = 6000, seed: int = 0) -> list[float]:
+        """Train on showers; returns the loss of each step. The weights are those of an average over the last ones.
+
+        Raises UserError where there are no showers, or of other cells.
+        """
+        if not len(showers) or showers.cells_gev.shape[1] != self.cells:
+            raise UserError(f"the generator draws {self.cells} cells, and was given {showers.cells_gev.shape} to learn")
+        flat = torch.from_numpy(encoded(showers)).float()
+        self.shift.copy_(flat.mean(0))
+        self.scale.copy_(flat.std(0).clamp(min=_LEAST_SPREAD))
+        self.ranges.copy_(
+            torch.tensor([[column.min(), column.max()] for column in (showers.energy_gev, showers.layer_x0)])
+        )
+        wanted, given = (flat - self.shift) / self.scale, self._conditions(showers)
+        random = torch.Generator().manual_seed(seed)
+        averaged = torch.optim.swa_utils.AveragedModel(self, torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE))
+        optimiser = torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.1)
+        losses = []
+        for _ in range(steps):
+            rows = torch.randint(len(wanted), (BATCH,), generator=random)
+            loss = self._loss(wanted[rows], given[rows], random)
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+            averaged.update_parameters(self)
+            losses.append(float(loss.detach()))
+        self.load_state_dict(averaged.module.state_dict())
+        return losses
+
+    def _loss(self, wanted: Tensor, given: Tensor, random: torch.Generator) -> Tensor:
+        noise = torch.randn(wanted.shape, generator=random)
+        time = torch.rand(len(wanted), 1, generator=random)
+        reached = self.velocity(torch.lerp(noise, wanted, time), time, given)
+        return (reached - (wanted - noise)).square().mean()
+
+    @torch.no_grad()
+    def generate(
+        self,
+        energy_gev: ArrayLike,
+        particle: str | int | Sequence[Any] | NDArray[Any] = "electron",
+        layer_x0: float | ArrayLike = 1.0,
+        seed: int = 0,
+        flow_steps: int = FLOW_STEPS,
+    ) -> Conditioned:
+        """Draw a shower for each energy (event,), of one particle or of one each, in layers of this thickness.
+
+        Raises UserError for what it was not trained on: the network would draw something all the same.
+        """
+        energies = np.atleast_1d(checked_energies(energy_gev))
+        codes = pdg_codes(particle, len(energies))
+        thickness = np.broadcast_to(np.asarray(layer_x0, np.float64), energies.shape).copy()
+        self._require_trained(energies, thickness)
+        wanted = Conditioned(np.zeros((len(energies), self.cells)), energies, codes, thickness)
+        given, random = self._conditions(wanted), torch.Generator().manual_seed(seed)
+        noise = torch.randn(len(energies), self.cells + 1, generator=random)
+        parts = [
+            self._flown(*pair, flow_steps) for pair in zip(noise.split(_AT_ONCE), given.split(_AT_ONCE), strict=True)
+        ]
+        drawn = torch.cat(parts).double().numpy() if parts else np.zeros((0, self.cells + 1))
+        return dataclasses.replace(wanted, cells_gev=decoded(drawn, energies))
+
+    def _flown(self, place: Tensor, given: Tensor, steps: int) -> Tensor:
+        """Return where noise flows to, in units of `encoded`: midpoint rule."""
+        for step in range(steps):
+            time = torch.full((len(place), 1), step / steps)
+            middle = place + self.velocity(place, time, given) / (2 * steps)
+            place = place + self.velocity(middle, time + 0.5 / steps, given) / steps
+        return place * self.scale + self.shift
+
+    def _conditions(self, showers: Conditioned) -> Tensor:
+        """Return ln E and the thickness, both from −1 to 1 over the training, and ±1 for photons or not."""
+        low, high = self.ranges[:, 0].numpy(), self.ranges[:, 1].numpy()
+        energy = _over_range(np.log(showers.energy_gev), np.log(low[0]), np.log(high[0]))
+        thickness = _over_range(showers.layer_x0, low[1], high[1])
+        photon = np.where(showers.particle == PHOTON, 1.0, -1.0)
+        return torch.from_numpy(np.column_stack([energy, thickness, photon])).float()
+
+    def _require_trained(self, energies: Values, thickness: Values) -> None:
+        if not bool(self.ranges.any()):
+            raise UserError("this generator was not trained: call fit(showers), or load its state")
+        for what, values, (low, high) in (
+            ("GeV", energies, self.ranges[0].tolist()),
+            ("X0 a layer", thickness, self.ranges[1].tolist()),
+        ):
+            beyond = values[(values < low * (1 - 1e-9)) | (values > high * (1 + 1e-9))]
+            if len(beyond):
+                raise UserError(
+                    f"{beyond[0]:g} {what} is beyond what the generator was trained on, {low:g} to {high:g}"
+                )
+
+
+def encoded(showers: Conditioned) -> Values:
+    """Return what flows, (event, cell + 1): ±√|share of E| of each cell, and the sum of all over E."""
+    shares = showers.cells_gev / showers.energy_gev[:, None]
+    return np.column_stack([np.sign(shares) * np.sqrt(np.abs(shares)), shares.sum(1)])
+
+
+def decoded(flat: Values, energy_gev: Values) -> Values:
+    """Return the cells of what flowed, in GeV (event, cell): their sum is that of the last coordinate."""
+    shares = np.sign(flat[:, :-1]) * flat[:, :-1] ** 2
+    total = shares.sum(1, keepdims=True)
+    return np.asarray(shares * (flat[:, -1:] / np.where(total > 0, total, 1.0)) * energy_gev[:, None])
+
+
+def _over_range(values: Values, low: float, high: float) -> Values:
+    return 2 * (values - low) / (high - low) - 1 if high > low else np.zeros_like(values)
