@@ -57,6 +57,7 @@ FOLDERS: dict[tuple[str, str], dict[str, set[str]]] = {
         "network": set(),
         "learning": {"network"},
         "watching": {"learning"},
+        "export": {"learning"},
         "runs": {"network", "learning", "watching"},
         "command_line": {"learning", "watching", "runs"},
     },

@@ -88,6 +88,7 @@ ROOMS = {
         "averaging batch_finder checkpoints denoising electrons>rows_met loss_watch metrics rate_finder"
     ),
     ("cres.training", "reconstruction.training.network"): ("landmark reconstructor"),
+    ("cres.training", "reconstruction.training.export"): ("onnx_export real_arithmetic"),
     ("cres.training", "reconstruction.training.runs"): (
         "ensembles fit_command fitting interruption loading origin predictions processes "
         "reconstruction>commands resuming run_lock runs slurm starts"

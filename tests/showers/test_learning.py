@@ -142,6 +142,36 @@ def test_the_siblings_train_in_its_place(view, encoder, options, data, tmp_path)
     assert np.corrcoef(np.log(found.mean("energy_gev")), np.log(found.truth("energy_gev")))[0, 1] > 0.98
 
 
+@pytest.mark.parametrize("suffix", ["pt2", pytest.param("onnx", marks=pytest.mark.slow)])
+def test_a_model_leaves_as_one_file(run, data, tmp_path, suffix):
+    """Its program states of the cells of a file what the table of the run does, without a class of ours."""
+    if suffix == "onnx":
+        pytest.importorskip("onnxruntime")
+        pytest.importorskip("onnxscript")
+    file = tmp_path / f"model.{suffix}"
+    assert main(["export", f"--run={run}", f"--output={file}"]) == 0
+    table = PredictionTable.read(run / "predictions.hdf5")
+    files = ShowerFiles(shower_paths(str(data)))
+    rows = np.searchsorted(files.event_ids[1600:], table.event_id) + 1600
+    cells = files.showers.cells_gev[rows].reshape(len(rows), -1, 1)
+    if suffix == "onnx":
+        import onnxruntime
+
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        said = dict(zip(names, session.run(None, {"cells": cells}), strict=True))
+    else:
+        program = torch.export.load(file).module()
+        with torch.no_grad():
+            said = {name: values.numpy() for name, values in program(torch.from_numpy(cells)).items()}
+    np.testing.assert_allclose(said["estimate"][:, 0], table.mean("energy_gev"), rtol=1e-4)
+    np.testing.assert_allclose(said["error_bar"][:, 0], table.std("energy_gev"), rtol=1e-3)
+    card = file.with_suffix(".md").read_text()
+    assert "320 cells in GeV" in card
+    assert "16 layers of 4 by 5 cells (cylindrical)" in card
+    assert "`energy_gev`: " in card
+
+
 def test_sectors_that_the_data_do_not_have_are_refused(data, tmp_path):
     (tmp_path / "c.yaml").write_text(CONFIG.read_text().replace("LayerTransformerEncoder", "VolumeEncoder"))
     words = ["fit", "-c", str(tmp_path / "c.yaml"), f"--data.data={data}", f"--run={tmp_path / 'run'}", *SMALL]
@@ -191,6 +221,12 @@ def test_electrons_and_photons_are_told_apart(config, tmp_path):
     assert row.figures["auc"].value > 0.82
     assert row.verdict is not None
     assert row.verdict.calibrated
+    main(["export", f"--run={tmp_path / 'run'}", f"--output={tmp_path / 'model.pt2'}"])
+    program = torch.export.load(tmp_path / "model.pt2").module()
+    said = program(torch.rand(4, crystal.cells.cells, 1))
+    torch.testing.assert_close(said["class_probability"].sum(1), torch.ones(4, dtype=torch.float64))
+    assert said["class_code"].tolist() == [[11.0, 22.0]] * 4
+    assert "`photon`: 22" in (tmp_path / "model.md").read_text()
 
 
 # The yardstick -----------------------------------------------------------------------------------------------------

@@ -36,6 +36,7 @@ SYSTEM = System(
     truths=TRUTHS,
     module="collider.showers.learning.module.ShowerModule",
     data="collider.showers.learning.data.ShowerDataModule",
+    export="collider.showers.learning.export.export",
     ranges={"sectors": SIZE, "neighbours": SIZE, "heads": SIZE, "together": SIZE},
     input_columns=("showers", "incident_energies"),
     facts=("grid", "grid_shape", "depth_edges_x0", "across_edges_rm"),

@@ -87,8 +87,9 @@ class ShowerView(RecordView):
         """Return the cells (batch, cell, 1) of layers that are read as one."""
         if self.together == 1:
             return series
-        layers = series.reshape(len(series), self.cells.shape[0], self.together, -1)
-        return layers.sum(2).reshape(len(series), -1, 1)
+        # len() would fix the batch of an exported program
+        layers = series.reshape(series.shape[0], self.cells.shape[0], self.together, -1)
+        return layers.sum(2).reshape(series.shape[0], -1, 1)
 
 
 class LayersView(ShowerView):
@@ -100,7 +101,7 @@ class LayersView(ShowerView):
 
     def positions(self, roots: Series) -> Series:
         """Return (batch, layer, cell of it)."""
-        return roots.reshape(len(roots), self.cells.shape[0], self.channels)
+        return roots.reshape(roots.shape[0], self.cells.shape[0], self.channels)
 
 
 class CellsView(ShowerView):
@@ -112,7 +113,7 @@ class CellsView(ShowerView):
 
     def positions(self, roots: Series) -> Series:
         """Return (batch, cell, root and place)."""
-        return torch.cat([roots, self.places.to(roots.dtype).expand(len(roots), -1, -1)], dim=-1)
+        return torch.cat([roots, self.places.to(roots.dtype).expand(roots.shape[0], -1, -1)], dim=-1)
 
 
 class Deposit(Yardstick):

@@ -100,7 +100,7 @@ def gathered(values: Float[Tensor, "batch cell width"], neighbours: Neighbours) 
     """Return what the neighbours of each cell hold; one graph serves a whole batch."""
     if len(neighbours) == 1:
         return values[:, neighbours[0]]
-    batch = torch.arange(len(values), device=values.device).reshape(-1, 1, 1)
+    batch = torch.arange(values.shape[0], device=values.device).reshape(-1, 1, 1)
     return values[batch, neighbours]
 
 

@@ -88,7 +88,7 @@ class VolumeEncoder(Encoder):
     def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
         """Return (batch, layer, width) features, zero beyond each shower's layers."""
         valid = None if lengths is None else valid_positions(lengths, series.shape[1]).to(series.dtype)
-        mask = None if valid is None else valid.reshape(len(series), 1, -1, 1, 1)
+        mask = None if valid is None else valid.reshape(series.shape[0], 1, -1, 1, 1)
         volume = series.unflatten(2, (self.sectors, self.rings)).unsqueeze(1)
         values = self.project(_with_places(volume if mask is None else volume * mask))
         for block in self.blocks:

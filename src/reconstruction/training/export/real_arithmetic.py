@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.fx import Node
 from torch.utils._pytree import tree_flatten, tree_map
 
-from cres.errors import UserError
+from reconstruction.errors import UserError
 
 aten = torch.ops.aten
 

@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import torch
-from torch import Tensor
 
-from cres.errors import UserError, one_line
-from cres.training.export import EXAMPLE_BATCH, OUTPUTS, VoltsToPosterior
-from cres.training.real_arithmetic import RealProgram
+from reconstruction.errors import UserError, one_line
 from reconstruction.files import atomic_path
+from reconstruction.training.export.program import OUTPUTS, Example, InputToPosterior
+from reconstruction.training.export.real_arithmetic import RealProgram
 from reconstruction.training.learning.learner import Learner
 
 OPSET: Final = 20
@@ -26,18 +25,15 @@ CLOSE: Final = 0.01
 """So many error bars may an estimate of the runtime lie from torch's: noise of single precision is far below."""
 
 
-def write_onnx(module: Learner, samples: int, output: Path, about: Mapping[str, Any]) -> list[str]:
+def write_onnx(module: Learner, example: Example, output: Path, about: Mapping[str, Any]) -> list[str]:
     """Write the program, check it with onnxruntime, and return the names of its outputs.
 
     Raises UserError where a package is missing, a model has no form in ONNX, or the two do not agree.
     """
     _require("onnx", "onnxscript", "onnxruntime")
-    whole = VoltsToPosterior(module).eval()
-    generator = torch.Generator().manual_seed(0)
-    noise = float((module.card.get("signature") or {}).get("noise_volt") or 0.05)
-    example = noise * torch.randn(EXAMPLE_BATCH, samples, 2, generator=generator)
+    whole = InputToPosterior(module).eval()
     with torch.no_grad():
-        said = whole(example)
+        said = whole(example.values)
         try:
             program = _program(whole, example, list(said))
         except UserError:
@@ -59,17 +55,17 @@ def write_onnx(module: Learner, samples: int, output: Path, about: Mapping[str, 
     return list(said)
 
 
-def _program(whole: VoltsToPosterior, example: Tensor, names: list[str]) -> Any:
+def _program(whole: InputToPosterior, example: Example, names: list[str]) -> Any:
     batch = {0: torch.export.Dim("batch", min=1)}
-    exported = torch.export.export(whole, (example,), dynamic_shapes=(batch,), strict=False)
-    real = RealProgram(exported, example).eval()
+    exported = torch.export.export(whole, (example.values,), dynamic_shapes=(batch,), strict=False)
+    real = RealProgram(exported, example.values).eval()
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.getLogger("onnxscript").setLevel(logging.ERROR)
         program = torch.onnx.export(
             real,
-            (example,),
-            input_names=["volts"],
+            (example.values,),
+            input_names=[example.name],
             output_names=names,
             dynamic_shapes=(batch,),
             opset_version=OPSET,
@@ -80,21 +76,21 @@ def _program(whole: VoltsToPosterior, example: Tensor, names: list[str]) -> Any:
     return program
 
 
-def _check(path: Path, whole: VoltsToPosterior, example: Tensor) -> None:
+def _check(path: Path, whole: InputToPosterior, example: Example) -> None:
     """Compare with torch on other records, another number of them. Raises UserError where they differ."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    records = torch.cat([example.flip(1), example])
+    records = torch.cat([example.values.flip(1), example.values])
     with torch.no_grad():
         wanted = whole(records)
     names = [output.name for output in session.get_outputs()]
-    found = dict(zip(names, session.run(None, {"volts": records.numpy()}), strict=True))
+    found = dict(zip(names, session.run(None, {example.name: records.numpy()}), strict=True))
     scale = wanted["error_bar"] if bool(wanted["error_bar"].isfinite().all()) else wanted["estimate"].abs()
     away = ((torch.from_numpy(found["estimate"]) - wanted["estimate"]).abs() / scale).max()
     if not float(away) < CLOSE:
         raise UserError(f"onnxruntime's estimates lie {float(away):.2g} error bars from torch's: it is not written")
-    print(f"onnxruntime and torch agree to {float(away):.1g} error bars on {len(records)} records of noise")
+    print(f"onnxruntime and torch agree to {float(away):.1g} error bars on {len(records)} other rows")
 
 
 def _require(*packages: str) -> None:
