@@ -16,7 +16,7 @@ import torch
 
 from collider.showers.learning.data import CELLS
 from reconstruction.files import write_whole
-from reconstruction.judging.tables.table import CLASSES
+from reconstruction.judging.tables.columns import CLASSES
 from reconstruction.training.export.program import EXAMPLE_BATCH, LEVELS, Example, write_program
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.runs.predictions import checkpoint_hash
