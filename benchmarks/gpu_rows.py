@@ -379,26 +379,32 @@ def six_layers(bench: Bench) -> dict[str, float]:
 
 
 def estimators(bench: Bench) -> dict[str, float]:
-    """Likelihood, seeded likelihood and bound, ms an electron: what their tables say, waited for on one clock."""
-    few = ["--split", "all", "--limit", str(bench.size(512, 4)), "--device", str(bench.device)]
-    if "--device" not in program(["scripts/estimate.py", "--help"]):
-        raise NotRun("this version's scripts/estimate.py has no --device")
-    seeds = _seeds(bench)
-    figures = {}
-    for method, more in (("likelihood", []), ("seeded", ["--network", str(seeds)]), ("bound", [])):
-        output = bench.folder / f"{method}.hdf5"
-        where = ["--data", str(bench.data), "--output", str(output)]
-        program(["scripts/estimate.py", "--method", method, *where, *few, *more])
-        figures[f"{method}, ms an electron"] = 1e3 * PredictionTable.read(output).attributes["seconds_per_electron"]
-    return figures
+    """Likelihood, seeded likelihood and bound, ms an electron of a block, after one block that warms the device up."""
+    size = bench.size(1024, 4)
+    steps = _estimators(bench, size)
+    return {f"{name}, ms an electron": 1e3 * bench.time(step) / size for name, step in steps.items()}
 
 
 def estimator_operations(bench: Bench) -> dict[str, float]:
-    """Operations and waits of the host, an electron, in blocks as a GPU gets them; where it waits to decide is counted.
-
-    What a block costs hardly depends on how many electrons it has: each figure is that of the block over its size.
-    """
+    """Operations and waits of the host in blocks as a GPU gets them: they hardly depend on a block's electrons."""
     size = bench.size(256, 4)
+    figures = {}
+    with contextlib.ExitStack() as as_on_a_gpu:
+        for sizes in (ROWS_AT_ONCE, SAMPLES_AT_ONCE, CURVES_BLOCK):
+            as_on_a_gpu.enter_context(patch.dict(sizes, {bench.device.type: sizes["cuda"]}))
+        for name, step in _estimators(bench, size).items():
+            with OperationCount() as count:
+                step()
+            block = (BLOCK if name == "bound" else FIT_BLOCK)["cuda"]
+            figures[f"{name}, operations a block"] = count.operations
+            figures[f"{name}, operations an electron of {block}"] = count.operations / block
+            figures[f"{name}, host waits a block"] = count.host_waits
+            figures[f"{name}, MB moved an electron"] = count.bytes_moved / size / 1e6
+    return figures
+
+
+def _estimators(bench: Bench, size: int) -> dict[str, Callable[[], object]]:
+    """Return what estimates so many electrons of the file, by its name."""
     task = Task(str(bench.data), "seeded", split="all", limit=size, device=str(bench.device))
     recordings = Recordings(task.data)
     config, rows = config_of(recordings), recordings.rows("all", size)
@@ -407,23 +413,11 @@ def estimator_operations(bench: Bench) -> dict[str, float]:
     seed = Seed.of(PredictionTable.read(_seeds(bench)), recordings.records.event_ids[rows])
     fits = likelihood_estimator(task, config, recordings)
     seeded, truth = SeededEstimator(fits), true_parameters(recordings, rows).to(bench.device)
-    steps: dict[str, tuple[Callable[[], object], int]] = {
-        "likelihood": (lambda: fits.estimate(series), FIT_BLOCK["cuda"]),
-        "seeded": (lambda: seeded.estimate(series, seed), FIT_BLOCK["cuda"]),
-        "bound": (lambda: electron_bounds(fits.apparatus, config, truth), BLOCK["cuda"]),
+    return {
+        "likelihood": lambda: fits.estimate(series),
+        "seeded": lambda: seeded.estimate(series, seed),
+        "bound": lambda: electron_bounds(fits.apparatus, config, truth),
     }
-    figures = {}
-    sizes = (ROWS_AT_ONCE, SAMPLES_AT_ONCE, CURVES_BLOCK)
-    with contextlib.ExitStack() as as_on_a_gpu, torch.no_grad():
-        for one in sizes:
-            as_on_a_gpu.enter_context(patch.dict(one, {bench.device.type: one["cuda"]}))
-        for name, (step, block) in steps.items():
-            with OperationCount() as count:
-                step()
-            figures[f"{name}, operations an electron in a block of {block}"] = count.operations / block
-            figures[f"{name}, host waits a block"] = count.host_waits
-            figures[f"{name}, MB moved an electron"] = count.bytes_moved / size / 1e6
-    return figures
 
 
 def _seeds(bench: Bench) -> Path:
