@@ -66,6 +66,8 @@ KEPT = {
     "timestamps as objects": (pd.Series(list(DATES), dtype=object), SECONDS),
     "days": (pd.Series([datetime.date(2026, 1, 1)] * ROWS, dtype=object), [SECONDS[0]] * ROWS),
     "spans of time": (pd.to_timedelta(np.arange(ROWS), unit="s"), np.arange(ROWS)),
+    "dates as categories": (pd.Categorical([*DATES[:5], pd.NaT]), [*SECONDS[:5], NAN]),
+    "categories of a range": (pd.Categorical.from_codes([0, 1, 2, 0, 1, -1], pd.RangeIndex(3)), [0, 1, 2, 0, 1, NAN]),
 }
 
 
@@ -91,6 +93,9 @@ LEFT_OUT = {
     "times of day": pd.Series([datetime.time(12)] * ROWS, dtype=object),
     "dates among other things": pd.Series([DATES[0], 1.0] * 3, dtype=object),
     "nothing": pd.Series([None] * ROWS, dtype=object),
+    "cells of type dict": pd.Series([{"run": 1}] * ROWS),
+    "lists of texts": pd.Series([["a", "b"]] * ROWS),
+    "categories of intervals": pd.cut(np.arange(ROWS), 2),
 }
 
 
@@ -123,6 +128,15 @@ LABELS = {
     "named, in a row": lambda f: f.set_index(schema.EVENT_ID),
     "named, in any order": lambda f: f.iloc[::-1].set_index(schema.EVENT_ID),
     "two levels": lambda f: f.assign(run=7).set_index(["run", schema.EVENT_ID]),
+    "two levels, one a range": lambda f: f.assign(run=7).set_index(
+        pd.MultiIndex.from_arrays([[7] * ROWS, range(500, 500 + ROWS)], names=["run", schema.EVENT_ID])
+    ),
+    "two levels, one of periods": lambda f: f.set_index(
+        pd.MultiIndex.from_arrays([pd.period_range("2026", periods=ROWS), f[schema.EVENT_ID]])
+    ),
+    "two levels, one of dates": lambda f: f.set_index(
+        pd.MultiIndex.from_arrays([DATES, f[schema.EVENT_ID]], names=["when", schema.EVENT_ID])
+    ),
     "nullable": lambda f: f.astype({schema.EVENT_ID: "Int64"}).set_index(schema.EVENT_ID),
 }
 
@@ -136,8 +150,10 @@ def test_ids_as_row_labels_are_ids(tmp_path, name):
     assert sorted(records.event_ids) == list(range(500, 500 + ROWS))
     energies = dict(zip(records.event_ids, records.scalar(schema.ENERGY), strict=True))
     assert [energies[event] for event in frame[schema.EVENT_ID]] == list(frame[schema.ENERGY])
-    if name == "two levels":
+    if name in ("two levels", "two levels, one a range"):
         assert set(records.scalar("run")) == {7}
+    if name == "two levels, one of dates":
+        assert list(records.scalar("when")) == list(SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -173,6 +189,48 @@ def test_scalars_beside_arrays_in_a_dict(tmp_path):
     assert set(records.scalar(schema.ENERGY)) == {18600.0}
     assert set(records.scalar("temperature_K")) == {4}
     assert set(records.scalar("trap")) == {b"bathtub"}
+
+
+def test_dates_and_what_is_no_array_beside_arrays_in_a_dict(tmp_path):
+    frame = make_frame(ROWS, 1)
+    value = arrays(frame) | {"when": pd.Timestamp("2026-01-01"), "notes": {"run": 7}, "nothing": None}
+    write(tmp_path / "a.pkl.gz", value)
+    result = prepare([tmp_path], tmp_path / "out.hdf5")
+    assert_holds(tmp_path / "out.hdf5", frame)
+    records = open_records(tmp_path / "out.hdf5")
+    assert set(records.scalar("when")) == {SECONDS[0]}
+    assert not {"notes", "nothing"} & set(records.columns)
+    told = " ".join(result.notes)
+    assert "column when holds a date or a span of time: kept as seconds" in told
+    assert "column notes holds a dict, and no array: left out" in told
+    assert "column nothing holds nothing, and no array: left out" in told
+
+
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_series_are_columns_and_cells(tmp_path, protocol):
+    frame = make_frame(ROWS, 1)
+    write(tmp_path / "a.pkl.gz", {name: frame[name] for name in frame}, protocol)
+    prepare([tmp_path], tmp_path / "out.hdf5")
+    assert_holds(tmp_path / "out.hdf5", frame)
+    write(tmp_path / "a.pkl.gz", frame.assign(output_ts_I=[pd.Series(v) for v in frame.output_ts_I]), protocol)
+    prepare([tmp_path], tmp_path / "out.hdf5")
+    assert_holds(tmp_path / "out.hdf5", frame)
+    write(tmp_path / "a.pkl.gz", frame.energy_eV, protocol)
+    with pytest.raises(UserError, match="neither a DataFrame nor a dict of arrays"):
+        prepare([tmp_path], tmp_path / "out.hdf5")
+
+
+def test_a_name_that_two_columns_have_is_told(tmp_path):
+    frame = make_frame(ROWS, 1)
+    write(tmp_path / "a.pkl.gz", pd.concat([frame, frame[[schema.ENERGY]]], axis=1))
+    with pytest.raises(UserError, match="two of its columns have one name, energy_eV"):
+        prepare([tmp_path], tmp_path / "out.hdf5")
+
+
+def test_a_column_of_ours_with_cells_of_another_kind_is_refused_and_not_left_out(tmp_path):
+    write(tmp_path / "a.pkl.gz", make_frame(ROWS, 1).assign(energy_eV=[{"eV": 18600.0}] * ROWS))
+    with pytest.raises(UserError, match="in column energy_eV in row 0 it holds a cell of type dict"):
+        prepare([tmp_path], tmp_path / "out.hdf5")
 
 
 # Compressions ------------------------------------------------------------------------------------------------------

@@ -15,13 +15,15 @@ from scipy.optimize import brentq
 from cres import schema
 from cres.errors import UserError
 from cres.physics.cyclotron import cyclotron_frequency_hz, speed_m_per_s
+from cres.physics.guiding import solve_bounce
 from cres.simulation import ForwardModel, SimulationConfig, sample_electrons, simulate_columns
 from cres.simulation.checks import electrons_at
 from cres.simulation.device_stream import DeviceElectrons
 from cres.simulation.electrons import draw_counted, draw_electrons, fate_of
 from cres.simulation.holding import Fate
+from cres.simulation.motion import Start
 from cres.simulation.parameters import parameters_of
-from cres.simulation.trapping import make_trap
+from cres.simulation.trapping import make_motion, make_trap
 from cres.simulation.writer import simulate_to_files
 
 TWO = [[0.02, -0.08, 42.0], [0.02, 0.08, 42.0]]
@@ -56,6 +58,27 @@ def test_labels_are_those_of_the_trap(config: SimulationConfig) -> None:
     np.testing.assert_allclose(columns["start_carrier_frequency_Hz"], carrier, rtol=0, atol=1e3)
     np.testing.assert_allclose(columns["avg_axial_frequency_Hz"] * solved.period_s, 1, rtol=0, atol=1e-4)
     assert np.isfinite(columns[schema.SERIES_I]).all()
+
+
+@pytest.mark.parametrize(("current_a", "near_deg"), [(20.0, 88.68), (35.0, 88.21)])
+def test_electrons_that_hardly_pass_a_hump_are_drawn_again(current_a: float, near_deg: float) -> None:
+    """Those that are held agree with a quadrature of four times the nodes; among those refused some do not."""
+    config = coils(*TWO, [0.02, 0.0, current_a])
+    trap = make_trap(config.trap)
+    angles = near_deg + np.linspace(-0.02, 0.02, 120)
+    electrons = electrons_at(len(angles), pitch_angle_deg=angles, radius_m=np.full(len(angles), 3e-3))
+    start = electrons.energy_ev, electrons.pitch_angle_deg, electrons.radius_m
+    exact = solve_bounce(trap.field, *start, trap.interval_m, True, 1536)
+    solved = make_motion(config.trap).solve(Start(*map(torch.from_numpy, (start[0], np.deg2rad(angles), start[2]))))
+    carrier, axial = (rate.numpy() / (2 * np.pi) for rate in solved.rates())
+    carrier = carrier + exact.drift_frequency_hz
+    off = np.abs(carrier - cyclotron_frequency_hz(start[0], exact.average_field_t))
+    fate = fate_of(config, electrons)
+    held = fate == Fate.HELD
+    assert set(fate[~held]) == {Fate.LINGERING}
+    assert off[held].max() < 100
+    np.testing.assert_allclose((axial * exact.period_s)[held], 1, rtol=3e-6)
+    assert np.nanmax(off[~held]) > 1e3
 
 
 @pytest.mark.parametrize("name", ["hump of 20 A", "one coil off the middle"])

@@ -1,8 +1,9 @@
 """Does a file contradict itself? Each record's strongest line against the carrier that the same row states.
 
-A record of frequency f after mixing has its line at (f − oscillator)/rate cycles a sample, modulo one. Exchanged I and
-Q turn its sign, another oscillator shifts all records alike, another rate stretches them: each is recognised by what
-brings the lines back to where they are stated.
+A record of frequency f has its line at (f − oscillator)/rate cycles a sample, between −½ and ½: carriers that are
+stated to be elsewhere were not sampled, whatever folds back. Exchanged I and Q turn a line's sign, another oscillator
+shifts all records alike, another rate stretches them: each is recognised by what brings the lines back to where they
+are stated.
 """
 
 from __future__ import annotations
@@ -128,16 +129,12 @@ def _tolerance(judged: StatedLines, rate_hz: float) -> float:
     return max(_BINS / judged.samples, max(_LEAST_HZ, drift_hz) / rate_hz)
 
 
-def _wrapped(cycles: Values) -> Values:
-    return (cycles + 0.5) % 1.0 - 0.5
-
-
 def _distance(judged: StatedLines, lines: Values, rate_hz: float, oscillator_hz: float) -> float:
     """Return the median distance from a line to the stated carrier or its nearest sideband, cycles a sample."""
     off = lines - (judged.carrier_hz - oscillator_hz) / rate_hz
     axial = np.zeros_like(off) if judged.axial_hz is None else np.nan_to_num(judged.axial_hz) / rate_hz
     orders = np.arange(-_SIDEBANDS, _SIDEBANDS + 1)[:, None]
-    return float(np.median(np.abs(_wrapped(off - orders * axial)).min(axis=0)))
+    return float(np.median(np.abs(off - orders * axial).min(axis=0)))
 
 
 def _causes(judged: StatedLines, rate_hz: float, oscillator_hz: float) -> list[tuple[float, str]]:
@@ -157,7 +154,8 @@ def _causes(judged: StatedLines, rate_hz: float, oscillator_hz: float) -> list[t
         mend = f"; prepare it again with the true one, such as --lo-frequency-hz {about_ghz:.7g}e9{also}"
         both = " and I and Q are exchanged" if also else ""
         causes.append((_distance(judged, lines, rate_hz, found_hz), words + both + mend))
-        for other_hz in _rates(judged, lines, oscillator_hz):
+        other_hz = _rate(judged, lines, oscillator_hz)
+        if other_hz > 0:
             words = f"its sampling rate was about {other_hz / 1e6:.3g} MHz and not {rate_hz / 1e6:.5g} MHz"
             mend = f"; prepare it again with the true one, such as --sampling-rate-hz {other_hz / 1e6:.3g}e6{also}"
             causes.append((_distance(judged, lines, other_hz, oscillator_hz), words + both + mend))
@@ -165,21 +163,12 @@ def _causes(judged: StatedLines, rate_hz: float, oscillator_hz: float) -> list[t
 
 
 def _oscillator(judged: StatedLines, lines: Values, rate_hz: float, oscillator_hz: float) -> float:
-    """Return the oscillator that brings most lines to their carriers: the nearest of those a sampling rate apart."""
+    """Return the oscillator that brings most lines to their carriers, and these into the band."""
     off = lines - (judged.carrier_hz - oscillator_hz) / rate_hz
-    shift = np.angle(np.mean(np.exp(2j * np.pi * off))) / (2 * np.pi)
-    shift += np.median(_wrapped(off - shift))
-    return float(oscillator_hz - shift * rate_hz)
+    return float(oscillator_hz - np.median(off) * rate_hz)
 
 
-def _rates(judged: StatedLines, lines: Values, oscillator_hz: float) -> list[float]:
-    """Return the rates that bring most lines to their carriers, with none or one turn of the circle between."""
-    mixed_hz = judged.carrier_hz - oscillator_hz
-    rates = []
-    for turns in (0, -1, 1):
-        cycles = lines + turns
-        used = np.abs(cycles) > 1e-3
-        rate_hz = float(np.median(mixed_hz[used] / cycles[used])) if used.any() else 0.0
-        if rate_hz > 0:
-            rates.append(rate_hz)
-    return rates
+def _rate(judged: StatedLines, lines: Values, oscillator_hz: float) -> float:
+    """Return the rate that brings most lines to their carriers; 0 where no rate does."""
+    used = np.abs(lines) > 1e-3
+    return float(np.median((judged.carrier_hz - oscillator_hz)[used] / lines[used])) if used.any() else 0.0

@@ -71,6 +71,9 @@ class Bounce:
     period_s: Array
     average_field_t: Array
     drift_frequency_hz: Array
+    lingering: Array
+    """How much longer than on average it stays at the place where it stays longest, in places even in the quadrature:
+    1 to 2 in one well; more, without limit, for those that hardly pass a hump between two."""
 
 
 def solve_bounce(
@@ -151,7 +154,8 @@ def _solve(
         period = 2 * time.sum(1)
         average = field.background_t + (line.ring(axial) * time).sum(1) / time.sum(1)
         drift = (_drift_rad_per_s(line, energy, turning, axial) * time).sum(1) / time.sum(1) / (2 * math.pi)
-    return Bounce(minimum[:, 0], low[:, 0], high[:, 0], period, average, drift)
+        lingering = time.max(1) / time.mean(1)
+    return Bounce(minimum[:, 0], low[:, 0], high[:, 0], period, average, drift, lingering)
 
 
 def _path_per_axial(field: AxisymmetricField, radius: Array, axial: Array) -> Array:

@@ -15,7 +15,7 @@ from cres.physics import guiding
 from cres.physics.constants import ELECTRON_MASS_EV, ELEMENTARY_CHARGE_C, SPEED_OF_LIGHT_M_PER_S
 from cres.physics.guiding import EQUAL, AxisymmetricField, line_radius_m
 from cres.physics.jets import places
-from cres.physics.traps import HUMP_FACTOR, NumericalTrap
+from cres.physics.traps import NumericalTrap
 from cres.simulation.motion import Motion, Orbit, Period, Rates, Start, cotangent, cyclotron_rad_per_s, lorentz, speed
 
 GRID = 49
@@ -23,6 +23,8 @@ HUMP_GRID = 2 * guiding.GRID - 1
 """Places at which a hump is looked for: those of `physics.guiding` among them, so that none it knows is passed over."""
 NODES = 48
 SERIES = 32
+HUMP_FACTOR = 8
+"""So many times both where an electron may linger on a hump: as many nodes as `physics.traps` takes there."""
 INVERSE = 512
 ROOT_STEPS, ROOT_LENGTH_M = 5, 0.08
 """Steps from the grid to a turning point where the trap's end is so far; one more for each factor of two."""

@@ -71,9 +71,10 @@ class _Masked(ExtensionNode):
 
 @dataclass
 class _Categories(Node):
-    """pandas.CategoricalDtype: the values that the codes stand for."""
+    """pandas.CategoricalDtype: the values that the codes stand for; `what` they are where no column can hold them."""
 
-    labels: Cells | None = None
+    labels: Cells | range | None = None
+    what: str = ""
 
     @property
     def weight(self) -> int:
@@ -81,8 +82,8 @@ class _Categories(Node):
         return 0
 
     def set_state(self, state: Any) -> None:
-        labels = getattr(state["categories"], "labels", None)
-        self.labels = None if labels is None else objects_array(list(labels))
+        index = state["categories"]
+        self.labels, self.what = getattr(index, "labels", None), getattr(index, "what", "")
 
 
 @dataclass
@@ -91,21 +92,33 @@ class _Categorical(ExtensionNode):
 
     def set_state(self, state: Any) -> None:
         parts = list(state.values()) if isinstance(state, dict) else list(state)
-        labels = next((part.labels for part in parts if isinstance(part, _Categories)), None)
+        categories = next((part for part in parts if isinstance(part, _Categories)), _Categories())
+        if categories.what:
+            self.what = f"categories of {categories.what}"
+            return
+        labels = categories.labels
         codes = next((part.values for part in parts if isinstance(part, ArrayNode)), None)
         if labels is None or codes is None or codes.dtype.kind != "i":
             raise RefusedPickleError("it holds categories in an unknown form")
-        missing = "" if all(isinstance(label, str) for label in labels) else None
-        self.values = by_code(labels.tolist(), codes, missing)
+        self.values = by_code(labels, codes, "")
 
 
-def by_code(labels: list[Any], codes: Cells, missing: str | None = None) -> Cells:
-    """Return the label of each code, `missing` for −1. Raises RefusedPickleError for results beyond all measure."""
+def by_code(labels: Cells | range, codes: Cells, missing_text: str | None = None) -> Cells:
+    """Return the label of each code; for −1 nothing: NaT among dates, `missing_text` among texts, else None.
+
+    Raises RefusedPickleError for results beyond all measure.
+    """
     if codes.max(initial=-1) >= len(labels) or codes.min(initial=0) < -1:
         raise RefusedPickleError("it holds codes of categories that it does not name")
-    if codes.size * max((len(label) for label in labels if isinstance(label, str)), default=1) > _MOST_LETTERS:
+    used, place = np.unique(codes.ravel(), return_inverse=True)
+    if isinstance(labels, np.ndarray) and labels.dtype.kind in "mM":
+        return np.append(labels, np.array("NaT", labels.dtype))[codes.ravel()]
+    named = [None if code < 0 else labels[code] for code in used.tolist()]
+    if codes.size * max((len(label) for label in named if isinstance(label, str)), default=1) > _MOST_LETTERS:
         raise RefusedPickleError("its categories have names that are too long for so many rows")
-    return objects_array([*labels, missing])[codes.ravel()]
+    if all(label is None or isinstance(label, str) for label in named):
+        named = [missing_text if label is None else label for label in named]
+    return objects_array(named)[place]
 
 
 @dataclass

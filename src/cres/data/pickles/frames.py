@@ -6,6 +6,7 @@ version that reads it. Layouts: `DataFrame.__getstate__`, `BlockManager.__reduce
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +16,15 @@ from numpy.typing import NDArray
 from cres import schema
 from cres.data.facts import FACTS
 from cres.data.pickles.arrays import NUMPY_VOCABULARY, ArrayNode, Cells, objects_array
-from cres.data.pickles.extensions import EXTENSION_VOCABULARY, ExtensionNode, by_code, seconds, without_stand_ins
+from cres.data.pickles.extensions import (
+    EXTENSION_VOCABULARY,
+    ExtensionNode,
+    Instant,
+    Unusable,
+    by_code,
+    seconds,
+    without_stand_ins,
+)
 from cres.data.pickles.machine import Node, RefusedPickleError, Vocabulary
 from cres.data.pickles.texts import TEXT_VOCABULARY, TextNode
 
@@ -24,23 +33,28 @@ from cres.data.pickles.texts import TEXT_VOCABULARY, TextNode
 class _Index:
     """The labels of an axis: of the columns, or of the rows, one level or several with their names."""
 
-    labels: list[Any] | Cells
+    labels: Cells | range = range(0)
     levels: dict[str, Any] = field(default_factory=dict)
     """Cells of each level that has a name: what was made row labels with `set_index`."""
+    what: str = ""
+    """What the labels are, where no column can hold them."""
 
 
 def _new_index(_kind: Any, state: Any) -> _Index:
     if "levels" in state:
-        return _Index([], _named_levels(state))
+        return _Index(levels=_named_levels(state))
     data = state.get("data")
     name = state.get("name")
     if isinstance(data, (ArrayNode, TextNode, ExtensionNode)):
-        labels = [] if data.values is None else list(data.values.ravel())
-        return _Index(labels, {name: data} if isinstance(name, str) else {})
+        levels = {name: data} if isinstance(name, str) else {}
+        if data.values is None:
+            return _Index(levels=levels, what=getattr(data, "what", ""))
+        return _Index(data.values.ravel(), levels)
     bounds = [state.get(bound) for bound in ("start", "stop", "step")]
-    if isinstance(name, str) and all(type(bound) is int for bound in bounds):
-        return _Index([], {name: range(*bounds)})
-    return _Index([])
+    if all(type(bound) is int for bound in bounds):
+        labels = range(*bounds)
+        return _Index(labels, {name: labels} if isinstance(name, str) else {})
+    return _Index()
 
 
 def _named_levels(state: Any) -> dict[str, Any]:
@@ -48,12 +62,12 @@ def _named_levels(state: Any) -> dict[str, Any]:
     levels = {}
     for level, codes, name in zip(state["levels"], state["codes"], state["names"], strict=True):
         if isinstance(name, str) and isinstance(level, _Index) and codes.values.dtype.kind == "i":
-            levels[name] = by_code(list(level.labels), codes.values)
+            levels[name] = ExtensionNode(level.what) if level.what else by_code(level.labels, codes.values)
     return levels
 
 
 def _interval_index(*_: Any) -> _Index:
-    return _Index([])
+    return _Index(what="intervals")
 
 
 @dataclass
@@ -126,6 +140,39 @@ class _Frame(Node):
         self.attributes = dict(state.get("attrs") or {})
 
 
+@dataclass
+class _SingleManager(Node):
+    """pandas.SingleBlockManager: the one column of a Series."""
+
+    cells: Any = None
+
+    @property
+    def weight(self) -> int:
+        """Nothing that could be large."""
+        return 0
+
+    def set_state(self, state: Any) -> None:
+        if not (isinstance(state, tuple) and len(state) >= 4 and isinstance(state[3], dict)):
+            raise RefusedPickleError("it holds a Series of a version that is too old")
+        (block,) = state[3]["0.14.1"]["blocks"]
+        self.cells = block["values"]
+
+
+@dataclass
+class _Series(Node):
+    """pandas.Series: one column, its cells."""
+
+    cells: Any = None
+
+    @property
+    def weight(self) -> int:
+        """Nothing that could be large."""
+        return 0
+
+    def set_state(self, state: Any) -> None:
+        self.cells = (state["_mgr"] if "_mgr" in state else state["_data"]).cells
+
+
 def _vocabulary() -> Vocabulary:
     pairs: dict[tuple[str, str], Any] = {
         **NUMPY_VOCABULARY,
@@ -137,11 +184,14 @@ def _vocabulary() -> Vocabulary:
         ("pandas.core.indexes.timedeltas", "_new_TimedeltaIndex"): _new_index,
         ("pandas.core.indexes.period", "_new_PeriodIndex"): _new_index,
         ("pandas.core.indexes.interval", "_new_IntervalIndex"): _interval_index,
-        ("pandas.core.internals.managers", "BlockManager"): _manager,
-        ("pandas.core.internals", "BlockManager"): _manager,
     }
+    for module in ("pandas.core.internals.managers", "pandas.core.internals"):
+        pairs[module, "BlockManager"] = _manager
+        pairs[module, "SingleBlockManager"] = _SingleManager
     for module in ("pandas", "pandas.core.frame"):
         pairs[module, "DataFrame"] = _Frame
+    for module in ("pandas", "pandas.core.series"):
+        pairs[module, "Series"] = _Series
     for module, name in (
         ("pandas", "Index"),
         ("pandas", "RangeIndex"),
@@ -169,6 +219,17 @@ VOCABULARY: Final = _vocabulary()
 """The exact (module, name) pairs that a pickle of data may name, and the stand-in of each."""
 
 
+_SECONDS: Final = "kept as seconds (dates: since 1970, UTC)"
+
+
+class _NoCellError(RefusedPickleError):
+    """A cell that no column can hold; `what` such cells are."""
+
+    def __init__(self, message: str, what: str) -> None:
+        super().__init__(message)
+        self.what = what
+
+
 @dataclass(frozen=True)
 class Columns:
     """The columns of one pickle: arrays of numbers, or of objects (one object a row), and what came with the frame."""
@@ -181,7 +242,7 @@ class Columns:
 
 
 def columns_of(value: Any) -> Columns:
-    """Return the columns of an interpreted pickle: of a DataFrame, or of a dict of arrays, lists and scalars.
+    """Return the columns of an interpreted pickle: of a DataFrame, or of a dict of arrays, Series, lists and scalars.
 
     Row labels that have a name are a column; dates become seconds; columns of what HDF5 cannot hold are left out,
     and named in `notes`. Facts of the record (rate, oscillator, seed) that stand as scalars in a dict are attributes,
@@ -203,7 +264,15 @@ def columns_of(value: Any) -> Columns:
 def _columns_of_dict(value: dict[Any, Any]) -> Columns:
     named = {_column_name(name): cells for name, cells in value.items()}
     scalars = {name: _scalar(cells) for name, cells in named.items()}
-    arrays, notes = _usable({name: cells for name, cells in named.items() if scalars[name] is None})
+    columns, alone = {}, []
+    for name, cells in named.items():
+        if isinstance(cells, Instant):
+            alone.append(f"column {name} holds a date or a span of time: {_SECONDS}")
+        elif cells is None or isinstance(cells, (dict, set, bytes, Unusable)):
+            alone.append(f"column {name} holds {_word(cells)}, and no array: left out")
+        elif scalars[name] is None:
+            columns[name] = cells
+    arrays, notes = _usable(columns)
     rows = len(next(iter(arrays.values()))) if arrays else 0
     attributes = {name: scalar for name, scalar in scalars.items() if scalar is not None and name in FACTS}
     constant = {
@@ -211,13 +280,22 @@ def _columns_of_dict(value: dict[Any, Any]) -> Columns:
         for name, scalar in scalars.items()
         if scalar is not None and name not in FACTS and arrays
     }
-    return Columns({**arrays, **constant}, attributes, False, notes)
+    return Columns({**arrays, **constant}, attributes, False, (*notes, *alone))
+
+
+def _word(cells: Any) -> str:
+    """Return what stands alone in a dict, in words."""
+    if isinstance(cells, Unusable):
+        return cells.what
+    return "nothing" if cells is None else f"a {type(cells).__name__}"
 
 
 def _scalar(cells: Any) -> Any:
     """Return the number or text that stands alone in a dict, or None for anything else."""
     if isinstance(cells, ArrayNode) and cells.values.ndim == 0 and cells.values.dtype.kind in "biufcU":
         return cells.values[()]
+    if isinstance(cells, Instant):
+        return cells.seconds
     return cells if isinstance(cells, (bool, int, float, complex, str, np.number, np.bool_)) else None
 
 
@@ -232,7 +310,7 @@ def _usable(columns: dict[str, Any]) -> tuple[dict[str, Cells], tuple[str, ...]]
         if values is not None:
             cells[name] = values
         if what:
-            done = "kept as seconds (dates: since 1970, UTC)" if values is not None else "left out"
+            done = _SECONDS if values is not None else "left out"
             notes.append(f"column {name} holds {what}: {done}")
     return cells, tuple(notes)
 
@@ -256,8 +334,9 @@ def _frame_cells(manager: Any) -> dict[str, Any]:
     if len(manager.axes) != 2 or not all(isinstance(axis, _Index) for axis in manager.axes):
         raise RefusedPickleError("it holds a DataFrame without two axes")
     names = [_column_name(label) for label in manager.axes[0].labels]
-    if len(set(names)) != len(names):
-        raise RefusedPickleError("two of its columns have one name")
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise RefusedPickleError(f"two of its columns have one name, {twice[0]}")
     places = {
         place: cells for block in manager.blocks for place, cells in zip(block.places, block.columns, strict=True)
     }
@@ -283,6 +362,8 @@ def _plain_column(name: str, cells: Any) -> tuple[Cells | None, str]:
     try:
         return plain_array(cells)
     except RefusedPickleError as error:
+        if isinstance(error, _NoCellError) and name not in schema.COLUMNS:
+            return None, error.what
         raise RefusedPickleError(f"in column {name} {error}") from error
 
 
@@ -291,6 +372,8 @@ def plain_array(cells: Any) -> tuple[Cells | None, str]:
 
     None, and a word for what they are, where no column can hold them; a word beside dates that became seconds.
     """
+    if isinstance(cells, _Series):
+        cells = cells.cells
     if isinstance(cells, ExtensionNode) and cells.values is None:
         return None, cells.what
     if isinstance(cells, (ArrayNode, TextNode, ExtensionNode)):
@@ -316,12 +399,16 @@ def _plain_objects(cells: Cells) -> Cells:
     for row in range(len(cells)):
         try:
             plain[row] = _plain_cell(cells[row])
+        except _NoCellError as error:
+            raise _NoCellError(f"in row {row} {error}", error.what) from error
         except RefusedPickleError as error:
             raise RefusedPickleError(f"in row {row} {error}") from error
     return plain
 
 
 def _plain_cell(cell: Any) -> Any:
+    if isinstance(cell, _Series):
+        cell = cell.cells
     if isinstance(cell, (ArrayNode, TextNode)):
         cell = cell.values
     if isinstance(cell, np.ndarray) and cell.dtype.kind == "O":
@@ -330,11 +417,17 @@ def _plain_cell(cell: Any) -> Any:
         return _numbers(cell)
     if cell is None or isinstance(cell, (str, bytes, int, float, complex, np.generic, np.ndarray)):
         return cell
-    raise RefusedPickleError(f"it holds a cell of type {type(cell).__name__.lstrip('_')}")
+    kind = type(cell).__name__.lstrip("_")
+    if isinstance(cell, (dict, set)):
+        raise _NoCellError(f"it holds a cell of type {kind}", f"cells of type {kind}")
+    raise RefusedPickleError(f"it holds a cell of type {kind}")
 
 
 def _numbers(cell: list[Any] | tuple[Any, ...]) -> NDArray[np.float64]:
     """Return a cell that was a list; nested ones are refused, since shared lists within lists multiply."""
     if not all(isinstance(number, (int, float, np.number)) for number in cell):
-        raise RefusedPickleError("it holds a cell that is a list of something other than numbers")
+        message = "it holds a cell that is a list of something other than numbers"
+        if all(isinstance(text, str) for text in cell):
+            raise _NoCellError(message, "lists of texts")
+        raise RefusedPickleError(message)
     return np.array([float(number) for number in cell])
