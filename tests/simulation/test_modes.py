@@ -10,15 +10,19 @@ import pytest
 import torch
 from lorentz import LorentzMotion, integrate_lorentz
 from numpy.typing import NDArray
-from scipy.special import j1
+from scipy.special import j1, jv, jvp
 
 from cres import schema
 from cres.errors import UserError
+from cres.estimation.apparatus import Apparatus
+from cres.estimation.bound.electrons import bound_of, freedom
 from cres.physics.cavity import J1_ZEROS, mode_frequency_hz
 from cres.physics.constants import ELEMENTARY_CHARGE_C, VACUUM_PERMITTIVITY_F_PER_M
 from cres.physics.fields import QuadraticField
-from cres.physics.modes import mode_response
+from cres.physics.modes import ModeShape, mode_response
 from cres.simulation import PARAMETERS, Electrons, ForwardModel, SimulationConfig, sample_electrons, simulate_columns
+from cres.simulation.bessel import bessel_j, bessel_j_derivative
+from cres.simulation.checks_modes import MODE_CHECKS, mode_balance, mode_power
 from cres.simulation.device_stream import DeviceElectrons
 from cres.simulation.motion import Start
 from cres.simulation.parameters import parameters_of
@@ -254,6 +258,13 @@ def test_resonances_follow_from_the_dimensions_where_none_are_given() -> None:
     ("cavity", "message"),
     [
         ({"modes": [{"name": "TM111"}]}, "TM111.*no mode that is simulated.*TE0np"),
+        ({"modes": [{"name": "TE110"}]}, "'TE110' is no mode that is simulated: name TE011, TE111, TM110"),
+        ({"modes": [{"name": "TEM00"}]}, "'TEM00' is no mode that is simulated"),
+        ({"modes": [{"name": "TM441"}]}, "'TM441' is no mode that is simulated"),
+        (
+            {"modes": [{"name": "TE011"}, {"name": "TE111", "couplings": [[0.3, 0.0]]}]},
+            "TE111 is not the same at every azimuth",
+        ),
         ({"modes": [{"name": "TE011"}, {"name": "TE011"}]}, "names a mode twice"),
         ({"modes": [{"name": "TE011", "loaded_q": 2000}]}, "below its unloaded_q"),
         ({"modes": [{"name": "TE011"}], "loaded_q": 500}, "cavity.loaded_q is that of a cavity of one mode"),
@@ -273,3 +284,168 @@ def test_the_published_configuration_is_read() -> None:
     config = SimulationConfig.from_yaml("configs/simulation/cavity_26ghz_modes.yaml")
     assert [mode.name for mode in config.cavity.modes] == list(NAMES)
     assert dataclasses.replace(config.cavity, modes=(), ports=()) == DEFAULT.cavity
+
+
+# Modes of any kind --------------------------------------------------------------------------------------------------
+
+MIXED = ("TE011", "TE111", "TE211", "TM011", "TM110", "TM111")
+
+
+def mixed(**sections: Any) -> SimulationConfig:
+    """A cavity of modes of all kinds, all at one resonance, so that all of them take power."""
+    modes = [{"name": name, "resonance_hz": 25.905e9} for name in MIXED]
+    return SimulationConfig.from_dict({"cavity": {"modes": modes}, **sections})
+
+
+def powers_by_mode(config: SimulationConfig, start: Start) -> dict[str, float]:
+    bounce = TrackModel(config).bounce(start)
+    cavity = TrackModel(config).cavity
+    found = dict.fromkeys(MIXED, 0.0)
+    for field, power in zip(cavity.fields, cavity.watt_of_modes(bounce.drives, bounce.answers), strict=True):
+        found[field.mode.name] += float(power.mean())
+    return found
+
+
+def test_shapes_and_resonances_of_modes() -> None:
+    """Zeros of J_m' and J_m: Abramowitz & Stegun, table 9.5. TM111 has TE011's resonance."""
+    zeros = {"TE111": 1.84118, "TE211": 3.05424, "TE011": 3.83171, "TM010": 2.40483, "TM111": 3.83171, "TM211": 5.13562}
+    for name, zero in zeros.items():
+        shape = ModeShape.of(name)
+        assert shape.zero == pytest.approx(zero, abs=1e-5)
+        rho = (np.arange(20_000) + 0.5) / 20_000 * RADIUS
+        m, k = shape.azimuthal, zero / RADIUS
+        psi2, slope2 = jv(m, k * rho) ** 2, jvp(m, k * rho) ** 2 + (m / (k * rho) * jv(m, k * rho)) ** 2
+        around = np.pi * (2 if m == 0 else 1) * RADIUS * np.array([(psi2 * rho).mean(), (slope2 * rho).mean()])
+        bent = (shape.axial * np.pi / LENGTH / k) ** 2
+        along = LENGTH if shape.axial == 0 else LENGTH / 2
+        norm = around[1] * LENGTH / 2 if shape.electric else around[0] * along + bent * around[1] * LENGTH / 2
+        assert shape.squared_norm_m3(RADIUS, LENGTH) == pytest.approx(norm, rel=1e-4)
+    te, tm = (ModeShape.of(name).resonance_hz(RADIUS, LENGTH) for name in ("TE011", "TM111"))
+    assert te == pytest.approx(mode_frequency_hz(RADIUS, LENGTH), rel=1e-12)
+    assert tm == pytest.approx(te, rel=1e-12)
+    assert ModeShape.of("TM010").resonance_hz(RADIUS, LENGTH) == pytest.approx(
+        2.40483 * 299792458 / (2 * np.pi * RADIUS), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("radius", [1.5e-3, 3.4e-3])
+def test_power_into_modes_of_all_kinds_against_overlap_integrals_along_a_lorentz_orbit(radius: float) -> None:
+    """∫ E·v e^{−iωt} dt with all components of E on the electron's own path, both of a pair, at each line."""
+    config = mixed(trap={"kind": "harmonic", "gradient_length_m": GRADIENT_LENGTH})
+    start = Start(*(torch.tensor([v], dtype=torch.float64) for v in (ENERGY, np.deg2rad(PITCH_DEG), radius)))
+    rates = TrackModel(config).bounce(start).rates
+    found = powers_by_mode(config, start)
+    expected = lorentz_powers(config.trap.field_t, radius, float(rates.carrier), float(rates.axial))
+    assert found == pytest.approx(expected, rel=1e-2)
+
+
+def test_the_checks_hold_with_modes_of_all_kinds_and_see_what_is_broken() -> None:
+    """Radiated power is what leaves the port and stays in the walls, to 0.1 %; each mode by its own overlap."""
+    config = mixed()
+    for check in MODE_CHECKS:
+        assert check(config, config).passed, check(config, config)
+    fewer = dataclasses.replace(config.cavity, modes=config.cavity.modes[:2])
+    assert not mode_power(config, dataclasses.replace(config, cavity=fewer)).passed
+    assert not mode_balance(config, dataclasses.replace(config, cavity=fewer)).passed
+
+
+def test_modes_that_turn_take_power_and_are_seen_by_no_port() -> None:
+    """At one resonance TM111 takes a thousandth of what TE011 takes, TE111 more than it, on the axis too."""
+    start = start_of(ELECTRONS[:20])
+    found = powers_by_mode(mixed(), start)
+    assert found["TM111"] < 3e-3 * found["TE011"] < found["TE111"]
+    on_axis = powers_by_mode(mixed(), start._replace(radius_m=torch.zeros_like(start.radius_m)))
+    assert on_axis["TE011"] == 0 < on_axis["TE111"]
+    alone = SimulationConfig.from_dict({"cavity": {"modes": [MODES[0]]}, "loss": {"kind": "free_space"}})
+    both = dataclasses.replace(mixed(), loss=alone.loss)
+    series = [simulate_columns(config, ELECTRONS[:3])[schema.SERIES_I] for config in (alone, both)]
+    np.testing.assert_allclose(series[0], series[1], rtol=0, atol=1e-6 * np.abs(series[0]).max())
+    facts = {"sampling_rate_hz": 403e6, "lo_frequency_hz": 25.9702e9}
+    frequency = torch.linspace(-200e6, 200e6, 21, dtype=torch.float64)
+    noise = [CavityNoise(**facts, modes=c.cavity.mode_rows()).emissivity(frequency) for c in (alone, both)]
+    torch.testing.assert_close(noise[1], noise[0], rtol=1e-12, atol=1e-14)
+
+
+def test_an_axisymmetric_tm_mode_can_be_seen_and_its_derivatives_are_those_of_the_records() -> None:
+    """TM012 with a coupling of its own: records, a device, the forward model and its derivatives, the bound."""
+    modes = [
+        {"name": "TE011"},
+        {"name": "TM012", "resonance_hz": 25.93e9, "couplings": [[0.7, 40.0]]},
+        {"name": "TE111"},
+    ]
+    config = SimulationConfig.from_dict({"cavity": {"modes": modes}, "readout": {"samples": 512}})
+    assert list(abs(config.cavity.couplings[0]).round(3)) == [0.789, 0.7, 0.0, 0.0]
+    few, model = sample_electrons(config, 3, 5), ForwardModel(config)
+    parameters = parameters_of(few)
+    columns = simulate_columns(config, few)
+    made = columns[schema.SERIES_I] + 1j * columns[schema.SERIES_Q]
+    series, derivatives = model.jacobian(parameters)
+    assert np.abs(series.numpy() - made).max() < 2e-6 * np.abs(made).max()
+    source = DeviceElectrons(config)
+    on_device = source.records(source.sent(few))[schema.SERIES_I].numpy()
+    np.testing.assert_allclose(on_device, made.real, rtol=0, atol=1e-6 * np.abs(made).max())
+    unseen = SimulationConfig.from_dict(
+        {"cavity": {"modes": [modes[0], {"name": "TM012"}, modes[2]]}, "readout": {"samples": 512}}
+    )
+    assert np.abs(simulate_columns(unseen, few)[schema.SERIES_I] - made.real).max() > 1e-3 * np.abs(made).max()
+    for column, step in enumerate((0.02, 1e-5, 3e-5, 1e-2, 3e-3, 1e-2)):
+        shift = torch.zeros(6, dtype=torch.float64)
+        shift[column] = step
+        points = [model(parameters + scale * shift) - model(parameters - scale * shift) for scale in (0.5, 1.0)]
+        expected = (8 * points[0] - points[1]) / (6 * step)
+        error = (derivatives[:, column] - expected).norm(dim=1) / expected.norm(dim=1)
+        assert float(error.max()) < 1e-4, PARAMETERS[column]
+    bound = bound_of(Apparatus.from_config(config), freedom(config), parameters).std_of("energy_ev")
+    assert bool(torch.isfinite(bound).all())
+
+
+@pytest.mark.parametrize("order", [-3, -1, 0, 1, 2, 4])
+def test_bessel_functions_of_any_order(order: int) -> None:
+    x = np.linspace(0, 13.5, 28)
+    values = torch.from_numpy(x)
+    np.testing.assert_allclose(bessel_j(order, values).numpy(), jv(order, x), rtol=0, atol=1e-10)
+    np.testing.assert_allclose(bessel_j_derivative(order, values).numpy(), jvp(order, x), rtol=0, atol=1e-10)
+
+
+def lorentz_powers(field_t: float, radius: float, carrier: float, axial: float) -> dict[str, float]:
+    field, orders = QuadraticField(field_t, GRADIENT_LENGTH), np.arange(-8, 9)
+    rates, length_s = carrier + orders * axial, PERIODS * 2 * np.pi / axial
+    sums = {(name, side): np.zeros(len(orders), np.complex128) for name in MIXED for side in (0, 1)}
+    weight = 0.0
+
+    def induction(rho: Any, z: Any) -> tuple[Any, Any]:
+        beyond, b_rho, _ = field.beyond_background(rho, z)
+        return field_t + beyond, b_rho
+
+    def add(motion: LorentzMotion) -> None:
+        nonlocal weight
+        inside = motion.times_s < length_s
+        window = motion.weights_s * np.where(inside, 1 - np.cos(2 * np.pi * motion.times_s / length_s), 0.0)
+        waves = np.exp(-1j * motion.times_s[:, None] * rates) * window[:, None]
+        place, velocity = motion.place_m[:, 0], motion.velocity_m_per_s[:, 0]
+        z, v_z = motion.axial_m[:, 0] + LENGTH / 2, motion.axial_velocity_m_per_s[:, 0]
+        for name, side in sums:
+            shape = ModeShape.of(name)
+            m, k, beta = shape.azimuthal, shape.zero / RADIUS, shape.axial * np.pi / LENGTH
+            rho, phi = np.abs(place), np.angle(place) - side * np.pi / (2 * m if m else 1)
+            gradient = k * jvp(m, k * rho) * np.cos(m * phi) - 1j * m / rho * jv(m, k * rho) * np.sin(m * phi)
+            gradient = gradient * place / rho
+            if shape.electric:
+                work = (np.conj(1j * gradient / k) * velocity).real * np.sin(beta * z)
+            else:
+                work = -beta / k**2 * (np.conj(gradient) * velocity).real * np.sin(beta * z)
+                work = work + jv(m, k * rho) * np.cos(m * phi) * v_z * np.cos(beta * z)
+            sums[name, side] += 2 * work @ waves
+        weight += float(window.sum())
+
+    integrate_lorentz(induction, np.array([ENERGY]), np.array([PITCH_DEG]), np.array([radius]), length_s, add)
+    powers = dict.fromkeys(MIXED, 0.0)
+    detuning = 800 * (rates / (2 * np.pi) / 25.905e9 - 1)
+    for (name, side), lines in sums.items():
+        shape = ModeShape.of(name)
+        if side and not shape.azimuthal:
+            continue
+        norm = shape.squared_norm_m3(RADIUS, LENGTH)
+        unit = ELEMENTARY_CHARGE_C**2 * 400 / (4 * np.pi * 25.905e9 * VACUUM_PERMITTIVITY_F_PER_M * norm)
+        powers[name] += float((unit * np.abs(lines / weight) ** 2 / (1 + detuning**2)).sum())
+    return powers

@@ -19,18 +19,70 @@ from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import jn_zeros, jnp_zeros, jv, jvp
 
+from cres.physics.cavity import J1_ZEROS
+from cres.physics.constants import SPEED_OF_LIGHT_M_PER_S
 from cres.physics.cyclotron import Array
 
 ComplexArray: TypeAlias = NDArray[np.complex128]
 
 
-def mode_indices(name: str) -> tuple[int, int]:
-    """Return the radial and the axial index of a mode TE0np. Raises ValueError for any other."""
-    found = re.fullmatch(r"TE0([1-4])([1-9])", name)
-    if not found:
-        raise ValueError(name)
-    return int(found[1]), int(found[2])
+HIGHEST_AZIMUTHAL = 4
+LARGEST_ZERO = 13.5
+"""Of the Bessel function that makes a mode: what the series of `simulation.bessel` reaches."""
+
+
+@dataclass(frozen=True)
+class ModeShape:
+    """A mode of a cylinder, TE_mnp or TM_mnp: how its field varies around the axis, across it and along it.
+
+    With ψ = J_m(kρ) cos mφ, k = x/R, β = pπ/L and z from the lower end (Jackson, Classical Electrodynamics, 3rd ed.,
+    §8.7; Pozar, Microwave Engineering, §6.4): TE has e = ẑ×∇ψ sin βz, x a zero of J_m'; TM has e_z = ψ cos βz and
+    e_⊥ = −(β/k²) ∇ψ sin βz, x a zero of J_m. Modes with m ≥ 1 come in pairs, cos mφ and sin mφ.
+    """
+
+    electric: bool
+    """TE (E is transverse) or TM."""
+    azimuthal: int
+    radial: int
+    axial: int
+
+    @classmethod
+    def of(cls, name: str) -> ModeShape:
+        """Return the shape of a mode by its name, TE011, TM110, …. Raises ValueError where there is none."""
+        found = re.fullmatch(r"T([EM])([0-4])([1-4])([0-9])", name)
+        if not found or (found[1] == "E" and found[4] == "0"):
+            raise ValueError(name)
+        shape = cls(found[1] == "E", int(found[2]), int(found[3]), int(found[4]))
+        if shape.zero > LARGEST_ZERO:
+            raise ValueError(name)
+        return shape
+
+    @property
+    def zero(self) -> float:
+        """The zero x of J_m' (TE) or J_m (TM)."""
+        if self.electric and self.azimuthal == 0:  # J₀' = −J₁
+            return J1_ZEROS[self.radial - 1]
+        zeros = jnp_zeros if self.electric else jn_zeros
+        return float(zeros(self.azimuthal, self.radial)[-1])
+
+    def resonance_hz(self, cavity_radius_m: float, cavity_length_m: float) -> float:
+        """Return f = (c/2π) √(k² + β²)."""
+        across, along = self.zero / cavity_radius_m, self.axial * math.pi / cavity_length_m
+        return SPEED_OF_LIGHT_M_PER_S / (2 * math.pi) * math.hypot(across, along)
+
+    def squared_norm_m3(self, cavity_radius_m: float, cavity_length_m: float) -> float:
+        """Return ∫|e|² dV over what e is in units of ψ (TM) or of kψ (TE)."""
+        m, x = self.azimuthal, self.zero
+        around = math.pi * (2 if m == 0 else 1)
+        if self.electric:
+            return around * cavity_radius_m**2 * (1 - (m / x) ** 2) * float(jv(m, x)) ** 2 * cavity_length_m / 4
+        across = around * cavity_radius_m**2 * float(jvp(m, x)) ** 2 / 2
+        if self.axial == 0:
+            return across * cavity_length_m
+        bent = self.axial * math.pi / cavity_length_m * cavity_radius_m / x
+        return across * cavity_length_m / 2 * (1 + bent**2)
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import j1
+from scipy.special import jv, jvp
 
-from cres.physics.cavity import J1_ZEROS
 from cres.physics.constants import ELECTRON_MASS_EV, ELEMENTARY_CHARGE_C, VACUUM_PERMITTIVITY_F_PER_M
 from cres.physics.cyclotron import gyroradius_m, lorentz_factor, speed_m_per_s
-from cres.simulation.cavity_config import CavityConfig
+from cres.simulation.cavity_config import CavityConfig, Field
 from cres.simulation.checks import MIDDLE_EV, Check, carrier_hz, complex_records, electrons_at, fit_phase
 from cres.simulation.config import SimulationConfig
 from cres.simulation.motion import Start
@@ -74,9 +73,10 @@ def _moved(config: SimulationConfig, offset_m: float) -> SimulationConfig:
 
 
 def _overlaps(config: SimulationConfig, radius_m: float, place_m: float) -> ComplexArray:
-    """Return √W that an electron at rest along z would give to each mode on resonance, by the field along one turn.
+    """Return √W that an electron at rest along z would give to each field on resonance, by the field along one turn.
 
-    P = ½ e² Q_L |X|²/(ω₀ε₀ ∫|e|² dV), X the amplitude at the cyclotron frequency of e·v.
+    P = ½ e² Q_L |X|²/(ω₀ε₀ ∫|e|² dV), X the amplitude at the cyclotron frequency of e·v. A pair of modes is taken as
+    cos mφ and sin mφ, which together take what the two that turn take.
     """
     cavity = config.cavity
     turn = 2 * np.pi * np.arange(256) / 256
@@ -84,21 +84,42 @@ def _overlaps(config: SimulationConfig, radius_m: float, place_m: float) -> Comp
     place = radius_m + gyration * np.exp(1j * turn)
     velocity = 1j * float(speed_m_per_s(MIDDLE_EV)) * np.exp(1j * turn)
     drives = []
-    for mode, (radial, axial) in zip(cavity.all_modes, cavity.indices, strict=True):
-        wavenumber = J1_ZEROS[radial - 1] / cavity.radius_m
-        along = (np.conj(1j * place / np.abs(place)) * velocity).real * j1(wavenumber * np.abs(place))
-        amplitude = 2 * (along * np.exp(-1j * turn)).mean() * np.sin(axial * np.pi * (place_m / cavity.length_m + 0.5))
-        rho = (np.arange(POINTS) + 0.5) / POINTS * cavity.radius_m
-        norm = 2 * np.pi * (j1(wavenumber * rho) ** 2 * rho).mean() * cavity.radius_m * cavity.length_m / 2
-        scale = mode.loaded_q / (4 * np.pi * cavity.mode_hz(mode) * VACUUM_PERMITTIVITY_F_PER_M * norm)
-        drives.append(ELEMENTARY_CHARGE_C * np.sqrt(scale) * amplitude)
+    for field in cavity.fields:
+        along = (np.conj(_transverse_field(cavity, field, place, place_m)) * velocity).real
+        amplitude = 2 * (along * np.exp(-1j * turn)).mean()
+        scale = field.mode.loaded_q / (4 * np.pi * cavity.mode_hz(field.mode) * VACUUM_PERMITTIVITY_F_PER_M)
+        drives.append(ELEMENTARY_CHARGE_C * np.sqrt(scale / _volume(cavity, field)) * amplitude)
     return np.array(drives)
+
+
+def _transverse_field(cavity: CavityConfig, field: Field, place: ComplexArray, axial_m: float) -> ComplexArray:
+    """Return e_x + i e_y at places x + iy: of ψ = J_m(kρ) cos mφ or sin mφ, ẑ×∇ψ/k (TE) or −(β/k²)∇ψ (TM), sin βz."""
+    shape, rho, phi = field.mode.shape, np.abs(place), np.angle(place)
+    m, k, beta = shape.azimuthal, shape.zero / cavity.radius_m, shape.axial * np.pi / cavity.length_m
+    cosine, sine = (np.cos(m * phi), np.sin(m * phi)) if field.turns >= 0 else (np.sin(m * phi), -np.cos(m * phi))
+    outwards, around = jvp(m, k * rho) * cosine, -m / (k * rho) * jv(m, k * rho) * sine
+    gradient = (outwards + 1j * around) * place / rho
+    turned = 1j * gradient if shape.electric else -beta / k * gradient
+    return np.asarray(turned * np.sin(beta * (axial_m + cavity.length_m / 2)))
+
+
+def _volume(cavity: CavityConfig, field: Field) -> float:
+    """Return ∫|e|² dV, the radius by sums."""
+    shape = field.mode.shape
+    m, k, beta = shape.azimuthal, shape.zero / cavity.radius_m, shape.axial * np.pi / cavity.length_m
+    rho = (np.arange(POINTS) + 0.5) / POINTS * cavity.radius_m
+    around = np.pi * (2 if m == 0 else 1) * cavity.radius_m
+    gradient2 = around * ((jvp(m, k * rho) ** 2 + (m / (k * rho) * jv(m, k * rho)) ** 2) * rho).mean()
+    if shape.electric:
+        return float(gradient2 * cavity.length_m / 2)
+    along = around * (jv(m, k * rho) ** 2 * rho).mean() * cavity.length_m * (1 if shape.axial == 0 else 0.5)
+    return float(along + (beta / k) ** 2 * gradient2 * cavity.length_m / 2)
 
 
 def _decay(cavity: CavityConfig) -> tuple[ComplexArray, FloatArray]:
     """Return the matrix of the coupled-mode equations, a' = −A a + √(2πγ) x, in 1/s, and √(2πγ)."""
-    resonance = np.array([cavity.mode_hz(mode) for mode in cavity.all_modes])
-    root = np.sqrt(np.pi * resonance / np.array([mode.loaded_q for mode in cavity.all_modes]))
+    resonance = np.array([cavity.mode_hz(field.mode) for field in cavity.fields])
+    root = np.sqrt(np.pi * resonance / np.array([field.mode.loaded_q for field in cavity.fields]))
     shared = cavity.couplings.conj().T @ cavity.couplings
     np.fill_diagonal(shared, 1.0)
     return np.outer(root, root) * shared - 2j * np.pi * np.diag(resonance), root

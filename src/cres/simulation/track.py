@@ -165,11 +165,20 @@ class TrackModel:
         transverse = speed(start.energy_ev) * torch.sin(start.pitch_rad)
         momentum = lorentz(start.energy_ev) * ELECTRON_MASS_KG * transverse
         gyroradius = momentum / (ELEMENTARY_CHARGE_C * self.config.trap.field_t)
-        drives = self.cavity.drives(transverse, start.radius_m, gyroradius, period)
+        along = self._axial_speed(period, rates) if self.cavity.needs_axial_speed else None
+        drives = self.cavity.drives(transverse, start.radius_m, gyroradius, period, along)
         answers = self.cavity.answers(drives, line_hz)
         return BouncePattern(
             orbit, rates, period, line_hz, drives, answers, self._power_ev_per_s(start, drives, answers)
         )
+
+    def _axial_speed(self, period: Period, rates: Rates) -> Tensor:
+        """dz/dt along the period, (batch, table) m/s, by the Fourier series of z; the other half of a bounce is −z."""
+        place = torch.cat([period.axial_m, -period.axial_m], 1) if self.fold == 2 else period.axial_m
+        points = place.shape[1]
+        orders = torch.fft.rfftfreq(points, 1 / points, dtype=torch.float64, device=place.device)
+        slope = torch.fft.irfft(1j * orders * torch.fft.rfft(place), n=points)
+        return slope[:, : self.table] * rates.axial[:, None]
 
     @property
     def _lo_rad_per_s(self) -> float:
