@@ -265,3 +265,39 @@ def test_reference_covers_the_public_names(package: str) -> None:
     public = importlib.import_module(package)
     made = {name: getattr(getattr(public, name), "__module__", None) for name in public.__all__}
     assert [name for name, module in made.items() if module in sys.modules and module not in listed] == []
+
+
+SMALL_PLANE = {
+    "simulate.py": "--workers 1",
+    "data_prep.py": "--workers 1",
+    "cli.py fit": "--trainer.enable_progress_bar=false --data.batch_size=16",
+    "stages.py": "--trainer.enable_progress_bar=false --data.batch_size=16",
+}
+NETWORK = " ".join(
+    f"--model.encoders.spectrum.init_args.{name}={value}" for name, value in (("width", 8), ("depth", 1), ("state", 4))
+)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_page_of_many_apparatus_runs(tmp_path: Path) -> None:
+    for name in ("scripts", "configs", "cli.py", "constraints.txt"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled", "COLUMNS": "200"}
+    text = (DOCS / "howto/many_apparatus.md").read_text()
+    for block in blocks_of(text):
+        if block.title is not None:
+            (tmp_path / block.title).write_text(re.sub(r"max_epochs: \d+", "max_epochs: 1", block.text))
+    for command in commands(text):
+        command = re.sub(r"max_epochs=\d+", "max_epochs=1", re.sub(r"--events \d+", "--events 60", command))
+        more = [extra for word, extra in SMALL_PLANE.items() if word in command]
+        network = NETWORK if "cli.py fit" in command or "stages.py" in command else ""
+        body, done_word = command.removesuffix("; done"), "; done" if command.endswith("; done") else ""
+        command = f"{body} {' '.join([*more, network])}{done_word}"
+        done = subprocess.run(
+            command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    assert "Many apparatus" in (tmp_path / "runs/judged/report.html").read_text()
+    assert (tmp_path / "runs/plane/stages.json").is_file()

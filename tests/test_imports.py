@@ -45,7 +45,7 @@ FOLDERS: dict[tuple[str, str], dict[str, set[str]]] = {
         "simple": {"search"},
         "methods": {"search", "fit", "radial", "bound", "simple"},
     },
-    ("reconstruction", "models"): {"encoders": set(), "predictive": set()},
+    ("reconstruction", "models"): {"conditioning": set(), "encoders": {"conditioning"}, "predictive": set()},
     ("reconstruction", "judging"): {
         "tables": set(),
         "measures": {"tables"},
@@ -60,6 +60,7 @@ FOLDERS: dict[tuple[str, str], dict[str, set[str]]] = {
         "export": {"learning"},
         "runs": {"network", "learning", "watching"},
         "command_line": {"learning", "watching", "runs"},
+        "stages": {"learning", "watching", "runs", "command_line"},
     },
 }
 """Rooms with folders, each with those of the same room that it may import; files beside the folders import none."""

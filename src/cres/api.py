@@ -16,10 +16,12 @@ import torch
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.errors import UserError
+from cres.data.electrons import SERIES
+from cres.errors import UserError, nearest
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 from reconstruction.models import PredictiveDistribution
 from reconstruction.models.predictive.distributions import joined
+from reconstruction.records.batch import SETTINGS, Inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,19 +154,22 @@ class Model:
         event_id: Array | None = None,
         truth: Mapping[str, Array] | None = None,
         noise_scale: float | int = 0.0,
+        settings: Mapping[str, Array | float] | None = None,
     ) -> Estimates:
         """Return estimates of records.
 
         volts: (rows, samples, 2) I and Q, or complex (rows, samples), or one record without the first axis. Simulated
         records get their noise and lend their truth. noise_scale: power of white noise to add to your own records, over
         that of the training; 0 for records that carry their noise, 1 for those of a simulation that do not. truth: true
-        values by column (`energy_eV`), for a table that is to be judged or to calibrate an endpoint. Raises UserError
-        for other shapes, for volts that are not finite, and for a negative noise_scale.
+        values by column (`energy_eV`), for a table that is to be judged or to calibrate an endpoint. settings: of the
+        apparatus, by name, one for all records or one for each, for a model that is told them; those that are left out
+        or NaN are not known. Raises UserError for other shapes, for volts that are not finite, for a negative
+        noise_scale, and for settings that the model does not know.
         """
         if isinstance(volts, SimulatedRecords):
             known = {name: v for name, v in volts.columns.items() if v.ndim == 1 and name != schema.EVENT_ID}
             ids = volts[schema.EVENT_ID] if event_id is None else event_id
-            return self(volts.volts(), event_id=ids, truth=known)
+            return self(volts.volts(), event_id=ids, truth=known, settings=settings)
         series = self._series(volts)
         rows = np.arange(len(series)) if event_id is None else np.asarray(event_id, np.int64)
         if len(rows) != len(series):
@@ -174,7 +179,16 @@ class Model:
         if noise_scale:
             density = self.card.get("data", {}).get("noise_density_w_per_hz", NOMINAL_DENSITY_W_PER_HZ)
             series = _with_noise(series, rows, self.sampling_rate_hz, float(density), float(noise_scale))
-        return self._estimates(series, rows, dict(truth or {}))
+        return self._estimates(series, rows, dict(truth or {}) | self._settings(dict(settings or {}), len(series)))
+
+    def _settings(self, given: dict[str, Array | float], records: int) -> dict[str, Array]:
+        """Return the settings that the model is told, one a record, NaN where they are not given."""
+        known = self.module.settings
+        for name in given:
+            if name not in known:
+                told = f"it is told {', '.join(known)}" if known else "it is told none"
+                raise UserError(f"the model knows no setting {name!r}{nearest(name, known)}: {told}")
+        return {name: np.broadcast_to(np.asarray(given.get(name, np.nan), np.float64), records) for name in known}
 
     def _series(self, volts: Array | torch.Tensor) -> torch.Tensor:
         values = volts.detach().cpu().numpy() if isinstance(volts, torch.Tensor) else np.asarray(volts)
@@ -195,6 +209,8 @@ class Model:
         from cres.evaluation.signature import RECORDS, Signature
         from reconstruction.training.runs.origin import SIGNATURE, compare_apparatus
 
+        if self.module.settings:  # it is told the apparatus
+            return
         if SIGNATURE in self.card:
             rates = (self.sampling_rate_hz, self.lo_frequency_hz)
             found = Signature.measure(series[:RECORDS].numpy(), *rates).to_dict()
@@ -220,7 +236,7 @@ class Model:
         places = torch.arange(len(series))
         for start in range(0, len(series), _BATCH):
             part = slice(start, start + _BATCH)
-            posterior = self.module(series[part])
+            posterior = self.module(self._told(series[part], known, part))
             batch: dict[str, Any] = {"event_id": places[part]}
             batch |= {} if truth is None else {"targets": truth[part]}
             batch["observables"] = {name: values[part] for name, values in others.items()}
@@ -229,6 +245,13 @@ class Model:
         collected = replace(Collected.join(parts), event_id=rows)
         table = prediction_table(collected, self.card | {"model": self._plain_model()}, self._made_by, {})
         return Estimates(table, joined(said))
+
+    def _told(self, series: torch.Tensor, known: Mapping[str, Array], part: slice) -> torch.Tensor | Inputs:
+        names = self.module.settings
+        if not names:
+            return series
+        settings = torch.from_numpy(np.stack([known[name][part] for name in names], axis=1)).unsqueeze(1)
+        return {SERIES: series, SETTINGS: settings}
 
     def _plain_model(self) -> dict[str, Any]:
         return dict(self.card.get("model", {})) | {"targets": list(self.targets)}

@@ -29,9 +29,13 @@ RANGES: dict[str, Allowed] = {
     "multiple": POSITIVE,
     "share": Allowed(0, 1, above=True, below=True),
     "towards_lines": SHARE,
+    "drop": Allowed(0, 1, below=True),
+    "widen": NOT_NEGATIVE,
     # rows
     "batch_size": SIZE,
     "workers": COUNT,
+    **dict.fromkeys(("open_files", "shuffle_block"), SIZE),
+    "memory_mb": NOT_NEGATIVE,
     "fractions": SHARE,
     **dict.fromkeys(("seed", "noise_seed", "split_seed", "seed_everything"), SEED),
     "noise_scale": NOT_NEGATIVE,

@@ -14,6 +14,7 @@ TRAINING = (
     "fusion",
     "linoss",
     "lstm",
+    "many_apparatus",
     "pretrain",
     "s4d",
     "s4d_gpu",

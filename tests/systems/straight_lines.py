@@ -7,6 +7,7 @@ them, and how far off is another apparatus. `write` makes a file of it.
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cres.transforms import KeyedRandom, RandomTransform
+from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.records.batch import Batch, masks_from
 from reconstruction.records.loader import Draw
@@ -31,19 +33,31 @@ from reconstruction.training.schedules import Schedule
 POINTS = 12
 
 
+@dataclass(frozen=True)
 class PointFile:
     """One file: x_mm and y_mm (rows, points), of which `points` are real."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    path: Path
+    held: dict[str, np.ndarray]
+    attributes: dict[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> PointFile:
         with h5py.File(path) as file:
-            self.held = {name: file[name][()] for name in file}
-            self.attributes = dict(file.attrs)
-        self.files = [self]
+            return cls(path, {name: file[name][()] for name in file}, dict(file.attrs))
+
+
+class PointFiles:
+    """Several files as one."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.files = [PointFile.read(path) for path in paths]
+        first = self.files[0]
+        self.held = {name: np.concatenate([file.held[name] for file in self.files]) for name in first.held}
         self.columns = tuple(self.held)
         self.scalar_columns = tuple(name for name, values in self.held.items() if values.ndim == 1)
         self.event_ids = self.held["event_id"]
-        self.starts = np.array([0, len(self)])
+        self.starts = np.cumsum([0, *(len(file.held["event_id"]) for file in self.files)])
         self.points = np.stack([self.held["x_mm"], self.held["y_mm"]], axis=-1).astype(np.float32)
 
     def __len__(self) -> int:
@@ -57,7 +71,8 @@ class PointFile:
         return self.held[name]
 
     def describe(self, row: int) -> str:
-        return f"{self.path} row {row}"
+        file = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return f"{self.files[file].path} row {row - self.starts[file]}"
 
 
 class PointRows(Dataset[Batch]):
@@ -84,24 +99,27 @@ class PointsDataModule(RowsDataModule):
 
     def __init__(
         self,
-        data: str = "lines.hdf5",
+        data: str | list[str] = "lines.hdf5",
         targets: tuple[str, ...] = ("offset_mm", "slope"),
         batch_size: int = 64,
         fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
         seed: int = 0,
         split: Literal["event", "file"] = "event",
         split_seed: int | None = None,
+        balanced: bool = False,
+        only: tuple[str, ...] = (),
     ) -> None:
+        self.balanced, self.only = balanced, tuple(only)
         super().__init__(data, targets, None, batch_size, fractions, seed, split, split_seed, 0, None)
 
-    def open(self) -> PointFile:
-        return PointFile(Path(self.data if isinstance(self.data, str) else self.data[0]))
+    def open(self) -> PointFiles:
+        return PointFiles([Path(path) for path in ([self.data] if isinstance(self.data, str) else self.data)])
 
     def dataset(self, rows: np.ndarray, training: bool = False) -> Dataset[Batch]:
         return PointRows(self.chosen(rows))
 
     def apparatus_facts(self) -> dict[str, Any]:
-        return {"error_mm": float(self.records.attributes["error_mm"])}
+        return {"error_mm": float(self.records.files[0].attributes["error_mm"])}
 
 
 class PointsView(RecordView):
@@ -139,6 +157,7 @@ class PointsModule(Learner):
         schedule: Shape of the learning rate.
         seed: Seed of the blur in training.
         noise_seed: Seed of the blur that judges.
+        condition: Settings of the chamber that the model is told.
 
     """
 
@@ -155,9 +174,12 @@ class PointsModule(Learner):
         schedule: Schedule | None = None,
         seed: int = 0,
         noise_seed: int = 0,
+        condition: ConditionOptions | None = None,
     ) -> None:
         super().__init__(
-            build_reconstructor({"error_mm": error_mm}, targets, {"points": PointsView}, encoders, head),
+            build_reconstructor(
+                {"error_mm": error_mm}, targets, {"points": PointsView}, encoders, head, condition=condition
+            ),
             Corruption(Link(Blur(error_mm), "points")),
             optimiser=optimiser,
             schedule=schedule,
@@ -202,15 +224,25 @@ SYSTEM = System(
 )
 
 
-def write(path: Path, rows: int = 1500, seed: int = 0, height: float = 1.0, error_mm: float = 0.2) -> Path:
-    """Write lines with their truth."""
+def write(
+    path: Path,
+    rows: int = 1500,
+    seed: int = 0,
+    height: float = 1.0,
+    error_mm: float = 0.2,
+    stretch: float | tuple[float, ...] | None = None,
+) -> Path:
+    """Write lines with their truth; a chamber that stretches shows their heights so much larger, and says so."""
     random = np.random.default_rng(seed)
     x, taken = np.sort(random.uniform(-1, 1, (rows, POINTS)), axis=1), random.integers(4, POINTS + 1, rows)
     offset, slope = height * random.uniform(-2, 2, rows), height * random.uniform(-2, 2, rows)
     real = np.arange(POINTS) < taken[:, None]
     x = np.where(real, random.permuted(x, axis=1), 0.0)
+    larger = random.choice(np.atleast_1d(1.0 if stretch is None else stretch), rows)
+    y = np.where(real, larger[:, None] * (offset[:, None] + slope[:, None] * x), 0.0)
     with h5py.File(path, "w") as file:
-        columns = {"x_mm": x, "y_mm": np.where(real, offset[:, None] + slope[:, None] * x, 0.0), "points": taken}
+        columns = {"x_mm": x, "y_mm": y, "points": taken}
+        columns |= {} if stretch is None else {"stretch": larger}
         for name, values in (columns | {"offset_mm": offset, "slope": slope}).items():
             file[name] = values
         file["event_id"] = np.arange(rows) + 100_000 * seed

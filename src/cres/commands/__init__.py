@@ -30,12 +30,13 @@ OTHERS: Final = {
     "browse": ("browse", "a page to look at electrons one by one"),
     "endpoint": ("endpoint", "fit the tritium endpoint"),
     "sweep": ("sweep", "points and summaries of sweeps"),
+    "stages": ("stages", "each apparatus alone, their average, all together"),
 }
 
 
 STEPS: Final = {
     "electrons": ("simulate", "prep"),
-    "networks": ("fit", "test", "predict", "validate", "export", "sweep"),
+    "networks": ("fit", "test", "predict", "validate", "export", "sweep", "stages"),
     "results": ("estimate", "evaluate", "browse", "endpoint"),
 }
 """The commands in the order in which they are needed."""

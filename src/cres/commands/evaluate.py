@@ -26,9 +26,11 @@ from cres.endpoint.report import summary_lines
 from cres.paths import path_of
 from cres.progress import waiting
 from cres.ranges import COUNT, SEED
+from reconstruction.judging.measures.by_setting import by_setting, settings_named
 from reconstruction.judging.measures.comparison import compare, summarise, summary_table
 from reconstruction.judging.pictures.illustrations import Section
 from reconstruction.judging.report.page import write_comparison
+from reconstruction.judging.report.settings_section import setting_lines, settings_section
 from reconstruction.judging.tables.find import newest_table, read_tables, same_estimator
 from reconstruction.judging.tables.splits import ALLOW_TRAINING
 from reconstruction.judging.tables.table import PredictionTable
@@ -46,11 +48,16 @@ def main() -> None:
         comparison = compare(tables, allow_training=options.allow_training)
         rows = summarise(comparison, resamples=options.bootstrap, seed=options.seed)
     sections, endpoint_lines = _endpoint(options.tritium, read_tables(paths, []), tables, options.allow_training)
+    settings = settings_named(comparison, options.settings)
+    found = by_setting(comparison, comparison.targets[0], settings, resamples=options.bootstrap) if settings else []
+    sections = [*([settings_section(comparison, found, settings)] if found else []), *sections]
     report = write_comparison(comparison, rows, options.output, sections=sections)
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     console.print(summary_table(rows, len(comparison)))
     for note in comparison.notes:
         console.print(f"note: {note}", markup=False)
+    for line in setting_lines(comparison, found):
+        console.print(line, markup=False, soft_wrap=True)
     for line in endpoint_lines:
         console.print(line, markup=False, soft_wrap=True)
     console.print(f"report: {report}", markup=False, soft_wrap=True)
@@ -98,6 +105,14 @@ def command_line() -> Parser:
         default=[],
         metavar="TABLE",
         help="predictions of tritium electrons by one or more of the estimators: adds endpoint fits to the report",
+    )
+    parser.add_argument(
+        "--settings",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="settings of the apparatus: adds figures at each of them, and a map over the first two (default: those "
+        "that the first model is told)",
     )
     parser.add_argument(
         "--bootstrap",

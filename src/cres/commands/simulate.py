@@ -5,11 +5,13 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from cres.command import Parser, whole
+from cres.command import Parser, task, whole
+from cres.errors import UserError
 from cres.paths import path_of
 from cres.ranges import SEED
 from cres.resources import simulation_config
 from cres.simulation.config import SimulationConfig
+from cres.simulation.plane import simulate_points
 from cres.simulation.validation import PAGE, validate
 from cres.simulation.writer import simulate_to_files
 from reconstruction.workers import available_cpus
@@ -49,6 +51,14 @@ def command_line() -> Parser:
         help="electrons in one .pkl.gz file (default: 1000, fewer of long records, so that a file stays below 64 MB)",
     )
     parser.add_argument(
+        "--grid",
+        type=path_of,
+        metavar="FILE",
+        help="many apparatus: a file such as configs/simulation/grids/wall_and_noise.yaml, whose points are simulated "
+        "each into a folder of its own (OUTPUT/000 …), --events of each, what varies written as columns",
+    )
+    parser.add_argument("--task", type=task, metavar="I/N", help="with --grid: each N-th point, from I (array jobs)")
+    parser.add_argument(
         "--validate",
         action="store_true",
         help="check the simulation against formulae instead: validation_report.json and .html in the output folder "
@@ -68,6 +78,10 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> int:
     """Run the command."""
     arguments = parse_arguments()
+    if arguments.grid is not None:
+        return _simulate_grid(arguments)
+    if arguments.task is not None:
+        raise UserError("--task shares out the points of a --grid: name its file")
     config = SimulationConfig.from_yaml(simulation_config(arguments.config))
     if arguments.validate:
         passed = validate(config, arguments.output)
@@ -78,4 +92,19 @@ def main() -> int:
         config, arguments.events, arguments.output, seed, arguments.workers, arguments.events_per_file
     )
     print(f"{arguments.events} electrons in {len(paths)} files in {arguments.output}")
+    return 0
+
+
+def _simulate_grid(arguments: argparse.Namespace) -> int:
+    share = arguments.task or (0, 1)
+    folders = simulate_points(
+        arguments.grid,
+        arguments.events,
+        arguments.output,
+        arguments.seed,
+        arguments.workers,
+        arguments.events_per_file,
+        share,
+    )
+    print(f"{arguments.events} electrons of each of {len(folders)} apparatus in {arguments.output}")
     return 0

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cres.data.windows import Band, Window
-from reconstruction.records.batch import Batch, masks_from
+from reconstruction.records.batch import STRENGTH, Batch, masks_from
 from reconstruction.records.loader import Chosen, Draw
 
 SERIES = "series"
@@ -23,12 +23,19 @@ class ElectronDataset(Dataset[Batch]):
     """Chosen rows of records. Whole batches are read at once through `__getitems__`.
 
     With `keep_on` the series are read once and kept as a tensor there: in memory, or on the training device. What is
-    the same in each epoch, a fixed window and a band of it, is then done once, too.
+    the same in each epoch, a fixed window and a band of it, is then done once, too. `densities` (rows of the records,)
+    are those of the noise, where batches are to say them.
     """
 
     def __init__(
-        self, chosen: Chosen, window: Window, band: Band | None = None, keep_on: torch.device | None = None
+        self,
+        chosen: Chosen,
+        window: Window,
+        band: Band | None = None,
+        keep_on: torch.device | None = None,
+        densities: NDArray[np.float64] | None = None,
     ) -> None:
+        self._densities = densities
         self._chosen, self._window, self._band = chosen, window, band
         self._records, self._rows = chosen.records, chosen.rows
         self._event_ids = self._records.event_ids[self._rows]
@@ -53,6 +60,8 @@ class ElectronDataset(Dataset[Batch]):
             "event_id": torch.from_numpy(event_ids),
         }
         batch |= self._chosen.numbers(rows)
+        if self._densities is not None:
+            batch[STRENGTH] = torch.from_numpy(self._densities[rows])
         if any(draw.repeat for draw in draws):
             batch["repeat"] = torch.tensor([draw.repeat for draw in draws])
         return batch

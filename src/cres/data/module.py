@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from cres import schema
 from cres.data.electrons import ElectronDataset
 from cres.data.noise_spectrum import spectrum_for
-from cres.data.records import Records, Rows, open_records
+from cres.data.records import OPEN_FILES, Records, Rows, open_records
 from cres.data.stream import ElectronSource, StreamDataset, makes_on_device
 from cres.data.tracks import TrackPieces, TrackWindows
 from cres.data.windows import Band, Window, make_band, make_window
@@ -48,6 +50,13 @@ class CresDataModule(RowsDataModule):
         stream_electrons: Electrons of the source that make an epoch.
         noise_spectrum: Measured spectrum of the noise (CSV) that training and judging add; white for none; by default
             DATA.noise.csv beside the data, where it is there.
+        balanced: In training, draw each apparatus as often as the others: by the settings that the model is told, or
+            else by file.
+        shuffle_block: In training, read so many neighbouring electrons of a file together, of up to 32 places at a
+            time, rather than shuffle all of them: for many files that do not fit in memory. Null shuffles all.
+        open_files: Files that are open at once.
+        memory_mb: Megabytes of series of the files that were read last, kept whole in memory; 0 for none.
+        only: Names of files: all are split, and only the rows of these are used.
 
     """
 
@@ -73,6 +82,11 @@ class CresDataModule(RowsDataModule):
         stream: ElectronSource | None = None,
         stream_electrons: int = 10_000,
         noise_spectrum: str | None = None,
+        balanced: bool = False,
+        shuffle_block: int | None = None,
+        open_files: int = OPEN_FILES,
+        memory_mb: float = 0.0,
+        only: tuple[str, ...] = (),
     ) -> None:
         super().__init__(
             data, targets, observables, batch_size, fractions, seed, split, split_seed, workers, start_method
@@ -85,10 +99,16 @@ class CresDataModule(RowsDataModule):
         self.stream = stream
         self.stream_electrons = stream_electrons
         self.noise_spectrum = noise_spectrum
+        self.balanced, self.shuffle_block, self.only = balanced, shuffle_block, tuple(only)
+        self.open_files, self.memory_mb = open_files, memory_mb
 
     def open(self) -> Records:
         """Return the opened files."""
-        return open_records(self.data)
+        return open_records(self.data, self.open_files, self.memory_mb)
+
+    def setting_names(self) -> tuple[str, ...]:
+        """Return columns of one number a row, and what the configurations of the files' simulations say."""
+        return (*self.records.scalar_columns, *self.records.stated)
 
     def setup(self, stage: str) -> None:
         """Open the files and decide the split; everything that is wrong with them is said here."""
@@ -140,7 +160,12 @@ class CresDataModule(RowsDataModule):
         """Return the batches of these rows; in training the window may be random."""
         place = {"none": None, "ram": torch.device("cpu"), "device": self.device()}[self.cache]
         window = self._window(training and self.random_window)
-        return ElectronDataset(self.chosen(rows), window, self._band(), place)
+        return ElectronDataset(self.chosen(rows), window, self._band(), place, self._densities())
+
+    def _densities(self) -> NDArray[np.float64] | None:
+        """Return the noise of each row, where rows differ or a model is told of which apparatus they are."""
+        densities: NDArray[np.float64] = self.records.noise_densities()
+        return densities if self.settings or np.ptp(densities) > 1e-9 * densities.max() else None
 
     def track_dataloader(self, rows: Rows) -> ResumableLoader:
         """Return the batches of all windows of `window_samples` of these rows, an electron's windows together.
@@ -164,6 +189,11 @@ class CresDataModule(RowsDataModule):
         return self._loader(dataset, shuffle=False, from_host=False)
 
     def _require_whole(self) -> None:
+        if self._densities() is not None:
+            raise UserError(
+                "long records are read window by window or in pieces only where all have one noise: read the files of "
+                "each apparatus on their own"
+            )
         if schema.VALID_SAMPLES in self.records.scalar_columns:
             raise UserError(
                 f"the records have a column {schema.VALID_SAMPLES}, so that some are padded: long ones are read window "

@@ -7,6 +7,7 @@ import json
 import os
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,14 +19,19 @@ from cres import schema
 from cres.data.facts import DEFAULTS, plain_attributes, stated_facts
 from cres.data.index import INDEX_SUFFIX, content_digest, index_path, read_index, shard_paths
 from cres.data.row_reader import RowReader, naming_damage
+from cres.data.stated import NOISE_TEMPERATURE, stated_settings
 from cres.errors import UserError
+from reconstruction.records.recent import RecentlyUsed
 
 Rows = NDArray[np.int64]
 _SUFFIXES: Final = (".hdf5", ".h5")
 # I and Q are interleaved while they are still in the processor's cache.
 _CACHED_ROWS: Final = 16
+_DEFAULT_GAIN: Final = 2.708e9
 # What is in memory while content is hashed does not grow with the length of the records (but for a single one).
 _HASHED_SAMPLES: Final = 1 << 21
+OPEN_FILES: Final = 64
+"""So many files of a set are open at once: the others were read longer ago."""
 _HINT: Final = "make it with `python scripts/data_prep.py`"
 
 
@@ -102,6 +108,22 @@ class RecordFile:
         for channel, name in enumerate(schema.SERIES_COLUMNS):
             reader.read(name, rows, starts, out[channel])
 
+    @cached_property
+    def stated(self) -> dict[str, float]:
+        """Settings of the apparatus that the file's simulation states."""
+        return stated_settings(self.attributes)
+
+    @property
+    def series_bytes(self) -> int:
+        """What all series take in memory."""
+        return 2 * 4 * self.rows * self.samples
+
+    def whole_series(self) -> NDArray[np.float32]:
+        """Return I and Q of all rows, (2, rows, samples)."""
+        series = np.empty((2, self.rows, self.samples), np.float32)
+        self.read_series(np.arange(self.rows), np.zeros(self.rows, np.int64), series)
+        return series
+
     def _opened(self) -> RowReader:
         if self._reader is None or self._process != os.getpid():
             self._reader = RowReader(self.path, schema.SERIES_COLUMNS)
@@ -125,11 +147,23 @@ def _wide(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.float64) if values.dtype.kind == "f" else values
 
 
-class Records:
-    """Several files as one: rows are numbered through. Raises UserError at once where the files do not fit together."""
+def _bytes_of(series: NDArray[np.float32]) -> int:
+    return series.nbytes
 
-    def __init__(self, files: Sequence[RecordFile]) -> None:
+
+class Records:
+    """Several files as one: rows are numbered through. Raises UserError at once where the files do not fit together.
+
+    open_files: so many are open at once. memory_mb: so much of memory holds series of the files that were read last,
+    whole, so that rows of them are not read again; 0 for none.
+    """
+
+    def __init__(self, files: Sequence[RecordFile], open_files: int = OPEN_FILES, memory_mb: float = 0.0) -> None:
         self.files = tuple(files)
+        self._open: RecentlyUsed[int, RecordFile] = RecentlyUsed(open_files, forget=RecordFile.close)
+        self._memory: RecentlyUsed[int, NDArray[np.float32]] = RecentlyUsed(
+            len(self.files), int(1e6 * memory_mb), _bytes_of
+        )
         first = self.files[0]
         for file in self.files[1:]:
             _require_same(first, file)
@@ -147,6 +181,24 @@ class Records:
     def noise_density_w_per_hz(self) -> float:
         """Density of the nominal noise: what the first file's simulation says of its read-out, or the default."""
         return _nominal_density_w_per_hz(self.files[0])
+
+    @cached_property
+    def stated(self) -> tuple[str, ...]:
+        """Settings that every file says of all its rows and that are no columns; `scalar` returns them as well."""
+        first, *others = self.files
+        names = (name for name in first.stated if name not in self.columns)
+        return tuple(name for name in names if all(name in file.stated for file in others))
+
+    def noise_densities(self) -> NDArray[np.float64]:
+        """Return the density of the nominal noise of each row, (rows,): by its noise temperature, or by its file's."""
+        nominal = np.repeat([_nominal_density_w_per_hz(file) for file in self.files], np.diff(self.starts))
+        if NOISE_TEMPERATURE not in self.scalar_columns:
+            return nominal
+        from cres.transforms.temperature import thermal_density_w_per_hz  # torch, as above
+
+        gain = np.repeat([file.stated.get("gain", _DEFAULT_GAIN) for file in self.files], np.diff(self.starts))
+        kelvin = self.scalar(NOISE_TEMPERATURE)
+        return np.where(np.isfinite(kelvin), gain * kelvin * float(thermal_density_w_per_hz(1.0)), nominal)
 
     @property
     def valid_samples(self) -> NDArray[np.int64] | None:
@@ -195,6 +247,9 @@ class Records:
         """Return one whole column of all files. `event_id` is the content's hash where a file has none."""
         if name == schema.EVENT_ID and name not in self.columns:
             return self.content_hashes()
+        if name not in self.columns and name in self.stated:
+            values = [file.stated[name] for file in self.files]
+            return np.repeat(np.array(values, np.float64), np.diff(self.starts))
         self._require(name)
         if name not in self._scalars:
             self._scalars[name] = np.concatenate([file.scalar(name) for file in self.files])
@@ -243,10 +298,20 @@ class Records:
             for first in range(0, len(of_file), _CACHED_ROWS):
                 chosen = of_file[first : first + _CACHED_ROWS]
                 part = planes[:, : len(chosen)]
-                self.files[index].read_series(rows[chosen] - self.starts[index], begin[chosen], part)
+                self._read(int(index), rows[chosen] - self.starts[index], begin[chosen], part)
                 for channel in range(2):
                     series[chosen, :, channel] = part[channel]
         return series
+
+    def _read(self, index: int, rows: Rows, starts: Rows, out: NDArray[np.float32]) -> None:
+        """Fill `out` from a file, or from what is kept of it in memory."""
+        file = self.files[index]
+        if file.series_bytes > (self._memory.most_bytes or 0):
+            self._open.get(index, lambda: file).read_series(rows, starts, out)
+            return
+        kept = self._memory.get(index, lambda: self._open.get(index, lambda: file).whole_series())
+        for place, (row, start) in enumerate(zip(rows.tolist(), starts.tolist(), strict=True)):
+            out[:, place] = kept[:, row, start : start + out.shape[2]]
 
     def _require_inside(self, rows: Rows, begin: Rows, length: int) -> None:
         if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
@@ -261,6 +326,8 @@ class Records:
 
     def close(self) -> None:
         """Close all handles; the next read opens them again."""
+        self._open.clear()
+        self._memory.clear()
         for file in self.files:
             file.close()
 
@@ -323,12 +390,15 @@ def _facts(files: Sequence[RecordFile]) -> dict[str, float]:
     return facts
 
 
-def open_records(data: str | Path | Sequence[str | Path]) -> Records:
+def open_records(
+    data: str | Path | Sequence[str | Path], open_files: int = OPEN_FILES, memory_mb: float = 0.0
+) -> Records:
     """Return the electrons of a file, an index of shards, a folder, a glob, or a list of these.
 
-    Raises UserError where there are none, where they do not fit together, and where a shard is missing or changed.
+    `open_files` and `memory_mb` as in `Records`. Raises UserError where there are none, where they do not fit together,
+    and where a shard is missing or changed.
     """
-    return Records([RecordFile(path) for path in data_files(data)])
+    return Records([RecordFile(path) for path in data_files(data)], open_files, memory_mb)
 
 
 def data_files(data: str | Path | Sequence[str | Path]) -> list[Path]:

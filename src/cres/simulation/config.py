@@ -286,12 +286,16 @@ class SimulationConfig:
         return cls()
 
     @classmethod
-    def from_yaml(cls, path: str | Path) -> SimulationConfig:
-        """Read a configuration; keys that are left out take their defaults. Raises UserError."""
+    def from_yaml(cls, path: str | Path, others: Mapping[str, Any] | None = None) -> SimulationConfig:
+        """Read a configuration; keys that are left out take their defaults. Raises UserError.
+
+        others: values in place of the file's, by their dotted keys.
+        """
         path = Path(path)
         content = read_yaml(path)
         try:
-            config = cls.from_dict(_found(path.parent, content if content is not None else {}))
+            content = _with_others(content if content is not None else {}, others or {})
+            config = cls.from_dict(_found(path.parent, content))
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         if config.ensemble.table:
@@ -314,6 +318,16 @@ class SimulationConfig:
         others = {name: value for name, value in content["readout"].items() if value is not None}
         content["readout"] = others | noise
         return content
+
+
+def _with_others(content: Any, others: Mapping[str, Any]) -> Any:
+    """Return the content with other values at dotted keys."""
+    for key, value in others.items():
+        section, _, below = key.partition(".")
+        if not isinstance(content, dict) or (below and not isinstance(content.get(section, {}), dict)):
+            raise UserError(f"the simulation configuration has no {key}: {section} is no table of keys and values")
+        content = content | {section: _with_others(content.get(section, {}), {below: value}) if below else value}
+    return content
 
 
 def _found(folder: Path, content: Any) -> Any:

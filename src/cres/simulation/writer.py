@@ -6,12 +6,13 @@ import gzip
 import json
 import pickle
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 import cres
@@ -36,11 +37,12 @@ SERIES_BYTES_PER_FILE = 64 * 2**20
 
 @dataclass(frozen=True)
 class ShardPlan:
-    """One file: electrons `start` to `start + count` of (config, seed)."""
+    """One file: electrons `start` to `start + count` of (config, seed), with settings as further columns."""
 
     path: Path
     start: int
     count: int
+    settings: Mapping[str, float] = field(default_factory=dict)
 
 
 def events_in_a_file(config: SimulationConfig) -> int:
@@ -49,11 +51,18 @@ def events_in_a_file(config: SimulationConfig) -> int:
     return max(1, min(EVENTS_PER_FILE, SERIES_BYTES_PER_FILE // row))
 
 
-def shards(output_dir: Path, events: int, events_per_file: int) -> list[ShardPlan]:
-    """Return the files that hold `events` electrons."""
+def shards(
+    output_dir: Path, events: int, events_per_file: int, first: int = 0, settings: Mapping[str, float] | None = None
+) -> list[ShardPlan]:
+    """Return the files that hold `events` electrons from the `first` on."""
     starts = range(0, events, events_per_file)
     return [
-        ShardPlan(output_dir / f"electrons_{i:05d}.pkl.gz", start, min(events_per_file, events - start))
+        ShardPlan(
+            output_dir / f"electrons_{i:05d}.pkl.gz",
+            first + start,
+            min(events_per_file, events - start),
+            settings or {},
+        )
         for i, start in enumerate(starts)
     ]
 
@@ -65,18 +74,22 @@ def simulate_to_files(
     seed: int,
     workers: int = 1,
     events_per_file: int | None = None,
+    first: int = 0,
+    settings: Mapping[str, float] | None = None,
 ) -> list[Path]:
     """Write `electrons_00000.pkl.gz` … and the manifest `simulation.json`; return the files' paths.
 
     Files that an interrupted run of the same configuration, seed and sizes left are kept; a folder with another
-    simulation in it is refused. `events_per_file`: by `events_in_a_file` where it is not given. Raises UserError.
+    simulation in it is refused. `events_per_file`: by `events_in_a_file` where it is not given. first: number of the
+    first electron of the endless sequence. settings: columns that every electron gets. Raises UserError.
     """
     events_per_file = events_in_a_file(config) if events_per_file is None else events_per_file
     if events < 1 or events_per_file < 1 or workers < 1:
         raise UserError("events, events per file and workers must be at least 1")
     manifest = {"config": config.to_dict(), "seed": seed, "events": events, "events_per_file": events_per_file}
+    manifest |= {"first": first, "settings": dict(settings)} if settings else {}
     _claim(output_dir, manifest)
-    planned = shards(output_dir, events, events_per_file)
+    planned = shards(output_dir, events, events_per_file, first, settings)
     missing = [shard for shard in planned if not shard.path.exists()]
     attributes = _attributes(config, seed)
     with progress_bar() as bar:
@@ -153,6 +166,7 @@ def write_shard(
     """Simulate and write one file; return its number of electrons and of refused draws, by reason."""
     electrons, refused = draw_counted(config, shard.count, seed, shard.start)
     columns = simulate_columns(config, electrons)
+    columns |= {name: np.full(shard.count, value) for name, value in shard.settings.items()}
     frame = pd.DataFrame({name: list(values) if values.ndim > 1 else values for name, values in columns.items()})
     frame.attrs.update(attributes | {"refused_draws": refused.total()})
     write_whole(shard.path, gzip.compress(pickle.dumps(frame, PICKLE_PROTOCOL), GZIP_LEVEL, mtime=0))

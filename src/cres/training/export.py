@@ -16,6 +16,7 @@ from reconstruction.training.export.program import (
     Example,
     InputToPosterior,
     exported,
+    taken,
     write_program,
 )
 from reconstruction.training.export.program import LEVELS as LEVELS
@@ -26,7 +27,7 @@ from reconstruction.training.runs.predictions import checkpoint_hash
 
 def export_program(module: Learner, samples: int) -> torch.export.ExportedProgram:
     """Return the program of a module for records of `samples` samples, any number of records at once."""
-    return exported(InputToPosterior(module).eval(), torch.zeros(EXAMPLE_BATCH, samples, 2))
+    return exported(InputToPosterior(module).eval(), taken(module, torch.zeros(EXAMPLE_BATCH, samples, 2)))
 
 
 def export(module: Learner, checkpoints: Sequence[Path], output: Path) -> Path:
@@ -43,7 +44,10 @@ def export(module: Learner, checkpoints: Sequence[Path], output: Path) -> Path:
     card = output.with_suffix(".md")
     table = checkpoints[0].parent.parent / "predictions.hdf5"
     card.write_text(card_text(module.card, made_by, table if table.exists() else None, output.name))
-    print(f"{output}: volts (batch, {samples}, 2) → {', '.join(names)} of {', '.join(module.targets)}; card {card}")
+    told = f" and settings (batch, {len(module.settings)}: {', '.join(module.settings)})" if module.settings else ""
+    print(
+        f"{output}: volts (batch, {samples}, 2){told} → {', '.join(names)} of {', '.join(module.targets)}; card {card}"
+    )
     return output
 
 

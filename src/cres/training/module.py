@@ -12,6 +12,7 @@ from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransf
 from cres.transforms.coloured import ColouredNoise
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 from reconstruction.models import Loss, PredictiveDistribution
+from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.records.batch import Batch
 from reconstruction.shapes import Series
 from reconstruction.training.learning.denoising import DenoisingOptions
@@ -57,6 +58,7 @@ class CresModule(Learner):
         augmentations: Random changes of the training records only.
         fusion: How features of several views are joined.
         landmark: A line whose place is measured on the way, and mapped to a first guess of the targets.
+        condition: Settings of the apparatus that the model is told with each record: one model for many apparatus.
         denoising: Rebuild a view without its noise, beside the targets or alone, to pre-train an encoder.
         masking: Hide stretches of views and rebuild them, beside the targets or alone, to pre-train encoders on records
             of which neither truth nor a noiseless copy is known.
@@ -93,6 +95,7 @@ class CresModule(Learner):
         augmentations: list[RandomTransform] | None = None,
         fusion: Literal["gated", "concatenate"] = "gated",
         landmark: LandmarkOptions | None = None,
+        condition: ConditionOptions | None = None,
         denoising: DenoisingOptions | None = None,
         optimiser: Optimiser = Optimiser(),
         schedule: Schedule | None = None,
@@ -112,7 +115,7 @@ class CresModule(Learner):
         sources_of_noise = RandomChain(with_facts(source, facts) for source in sources)
         behind = RandomChain(receiver or [])
         super().__init__(
-            build_reconstructor(facts, targets, views, encoders, head, fusion, landmark),
+            build_reconstructor(facts, targets, views, encoders, head, fusion, landmark, condition=condition),
             Corruption(
                 Link(RandomChain(augmentations or []), SERIES, training_only=True, scaled=False),
                 Link(sources_of_noise, SERIES),
@@ -133,6 +136,7 @@ class CresModule(Learner):
         )
         self.noise, self.receiver = sources_of_noise, behind
         self.sampling_rate_hz = sampling_rate_hz
+        self.nominal_strength = noise_density_w_per_hz or 1.0
 
     def judged(self, batch: Batch) -> Batch | None:
         """Return a batch as it is judged; nothing for "pieces", whose noise is made as they are read."""

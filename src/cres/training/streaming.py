@@ -30,6 +30,8 @@ def noisy_pieces(
 
 def require_piecewise(model: Reconstructor, samples: int) -> None:
     """Raise UserError where a model needs whole records, or pieces of another length than so many samples."""
+    if model.condition is not None:
+        raise UserError(f"the model is told settings of whole records, so --chunk cannot feed it: {_INSTEAD}")
     if model.landmark is not None:
         raise UserError(f"the model looks for a landmark in the whole record, so --chunk cannot feed it: {_INSTEAD}")
     for name, view in model.views.items():

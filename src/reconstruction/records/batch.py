@@ -14,6 +14,13 @@ padded: true for what is real, from the start; an input without a mask is real t
 targets float64 (batch, target), absent for unlabelled rows; observables {column: float64 (batch,)}; repeat int64
 (batch,), where a row is drawn more than once in an epoch, how often before."""
 
+SETTINGS = "settings"
+"""Input of a model that is told the apparatus: (batch, 1, setting), float64, NaN where it is not known. It stays as
+it is where inputs are corrupted, masked or cast."""
+STRENGTH = "strength"
+"""Of a batch whose rows are of several apparatus: power of the corruption of each row (batch,), in what unit a model's
+`nominal_strength` is."""
+
 Inputs = Mapping[str, Tensor]
 Masks = Mapping[str, Tensor]
 

@@ -16,6 +16,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from reconstruction.errors import UserError
 from reconstruction.records.batch import Batch
+from reconstruction.records.mixing import Blocks, balanced, in_blocks
 from reconstruction.records.reading_ahead import why_ended
 
 
@@ -83,6 +84,10 @@ class KeyedSampler(DistributedSampler[Any]):
         self.easiest_first: NDArray[np.int64] = np.arange(size)
         self.share = 1.0
         """Share of the rows, the first of `easiest_first`, that a shuffled epoch draws, as often as it must."""
+        self.groups: NDArray[np.int64] | None = None
+        """Group of each row (rows,), where each group is to be drawn as often as the others."""
+        self.blocks: Blocks | None = None
+        """Neighbours that are read together, where the rows are of many files."""
 
     def __iter__(self) -> Iterator[Any]:
         rows, repeats = self._order()
@@ -96,7 +101,20 @@ class KeyedSampler(DistributedSampler[Any]):
         if not self.shuffle:
             return places, np.zeros_like(places)
         generator = np.random.default_rng([self.seed, self.epoch])
+        rows, repeats = self._drawn(places, generator)
+        if self.blocks is None:
+            return rows, repeats
+        order = in_blocks(rows, self.blocks, generator)
+        return rows[order], repeats[order]
+
+    def _drawn(
+        self, places: NDArray[np.int64], generator: np.random.Generator
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         drawn = max(1, math.ceil(self.share * self._all))
+        if self.groups is not None and self._all:
+            easiest = places if drawn >= self._all else self.easiest_first[:drawn]
+            chosen, repeats = balanced(self.groups[easiest], self._all, generator)
+            return easiest[chosen], repeats
         if drawn >= self._all:  # more than all: of none
             return generator.permutation(self._all), np.zeros_like(places)
         passes = [generator.permutation(drawn) for _ in range(-(-self._all // drawn))]
@@ -129,6 +147,10 @@ class ResumableLoader(DataLoader[Batch]):
         except (RuntimeError, OSError) as error:
             why = why_ended(worker.exitcode for worker in getattr(self._iterator, "_workers", ()))
             raise error if why is None else UserError(why) from error
+
+    def mix(self, groups: NDArray[np.int64] | None, blocks: Blocks | None) -> None:
+        """Draw each group (rows,) as often as the others, and read neighbours together."""
+        self._keyed.groups, self._keyed.blocks = groups, blocks
 
     def order_by_ease(self, easiest_first: NDArray[np.int64]) -> None:
         """Take the order of the rows (their places in the dataset) by which `use_easiest` chooses."""

@@ -23,8 +23,9 @@ from torch.utils.data import Dataset
 from reconstruction.errors import UserError, nearest
 from reconstruction.records.batch import Batch
 from reconstruction.records.loader import Chosen, KeyedSampler, ResumableLoader
+from reconstruction.records.mixing import Blocks
 from reconstruction.records.reading_ahead import begin_reading, require_files
-from reconstruction.records.splits import Split, split_by_event, split_by_file
+from reconstruction.records.splits import Split, split_by_event, split_by_file, within_files
 from reconstruction.system import Column, System, find_system
 
 Rows = NDArray[np.int64]
@@ -74,6 +75,14 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
     system_name: ClassVar[str]
     cache: Literal["none", "ram", "device"] = "none"
     """Where the inputs are kept."""
+    settings: tuple[str, ...] = ()
+    """Columns that the model is told of the apparatus of each row: every batch holds them."""
+    balanced: bool = False
+    """Whether a training draws each apparatus as often as the others."""
+    shuffle_block: int | None = None
+    """Neighbouring rows of a file that a training reads together; None where all rows are shuffled."""
+    only: tuple[str, ...] = ()
+    """Names of files whose rows alone are used, after all of them were split."""
 
     def __init__(
         self,
@@ -154,7 +163,53 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
                 self._split = split_by_file(records.starts, *identities, names)
             else:
                 self._split = split_by_event(*identities)
+            if self.only:
+                self._split = within_files(
+                    self._split, records.starts, [file.path for file in records.files], self.only
+                )
         return self._split
+
+    def setting_names(self) -> Sequence[str]:
+        """Return the names of what rows can tell of their apparatus: columns of numbers, and what a system derives."""
+        names: Sequence[str] = self.records.scalar_columns
+        return names
+
+    def settings_of(self, names: Sequence[str], rows: Rows) -> NDArray[np.float64]:
+        """Return settings of rows, (rows, setting), NaN where they are not known.
+
+        Raises UserError for a column that is not there or holds no numbers, and for infinite ones.
+        """
+        columns = np.empty((len(rows), len(names)))
+        for column, name in zip(columns.T, names, strict=True):
+            column[:] = self._setting(name)[rows]
+            infinite = np.flatnonzero(np.isinf(column))
+            if len(infinite):
+                where = self.records.describe(int(rows[infinite[0]]))
+                raise UserError(f"{where}, column {name}: a setting is a number, or NaN (not known), not infinite")
+        return columns
+
+    def _setting(self, name: str) -> NDArray[Any]:
+        known = self.setting_names()
+        if name in known:
+            values: NDArray[Any] = self.records.scalar(name)
+            if values.dtype.kind in "biuf":
+                return values
+        if name in self.records.columns:
+            raise UserError(
+                f"{self.records.files[0].path} holds {name} as texts or arrays, and a setting (model.condition) is one "
+                "number a row"
+            )
+        raise UserError(
+            f"the data have no column {name!r}, which model.condition names{nearest(name, known)}: give them one, with "
+            "NaN where it is not known"
+        )
+
+    def groups_of(self, rows: Rows) -> Rows:
+        """Return the number of the apparatus of each row: by its settings, without any by its file."""
+        if not self.settings:
+            return np.searchsorted(self.records.starts, rows, side="right") - 1
+        settings = np.nan_to_num(self.settings_of(self.settings, rows), nan=np.inf)
+        return np.unique(settings, axis=0, return_inverse=True)[1].reshape(-1)
 
     def split_as(self, facts: Mapping[str, Any]) -> None:
         """Split with the seed in the facts of a checkpoint's data, unless a seed was asked for."""
@@ -178,6 +233,7 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
 
     def setup(self, stage: str) -> None:
         """Open the files and decide the split; everything that is wrong with them is said here."""
+        self.settings_of(self.settings, np.zeros(0, np.int64))
         # who only reconstructs may read rows that none is trained on
         if stage == "fit" and not self.endless and not len(self.split.train):
             raise UserError(f"the training split of {self.data} is empty: give --data.fractions a larger first number")
@@ -208,7 +264,13 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
     def train_dataloader(self) -> ResumableLoader:
         """Return the batches that a training draws."""
         dataset, how = self.training_set()
-        return self._loader(dataset, **how)
+        loader = self._loader(dataset, **how)
+        if not self.endless and (self.balanced or self.shuffle_block):
+            rows = self.split.train
+            owner = np.searchsorted(self.records.starts, rows, side="right") - 1
+            blocks = None if self.shuffle_block is None else Blocks(owner, self.shuffle_block)
+            loader.mix(self.groups_of(rows) if self.balanced else None, blocks)
+        return loader
 
     def val_dataloader(self) -> ResumableLoader:
         """Return the batches of the validation split."""
@@ -238,9 +300,11 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
         """Return the targets and the observables of a batch."""
         targets = self.targets if self.labelled else ()
         if self.observables is not None:
-            return targets, tuple(self.observables)
-        held = (*targets, *IDENTITIES)
-        return targets, tuple(name for name in self.records.scalar_columns if name not in held)
+            observables = tuple(self.observables)
+        else:
+            held = (*targets, *IDENTITIES)
+            observables = tuple(name for name in self.records.scalar_columns if name not in held)
+        return targets, (*observables, *(name for name in self.settings if name not in observables))
 
     def _require_columns(self, records: Any) -> None:
         for name in self.observables or ():

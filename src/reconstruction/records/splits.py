@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,6 +75,21 @@ def split_by_file(
         files = [names[int(np.searchsorted(starts, place, side="right")) - 1] for place in (other, row)]
         raise UserError(f"{files[0]} and {files[1]} hold the same row, so they cannot be in two parts of a split")
     return Split(*(np.flatnonzero(part == number) for number in range(3)))
+
+
+def within_files(split: Split, starts: Rows, files: Sequence[Path], only: Sequence[str]) -> Split:
+    """Return what a split of all files holds of some of them, by path or name; `starts` as in `split_by_file`.
+
+    Raises UserError for a name that is no file of the data.
+    """
+    chosen = np.zeros(len(files), bool)
+    for name in only:
+        found = [str(path) == name or path.name == name for path in files]
+        if not any(found):
+            raise UserError(f"data.only names {name}, which is none of the {len(files)} files of the data")
+        chosen |= found
+    parts = (split.train, split.validation, split.test)
+    return Split(*(rows[chosen[np.searchsorted(starts, rows, side="right") - 1]] for rows in parts))
 
 
 def _require_fractions(fractions: Sequence[float]) -> None:

@@ -10,6 +10,7 @@ from collider.showers.learning.views import Deposit, ShowerView, measured_in_dep
 from collider.showers.networks import VolumeEncoder
 from reconstruction.errors import UserError
 from reconstruction.models import Loss
+from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.training.learning.learner import CalibrationMethod, Learner
 from reconstruction.training.learning.optimiser import Optimiser
 from reconstruction.training.network.corruption import Corruption, Link
@@ -54,6 +55,7 @@ class ShowerModule(Learner):
             at 1 GeV as at 100 GeV; or gev, for cells whose noise drowns their sum.
         turn: In training, turn and mirror showers around the axis: right where all sides of the calorimeter are alike.
         fusion: How features of several views are joined.
+        condition: Settings of the calorimeter that the model is told with each shower.
         optimiser: Learning rates and decay.
         schedule: Shape of the learning rate over the training.
         compile_encoders: Compile the layers of the encoders with torch.compile when training.
@@ -82,6 +84,7 @@ class ShowerModule(Learner):
         energy_in: Literal["deposit", "gev"] = "deposit",
         turn: bool = True,
         fusion: Literal["gated", "concatenate"] = "gated",
+        condition: ConditionOptions | None = None,
         optimiser: Optimiser = Optimiser(),
         schedule: Schedule | None = None,
         compile_encoders: bool = False,
@@ -98,7 +101,8 @@ class ShowerModule(Learner):
             "across_edges_rm": tuple(across_edges_rm),
         }
         yardstick = Deposit(targets) if energy_in == "deposit" and any(map(measured_in_deposit, targets)) else None
-        reconstructor = build_reconstructor(facts, targets, views, encoders, head, fusion, yardstick=yardstick)
+        parts = (views, encoders, head, fusion)
+        reconstructor = build_reconstructor(facts, targets, *parts, yardstick=yardstick, condition=condition)
         _require_sectors(reconstructor, grid_shape[1])
         turns = [Link(Turn(grid, grid_shape), CELLS, training_only=True, scaled=False)] if turn else []
         super().__init__(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.pooling import PoolingName, make_pooling
 from reconstruction.models.encoders.positions import valid_positions
@@ -80,7 +81,9 @@ class GraphEncoder(Encoder):
         """Input projection, convolutions and the last layer."""
         return (self.project, *self.blocks, self.output)
 
-    def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
+    def sequence(
+        self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
+    ) -> Sequence:
         """Return (batch, cell, width) features, zero beyond each shower's cells."""
         valid = None if lengths is None else valid_positions(lengths, series.shape[1])
         if valid is not None:
@@ -90,9 +93,11 @@ class GraphEncoder(Encoder):
         if valid is None and bool((places == places[:1]).all()):
             places = places[:1]  # one graph for all
         neighbours, heard = nearest(places, valid, self.each)
-        for block in self.blocks:
-            values = block(values, places, neighbours, heard)
+        values = self.modulated(values, 0, context, lengths)
+        for layer, block in enumerate(self.blocks, 1):
+            values = self.modulated(block(values, places, neighbours, heard), layer, context, lengths)
         values = self.output(nn.functional.gelu(self.norm(values)))
+        values = self.modulated(values, len(self.blocks) + 1, context, lengths)
         return Sequence(values if valid is None else values * valid.unsqueeze(-1).to(values.dtype), lengths)
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.conformer import FeedForward, RotaryAttention
 from reconstruction.models.encoders.pooling import PoolingName, make_pooling
@@ -69,7 +70,9 @@ class LayerTransformerEncoder(Encoder):
         """Input projections and blocks."""
         return (nn.ModuleList([self.project, self.squares]), *self.blocks)
 
-    def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
+    def sequence(
+        self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
+    ) -> Sequence:
         """Return (batch, layer, width) features, zero beyond each shower's layers."""
         # a record without samples attends to its first position: a softmax over nothing is not a number
         valid = None if lengths is None else valid_positions(lengths.clamp(min=1), series.shape[1])
@@ -78,8 +81,9 @@ class LayerTransformerEncoder(Encoder):
         # views hold roots of energies; energies themselves add up
         values = self.project(series) + self.squares(series * series.abs())
         values = values + depths(series.shape[1], self.sequence_width, values)
-        for block in self.blocks:
-            values = block(values, valid)
+        values = self.modulated(values, 0, context, lengths)
+        for layer, block in enumerate(self.blocks, 1):
+            values = self.modulated(block(values, valid), layer, context, lengths)
         values = self.norm(values)
         return Sequence(values if valid is None else values * valid.unsqueeze(-1).to(values.dtype), lengths)
 

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.channel_norm import ChannelNorm
 from reconstruction.models.encoders.pooling import PoolingName, make_pooling
@@ -57,6 +58,8 @@ class VolumeEncoder(Encoder):
 
     """
 
+    takes_channels = False
+
     def __init__(
         self,
         in_channels: int,
@@ -85,7 +88,14 @@ class VolumeEncoder(Encoder):
         """Input projection, blocks, and what joins the rings."""
         return (self.project, *self.blocks, self.join)
 
-    def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
+    @property
+    def modulated_widths(self) -> tuple[int, ...]:
+        """That of what is joined: the cells before are no positions."""
+        return (self.sequence_width,)
+
+    def sequence(
+        self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
+    ) -> Sequence:
         """Return (batch, layer, width) features, zero beyond each shower's layers."""
         valid = None if lengths is None else valid_positions(lengths, series.shape[1]).to(series.dtype)
         mask = None if valid is None else valid.reshape(series.shape[0], 1, -1, 1, 1)
@@ -96,6 +106,7 @@ class VolumeEncoder(Encoder):
         values = self.norm(values.flatten(2)).unflatten(2, values.shape[2:])
         # all sectors are alike, rings and layers are not
         joined = self.join(nn.functional.gelu(values).mean(3).permute(0, 2, 3, 1).flatten(2))
+        joined = self.modulated(joined, 0, context, lengths)
         return Sequence(joined if valid is None else joined * valid.unsqueeze(-1), lengths)
 
 

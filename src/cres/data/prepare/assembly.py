@@ -20,6 +20,7 @@ from cres.data.facts import DEFAULTS, stated_facts
 from cres.data.prepare.hdf5_writer import Layout
 from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
+from cres.data.stated import CONFIGURATIONS
 from cres.errors import UserError
 from cres.provenance import git_commit
 
@@ -246,6 +247,9 @@ def root_attributes(
         "sources": json.dumps({piece.source: piece.sha256 for piece in pieces}, sort_keys=True),
         "skipped": json.dumps(list(skipped)),
     }
+    configs = {str(piece.attributes.get("config", "{}")) for piece in pieces}
+    if len(configs) > 1:
+        attributes[CONFIGURATIONS] = len(configs)
     seeds = {_seed(piece.attributes["seed"]) for piece in pieces if "seed" in piece.attributes}
     if len(seeds) == 1:
         attributes["seed"] = seeds.pop()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from reconstruction.errors import UserError
+from reconstruction.models.conditioning.context import By, ContextVector
+from reconstruction.models.conditioning.modulation import make_modulation
 from reconstruction.models.encoders.pooling import Pooling
 from reconstruction.shapes import Features, Lengths, Series
 
@@ -37,8 +41,12 @@ class Encoder(nn.Module, ABC):
     """Abstract encoder: (batch, time, channel) to (batch, output_width).
 
     `lengths` (batch,) says how many samples of each record are real; what lies behind never changes the features.
-    Subclasses call `__init__(in_channels, sequence_width, stride, pooling)` and write `sequence` and `layers`.
+    Subclasses call `__init__(in_channels, sequence_width, stride, pooling)` and write `sequence` and `layers`. Where
+    `sequence` also takes a context, it lets `modulated` change what its layers hand on.
     """
+
+    takes_channels: ClassVar[bool] = True
+    """Whether further channels may stand before those of the series: not where channels are places of a grid."""
 
     def __init__(self, in_channels: int, sequence_width: int, stride: int, pooling: Pooling) -> None:
         super().__init__()
@@ -47,6 +55,8 @@ class Encoder(nn.Module, ABC):
         self.stride = stride
         self.pooling = pooling
         self.output_width = pooling.output_width
+        self.modulations: nn.ModuleList | None = None
+        """What a context does to the features of each layer, of an encoder that is conditioned."""
 
     @property
     @abstractmethod
@@ -60,16 +70,47 @@ class Encoder(nn.Module, ABC):
     def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
         """Return the features of each position, before pooling."""
 
-    def encode(self, series: Series, lengths: Lengths | None = None) -> Encoded:
-        """Return the pooled features with the attention weights."""
+    @property
+    def modulated_widths(self) -> tuple[int, ...]:
+        """Widths of the features that `sequence` lets a context modulate, in their order."""
+        return (self.sequence_width,) * len(self.layers)
+
+    def condition(self, by: By, context_width: int) -> None:
+        """Let a context modulate the features of each layer. Raises UserError where `sequence` takes none."""
+        if "context" not in inspect.signature(self.sequence).parameters:
+            raise UserError(
+                f"{type(self).__name__} takes no context in `sequence`, so that model.condition.by={by} cannot reach "
+                "its layers: use by=concatenation, or an encoder whose layers are modulated"
+            )
+        widths = self.modulated_widths
+        self.modulations = nn.ModuleList(make_modulation(by, width, context_width) for width in widths)
+
+    def modulated(
+        self, values: Tensor, place: int, context: ContextVector | None, lengths: Lengths | None = None
+    ) -> Tensor:
+        """Return features (batch, position, width) of a layer as the context changes them; without one, as given."""
+        if context is None or self.modulations is None:
+            return values
+        changed: Tensor = self.modulations[place](values, context, lengths)
+        return changed
+
+    def channels_modulated(
+        self, values: Tensor, place: int, context: ContextVector | None, lengths: Lengths | None = None
+    ) -> Tensor:
+        """The same for features (batch, width, position)."""
+        return values if context is None else self.modulated(values.mT, place, context, lengths).mT
+
+    def encode(self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None) -> Encoded:
+        """Return the pooled features with the attention weights; an encoder that is conditioned reads `context`."""
         check_series(series, lengths, self.in_channels)
-        values, position_lengths = self.sequence(series, lengths)
+        told = {} if context is None else {"context": context}
+        values, position_lengths = self.sequence(series, lengths, **told)
         pooled = self.pooling(values, position_lengths)
         return Encoded(pooled.features, pooled.attention, pooled.log_attention, self.stride)
 
-    def forward(self, series: Series, lengths: Lengths | None = None) -> Features:
+    def forward(self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None) -> Features:
         """Return the pooled features."""
-        return self.encode(series, lengths).features
+        return self.encode(series, lengths, context).features
 
 
 def check_series(series: Tensor, lengths: Tensor | None, in_channels: int) -> None:

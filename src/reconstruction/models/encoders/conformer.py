@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.pooling import PoolingName, make_pooling
 from reconstruction.models.encoders.positions import patches, strided_lengths, valid_positions
@@ -156,12 +157,15 @@ class ConformerEncoder(Encoder):
         """Input projection and blocks."""
         return (self.project, *self.blocks)
 
-    def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
+    def sequence(
+        self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
+    ) -> Sequence:
         """Return (batch, position, width) features, zero beyond each record."""
         values = self.project(patches(series, self.stride, lengths).transpose(1, 2))
         lengths = strided_lengths(lengths, self.stride)
         # A record without samples attends to its first position: a softmax over nothing is not a number.
         valid = None if lengths is None else valid_positions(lengths.clamp(min=1), values.shape[1])
-        for block in self.blocks:
-            values = block(values, valid)
+        values = self.modulated(values, 0, context, lengths)
+        for place, block in enumerate(self.blocks, 1):
+            values = self.modulated(block(values, valid), place, context, lengths)
         return Sequence(values if valid is None else values * valid.unsqueeze(-1).to(values.dtype), lengths)

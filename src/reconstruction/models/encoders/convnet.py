@@ -8,6 +8,7 @@ from collections.abc import Sequence as Many
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.channel_norm import ChannelNorm
 from reconstruction.models.encoders.pooling import PoolingName, make_pooling
@@ -78,13 +79,17 @@ class ConvNetEncoder(Encoder):
         """Input projection and blocks."""
         return (self.project, *self.blocks)
 
-    def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
+    def sequence(
+        self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
+    ) -> Sequence:
         """Return (batch, position, width) features, zero beyond each record."""
         values = self.project(patches(series, self.patch, lengths))
         lengths = strided_lengths(lengths, self.patch)
-        for block, factor in zip(self.blocks, self.factors, strict=True):
+        values = self.channels_modulated(values, 0, context, lengths)
+        for place, (block, factor) in enumerate(zip(self.blocks, self.factors, strict=True), 1):
             mask = position_mask(values, lengths)
-            values = average_neighbours(masked(block(values, mask), mask), factor)
+            values = self.channels_modulated(block(values, mask), place, context, lengths)
+            values = average_neighbours(masked(values, mask), factor)
             lengths = strided_lengths(lengths, factor)
         values = masked(self.norm(values), position_mask(values, lengths))
         return Sequence(values.transpose(1, 2), lengths)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.channel_norm import ChannelNorm
 from reconstruction.models.encoders.convolution import fft_convolve, good_length, kernel_spectrum
@@ -158,11 +159,14 @@ class LinOSSEncoder(Encoder):
         """Input projection and blocks."""
         return (self.project, *self.blocks)
 
-    def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
+    def sequence(
+        self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
+    ) -> Sequence:
         """Return (batch, position, width) features, zero beyond each record."""
         values = self.project(patches(series, self.stride, lengths))
         lengths = strided_lengths(lengths, self.stride)
         mask = position_mask(values, lengths)
-        for block in self.blocks:
-            values = block(values, mask)
+        values = self.channels_modulated(values, 0, context, lengths)
+        for place, block in enumerate(self.blocks, 1):
+            values = self.channels_modulated(block(values, mask), place, context, lengths)
         return Sequence(masked(self.norm(values), mask).transpose(1, 2), lengths)

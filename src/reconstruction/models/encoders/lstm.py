@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.pooling import EndsPooling, PoolingName, make_pooling
 from reconstruction.models.encoders.positions import patches, strided_lengths, valid_positions
@@ -55,12 +56,15 @@ class LSTMEncoder(Encoder):
         """One: the stack of an LSTM is one module."""
         return (self.lstm,)
 
-    def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
+    def sequence(
+        self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
+    ) -> Sequence:
         """Return (batch, position, width) features, zero beyond each record."""
         positions = patches(series, self.stride, lengths).transpose(1, 2)
         lengths = strided_lengths(lengths, self.stride)
         if lengths is None:
-            return Sequence(self.lstm(positions)[0], None)
+            return Sequence(self.modulated(self.lstm(positions)[0], 0, context), None)
         packed = pack_padded_sequence(positions, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
         values, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=positions.shape[1])
+        values = self.modulated(values, 0, context, lengths)
         return Sequence(values * valid_positions(lengths, values.shape[1]).unsqueeze(-1).to(values.dtype), lengths)

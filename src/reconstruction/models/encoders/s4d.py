@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError
+from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.channel_norm import ChannelNorm
 from reconstruction.models.encoders.pooling import Pooled, PoolingName, make_pooling, merge
@@ -150,14 +151,17 @@ class S4DEncoder(Encoder):
         """Input projection and blocks."""
         return (self.project, *self.blocks)
 
-    def sequence(self, series: Series, lengths: Lengths | None = None) -> Sequence:
+    def sequence(
+        self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
+    ) -> Sequence:
         """Return (batch, position, width) features, zero beyond each record."""
         values = self.project(patches(series, self.patch, lengths))
         lengths = strided_lengths(lengths, self.patch)
+        values = self.channels_modulated(values, 0, context, lengths)
         spectra = self._spectra(values.shape[-1])
-        for block, factor, spectrum in zip(self.blocks, self.factors, spectra, strict=True):
+        for place, (block, factor, spectrum) in enumerate(zip(self.blocks, self.factors, spectra, strict=True), 1):
             mask = position_mask(values, lengths)
-            values = block(values, mask, spectrum)
+            values = self.channels_modulated(block(values, mask, spectrum), place, context, lengths)
             if factor > 1:
                 values = average_neighbours(masked(values, mask), factor)
                 lengths = strided_lengths(lengths, factor)

@@ -168,6 +168,7 @@ class CommandLine(LightningCLI):
             self._require_the_models_system()
             self._require_the_models_targets()
             self.datamodule.split_as(self.model.card.get("data", {}))
+        self.datamodule.settings = self.model.settings
         if self.trial is not None:
             self.datamodule.overfit = bool(self.trial.overfit)
         self.trainer = self.instantiate_trainer(**self._trainer_parts())

@@ -18,7 +18,8 @@ from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.files import atomic_path
 from reconstruction.models import combine, interval95
-from reconstruction.shapes import Series
+from reconstruction.records.batch import SETTINGS, Inputs
+from reconstruction.shapes import Float, Series
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.metrics import posterior_columns
 
@@ -69,9 +70,15 @@ class InputToPosterior(nn.Module):
         self.register_buffer("low", torch.tensor([low for low, _ in ranges], dtype=torch.float64))
         self.register_buffer("high", torch.tensor([high for _, high in ranges], dtype=torch.float64))
 
-    def forward(self, series: Series) -> dict[str, Tensor]:
-        """Return the outputs by name; NaN where the head does not state them."""
-        members = [self.reconstructor(series), *(member(series) for member in self.others)]
+    def forward(self, series: Series, settings: Float[Tensor, "batch setting"] | None = None) -> dict[str, Tensor]:
+        """Return the outputs by name; NaN where the head does not state them.
+
+        A model that is told settings also takes them, NaN where they are not known.
+        """
+        inputs: Inputs | Tensor = series
+        if settings is not None:
+            inputs = {self.reconstructor.input_names[0]: series, SETTINGS: settings.unsqueeze(1)}
+        members = [self.reconstructor(inputs), *(member(inputs) for member in self.others)]
         distribution = combine(members) if len(members) > 1 else members[0]
         distribution = distribution if self.joint is None else self.joint(distribution)
         estimate = distribution.estimate
@@ -88,11 +95,18 @@ class InputToPosterior(nn.Module):
         }
 
 
-def exported(whole: nn.Module, example: Tensor) -> torch.export.ExportedProgram:
+def taken(module: Learner, series: Series) -> tuple[Tensor, ...]:
+    """Return what a program takes beside its rows: settings, unknown here, where the model is told any."""
+    if not module.settings:
+        return (series,)
+    return series, torch.full((len(series), len(module.settings)), torch.nan, dtype=torch.float64)
+
+
+def exported(whole: nn.Module, example: tuple[Tensor, ...]) -> torch.export.ExportedProgram:
     """Return the program of a module for inputs like the example, any number of rows at once."""
     batch = torch.export.Dim("batch", min=1)
     with torch.no_grad():
-        return torch.export.export(whole, (example,), dynamic_shapes=({0: batch},), strict=False)
+        return torch.export.export(whole, example, dynamic_shapes=tuple({0: batch} for _ in example), strict=False)
 
 
 def write_program(module: Learner, example: Example, output: Path, about: Mapping[str, Any]) -> list[str]:
@@ -105,6 +119,10 @@ def write_program(module: Learner, example: Example, output: Path, about: Mappin
             f"{output} names no kind of program: --output={output.stem}.pt2 is one for torch, {output.stem}.onnx one "
             "for ONNX runtimes"
         )
+    if module.settings:
+        about = dict(about) | {"settings": list(module.settings)}
+        if output.suffix == ".onnx":
+            raise UserError(f"a model that is told settings is written for torch alone: --output={output.stem}.pt2")
     if output.suffix == ".onnx":
         from reconstruction.training.export.onnx_export import write_onnx
 
@@ -114,9 +132,10 @@ def write_program(module: Learner, example: Example, output: Path, about: Mappin
 
 def _write_pt2(module: Learner, example: Example, output: Path, about: Mapping[str, Any]) -> list[str]:
     whole = InputToPosterior(module).eval()
+    given = taken(module, example.values)
     with torch.no_grad():
-        names = list(whole(example.values))
-    program = exported(whole, example.values)
+        names = list(whole(*given))
+    program = exported(whole, given)
     told = dict(about) | {"outputs": {name: OUTPUTS[name] for name in names}}
     try:
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -15,13 +15,16 @@ from torch import Tensor, nn
 
 from reconstruction.errors import UserError, nearest
 from reconstruction.models import Denoiser, Encoder, SeriesLoss, SeriesMSE, set_trainable
-from reconstruction.records.batch import Inputs
+from reconstruction.records.batch import SETTINGS, Inputs
 from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import read_with_fallback
 from reconstruction.training.learning.rows_met import also_trained_on
 from reconstruction.training.network.reconstructor import Reconstructor
 
-_ENCODERS = "reconstructor.fusion.encoders."
+_MODEL = "reconstructor."
+_ENCODERS = f"{_MODEL}fusion.encoders."
+RANGES = "ranges"
+"""Key of a card: the range of each target in the training."""
 
 
 @dataclass(frozen=True)
@@ -79,15 +82,16 @@ class FineTune(pl.Callback):
         checkpoint: Checkpoint whose encoders, view by view, are taken over; None starts from scratch.
         trainable_layers: None lets all of the encoders learn, 0 nothing of them, k only the last k layers (blocks, then
             the input projection) with the norm and the pooling behind them. The head always learns.
+        whole: Take the whole model over, with its head, its map and what was fitted to scale it: for more of the same,
+            or for another apparatus of a model that is told its settings.
 
     """
 
-    def __init__(self, checkpoint: str | None = None, trainable_layers: int | None = None) -> None:
-        if trainable_layers is not None and checkpoint is None:
-            raise UserError(
-                "fine_tune.trainable_layers freezes layers of an earlier training: give fine_tune.checkpoint"
-            )
-        self.checkpoint, self.trainable_layers = checkpoint, trainable_layers
+    def __init__(self, checkpoint: str | None = None, trainable_layers: int | None = None, whole: bool = False) -> None:
+        for name, given in (("trainable_layers", trainable_layers is not None), ("whole", whole)):
+            if given and checkpoint is None:
+                raise UserError(f"fine_tune.{name} is about an earlier training: give fine_tune.checkpoint")
+        self.checkpoint, self.trainable_layers, self.whole = checkpoint, trainable_layers, whole
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Take the weights over before the optimiser is made; a resumed training overwrites them with its own."""
@@ -98,11 +102,27 @@ class FineTune(pl.Callback):
 
         checkpoint = read_with_fallback(Path(self.checkpoint))[0]
         weights = evaluation_weights(checkpoint)
-        also_trained_on(pl_module.card, checkpoint.get(CARD, {}))  # type: ignore[arg-type]
+        parent = checkpoint.get(CARD, {})
+        also_trained_on(pl_module.card, parent)  # type: ignore[arg-type]
+        if self.whole:
+            _take_over_whole(reconstructor, weights, self.checkpoint)
+            of_parent = {name: parent[name] for name in (RANGES, SETTINGS) if name in parent}
+            pl_module.card |= of_parent  # type: ignore[operator]
         for name, encoder in reconstructor.fusion.encoders.items():
             assert isinstance(encoder, Encoder)
             _take_over(name, encoder, weights, self.checkpoint)
             set_trainable(encoder, self.trainable_layers)
+
+
+def _take_over_whole(reconstructor: Reconstructor, weights: Mapping[str, Tensor], checkpoint: str) -> None:
+    own = {key.removeprefix(_MODEL): value for key, value in weights.items() if key.startswith(_MODEL)}
+    try:
+        reconstructor.load_state_dict(own)
+    except RuntimeError as error:
+        raise UserError(
+            f"the model of {checkpoint} has another shape than the one configured, so that fine_tune.whole cannot take "
+            "it over: give both the same configuration and settings, or leave whole out for its encoders alone"
+        ) from error
 
 
 def _take_over(name: str, encoder: Encoder, weights: Mapping[str, Tensor], checkpoint: str) -> None:

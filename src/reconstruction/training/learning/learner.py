@@ -20,7 +20,7 @@ from reconstruction.clock import wall_seconds
 from reconstruction.errors import UserError, nearest
 from reconstruction.models import Calibration, CrossEntropy, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom, mix64
-from reconstruction.records.batch import Batch, Inputs, Masks, masks_of
+from reconstruction.records.batch import SETTINGS, STRENGTH, Batch, Inputs, Masks, masks_of
 from reconstruction.system import System, find_system
 from reconstruction.training.learning.averaging import Average
 from reconstruction.training.learning.checkpoints import LAST, Checkpoints
@@ -81,6 +81,9 @@ class Learner(pl.LightningModule):
         self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
         self.row_weights = None if weight_column is None else RowWeights(weight_column)
         self.masking = None if masking is None else Masking(masking, self.reconstructor)
+        for name, task in (("denoising", self.denoising), ("masking", self.masking)):
+            if task is not None and self.reconstructor.condition is not None:
+                raise UserError(f"model.{name} rebuilds views without settings: leave it or model.condition out")
         self.regresses = not any(task.alone for task in (denoising, masking) if task is not None)
         if not self.regresses:
             self._leave_out_targets()
@@ -92,6 +95,8 @@ class Learner(pl.LightningModule):
         self.targets = reconstructor.targets
         self.noise_scale = 1.0
         """Scale of the corruption in a prediction; that of the training is the curriculum's."""
+        self.nominal_strength = 1.0
+        """STRENGTH of rows whose corruption is the model's own, where batches say it."""
         self.easing = Easing()
         """What a curriculum makes of the training's batches."""
         self.card: dict[str, Any] = {}
@@ -123,7 +128,10 @@ class Learner(pl.LightningModule):
         """Return a batch where the weights are, its inputs in their precision; in its steps the trainer does so."""
         weights = next(self.reconstructor.parameters())
         there: Batch = self.transfer_batch_to_device(batch, weights.device, 0)
-        return there | {"inputs": {name: values.to(weights.dtype) for name, values in there["inputs"].items()}}
+        cast = {
+            name: values if name == SETTINGS else values.to(weights.dtype) for name, values in there["inputs"].items()
+        }
+        return there | {"inputs": cast}
 
     # Forward -----------------------------------------------------------------------------------------------------
 
@@ -171,7 +179,9 @@ class Learner(pl.LightningModule):
         """
         judging = epoch <= FROZEN_EPOCH
         random = self._random(batch, epoch)
-        return batch | {"inputs": self.corruption(batch["inputs"], masks_of(batch), random, scale, judging)}
+        strength = batch[STRENGTH] / self.nominal_strength if STRENGTH in batch else None
+        inputs = self.corruption(batch["inputs"], masks_of(batch), random, scale, judging, strength)
+        return batch | {"inputs": inputs if not self.settings else inputs | {SETTINGS: self.told(batch)}}
 
     def _random(self, batch: Batch, epoch: int) -> KeyedRandom:
         """Return the random numbers of a batch's rows: other ones in each epoch of the training, frozen to judge."""
@@ -179,6 +189,23 @@ class Learner(pl.LightningModule):
         # the same row drawn again in one epoch counts as another one; mix64(0) is 0
         event = batch["event_id"] ^ mix64(batch["repeat"]) if "repeat" in batch else batch["event_id"]
         return KeyedRandom(seed, epoch, event, next(iter(batch["inputs"].values())).device)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """Columns of the data that the model is told; none for most."""
+        condition = self.reconstructor.condition
+        return () if condition is None else condition.settings
+
+    def told(self, batch: Batch) -> Tensor:
+        """Return the settings of a batch, (batch, 1, setting) float64. Raises UserError where it lacks one."""
+        columns = batch["observables"]
+        for name in self.settings:
+            if name not in columns:
+                raise UserError(
+                    f"the data have no column {name!r}, which model.condition names{nearest(name, columns)}: give them "
+                    "one, with NaN where it is not known"
+                )
+        return torch.stack([columns[name].double() for name in self.settings], dim=1).unsqueeze(1)
 
     # Loss --------------------------------------------------------------------------------------------------------
 

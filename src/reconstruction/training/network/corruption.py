@@ -30,7 +30,7 @@ class Link(nn.Module):
         self.change, self.reads, self.scope = change, reads, scope
         self.training_only, self.scaled, self.needs_noise = training_only, scaled, needs_noise
 
-    def forward(self, values: Tensor, random: KeyedRandom, scale: float) -> Tensor:
+    def forward(self, values: Tensor, random: KeyedRandom, scale: float | Tensor) -> Tensor:
         """Return the changed input."""
         source = random.scoped(self.scope) if self.scope else random
         changed: Tensor = self.change(values, source, scale) if self.scaled else self.change(values, source)
@@ -45,12 +45,22 @@ class Corruption(nn.Module):
         self.links = nn.ModuleList(links)
 
     def forward(
-        self, inputs: Inputs, masks: Masks, random: KeyedRandom, scale: float = 1.0, judging: bool = False
+        self,
+        inputs: Inputs,
+        masks: Masks,
+        random: KeyedRandom,
+        scale: float = 1.0,
+        judging: bool = False,
+        strength: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Return the corrupted inputs; with `judging` those that a score is made on."""
+        """Return the corrupted inputs; with `judging` those that a score is made on.
+
+        `strength` (batch,) is that of each row over the nominal, where rows differ.
+        """
         changed = dict(inputs)
+        of_rows = scale if strength is None else scale * strength
         for link in self._in_use(scale, judging):
-            changed[link.reads] = link(changed[link.reads], random, scale)
+            changed[link.reads] = link(changed[link.reads], random, of_rows)
         return {name: within(values, masks.get(name)) for name, values in changed.items()}
 
     def _in_use(self, scale: float, judging: bool) -> list[Link]:

@@ -67,9 +67,20 @@ class Measured(NamedTuple):
 
 
 class Landmark(nn.Module):
-    """Measure a line in a view and turn its place, with the scalars, into a first guess of the targets."""
+    """Measure a line in a view and turn its place, with the scalars, into a first guess of the targets.
 
-    def __init__(self, options: LandmarkOptions, channels: int, encoder_width: int, scalars: int, targets: int) -> None:
+    Of a model that is told settings, these are further scalars behind those of the views, with orders of their own.
+    """
+
+    def __init__(
+        self,
+        options: LandmarkOptions,
+        channels: int,
+        encoder_width: int,
+        scalars: int,
+        targets: int,
+        settings_degrees: tuple[int, ...] = (),
+    ) -> None:
         super().__init__()
         if len(options.scalar_degrees) != scalars:
             raise UserError(
@@ -78,7 +89,8 @@ class Landmark(nn.Module):
             )
         self.options = options
         self.locator = Locator(channels, encoder_width, window=options.window, hidden_width=options.hidden_width)
-        self.map = PolynomialMap((options.location_degree, *options.scalar_degrees), targets)
+        degrees = (options.location_degree, *options.scalar_degrees, *settings_degrees)
+        self.map = PolynomialMap(degrees, targets)
         self.feature_width = self.locator.feature_width + targets
 
     def forward(self, view: View, encoded: Encoded, scalars: Tensor) -> Measured:

@@ -14,15 +14,20 @@ from torch import Tensor, nn
 
 from reconstruction.errors import UserError, nearest
 from reconstruction.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution, S4DEncoder
+from reconstruction.models.conditioning.context import ConditionOptions, Told
 from reconstruction.models.encoders.joining import columns
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.models.precision import in_precision
 from reconstruction.models.scaling import Standardise
 from reconstruction.records.batch import Inputs, Masks, lengths_from
 from reconstruction.shapes import Features, Lengths, Series, Targets
+from reconstruction.training.network.condition import Condition
 from reconstruction.training.network.facts import with_facts
 from reconstruction.training.network.landmark import Landmark, LandmarkOptions, Measured
 from reconstruction.training.network.yardstick import Yardstick
+
+SLACK = 1e-6
+"""Standard deviations of a setting that rounding may take it out of its range."""
 
 
 @runtime_checkable
@@ -66,7 +71,8 @@ class Reconstructor(nn.Module):
     Views of the noisy inputs go to their encoders, with how much of them is real; the views' scalars, standardised,
     join the features before the head. A model of one input also takes the bare tensor. Buffers: `target_scaler`,
     `scalar_scaler`, and `calibration` that makes the stated widths honest. With a `yardstick` the head speaks of
-    standardised ratios (buffers of `ratio_scaler`); what it says is scaled to the targets before anyone sees it.
+    standardised ratios (buffers of `ratio_scaler`); what it says is scaled to the targets before anyone sees it. With a
+    `condition` it is told settings of the apparatus, the input SETTINGS; without that input they are not known.
     """
 
     def __init__(
@@ -78,6 +84,7 @@ class Reconstructor(nn.Module):
         fusion: Literal["gated", "concatenate"] = "gated",
         landmark: LandmarkOptions | None = None,
         yardstick: Yardstick | None = None,
+        condition: ConditionOptions | None = None,
     ) -> None:
         super().__init__()
         _check_names(views, encoders)
@@ -88,9 +95,14 @@ class Reconstructor(nn.Module):
         self.input_names = tuple(dict.fromkeys(view.reads for view in views.values()))
         self.fusion = Fusion(encoders, "concatenate" if len(encoders) == 1 else fusion)
         scalars = sum(view.scalar_count for view in views.values())
-        self.landmark = None if landmark is None else _landmark(landmark, views, encoders, scalars, len(targets))
-        width = self.fusion.output_width + scalars + (self.landmark.feature_width if self.landmark else 0)
-        self.head: Head = head(in_width=width, targets=len(targets))
+        features = self.fusion.output_width + scalars
+        self.condition = None if condition is None else Condition(condition, encoders, features)
+        degrees, told = ((), 0) if condition is None else (condition.map_degrees, condition.width)
+        made = (views, encoders, scalars, len(targets), degrees)
+        self.landmark = None if landmark is None else _landmark(landmark, *made)
+        width = features + told
+        width += self.landmark.feature_width if self.landmark else 0
+        self.head = head(in_width=width, targets=len(targets))
         self.scalar_scaler = Standardise(scalars)
         self.target_scaler = Standardise(len(targets))
         self.yardstick = yardstick
@@ -101,17 +113,25 @@ class Reconstructor(nn.Module):
     def standardised(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> Outcome:
         """Return the distribution of the standardised targets, before calibration, with the pooling weights."""
         inputs, masks = self.named(inputs), masks or {}
+        told = None if self.condition is None else self.condition.context(self.condition.placed(inputs))
+        return self._told(inputs, masks, told)
+
+    def _told(self, inputs: Inputs, masks: Masks, told: Told | None) -> Outcome:
         seen = {name: self.seen(name, inputs, masks) for name in self.views}
         views = {name: view for name, (view, _) in seen.items()}
         encoded = {
-            name: _encode(encoder, views[name].series, seen[name][1]) for name, encoder in self.fusion.encoders.items()
+            name: _encode(encoder, views[name].series, seen[name][1], self.condition, told)
+            for name, encoder in self.fusion.encoders.items()
         }
         scalars = self.standardised_scalars(columns([view.scalars for view in views.values()]))
         features = [self.fusion.fuse([part.features for part in encoded.values()]), scalars]
+        if self.condition is not None and told is not None:
+            features = self.condition.features(_joined(features), told)
         if self.landmark is None:
             return Outcome(self._of_targets(self.head(_joined(features)), inputs), encoded, None)
         name = self.landmark.options.view
-        measured = self.landmark(views[name], encoded[name], scalars)
+        known = scalars if told is None else torch.cat((scalars.double(), told.coordinates), dim=1)
+        measured = self.landmark(views[name], encoded[name], known)
         return Outcome(self.head(_joined([*features, measured.features]), measured.anchor), encoded, measured)
 
     def seen(self, name: str, inputs: Inputs, masks: Masks) -> tuple[View, Lengths | None]:
@@ -142,7 +162,20 @@ class Reconstructor(nn.Module):
 
     def forward(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> PredictiveDistribution:
         """Return the calibrated distribution of the targets in their own units."""
+        if self.condition is not None:
+            return self._conditioned(self.condition, self.named(inputs), masks or {})
         return self.physical(self.standardised(inputs, masks).distribution)
+
+    def _conditioned(self, condition: Condition, inputs: Inputs, masks: Masks) -> PredictiveDistribution:
+        """Return the same of a model that is told settings, whose error bars grow outside of their range."""
+        placed = condition.placed(inputs)
+        said = self.physical(self._told(inputs, masks, condition.context(placed)).distribution)
+        outside = (condition.context.outside(placed).abs() > SLACK).any(dim=1)
+        # an exported program cannot look whether there are any
+        if not torch.compiler.is_exporting() and not bool(outside.any()):
+            return said
+        inside = condition.context(condition.context.mirrored(placed))
+        return condition.widened(said, self.physical(self._told(inputs, masks, inside).distribution), outside)
 
     @torch.no_grad()
     def stream(self, pieces: Callable[[], Iterable[Series]]) -> PredictiveDistribution:
@@ -150,6 +183,8 @@ class Reconstructor(nn.Module):
 
         For models that `cres.training.streaming.require_piecewise` lets pass.
         """
+        if self.condition is not None:
+            raise UserError("a model that is told settings reads whole records: their pieces come without any")
         features = []
         for name, encoder in self.fusion.encoders.items():
             assert isinstance(encoder, S4DEncoder)
@@ -180,9 +215,13 @@ def _lengths(view: nn.Module, inputs: Inputs, masks: Masks, made: View) -> Tenso
     return None if lengths is None else view.lengths(lengths, inputs[view.reads].shape[1], made.series.shape[1])
 
 
-def _encode(encoder: nn.Module, series: Series, lengths: Tensor | None) -> Encoded:
+def _encode(
+    encoder: nn.Module, series: Series, lengths: Tensor | None, condition: Condition | None, told: Told | None
+) -> Encoded:
     assert isinstance(encoder, Encoder)
-    return encoder.encode(series, lengths)
+    if condition is None or told is None:
+        return encoder.encode(series, lengths)
+    return encoder.encode(condition.series(series, told), lengths, condition.encoded(told))
 
 
 def build_reconstructor(
@@ -194,12 +233,14 @@ def build_reconstructor(
     fusion: Literal["gated", "concatenate"] = "gated",
     landmark: LandmarkOptions | None = None,
     yardstick: Yardstick | None = None,
+    condition: ConditionOptions | None = None,
 ) -> Reconstructor:
     """Make views with the facts that they ask for by name, encoders for their channels, and a head for the targets."""
     _check_names(views, encoders)
     made = {name: with_facts(view, facts) for name, view in views.items()}
-    read = {name: encoders[name](in_channels=view.channels) for name, view in made.items()}
-    return Reconstructor(made, read, head, targets, fusion, landmark, yardstick)
+    more = condition.width if condition is not None and condition.by == "concatenation" else 0
+    read = {name: encoders[name](in_channels=view.channels + more) for name, view in made.items()}
+    return Reconstructor(made, read, head, targets, fusion, landmark, yardstick, condition)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -213,12 +254,14 @@ def _landmark(
     encoders: Mapping[str, Encoder],
     scalars: int,
     targets: int,
+    degrees: tuple[int, ...],
 ) -> Landmark:
     if options.view not in views:
         raise UserError(
             f"model.landmark.view is {options.view!r}, but no view is called so{nearest(options.view, views)}"
         )
-    return Landmark(options, views[options.view].channels, encoders[options.view].output_width, scalars, targets)
+    width = encoders[options.view].output_width
+    return Landmark(options, views[options.view].channels, width, scalars, targets, degrees)
 
 
 def _check_names(views: Mapping[str, object], encoders: Mapping[str, object]) -> None:

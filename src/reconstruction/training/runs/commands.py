@@ -22,6 +22,7 @@ from reconstruction.training.runs.origin import (
     Origin,
     check_split,
     compare_apparatus,
+    compare_settings,
     require_same_readout,
     sample,
     together,
@@ -140,6 +141,8 @@ class Reconstruction:
         """Measure some of the rows with noise, as the model sees them, and compare with those of the training."""
         system, card = self.data.system, self.model.card
         require_same_readout(system, card, self.data.file_facts())
+        if self.model.settings:  # it is told the apparatus, and need not guess it from the records
+            return replace(origin, warning=compare_settings(card, self.data, rows))
         if system.apparatus is None:
             return origin
         # inputs that are kept on the training device would meet the transforms on the processor

@@ -21,13 +21,16 @@ from reconstruction.judging.tables.columns import CLASSES
 from reconstruction.models import Calibration, PredictiveDistribution
 from reconstruction.progress import track, waiting
 from reconstruction.random.keyed import FROZEN_EPOCH
-from reconstruction.records.batch import Batch, Inputs, Masks, masks_of
+from reconstruction.records.batch import SETTINGS, Batch, Inputs, Masks, masks_of
 from reconstruction.records.loader import ResumableLoader
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.shapes import Targets
 from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
+from reconstruction.training.learning.denoising import RANGES
 from reconstruction.training.learning.learner import Learner
+from reconstruction.training.learning.settings_met import described_settings
+from reconstruction.training.network.condition import Condition
 from reconstruction.training.runs.origin import MEASURED_ROWS, SIGNATURE, rows_of, together
 
 NOISY_BATCHES = 256
@@ -61,6 +64,8 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
         module.masking.fit(reconstructor, _noisy_inputs(module, data))
     if module.row_weights is not None and not module.row_weights.fitted:
         module.row_weights.fit(_weights(module.row_weights.column, data))
+    if reconstructor.condition is not None:
+        fit_context(module, reconstructor.condition, data)
     if module.regresses and not bool(reconstructor.target_scaler.fitted):
         truth = training_targets(data)
         if reconstructor.head.classes:
@@ -69,8 +74,21 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
             module.card[CLASSES] = [[name, code] for name, code in reconstructor.head.classes.items()]
         else:
             reconstructor.target_scaler.fit(truth)
-            module.card["ranges"] = _ranges(truth, module.targets)
+            module.card[RANGES] = _ranges(truth, module.targets)
         _fit_on_noisy_records(module, data)
+    elif module.regresses and SIGNATURE not in module.card:  # a whole model that is tuned on
+        _measure_more(module, data)
+
+
+def fit_context(module: Learner, condition: Condition, data: RowsDataModule) -> None:
+    """Standardise the settings on the training split, or add those of a model that is tuned on; the card keeps them."""
+    values = torch.from_numpy(data.settings_of(condition.settings, data.split.train))
+    known = module.card.get(SETTINGS)
+    if condition.context.fitted:
+        condition.context.widen_range(values)
+    else:
+        condition.context.fit(values)
+    module.card[SETTINGS] = described_settings(condition.settings, values, known)
 
 
 def _noisy_inputs(module: Learner, data: RowsDataModule) -> Iterator[tuple[Inputs, Masks]]:
@@ -125,6 +143,22 @@ def require_classes(data: RowsDataModule, classes: Mapping[str, int]) -> None:
         )
 
 
+@torch.no_grad()
+def _measure_more(module: Learner, data: RowsDataModule) -> None:
+    """Note the ranges of the targets, with those that the model met before, and what the records look like."""
+    before = module.card.get(RANGES, {})
+    for name, (low, high) in _ranges(training_targets(data), module.targets).items():
+        known = before.get(name, [low, high])
+        before[name] = [min(low, known[0]), max(high, known[1])]
+    module.card[RANGES] = before
+    apparatus = module.system.apparatus
+    if apparatus is not None:
+        batches = islice(data.train_dataloader(), -(-MEASURED_ROWS // data.batch_size))
+        noisy = [module.inject(module.placed(batch), FROZEN_EPOCH)["inputs"] for batch in batches]
+        seen = [{name: values.cpu() for name, values in part.items() if name != SETTINGS} for part in noisy]
+        module.card[SIGNATURE] = apparatus.measure(together(seen), data, data.split.train)
+
+
 def _ranges(truth: Tensor, targets: Sequence[str]) -> dict[str, list[float]]:
     low, high = truth.min(dim=0).values.tolist(), truth.max(dim=0).values.tolist()
     return {name: [low[i], high[i]] for i, name in enumerate(targets)}
@@ -140,14 +174,19 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
     reconstructor = module.reconstructor
     scalars, targets, columns, ratios = [], [], [], []
     measured: list[Inputs] = []
+    settings: list[Tensor] = []
     for batch in islice(data.train_dataloader(), NOISY_BATCHES):
         there = module.placed(batch)
         noisy = module.inject(there, FROZEN_EPOCH)
         scalars.append(reconstructor.scalars(noisy["inputs"]))
         if sum(map(rows_of, measured)) < MEASURED_ROWS:
-            measured.append({name: values.cpu() for name, values in noisy["inputs"].items()})
+            seen = {name: values.cpu() for name, values in noisy["inputs"].items() if name != SETTINGS}
+            measured.append(seen)
         if reconstructor.yardstick is not None:
             ratios.append(there["targets"] / reconstructor.yardstick(noisy["inputs"]))
+        if reconstructor.condition is not None:
+            placed = reconstructor.condition.placed(noisy["inputs"])
+            settings.append(torch.where(placed.isnan(), 0.0, placed))
         if reconstructor.landmark is not None:
             targets.append(module.standardised_targets(there, torch.float64))
             columns.append(module.landmark_column(there))
@@ -160,6 +199,9 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
         reconstructor.ratio_scaler.fit(torch.cat(ratios))
     if reconstructor.landmark is not None:
         standardised = reconstructor.standardised_scalars(torch.cat(scalars))
+        if reconstructor.condition is not None:
+            told = torch.cat(settings)
+            standardised = torch.cat((standardised.double(), told), dim=1)
         reconstructor.landmark.fit(torch.cat(columns), standardised, torch.cat(targets))
 
 

@@ -57,6 +57,8 @@ def load_ensemble(paths: Sequence[Path]) -> Learner:
         for fact in ("system", "targets", "classes", *first.system.must_agree):
             if _fact(other, fact) != _fact(first, fact):
                 raise UserError(f"{path} and {paths[0]} cannot be one ensemble: they differ in {fact}")
+        if other.settings != first.settings:
+            raise UserError(f"{path} and {paths[0]} cannot be one ensemble: they are told other settings")
         splits = [one.card.get("data", {}).get("split", {}).get("test_events") for one in (first, other)]
         if splits[0] != splits[1]:
             warnings.warn(

@@ -18,12 +18,14 @@ from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.apparatus import APPARATUS, WARNING
 from reconstruction.judging.tables.columns import SYSTEM
+from reconstruction.judging.tables.settings import OUTSIDE_SETTINGS
 from reconstruction.judging.tables.splits import LEARNED, described_split, look_up
 from reconstruction.judging.tables.table import PredictionTable
-from reconstruction.records.batch import Inputs
+from reconstruction.records.batch import SETTINGS, Inputs
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.system import System
 from reconstruction.training.learning.rows_met import split_codes
+from reconstruction.training.learning.settings_met import outside_settings
 
 SIGNATURE = "signature"
 """Key of a card: what the noisy records of the training look like."""
@@ -134,6 +136,26 @@ def compare_apparatus(
     sentence = (
         f"the records are not like those that the model was trained on: {'; '.join(differences)}; expect a bias and "
         f"wrong error bars: {system.apparatus.advice(found, known, any_length)}"
+    )
+    rank_zero_warn(sentence, category=UserWarning)
+    return sentence
+
+
+def compare_settings(card: Mapping[str, Any], data: RowsDataModule, rows: NDArray[np.int64]) -> str:
+    """Warn, once, of rows with settings outside of those that the model has met; returns the sentence, "" for none."""
+    met = card[SETTINGS]
+    columns = dict(zip(met["names"], data.settings_of(met["names"], rows).T, strict=True))
+    outside = int(outside_settings(columns, met).sum())
+    if not outside:
+        return ""
+    told = [
+        f"{name} is {np.nanmin(columns[name]):g} to {np.nanmax(columns[name]):g}, {low:g} to {high:g} in the training"
+        for name, low, high in zip(met["names"], met["low"], met["high"], strict=True)
+        if outside_settings({name: columns[name]}, {"names": [name], "low": [low], "high": [high]}).any()
+    ]
+    sentence = (
+        f"{outside} of {data.system.count(len(rows))} have settings outside of those of the training "
+        f"({'; '.join(told)}): their error bars are widened, and the table flags them as {OUTSIDE_SETTINGS}"
     )
     rank_zero_warn(sentence, category=UserWarning)
     return sentence

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,14 @@ from numpy.typing import NDArray
 
 from reconstruction import schema
 from reconstruction.judging.tables.columns import CLASSES
+from reconstruction.judging.tables.settings import OUTSIDE_SETTINGS
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.provenance import sha256_of_file
+from reconstruction.records.batch import SETTINGS
 from reconstruction.system import DEFAULT, find_system
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.metrics import Collected
+from reconstruction.training.learning.settings_met import outside_settings
 from reconstruction.training.runs.origin import Origin
 
 OUTSIDE = "outside_range"
@@ -44,7 +48,18 @@ class PredictionWriter(pl.Callback):
         table = self.origin.stamp(prediction_table(collected, pl_module.card, made_by, self.origin.config))
         table.write(self.path)
         outside = int(table.columns[OUTSIDE].sum())
-        print(f"{self.origin.system.count(len(table))} reconstructed, {outside} outside the trained range: {self.path}")
+        elsewhere = int(table.columns[OUTSIDE_SETTINGS].sum()) if OUTSIDE_SETTINGS in table else 0
+        more = f", {elsewhere} of them of settings outside of the trained ones" if elsewhere else ""
+        said = f"{self.origin.system.count(len(table))} reconstructed, {outside} outside the trained range{more}"
+        print(f"{said}: {self.path}")
+
+
+def _settings(collected: Collected, card: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    """Return which rows have settings that the model has not met, by column; nothing for a model that is told none."""
+    met = card.get(SETTINGS)
+    if met is None or any(name not in collected.observables for name in met["names"]):
+        return {}
+    return {OUTSIDE_SETTINGS: outside_settings(collected.observables, met)}
 
 
 def checkpoint_hash(checkpoints: Sequence[Path]) -> str:
@@ -74,12 +89,15 @@ def prediction_table(
         | _intervals(collected, targets)
         | _log_densities(collected, targets)
         | _posterior(collected, classes)
-        | {OUTSIDE: outside_range(collected.mean, card)},
+        | {OUTSIDE: outside_range(collected.mean, card)}
+        | _settings(collected, card),
         seconds_per_electron=collected.seconds / max(1, len(collected)),
         checkpoint_hash=made_by,
         config={"model": card["model"], "data": dict(source_config)},
         system=find_system(card.get("system", DEFAULT)),
     )
+    if SETTINGS in card:
+        table = table.with_attributes({SETTINGS: json.dumps(card[SETTINGS])})
     return table.with_attributes({CLASSES: classes}) if classes else table
 
 

@@ -21,6 +21,8 @@ FREE = (
     "data.workers",
     "data.start_method",
     "data.cache",
+    "data.open_files",
+    "data.memory_mb",
     "data.split_seed",
 )
 FIXED_OPTIONS = ("checkpoint.monitor", "early_stopping.monitor", "early_stopping.mode")

@@ -1,0 +1,1 @@
+"""A training in stages: each apparatus alone, their average, all together."""
