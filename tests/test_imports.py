@@ -13,7 +13,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "cres"
 FREE_TO_ALL = {
     *("schema", "errors", "provenance", "progress"),
-    *("paths", "ranges", "yaml_files", "command", "resources", "moved"),
+    *("paths", "ranges", "yaml_files", "command", "resources", "moved", "stated"),
 }
 MAY_IMPORT = {
     "physics": set(),

@@ -154,7 +154,7 @@ class Model:
         event_id: Array | None = None,
         truth: Mapping[str, Array] | None = None,
         noise_scale: float | int = 0.0,
-        settings: Mapping[str, Array | float] | None = None,
+        settings: Mapping[str, Array | Sequence[float] | float] | None = None,
     ) -> Estimates:
         """Return estimates of records.
 
@@ -179,9 +179,9 @@ class Model:
         if noise_scale:
             density = self.card.get("data", {}).get("noise_density_w_per_hz", NOMINAL_DENSITY_W_PER_HZ)
             series = _with_noise(series, rows, self.sampling_rate_hz, float(density), float(noise_scale))
-        return self._estimates(series, rows, dict(truth or {}) | self._settings(dict(settings or {}), len(series)))
+        return self._estimates(series, rows, dict(truth or {}) | self._settings(settings or {}, len(series)))
 
-    def _settings(self, given: dict[str, Array | float], records: int) -> dict[str, Array]:
+    def _settings(self, given: Mapping[str, Array | Sequence[float] | float], records: int) -> dict[str, Array]:
         """Return the settings that the model is told, one a record, NaN where they are not given."""
         known = self.module.settings
         for name in given:
@@ -231,7 +231,7 @@ class Model:
         truth = None
         if all(name in known for name in self.targets):
             truth = torch.from_numpy(np.stack([known[name] for name in self.targets], axis=-1).astype(np.float64))
-        others = {name: torch.from_numpy(np.asarray(v)) for name, v in known.items() if name not in self.targets}
+        others = {name: torch.from_numpy(np.array(v)) for name, v in known.items() if name not in self.targets}
         said, parts = [], []
         places = torch.arange(len(series))
         for start in range(0, len(series), _BATCH):

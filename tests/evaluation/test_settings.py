@@ -73,12 +73,8 @@ def test_every_setting_has_its_own_ratio_and_coverage(worse, stated, covers):
 def test_where_a_setting_lies_is_read_from_the_table():
     met = Met.of(tables()[0])
     assert met is not None
-    assert [met.where(place) for place in ((0.3, 4.0), (0.3, 4.1), (0.29, 4.0), (np.float32(0.3), 4.0))] == [
-        TRAINED,
-        BETWEEN,
-        OUTSIDE,
-        TRAINED,
-    ]
+    places = np.array([(0.3, 4.0), (0.3, 4.1), (0.29, 4.0), (np.float32(0.3), 4.0)])
+    assert [met.where(place) for place in places] == [TRAINED, BETWEEN, OUTSIDE, TRAINED]
     assert Met.of(tables()[1]) is None
 
 
@@ -121,6 +117,6 @@ def test_the_map_is_white_where_there_is_nothing(tmp_path: Path):
     figure = settings_map(rows, ("wall_m", "noise_k"), "ratio")
     axes = figure.axes[0]
     assert axes.get_facecolor() == (1.0, 1.0, 1.0, 1.0)
-    marked = [artist.get_offsets().tolist() for artist in axes.collections[1:]]
+    marked = [line.get_xydata().tolist() for line in axes.lines]
     assert marked[0] == [list(place) for place in PLACES[:4]]
     assert marked[1] == [[0.6, 8.0]]

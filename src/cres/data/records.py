@@ -19,8 +19,8 @@ from cres import schema
 from cres.data.facts import DEFAULTS, plain_attributes, stated_facts
 from cres.data.index import INDEX_SUFFIX, content_digest, index_path, read_index, shard_paths
 from cres.data.row_reader import RowReader, naming_damage
-from cres.data.stated import NOISE_TEMPERATURE, stated_settings
 from cres.errors import UserError
+from cres.stated import NOISE_TEMPERATURE, stated_settings
 from reconstruction.records.recent import RecentlyUsed
 
 Rows = NDArray[np.int64]

@@ -9,6 +9,7 @@ and a file that was cut meanwhile gives an error where a memory map would kill t
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,10 +77,11 @@ class RowReader:
         self._datasets = {name: self._file[name] for name in names}
         self._offsets = {name: row_offsets(dataset) for name, dataset in self._datasets.items()}
         self._descriptor = os.open(path, os.O_RDONLY)
+        self._end = weakref.finalize(self, os.close, self._descriptor)  # also where nobody closes it
 
     def close(self) -> None:
         """Close the file."""
-        os.close(self._descriptor)
+        self._end()
         self._file.close()
 
     def read(self, name: str, rows: Rows, starts: Rows, out: NDArray[np.float32]) -> None:

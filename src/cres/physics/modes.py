@@ -28,7 +28,6 @@ from cres.physics.cyclotron import Array
 ComplexArray: TypeAlias = NDArray[np.complex128]
 
 
-HIGHEST_AZIMUTHAL = 4
 LARGEST_ZERO = 13.5
 """Of the Bessel function that makes a mode: what the series of `simulation.bessel` reaches."""
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cres.data.stated import setting_name
 from cres.errors import UserError
 from cres.simulation.config import SimulationConfig
 from cres.simulation.writer import simulate_to_files
+from cres.stated import setting_name
 from reconstruction import sweeps
 
 
 @dataclass(frozen=True)
-class Point:
+class PlanePoint:
     """One apparatus: its number, its configuration, and what was varied, by the names that columns have."""
 
     number: int
@@ -23,7 +23,7 @@ class Point:
     settings: Mapping[str, float]
 
 
-def points_of(path: Path, task: tuple[int, int] = (0, 1)) -> Iterator[Point]:
+def points_of(path: Path, task: tuple[int, int] = (0, 1)) -> Iterator[PlanePoint]:
     """Yield the points of a file that are those of task i of N: i, i + N, …
 
     The file has the form of a sweep: `base` is a configuration of the simulation beside it, `axes` hold lists (a grid)
@@ -41,7 +41,7 @@ def points_of(path: Path, task: tuple[int, int] = (0, 1)) -> Iterator[Point]:
         except UserError as error:
             raise UserError(f"{path}, point {index}: {error}") from error
         numbers = {key: value for key, value in varied.items() if isinstance(value, int | float)}
-        yield Point(index, config, {setting_name(key): float(value) for key, value in numbers.items()})
+        yield PlanePoint(index, config, {setting_name(key): float(value) for key, value in numbers.items()})
 
 
 def simulate_points(

@@ -20,9 +20,9 @@ from cres.data.facts import DEFAULTS, stated_facts
 from cres.data.prepare.hdf5_writer import Layout
 from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
-from cres.data.stated import CONFIGURATIONS
 from cres.errors import UserError
 from cres.provenance import git_commit
+from cres.stated import CONFIGURATIONS
 
 
 @dataclass(frozen=True)

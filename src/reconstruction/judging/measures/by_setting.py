@@ -41,9 +41,8 @@ class Met:
         trained = np.array(said["trained"], np.float64).reshape(-1, len(said["names"]))
         return cls(tuple(said["names"]), tuple(said["low"]), tuple(said["high"]), trained)
 
-    def where(self, setting: Sequence[float]) -> str:
+    def where(self, values: NDArray[np.float64]) -> str:
         """Return where settings lie: trained, between, or outside."""
-        values = np.asarray(setting)
         slack = 1e-6 * np.maximum(np.abs(self.low), np.abs(self.high))
         if bool(((values < np.array(self.low) - slack) | (values > np.array(self.high) + slack)).any()):
             return OUTSIDE

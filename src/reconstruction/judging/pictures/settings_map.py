@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.colors import Normalize
@@ -31,8 +30,7 @@ def settings_map(rows: Sequence[SettingRow], names: Sequence[str], label: str) -
     for where, marker, said in ((TRAINED, "o", "trained"), (OUTSIDE, "x", "outside of the trained range")):
         chosen = np.array([row.where == where for row in rows])
         if chosen.any():
-            face: dict[str, Any] = {} if marker == "x" else {"facecolors": "none"}
-            axes.scatter(*places[chosen].T, marker=marker, color="#D55E00", s=36, label=said, **face)
+            axes.plot(*places[chosen].T, linestyle="none", marker=marker, color="#D55E00", fillstyle="none", label=said)
     legend(axes)
     return figure
 

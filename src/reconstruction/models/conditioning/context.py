@@ -67,7 +67,7 @@ class ConditionOptions:
         return self.degrees or (2,) * len(self.settings)
 
 
-class Told(NamedTuple):
+class ToldContext(NamedTuple):
     """What a model is told of the apparatus of each row."""
 
     vector: Tensor
@@ -138,7 +138,7 @@ class Context(ExactBuffers):
             raise UserError("these settings were not standardised yet: call fit(values) on the training rows")
         return (self._scaled(values.to(torch.float64)) - self.shift) / self.scale
 
-    def forward(self, placed: Settings) -> Told:
+    def forward(self, placed: Settings) -> ToldContext:
         """Return the context of standardised settings, (batch, setting), NaN where they are not known.
 
         In training each is hidden in a share of the rows.
@@ -149,7 +149,7 @@ class Context(ExactBuffers):
         held = torch.where(known, placed, 0.0).clamp(self.low, self.high)
         filled = torch.where(known, held.to(self.unknown.dtype), self.unknown)
         vector: Tensor = self.perceptron(torch.cat((filled, known.to(filled.dtype)), dim=1))
-        return Told(vector, torch.where(known, held, 0.0))
+        return ToldContext(vector, torch.where(known, held, 0.0))
 
     def outside(self, placed: Settings) -> Tensor:
         """Return how far standardised settings lie outside of the trained range, signed; 0 inside and unknown."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from reconstruction.errors import UserError
 from reconstruction.models import Encoder, PredictiveDistribution
-from reconstruction.models.conditioning.context import ConditionOptions, Context, Told
+from reconstruction.models.conditioning.context import ConditionOptions, Context, ToldContext
 from reconstruction.models.conditioning.modulation import FeatureModulation
 from reconstruction.records.batch import SETTINGS, Inputs
 from reconstruction.shapes import Features, Series
@@ -44,18 +44,18 @@ class Condition(nn.Module):
             return self.context.shift.new_full((like.shape[0], len(self.settings)), torch.nan)
         return self.context.placed(given.squeeze(1))
 
-    def series(self, series: Series, told: Told) -> Tensor:
+    def series(self, series: Series, told: ToldContext) -> Tensor:
         """Return a view's series with the context as further channels, before its own, where it is concatenated."""
         if self.modulation is not None:
             return series
         channels = told.vector.to(series.dtype).unsqueeze(1).expand(-1, series.shape[1], -1)
         return torch.cat((channels, series), dim=-1)
 
-    def encoded(self, told: Told) -> Tensor | None:
+    def encoded(self, told: ToldContext) -> Tensor | None:
         """Return the context that encoders read, None where it came with the series."""
         return None if self.modulation is None else told.vector
 
-    def features(self, features: Features, told: Told) -> list[Tensor]:
+    def features(self, features: Features, told: ToldContext) -> list[Tensor]:
         """Return what the head reads: features as the context changes them, and the context itself."""
         if self.modulation is not None:
             features = self.modulation(features.unsqueeze(1), told.vector).squeeze(1)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from reconstruction.errors import UserError, nearest
 from reconstruction.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution, S4DEncoder
-from reconstruction.models.conditioning.context import ConditionOptions, Told
+from reconstruction.models.conditioning.context import ConditionOptions, ToldContext
 from reconstruction.models.encoders.joining import columns
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.models.precision import in_precision
@@ -116,7 +116,7 @@ class Reconstructor(nn.Module):
         told = None if self.condition is None else self.condition.context(self.condition.placed(inputs))
         return self._told(inputs, masks, told)
 
-    def _told(self, inputs: Inputs, masks: Masks, told: Told | None) -> Outcome:
+    def _told(self, inputs: Inputs, masks: Masks, told: ToldContext | None) -> Outcome:
         seen = {name: self.seen(name, inputs, masks) for name in self.views}
         views = {name: view for name, (view, _) in seen.items()}
         encoded = {
@@ -216,7 +216,7 @@ def _lengths(view: nn.Module, inputs: Inputs, masks: Masks, made: View) -> Tenso
 
 
 def _encode(
-    encoder: nn.Module, series: Series, lengths: Tensor | None, condition: Condition | None, told: Told | None
+    encoder: nn.Module, series: Series, lengths: Tensor | None, condition: Condition | None, told: ToldContext | None
 ) -> Encoded:
     assert isinstance(encoder, Encoder)
     if condition is None or told is None:

@@ -18,7 +18,7 @@ START = "start"
 
 
 @dataclass(frozen=True)
-class Stage:
+class PlannedStage:
     """One stage.
 
     kind: each (a training for every apparatus, all from one initialisation), average (the mean of the weights of such
@@ -42,7 +42,7 @@ class Plan:
     name: str
     base: Path
     options: Mapping[str, Any]
-    stages: Mapping[str, Stage]
+    stages: Mapping[str, PlannedStage]
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,18 @@ def read_plan(path: Path) -> Plan:
     base = path.parent / content.base
     if not base.is_file():
         raise UserError(f"{path}: the configuration {base} does not exist (base is looked for beside this file)")
-    stages: dict[str, Stage] = {}
+    stages: dict[str, PlannedStage] = {}
     for name, given in content.stages.items():
         where = f"the stage {name} in {path}"
         known = {("from_" if key == "from" else key): value for key, value in given.items()}
-        stages[name] = build(Stage, known, where)
+        stages[name] = build(PlannedStage, known, where)
         _require_sound(stages[name], where, {one: stage.kind for one, stage in stages.items() if one != name})
     if not stages:
         raise UserError(f"{path} has no stages: give it some, each with a kind ({', '.join(KINDS)})")
     return Plan(content.name or path.stem, base, content.options, stages)
 
 
-def _require_sound(stage: Stage, where: str, before: Mapping[str, str]) -> None:
+def _require_sound(stage: PlannedStage, where: str, before: Mapping[str, str]) -> None:
     if stage.kind not in KINDS:
         raise UserError(
             f"{where} is of the kind {stage.kind!r}{nearest(stage.kind, KINDS)}: there are {', '.join(KINDS)}"

@@ -25,7 +25,7 @@ from reconstruction.training.learning.rows_met import also_trained_on
 from reconstruction.training.runs.fitting import CALIBRATION, fit_scalers
 from reconstruction.training.runs.loading import load_module, model_card
 from reconstruction.training.stages.line import learned_names, look_at, loss_of, mean_of
-from reconstruction.training.stages.plan import AVERAGE, EACH, START, Plan, Stage, as_options
+from reconstruction.training.stages.plan import AVERAGE, EACH, START, Plan, PlannedStage, as_options
 from reconstruction.training.watching.quiet import leave_out_library_messages
 
 FINISHED = "finished.json"
@@ -60,7 +60,7 @@ class Stages:
         self.write_summary()
         return 0
 
-    def _run(self, name: str, stage: Stage) -> int:
+    def _run(self, name: str, stage: PlannedStage) -> int:
         if stage.kind == AVERAGE:
             self._average(name, stage)
             return 0
@@ -107,7 +107,7 @@ class Stages:
 
     # A training --------------------------------------------------------------------------------------------------
 
-    def _train(self, name: str, folder: Path, stage: Stage, files: Sequence[str], source: str) -> int:
+    def _train(self, name: str, folder: Path, stage: PlannedStage, files: Sequence[str], source: str) -> int:
         if (folder / FINISHED).exists():
             print(f"{folder}: finished before")
             return 0
@@ -143,7 +143,7 @@ class Stages:
 
     # The average -------------------------------------------------------------------------------------------------
 
-    def _average(self, name: str, stage: Stage) -> None:
+    def _average(self, name: str, stage: PlannedStage) -> None:
         folder = self.folder / name
         if (folder / FINISHED).exists():
             print(f"{folder}: finished before")
