@@ -1,4 +1,4 @@
-"""How well a network draws showers: python benchmarks/shower_generator.py [--steps 6000]
+"""How well a network draws showers: python benchmarks/shower_generator.py [--steps 5000]
 
 A flow (`collider.showers.generator`) learns the cells of electrons and photons of 1 to 100 GeV in 16 layers of lead and
 argon, 0.8 to 1.2 X0 thick. Showers that it draws are told from simulated ones by a classifier that sees all cells and
@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from collider.showers.command import configs_folder
@@ -76,34 +77,46 @@ def moments(showers: Conditioned, layers: int) -> dict[str, tuple[float, float]]
     return found
 
 
+def trained(config: ShowerConfig, arguments: argparse.Namespace) -> ShowerGenerator:
+    """Return a generator that was trained before, or train one and keep it."""
+    generator = ShowerGenerator(config.cells.cells)
+    if arguments.load:
+        generator.load_state_dict(torch.load(arguments.load))
+        return generator
+    known = simulated(config, THICKNESSES, arguments.events, "train", 1)
+    begin = time.process_time()
+    losses = generator.fit(known, arguments.steps)
+    taken = time.process_time() - begin
+    last = np.mean(losses[-200:])
+    print(
+        f"trained: {len(known)} showers, {arguments.steps} steps, {taken:.0f} s of processor, loss {last:.4f}",
+        flush=True,
+    )
+    if arguments.save:
+        torch.save(generator.state_dict(), arguments.save)
+    return generator
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--events", type=int, default=8000, help="showers of each of five thicknesses (default: %(default)s)"
     )
     parser.add_argument("--judged", type=int, default=2000, help="of each, to judge with (default: %(default)s)")
-    parser.add_argument("--steps", type=int, default=6000, help="of the training (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=5000, help="of the training (default: %(default)s)")
     parser.add_argument("--save", type=Path, help="file for the trained state")
+    parser.add_argument("--load", type=Path, help="file of a trained state, which is judged without training")
     arguments = parser.parse_args()
     config = setup()
     layers = config.grid.layers
+    generator = trained(config, arguments)
     begin = time.process_time()
-    known = simulated(config, THICKNESSES, arguments.events, "train", 1)
-    simulating = time.process_time() - begin
     truth = simulated(config, THICKNESSES, arguments.judged, "validation", JUDGED_SEED)
+    simulating = time.process_time() - begin
     again = simulated(config, THICKNESSES, arguments.judged, "validation", 2 * JUDGED_SEED)
-    generator = ShowerGenerator(config.cells.cells)
-    begin = time.process_time()
-    losses = generator.fit(known, arguments.steps)
-    taken = time.process_time() - begin
-    print(f"trained: {arguments.steps} steps, {taken:.0f} s of processor, loss {np.mean(losses[-200:]):.4f}")
     begin = time.process_time()
     drawn = generator.generate(again.energy_gev, again.particle, again.layer_x0, seed=3)
     drawing = time.process_time() - begin
-    if arguments.save:
-        import torch
-
-        torch.save(generator.state_dict(), arguments.save)
     print(f"\n| classifier tells from {len(truth)} simulated showers | area under the curve |\n|---|---|")
     for name, other in (
         ("simulated", again),
@@ -122,7 +135,7 @@ def main() -> None:
                 found = moments(showers.select(chosen), layers)
                 cells = " | ".join(f"{value:.4f} ± {error:.4f}" for value, error in found.values())
                 print(f"| {low:g}–{high:g} | {kind} | {label} | {cells} |")
-    print(f"\nshowers a second of processor: {len(known) / simulating:.0f} simulated, {len(drawn) / drawing:.0f} drawn")
+    print(f"\nshowers a second of processor: {len(truth) / simulating:.0f} simulated, {len(drawn) / drawing:.0f} drawn")
 
 
 if __name__ == "__main__":

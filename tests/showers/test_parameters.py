@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collider.showers import (
+    CylindricalGrid,
     Material,
     SamplingMaterial,
     compound,
@@ -19,6 +20,8 @@ from collider.showers import (
     radial_parameters,
     radius_containment,
     shower_parameters,
+    simulate_cascades,
+    simulate_showers,
 )
 from collider.showers.parameters import spot_profile
 from collider.showers.profiles import depth_containment, depth_of_maximum
@@ -178,8 +181,19 @@ WRONG = {
     "thick as a word": (lambda: SamplingMaterial(LEAD, LEAD, "1 cm", 1.0), "positive number of cm, not '1 cm'"),
     "depth in words": (lambda: radial_parameters("deep", 1.0, LEAD), "tau must be numbers"),
     "shapes": (lambda: radial_parameters([1.0, 2.0], [1.0] * 3, LEAD), r"do not broadcast.*\(2,\) and \(3,\)"),
+    "no name": (lambda: material(82), "there is no material 82"),  # type: ignore[arg-type]
+    "negative radius": (lambda: radius_containment(-1.0, 10.0, LEAD), "radius_rm must be 0 or more"),
+    "deep words": (lambda: depth_containment("a", 10.0, LEAD), "depth_x0 must be numbers"),
+    "no grid": (lambda: simulate_showers([10.0], LEAD, None), "None is no grid: take CylindricalGrid"),
+    "edges in words": (lambda: CylindricalGrid(("a", "b"), (0, 1)), "depth_edges_cm must be two or more numbers"),
+    "no cascade": (lambda: simulate_cascades([1.0], "Pb"), "'Pb' is no material"),
     "percent": (lambda: SamplingMaterial(LEAD, LEAD, 1.0, 1.0, sampling_term=11), "between 0 and 1"),
 }
+
+
+def test_before_the_front_there_is_nothing():
+    assert longitudinal_profile([-1.0, 0.0], 10.0, LEAD).tolist() == [0.0, 0.0]
+    assert depth_containment([-1.0, 0.0], 10.0, LEAD).tolist() == [0.0, 0.0]
 
 
 @pytest.mark.parametrize("case", sorted(WRONG))

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from collider.showers.materials import AnyMaterial
-from collider.showers.parameters import checked_energies
+from collider.showers.parameters import checked_energies, checked_material
 from collider.showers.particles import HADRONS, PDG_CODES, PHOTON, pdg_codes
 from reconstruction.errors import UserError
 
@@ -149,7 +149,7 @@ def simulate_cascades(
     depths: Values = np.asarray(np.linspace(0, 40, 81) if depth_edges_x0 is None else depth_edges_x0, dtype=np.float64)
     default = [0, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10]
     radii = np.asarray(default if radius_edges_rm is None else radius_edges_rm, dtype=np.float64)
-    tally = _Tally(energies, depths, radii, material)
+    tally = _Tally(energies, depths, radii, checked_material(material))
     number = np.floor(np.cumsum(energies * 1e3) / BATCH_MEV).astype(int)
     for batch in np.unique(number):
         chosen = np.flatnonzero(number == batch)

@@ -30,7 +30,7 @@ from reconstruction.shapes import Float
 Values = NDArray[np.float64]
 
 WIDTH, DEPTH, FREQUENCIES = 256, 4, 8
-BATCH, LEARNING_RATE, AVERAGE = 512, 2e-3, 0.999
+BATCH, LEARNING_RATE, AVERAGE = 256, 2e-3, 0.998
 FLOW_STEPS: Final = 16
 """Of the midpoint rule from noise to showers; twice as many change nothing that the classifier sees."""
 _AT_ONCE: Final = 4096
@@ -97,7 +97,7 @@ class ShowerGenerator(nn.Module):
         velocity: Tensor = self.end(values)
         return velocity
 
-    def fit(self, showers: Conditioned, steps: int = 6000, seed: int = 0) -> list[float]:
+    def fit(self, showers: Conditioned, steps: int = 5000, seed: int = 0) -> list[float]:
         """Train on showers; returns the loss of each step. The weights are those of an average over the last ones.
 
         Raises UserError where there are no showers, or of other cells.
@@ -112,7 +112,9 @@ class ShowerGenerator(nn.Module):
         )
         wanted, given = (flat - self.shift) / self.scale, self._conditions(showers)
         random = torch.Generator().manual_seed(seed)
-        averaged = torch.optim.swa_utils.AveragedModel(self, torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE))
+        averaged = torch.optim.swa_utils.AveragedModel(
+            self, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGE)
+        )
         optimiser = torch.optim.AdamW(self.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.1)
         losses = []

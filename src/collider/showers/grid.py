@@ -109,12 +109,22 @@ class CylindricalGrid:
 Grid = CartesianGrid | CylindricalGrid
 
 
+def checked_grid(grid: Grid) -> Grid:
+    """Return a grid. Raises UserError for anything else."""
+    if not isinstance(grid, CartesianGrid | CylindricalGrid):
+        raise UserError(f"{grid!r} is no grid: take CylindricalGrid or CartesianGrid of collider.showers")
+    return grid
+
+
 def _centres(edges: Edges) -> NDArray[np.float64]:
     return (np.asarray(edges[1:]) + np.asarray(edges[:-1])) / 2
 
 
 def _checked_edges(name: str, edges: Any) -> Edges:
-    found = np.asarray(edges, dtype=np.float64)
+    try:
+        found = np.asarray(edges, dtype=np.float64)
+    except (TypeError, ValueError):
+        found = np.zeros(0)
     if found.ndim != 1 or len(found) < 2 or not (np.isfinite(found).all() and (np.diff(found) > 0).all()):
         raise UserError(f"{name} must be two or more numbers in cm that grow, such as [0, 1, 2]")
     return tuple(found.tolist())

@@ -250,9 +250,9 @@ def material(wanted: str | Material) -> Material:
     """Return one of our materials by its name; a material stays. Raises UserError with the nearest name."""
     if isinstance(wanted, Material):
         return wanted
-    if wanted not in _BY_NAME:
+    if not isinstance(wanted, str) or wanted not in _BY_NAME:
         known = ", ".join(sorted(_BY_NAME))
-        raise UserError(f"there is no material {wanted!r}{nearest(wanted, _BY_NAME)}; there are {known}")
+        raise UserError(f"there is no material {wanted!r}{nearest(str(wanted), _BY_NAME)}; there are {known}")
     return _BY_NAME[wanted]
 
 

@@ -194,24 +194,24 @@ def radial_parameters(tau: ArrayLike, energy_gev: ArrayLike, material: AnyMateri
 
     Raises UserError for energies that are not positive and depths that are negative.
     """
-    energies, depths = _together(checked_energies(energy_gev), tau)
+    energies, depths = together(checked_energies(energy_gev), tau, "tau")
     if not (np.isfinite(depths).all() and (depths >= 0).all()):
         raise UserError("tau, the depth over that of the maximum, must be 0 or more")
     core, tail, weight = unchecked_radial(depths, np.log(energies), checked_material(material), np)
     return RadialParameters(core, tail, np.clip(weight, 0, 1))
 
 
-def _together(energies: Values, tau: ArrayLike) -> tuple[Values, Values]:
-    """Return energies and relative depths, broadcast. Raises UserError for what is no number, or of no common shape."""
+def together(energies: Values, other: ArrayLike, what: str) -> tuple[Values, Values]:
+    """Return energies and other numbers, broadcast. Raises UserError for what is no number, or of no common shape."""
     try:
-        depths = np.asarray(tau, dtype=np.float64)
+        values = np.asarray(other, dtype=np.float64)
     except (TypeError, ValueError):
-        raise UserError(f"tau must be numbers, the depth over that of the maximum, not {tau!r}") from None
+        raise UserError(f"{what} must be numbers, not {other!r}") from None
     try:
-        first, second = np.broadcast_arrays(energies, depths)
+        first, second = np.broadcast_arrays(energies, values)
     except ValueError:
         raise UserError(
-            f"tau and energy_gev do not broadcast: their shapes are {depths.shape} and {energies.shape}"
+            f"{what} and energy_gev do not broadcast: their shapes are {values.shape} and {energies.shape}"
         ) from None
     return first, second
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gamma, gammainc
 
-from collider.showers.grid import CylindricalGrid, Grid
+from collider.showers.grid import CylindricalGrid, Grid, checked_grid
 from collider.showers.materials import AnyMaterial
-from collider.showers.parameters import Values, radial_parameters, shower_parameters
+from collider.showers.parameters import Values, checked_energies, radial_parameters, shower_parameters, together
 from reconstruction.errors import UserError
 
 SLICE_X0: Final = 0.1
@@ -24,15 +24,23 @@ def longitudinal_profile(depth_x0: ArrayLike, energy_gev: ArrayLike, material: A
 
     f(t) = (βt)^{α−1} β e^{−βt}/Γ(α), β = (α − 1)/T                  Longo and Sestili, NIM 128 (1975) 283.
     """
-    found, t = shower_parameters(energy_gev, material), np.asarray(depth_x0, dtype=np.float64)
+    energies, t = _before_the_front_as_there(energy_gev, depth_x0)
+    found = shower_parameters(energies, material)
     alpha, beta = found.mean_alpha, found.mean_beta
     return (beta * t) ** (alpha - 1) * beta * np.exp(-beta * t) / gamma(alpha)
 
 
 def depth_containment(depth_x0: ArrayLike, energy_gev: ArrayLike, material: AnyMaterial) -> Values:
     """Return the share of the energy that the mean shower leaves before a depth, P(α, βt); they broadcast."""
-    found, t = shower_parameters(energy_gev, material), np.asarray(depth_x0, dtype=np.float64)
-    return np.asarray(gammainc(found.mean_alpha, found.mean_beta * np.maximum(t, 0)))
+    energies, t = _before_the_front_as_there(energy_gev, depth_x0)
+    found = shower_parameters(energies, material)
+    return np.asarray(gammainc(found.mean_alpha, found.mean_beta * t))
+
+
+def _before_the_front_as_there(energy_gev: ArrayLike, depth_x0: ArrayLike) -> tuple[Values, Values]:
+    """Return energies and depths, broadcast; before the front of the material there is nothing, as at it."""
+    energies, depths = together(checked_energies(energy_gev), depth_x0, "depth_x0")
+    return energies, np.maximum(depths, 0)
 
 
 def radius_containment(
@@ -41,12 +49,16 @@ def radius_containment(
     """Return the share of the mean shower's energy within radii, in R_M, down to a depth, over all of it there.
 
     Within a slice p r²/(r² + R_C²) + (1 − p) r²/(r² + R_T²); the slices are weighed with the longitudinal profile.
+    Raises UserError for radii that are negative.
     """
+    _, radii = together(np.zeros(()), radius_rm, "radius_rm")
+    if not (radii >= 0).all():
+        raise UserError("radius_rm must be 0 or more, in Molière radii")
     edges = np.linspace(0, depth_x0, steps + 1)
     weights = np.diff(depth_containment(edges, energy_gev, material))
     found = shower_parameters(energy_gev, material)
     radial = radial_parameters((edges[1:] + edges[:-1]) / 2 / found.mean_t, energy_gev, material)
-    square = np.asarray(radius_rm, dtype=np.float64)[..., None] ** 2
+    square = radii[..., None] ** 2
     core, tail = square / (square + radial.core**2), square / (square + radial.tail**2)
     share = radial.weight * core + (1 - radial.weight) * tail
     return (share * weights).sum(-1) / weights.sum()
@@ -57,8 +69,8 @@ def mean_shower(energy_gev: float, material: AnyMaterial, grid: Grid) -> Values:
 
     In closed form within slices of at most a tenth of X0; what a Monte Carlo of mean profiles would tend to.
     """
-    layers = np.asarray(grid.depth_edges_cm) / material.radiation_length_cm
     found = shower_parameters(energy_gev, material)
+    layers = np.asarray(checked_grid(grid).depth_edges_cm) / material.radiation_length_cm
     cells = np.zeros(grid.shape)
     for layer, (near, far) in enumerate(itertools.pairwise(layers)):
         edges = np.linspace(near, far, max(2, math.ceil((far - near) / SLICE_X0) + 1))

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from collider.showers import keyed
 from collider.showers.arrays import arrays_on
-from collider.showers.grid import Grid
+from collider.showers.grid import Grid, checked_grid
 from collider.showers.materials import AnyMaterial
 from collider.showers.parameters import (
     NOMINAL,
@@ -126,7 +126,7 @@ def simulate_showers(
         raise UserError("energies and event ids must be lists of one length")
     if not (math.isfinite(dead_material_x0) and dead_material_x0 >= 0):
         raise UserError(f"dead_material_x0 must be 0 or more, in X0, not {dead_material_x0!r}")
-    lowest = lowest_energy_gev(checked_material(material))
+    lowest, grid = lowest_energy_gev(checked_material(material)), checked_grid(grid)
     if len(energies) and energies.min() < lowest:
         raise UserError(
             f"{energies.min():g} GeV is too little for a shower in {material.name or 'this material'}, where the "
