@@ -131,7 +131,7 @@ def test_a_number_that_is_too_large_is_told_how_large_it_may_be(script, capsys):
         for action in parser._actions:
             if action.option_strings and action.nargs is None and whole_numbers(action.type):
                 said = refusal(parser, [*words[1:], f"{action.option_strings[-1]}={10**30}"], capsys)
-                assert "is too large: at most " in said, said
+                assert "must be at most " in said, said
 
 
 def whole_numbers(kind) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
 from reconstruction.errors import EXIT_USER_ERROR, nearest
-from reconstruction.ranges import FINITE, LARGE, SIZE, Allowed
+from reconstruction.ranges import FINITE, SIZE, Allowed
 
 N = TypeVar("N", int, float)
 
@@ -84,8 +84,6 @@ def is_plain_name(text: str) -> bool:
 
 
 def _inside(found: N, text: str, allowed: Allowed) -> N:
-    if LARGE <= allowed.high < found:
-        raise argparse.ArgumentTypeError(f"{text} is too large: at most {allowed.high}")
     if found not in allowed:
-        raise argparse.ArgumentTypeError(f"{text} must be {allowed}")
+        raise argparse.ArgumentTypeError(f"{text} must be {allowed.wanted(found)}")
     return found

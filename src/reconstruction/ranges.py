@@ -31,9 +31,13 @@ class Allowed:
         high = f"{'less than ' if self.below else ''}{self.high:g}"
         return f"from {low} to {high}" if low else f"{high} or less"
 
+    def wanted(self, number: float | int) -> str:
+        """Say what is allowed to who gave another number: the upper end, too, where it lies beyond a large one."""
+        return f"at most {self.high}" if LARGE <= self.high < number < math.inf else str(self)
+
 
 LARGE = 2**31 - 1
-"""An upper end that nobody means, and that no sentence names."""
+"""From here on, an upper end is one that nobody means: only who gives more is told it."""
 
 FINITE = Allowed()
 SIZE = Allowed(1, LARGE)

@@ -185,13 +185,13 @@ def find_system(name: str = DEFAULT) -> System:
 
 def _imported(name: str) -> ModuleType | None:
     """Return a module, None where there is none of that name; what is missing inside of it is an error of its own."""
+    if not all(part.isidentifier() for part in name.split(".")):
+        return None
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not (name == error.name or name.startswith(f"{error.name}.")):
             raise
-        return None
-    except ValueError:  # no name of a module
         return None
 
 

@@ -19,6 +19,8 @@ from jsonargparse import ArgumentParser
 import cres.transforms
 import reconstruction.models
 import reconstruction.training.schedules
+from collider.showers.learning.data import ShowerDataModule
+from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.ranges import RANGES as OF_RECORDS
 from cres.transforms import RandomTransform
@@ -26,9 +28,11 @@ from reconstruction.models import Encoder, Head, Loss
 from reconstruction.models.encoders.views import RecordView
 from reconstruction.option_ranges import RANGES as OF_ALL
 from reconstruction.option_ranges import out_of_range
+from reconstruction.system import find_system
 from reconstruction.training.command_line.arguments import with_expanded_paths
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.command_line.options import whole_numbers_first
+from reconstruction.training.command_line.settled import PLACES
 from reconstruction.training.command_line.sweep_check import ParsedOnly
 from reconstruction.training.command_line.wanted import lists_in, wanted
 from reconstruction.training.schedules import Schedule
@@ -184,6 +188,38 @@ def test_a_number_that_cannot_be_meant_is_refused_before_anything_is_made(lines,
     words = ["-c", str(tiny), f"--{option}"]
     message = said(lambda: lines["fit"].parse_arguments(lines["fit"].parser, words))
     assert option.partition("=")[0] in message
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_an_empty_text_names_no_folder(lines, command, tiny):
+    line = lines[command]
+    known = {action.dest for action in line.parser._actions}
+    tried = [place for place in PLACES if place in known]
+    assert {"data.data", "run"} <= set(tried)
+    first = ["-c", str(tiny)] if command == "fit" else []
+    for place in tried:
+        for empty in ("", " "):
+            assert place in said(lambda words=[*first, f"--{place}={empty}"]: line.parse_arguments(line.parser, words))
+    assert "data.data" in said(lambda: line.parse_arguments(line.parser, [*first, "--data.data=['a.hdf5', '']"]))
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", ".lines", "..", "a b", "a..b", "3", "nosuch", "os", "os.path", "cres/system"]
+)
+def test_a_system_that_is_none_is_one_sentence(name):
+    assert f"there is no system {name!r}" in said(lambda: find_system(name))
+
+
+@pytest.mark.parametrize("module", [CresDataModule, ShowerDataModule])
+@pytest.mark.parametrize("fractions", [(1.0, 1.0, 1.0), (-0.1, 0.5, 0.5), (0.5, 0.5, math.nan)])
+def test_shares_that_are_none_are_refused_whatever_they_are_of(module, fractions):
+    """A data set whose files say who trains needs two of them only; all must be shares."""
+    assert "fractions are three numbers" in said(lambda: module("nowhere", fractions=fractions))
+
+
+def test_a_number_that_is_too_large_is_told_how_large_it_may_be(lines, tiny):
+    words = ["-c", str(tiny), "--data.batch_size=10000000000000"]
+    assert "must be at most 2147483647" in said(lambda: lines["fit"].parse_arguments(lines["fit"].parser, words))
 
 
 def test_files_are_named_with_the_place(lines, tiny, tmp_path):

@@ -25,7 +25,7 @@ from reconstruction.records.batch import Batch
 from reconstruction.records.loader import Chosen, KeyedSampler, ResumableLoader
 from reconstruction.records.mixing import Blocks
 from reconstruction.records.reading_ahead import begin_reading, require_files
-from reconstruction.records.splits import Split, split_by_event, split_by_file, within_files
+from reconstruction.records.splits import Split, require_fractions, split_by_event, split_by_file, within_files
 from reconstruction.system import Column, System, find_system
 
 Rows = NDArray[np.int64]
@@ -102,6 +102,7 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
         self.targets = _regressable(targets, self.system)
         self.observables = observables
         self.batch_size = batch_size
+        require_fractions(fractions)
         self.fractions = fractions
         self.seed = seed
         self.split_by: str = split

@@ -32,7 +32,7 @@ def split_by_event(event_ids: Rows, content: Rows, fractions: Sequence[float], s
     Rows with the same event id or the same content stay together, so that a row is in one part only. The share
     of each part is exact to a row or two, and does not depend on the order of the rows.
     """
-    _require_fractions(fractions)
+    require_fractions(fractions)
     groups = _groups(event_ids, content)
     ranks = np.array([_key(seed, int(event)) for event in event_ids], np.uint64)
     group_rank = np.full(groups.max() + 1, np.iinfo(np.uint64).max, np.uint64)
@@ -58,7 +58,7 @@ def split_by_file(
 
     Raises UserError where two files of different parts hold the same row: that would be no independent test.
     """
-    _require_fractions(fractions)
+    require_fractions(fractions)
     sizes = np.diff(starts)
     order = sorted(range(len(sizes)), key=lambda file: _key(seed, file))
     middle = (np.cumsum(sizes[order]) - sizes[order] / 2) / sizes.sum()
@@ -92,8 +92,9 @@ def within_files(split: Split, starts: Rows, files: Sequence[Path], only: Sequen
     return Split(*(rows[chosen[np.searchsorted(starts, rows, side="right") - 1]] for rows in parts))
 
 
-def _require_fractions(fractions: Sequence[float]) -> None:
-    if len(fractions) != 3 or min(fractions) < 0 or sum(fractions) > 1 + 1e-9:
+def require_fractions(fractions: Sequence[float]) -> None:
+    """Raise UserError for shares of training, validation and test that cannot be meant."""
+    if len(fractions) != 3 or not (min(fractions) >= 0 and sum(fractions) <= 1 + 1e-9):
         raise UserError(f"fractions are three numbers of 0 or more with a sum of 1 or less, not {list(fractions)}")
 
 

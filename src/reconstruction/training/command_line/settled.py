@@ -17,6 +17,9 @@ from reconstruction.option_ranges import out_of_range, range_of
 from reconstruction.paths import all_expanded
 from reconstruction.ranges import Allowed
 
+PLACES = ("data.data", "run", "ckpt_path", "fine_tune.checkpoint", "study.journal")
+"""Options that name files and folders: an empty one (`--run=$NOTHING`) would be the folder that one is in."""
+
 
 def settle(config: Namespace, own_ranges: Mapping[str, Allowed] | None = None) -> None:
     """Expand the paths of a configuration in place; `own_ranges` are a system's.
@@ -28,7 +31,11 @@ def settle(config: Namespace, own_ranges: Mapping[str, Allowed] | None = None) -
         raise UserError("seed_everything is a number, from which everything random follows: write --seed_everything=1")
     plain = config.as_dict()
     for place, number in out_of_range(plain, own_ranges):
-        raise UserError(f"{place} is {number:g}, but must be {range_of(place, own_ranges)}")
+        raise UserError(f"{place} is {number:g}, but must be {range_of(place, own_ranges).wanted(number)}")
+    for place in PLACES:
+        found = config.get(place)
+        if any(not str(one).strip() for one in (found if isinstance(found, list | tuple) else [found])):
+            raise UserError(f"{place} is an empty text, but a file or a folder is wanted: leave it out for its default")
     for place, name in _nulls(plain):
         raise UserError(f"{place}.{name} is null, but must have a value: leave it out for its default")
 
