@@ -10,6 +10,8 @@ import errno
 import json
 import os
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -278,6 +280,20 @@ def test_what_the_system_refuses_is_a_sentence_and_other_faults_stay_faults(numb
     with pytest.raises(SystemExit if told else OSError) as ended:
         errors.run(fails)
     assert not told or (ended.value.code, capsys.readouterr().err) == (2, f"error: some file: {os.strerror(number)}\n")
+
+
+@pytest.mark.parametrize("lines", [10, 100_000])
+def test_work_is_done_where_nobody_reads_any_more_what_is_printed(lines, tmp_path):
+    """`| head`: whether it fits into the pipe or not."""
+    work = f"[print('line', i) for i in range({lines})]\n open('done', 'w')"
+    text = f"from reconstruction import errors\ndef main():\n {work}\nerrors.run(main)"
+    command = f'( {sys.executable} -c "$PROGRAM"; echo $? >code ) 2>said | true'
+    environment = {**os.environ, "PROGRAM": text, "PYTHONPATH": str(ROOT / "src")}
+    for more in ({}, {"PYTHONUNBUFFERED": "1"}):
+        subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment | more, check=True)
+        assert (tmp_path / "said").read_text() == ""
+        assert (tmp_path / "code").read_text() == "0\n"
+        (tmp_path / "done").unlink()
 
 
 def test_a_sentence_with_a_name_of_two_lines_is_one_line(capsys):

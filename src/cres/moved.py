@@ -80,6 +80,7 @@ ROOMS = {
     ("cres.models", "reconstruction.models.predictive"): (
         "calibration distributions gaussian_algebra heads losses mixture quantiles"
     ),
+    ("cres.training", "reconstruction"): ("output"),
     ("cres.training", "reconstruction.training"): ("schedules"),
     ("cres.training", "reconstruction.training.command_line"): (
         "arguments cli explain failures hardware help options settled study sweep_check wanted"
@@ -93,9 +94,7 @@ ROOMS = {
         "ensembles fit_command fitting interruption loading origin predictions processes "
         "reconstruction>commands resuming run_lock runs slurm starts"
     ),
-    ("cres.training", "reconstruction.training.watching"): (
-        "counting figures loggers online_summary output progress quiet"
-    ),
+    ("cres.training", "reconstruction.training.watching"): ("counting figures loggers online_summary progress quiet"),
     ("cres.transforms", "reconstruction"): ("buffers>exact_buffers"),
     ("cres.transforms", "reconstruction.models"): ("scaling"),
     ("cres.transforms", "reconstruction.random"): ("processor_random random>keyed"),

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
+from reconstruction.output import lasting_output
+
 EXIT_USER_ERROR = 2
 
 
@@ -47,25 +49,31 @@ def of_the_system(error: OSError) -> str | None:
 def run(main: Callable[[], int | None]) -> NoReturn:
     """Run the main function of a script and exit: 2 with one sentence for a UserError, 130 for Ctrl-C.
 
-    What the system refuses (rights, space, names of files) is a sentence, too.
+    What the system refuses (rights, space, names of files) is a sentence, too. Where nobody reads any more what is
+    printed (`| head`), the work is done all the same.
 
     Warnings to the user (UserWarning) are printed as sentences, without the place in the program that says them.
     """
     warnings.formatwarning = _plainly
+    with lasting_output():
+        sys.exit(_ended(main))
+
+
+def _ended(main: Callable[[], int | None]) -> int:
+    """Return the exit code of a main function; what ended it early is said."""
     try:
-        code = main()
+        return main() or 0
     except UserError as error:
         print(f"error: {' '.join(str(error).splitlines())}", file=sys.stderr)  # a name may have several lines
-        sys.exit(EXIT_USER_ERROR)
+        return EXIT_USER_ERROR
     except OSError as error:
         if (said := of_the_system(error)) is None:
             raise
         print(f"error: {said}", file=sys.stderr)
-        sys.exit(EXIT_USER_ERROR)
+        return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        sys.exit(130)
-    sys.exit(code or 0)
+        return 130
 
 
 _with_place = warnings.formatwarning

@@ -16,12 +16,12 @@ from rich.console import Console
 from cres.data.electrons import ElectronDataset
 from cres.errors import UserError
 from cres.training.module import CresModule
+from reconstruction.output import LastingStream, lasting_output
 from reconstruction.records import reading_ahead
 from reconstruction.records.reading_ahead import begin_reading, say_once
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.command_line.failures import sentence
 from reconstruction.training.learning.checkpoints import Checkpoints, read_checkpoint
-from reconstruction.training.watching.output import LastingStream, lasting_output
 
 FROM_WORKER = "Caught UserError in DataLoader worker process 1.\nOriginal Traceback (most recent call last):\n  x\n"
 SIZES = (

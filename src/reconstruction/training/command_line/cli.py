@@ -25,6 +25,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from reconstruction.errors import EXIT_USER_ERROR, UserError, nearest, one_line
+from reconstruction.output import lasting_output
 from reconstruction.progress import waiting
 from reconstruction.system import attribute_of, class_of, find_system
 from reconstruction.training.command_line.arguments import (
@@ -59,7 +60,6 @@ from reconstruction.training.runs.processes import let_go_of_gradients
 from reconstruction.training.runs.runs import RunRecord, default_folder, require_writable
 from reconstruction.training.runs.starts import Trial, refuse_impossible
 from reconstruction.training.watching.loggers import make_loggers
-from reconstruction.training.watching.output import lasting_output
 from reconstruction.training.watching.progress import EpochLines, ProgressLines, TrainingBar
 from reconstruction.training.watching.quiet import leave_out_library_messages
 from reconstruction.yaml_files import require_yaml

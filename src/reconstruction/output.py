@@ -1,4 +1,4 @@
-"""What a training prints may get lost, the training may not: a closed pipe or terminal does not end it."""
+"""What a program prints may get lost, its work may not: a closed pipe or terminal does not end it."""
 
 from __future__ import annotations
 
