@@ -210,6 +210,8 @@ def test_a_training_that_diverges_is_told_what_to_lower_and_what_is_kept(tiny, r
 
 def test_every_configuration_of_the_repository_is_understood(records, tmp_path):
     for path in configurations():
+        if path.stem == "classify":  # its target is another; test_classify.py trains with it
+            continue
         cli = CommandLine("fit", ["-c", str(path), f"--data.data={records}", f"--run={tmp_path / path.stem}"])
         assert cli.model.reconstructor.targets == ("energy_eV", "pitch_angle_deg"), path
 

@@ -199,14 +199,14 @@ def test_all_reach_their_end_and_are_logged(undisturbed):
 def test_validation_is_at_the_nominal_from_the_first_epoch(fit, tmp_path, monkeypatch):
     inner, judged = CresModule.objective, []
 
-    def watch(self, noisy, batch):
+    def watch(self, noisy, batch, *others):
         if self.trainer.validating or not self.training:
             assert self.easing.noise_scale < 1
             assert len(self.easing.before) == len(self.easing.after) == 1
             found = noisy["inputs"]["series"]
             assert torch.equal(found, self.inject(batch, FROZEN_EPOCH)["inputs"]["series"])
             judged.append(found.shape[1])
-        return inner(self, noisy, batch)
+        return inner(self, noisy, batch, *others)
 
     monkeypatch.setattr(CresModule, "objective", watch)
     slow = [f"--curriculum.{name}.over=1.0" for name in ("noise_scale", "length", "band")]

@@ -91,8 +91,8 @@ def test_the_streams_are_given_back(capsys):
 def test_a_score_that_is_not_a_number_is_never_the_best(fit, tmp_path, monkeypatch):
     inner = CresModule.objective
 
-    def poisoned(self, noisy, batch):
-        loss, outcome = inner(self, noisy, batch)
+    def poisoned(self, *arguments):
+        loss, outcome = inner(self, *arguments)
         return (loss if self.training or self.current_epoch else loss * math.nan), outcome
 
     monkeypatch.setattr(CresModule, "objective", poisoned)
