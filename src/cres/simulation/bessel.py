@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 SERIES_TERMS = 26
-"""Enough for |x| ≤ 8 in float64, and to 1e-10 for |x| ≤ 13.5."""
+"""Enough for |x| ≤ 8 in float64, and to 1e-9 for |x| ≤ 13.5."""
 
 
 def bessel_j1(x: Tensor) -> Tensor:
