@@ -33,6 +33,8 @@ WIDTH, DEPTH, FREQUENCIES = 256, 4, 8
 BATCH, LEARNING_RATE, AVERAGE = 256, 2e-3, 0.998
 FLOW_STEPS: Final = 16
 """Of the midpoint rule from noise to showers; twice as many change nothing that the classifier sees."""
+MARGIN: Final = 0.02
+"""So far beyond the range of the training may be drawn: what is drawn from a range never reaches its ends."""
 _AT_ONCE: Final = 4096
 _LEAST_SPREAD: Final = 1e-3
 
@@ -186,7 +188,7 @@ class ShowerGenerator(nn.Module):
             ("GeV", energies, self.ranges[0].tolist()),
             ("X0 a layer", thickness, self.ranges[1].tolist()),
         ):
-            beyond = values[(values < low * (1 - 1e-9)) | (values > high * (1 + 1e-9))]
+            beyond = values[(values < low * (1 - MARGIN)) | (values > high * (1 + MARGIN))]
             if len(beyond):
                 raise UserError(
                     f"{beyond[0]:g} {what} is beyond what the generator was trained on, {low:g} to {high:g}"
