@@ -17,16 +17,17 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from cres import errors
-from reconstruction.judging.measures.by_setting import by_setting, settings_named
-from reconstruction.judging.measures.comparison import compare
+from reconstruction.judging.measures.by_setting import SettingRow, by_setting, settings_named
+from reconstruction.judging.measures.comparison import Comparison, compare
 from reconstruction.judging.report.page import write_report
-from reconstruction.judging.report.settings_section import comma_separated, setting_lines, settings_section
+from reconstruction.judging.report.settings_section import measure_of, setting_lines, settings_section
 from reconstruction.judging.tables.find import read_table
 from reconstruction.judging.tables.table import PredictionTable
 
@@ -173,31 +174,47 @@ class Plane:
             for file in sorted((self.folder / "data" / name).glob("*.hdf5")):
                 table = self.folder / "bound" / f"{name}_{file.name}"
                 if not table.exists():
-                    run("scripts/estimate.py", "--method", "bound", "--data", file, "--output", table)
+                    run("scripts/estimate.py", "--method", "bound", "--split", "all", "--data", file, "--output", table)
 
     def table(self) -> None:
-        """Print the figures, and write them and a report."""
+        """Print the figures as Markdown, and write a report."""
         bound = read_table(self.folder / "bound")
-        joint = [
-            PredictionTable.read(self.folder / "stages" / name / "judged.hdf5").renamed(said)
-            for name, said in zip(JOINT, ("stages", "joint"), strict=True)
-        ]
-        names = settings_named(compare([*joint, bound]))
-        whole = compare([joint[1], joint[0], bound])
+        joint = {
+            said: PredictionTable.read(self.folder / "stages" / name / "judged.hdf5").renamed(said)
+            for name, said in (("scratch", "joint"), ("together", "stages"))
+        }
+        whole = compare([*joint.values(), bound])
+        names = settings_named(whole)
         rows = by_setting(whole, whole.targets[0], names)
         print("\n".join(setting_lines(whole, rows)))
-        print(comma_separated(rows, names, [table.estimator for table in whole.tables]))
-        pairs = {f"dedicated {place:03d}": self.folder / "dedicated" / f"{place:03d}" for place in self.size.dedicated}
-        for said, folder in (pairs | {"tuned": self.folder / "tuned"}).items():
-            if (folder / "judged.hdf5").exists():
-                beside = PredictionTable.read(folder / "judged.hdf5").renamed(said)
-                one = compare([joint[1], joint[0], beside, bound])
-                print(comma_separated(by_setting(one, one.targets[0], names), names, [t.estimator for t in one.tables]))
+        print(markdown(whole, rows, names))
+        alone = {f"dedicated {place:03d}": f"dedicated/{place:03d}" for place in self.size.dedicated}
+        for said, folder in (alone | {"tuned": "tuned"}).items():
+            table = self.folder / folder / "judged.hdf5"
+            if table.exists():
+                one = compare([*joint.values(), PredictionTable.read(table).renamed(said), bound])
+                print(markdown(one, by_setting(one, one.targets[0], names), names))
         section = settings_section(whole, rows, names)
-        print(write_report([joint[1], joint[0]], self.folder / "report", bound=bound, sections=[section]))
-        print(json.dumps(json.loads((self.folder / "stages" / "stages.json").read_text()), indent=1))
+        print(write_report(list(joint.values()), self.folder / "report", bound=bound, sections=[section]))
+        print((self.folder / "stages" / "stages.json").read_text())
         averaging = json.loads((self.folder / "stages" / "average" / "finished.json").read_text())["averaging"]
         print(averaging["in_words"])
+
+
+def markdown(comparison: Comparison, rows: Sequence[SettingRow], names: Sequence[str]) -> str:
+    """Return a table: at each setting and for each group the ratio and the coverage of every estimator."""
+    estimators = [table.estimator for table in comparison.tables]
+    heads = [*names, "where", "group", "electrons"]
+    for name in estimators:
+        heads += [f"{name}: {measure_of(comparison, comparison.targets[0])}", "coverage %", "error bar eV"]
+    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
+    for row in rows:
+        cells = [*(f"{value:g}" for value in row.setting), row.where, row.group, str(row.count)]
+        for ratio, (share, error), std in zip(row.ratio, row.coverage, row.std, strict=True):
+            half = (ratio.high - ratio.low) / 2
+            cells += [f"{ratio.value:.2f} ± {half:.2f}", f"{100 * share:.1f} ± {100 * error:.1f}", f"{std:.3f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

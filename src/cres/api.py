@@ -154,7 +154,7 @@ class Model:
         event_id: Array | None = None,
         truth: Mapping[str, Array] | None = None,
         noise_scale: float | int = 0.0,
-        settings: Mapping[str, Array | Sequence[float] | float] | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> Estimates:
         """Return estimates of records.
 
@@ -181,14 +181,14 @@ class Model:
             series = _with_noise(series, rows, self.sampling_rate_hz, float(density), float(noise_scale))
         return self._estimates(series, rows, dict(truth or {}) | self._settings(settings or {}, len(series)))
 
-    def _settings(self, given: Mapping[str, Array | Sequence[float] | float], records: int) -> dict[str, Array]:
+    def _settings(self, given: Mapping[str, Any], records: int) -> dict[str, Array]:
         """Return the settings that the model is told, one a record, NaN where they are not given."""
         known = self.module.settings
         for name in given:
             if name not in known:
                 told = f"it is told {', '.join(known)}" if known else "it is told none"
                 raise UserError(f"the model knows no setting {name!r}{nearest(name, known)}: {told}")
-        return {name: np.broadcast_to(np.asarray(given.get(name, np.nan), np.float64), records) for name in known}
+        return {name: np.full(records, given.get(name, np.nan), np.float64) for name in known}
 
     def _series(self, volts: Array | torch.Tensor) -> torch.Tensor:
         values = volts.detach().cpu().numpy() if isinstance(volts, torch.Tensor) else np.asarray(volts)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -34,19 +33,8 @@ def setting_name(dotted: str) -> str:
     return known.get(dotted, dotted.rpartition(".")[2])
 
 
-def stated_settings(attributes: Mapping[str, Any]) -> dict[str, float]:
-    """Return the settings that the attributes of a file say of all its records; none where it is not one apparatus."""
-    if CONFIGURATIONS in attributes:
-        return {}
-    try:
-        config = json.loads(str(attributes.get("config", "{}")))
-        return settings_of_config(config)
-    except (ValueError, TypeError, AttributeError, KeyError):  # the configuration of somebody else's simulation
-        return {}
-
-
 def settings_of_config(config: Mapping[str, Any]) -> dict[str, float]:
-    """Return the settings that a simulation's configuration (nested mappings) says."""
+    """Return the settings that a simulation's configuration (nested mappings) says; a density is no temperature."""
     found: dict[str, float] = {}
     for name, place in SETTINGS.items():
         section, _, key = place.partition(".")
@@ -55,12 +43,6 @@ def settings_of_config(config: Mapping[str, Any]) -> dict[str, float]:
             name, (_kind(config),)
         ):
             found[name] = float(value)
-    readout = config.get("readout", {})
-    density = readout.get("noise_density_w_per_hz")
-    if NOISE_TEMPERATURE not in found and density is not None and readout.get("gain"):
-        from cres.transforms.temperature import noise_temperature_k  # torch, which preparation does without
-
-        found[NOISE_TEMPERATURE] = float(noise_temperature_k(float(density), float(readout["gain"])))
     found |= _coils(config)
     return found
 

@@ -73,8 +73,14 @@ def test_every_setting_has_its_own_ratio_and_coverage(worse, stated, covers):
 def test_where_a_setting_lies_is_read_from_the_table():
     met = Met.of(tables()[0])
     assert met is not None
-    places = np.array([(0.3, 4.0), (0.3, 4.1), (0.29, 4.0), (np.float32(0.3), 4.0)])
-    assert [met.where(place) for place in places] == [TRAINED, BETWEEN, OUTSIDE, TRAINED]
+    places = ([0.3, 4.0], [0.3, 4.1], [0.29, 4.0])
+    asked = [*map(np.array, places), np.array([0.3, 4.0], np.float32)]
+    assert [met.where(place) for place in asked] == [
+        TRAINED,
+        BETWEEN,
+        OUTSIDE,
+        TRAINED,
+    ]
     assert Met.of(tables()[1]) is None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -11,7 +12,7 @@ from torch import nn
 from collider.showers.networks import GraphEncoder, LayerTransformerEncoder, VolumeEncoder
 from cres.errors import UserError
 from encoders import ENCODERS
-from reconstruction.models import Encoder, GaussianHead
+from reconstruction.models import CategoricalHead, Encoder, GaussianHead
 from reconstruction.models.conditioning.context import By, ConditionOptions, Context
 from reconstruction.models.encoders.base import Sequence
 from reconstruction.models.encoders.pooling import make_pooling
@@ -152,6 +153,23 @@ def test_outside_of_the_range_error_bars_grow_with_the_distance() -> None:
     never = model_of("s4d", "film", widen=0.0).eval()
     grown = never({"series": series, SETTINGS: settings}).error_bar[3, 0]
     assert at_edge <= grown < std[3]
+
+
+def test_outside_of_the_range_classes_are_less_sure() -> None:
+    torch.manual_seed(0)
+    condition = ConditionOptions(("mass",), width=6)
+    encoders = {"plain": lambda in_channels: MAKERS["s4d"](in_channels)}
+    head = partial(CategoricalHead, classes={"signal": 1, "background": 0})
+    model = build_reconstructor({}, ("kind",), {"plain": PlainView}, encoders, head, condition=condition).eval()
+    model.target_scaler.leave()
+    model.condition.context.fit(torch.tensor([[1.0], [2.0], [3.0]], dtype=torch.float64))
+    with torch.no_grad():
+        for parameter in model.head.parameters():
+            parameter.mul_(5)
+    series = batch_of(1)["series"].expand(3, -1, -1)
+    masses = torch.tensor([3.0, 3.5, 4.5], dtype=torch.float64).reshape(3, 1, 1)
+    surest = model({"series": series, SETTINGS: masses}).probabilities.amax(dim=1)
+    assert surest[0] > surest[1] > surest[2] >= 0.5
 
 
 @pytest.mark.parametrize("by", WAYS)

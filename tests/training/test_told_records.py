@@ -10,7 +10,11 @@ import pytest
 import torch
 
 import cres
+from cres import schema
+from cres.data.records import open_records
 from cres.errors import UserError
+from cres.evaluation import PredictionTable
+from cres.training.browsing import Source, record_pictures
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.runs.loading import load_module
 
@@ -95,3 +99,15 @@ def test_settings_and_denoising_do_not_go_together(told, tiny):
     options = ["--model.condition.settings=[noise_temperature_k]", "--model.denoising.view=spectrum"]
     with pytest.raises(UserError, match=r"leave it or model\.condition out"):
         main(["fit", "-c", str(tiny), f"--data.data={told / '0.hdf5'}", f"--run={told / 'no'}", *options])
+
+
+def test_the_page_of_electrons_tells_it_what_the_table_was_told(run, told):
+    data, table = told / "1.hdf5", told / "looked.hdf5"
+    main(["predict", f"--run={run}", f"--data.data={data}", f"--predictions={table}"])
+    whole = PredictionTable.read(table)
+    kept = {name: values for name, values in whole.columns.items() if name not in schema.POSTERIOR_COLUMNS}
+    model = load_module(run / "checkpoints" / "best.ckpt")
+    bare = PredictionTable(kept, whole.attributes)
+    pictures, posterior = record_pictures(bare, Source(open_records(data), 1.0, model))
+    assert not [note for note in pictures.notes if "otherwise than the table" in note]
+    np.testing.assert_allclose(posterior[schema.POSTERIOR_MEAN], whole.column(schema.POSTERIOR_MEAN), rtol=2e-3)

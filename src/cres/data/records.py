@@ -6,7 +6,7 @@ import glob
 import json
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from cres.data.facts import DEFAULTS, plain_attributes, stated_facts
 from cres.data.index import INDEX_SUFFIX, content_digest, index_path, read_index, shard_paths
 from cres.data.row_reader import RowReader, naming_damage
 from cres.errors import UserError
-from cres.stated import NOISE_TEMPERATURE, stated_settings
+from cres.stated import CONFIGURATIONS, NOISE_TEMPERATURE, settings_of_config
 from reconstruction.records.recent import RecentlyUsed
 
 Rows = NDArray[np.int64]
@@ -111,7 +111,7 @@ class RecordFile:
     @cached_property
     def stated(self) -> dict[str, float]:
         """Settings of the apparatus that the file's simulation states."""
-        return stated_settings(self.attributes)
+        return _stated(self.attributes)
 
     @property
     def series_bytes(self) -> int:
@@ -145,6 +145,23 @@ def _wide(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind in "biu":
         return values.astype(np.int64)
     return values.astype(np.float64) if values.dtype.kind == "f" else values
+
+
+def _stated(attributes: Mapping[str, Any]) -> dict[str, float]:
+    """Return the settings that the attributes of a file say of all its records; none where it is not one apparatus."""
+    from cres.transforms.temperature import noise_temperature_k  # torch, which preparation does without
+
+    if CONFIGURATIONS in attributes:
+        return {}
+    try:
+        config = json.loads(str(attributes.get("config", "{}")))
+        found, readout = settings_of_config(config), config.get("readout", {})
+        density = readout.get("noise_density_w_per_hz")
+        if NOISE_TEMPERATURE not in found and density is not None and readout.get("gain"):
+            found[NOISE_TEMPERATURE] = float(noise_temperature_k(float(density), float(readout["gain"])))
+    except (ValueError, TypeError, AttributeError, KeyError):  # the configuration of somebody else's simulation
+        return {}
+    return found
 
 
 def _bytes_of(series: NDArray[np.float32]) -> int:
@@ -188,6 +205,13 @@ class Records:
         first, *others = self.files
         names = (name for name in first.stated if name not in self.columns)
         return tuple(name for name in names if all(name in file.stated for file in others))
+
+    @property
+    def one_apparatus(self) -> bool:
+        """Whether nothing tells the rows apart by their apparatus: neither what files state, nor their noise."""
+        first, *others = self.files
+        densities = self.noise_densities()
+        return all(file.stated == first.stated for file in others) and bool(np.ptp(densities) <= 1e-9 * densities.max())
 
     def noise_densities(self) -> NDArray[np.float64]:
         """Return the density of the nominal noise of each row, (rows,): by its noise temperature, or by its file's."""

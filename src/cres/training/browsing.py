@@ -30,6 +30,7 @@ from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
 from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.tables.find import PREDICTIONS
 from reconstruction.judging.tables.joins import require_truth_of
+from reconstruction.records.batch import STRENGTH, Batch, Inputs
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.metrics import posterior_columns
 from reconstruction.training.runs.loading import load_module
@@ -178,22 +179,29 @@ class _Maker:
     @torch.no_grad()
     def batch(self, rows: NDArray[np.int64]) -> dict[str, Tensor]:
         """Return the arrays of some rows, and the posterior's columns where there is a model."""
-        noisy = self._noisy(rows)
+        inputs = self._inputs(rows)
+        noisy = inputs[SERIES]
         aligned = self.view(noisy)
         carrier = find_carrier(to_complex(noisy), self.records.sampling_rate_hz, self.view.band_hz).frequency_hz
         # four columns a channel, each of unit variance where there is noise alone
         power = _strongest(aligned.series.square().mean(dim=2), self.pool)
         made = {"carrier": carrier, "spectrum": power, "spectrogram": self._spectrogram(noisy, carrier)}
-        return made | self._said(noisy)
+        return made | self._said(inputs)
 
-    def _noisy(self, rows: NDArray[np.int64]) -> Tensor:
+    def _inputs(self, rows: NDArray[np.int64]) -> Inputs:
+        """Return the noisy volts of some rows, and the settings that the model is told."""
         series = torch.from_numpy(self.records.read_series(rows))
         events = torch.from_numpy(self.records.event_ids[rows])
         if self.model is None:
             random = KeyedRandom(0, FROZEN_EPOCH, events)
-            return WhiteNoise(self.records.sampling_rate_hz)(series, random, self.source.noise_scale)
-        batch = {"inputs": {SERIES: series}, "event_id": events}
-        return self.model.inject(batch, FROZEN_EPOCH, self.source.noise_scale)["inputs"][SERIES].float()
+            return {SERIES: WhiteNoise(self.records.sampling_rate_hz)(series, random, self.source.noise_scale)}
+        batch: Batch = {"inputs": {SERIES: series}, "event_id": events}
+        if self.model.settings:
+            columns = {name: self.records.scalar(name)[rows] for name in self.model.settings}
+            batch["observables"] = {name: torch.from_numpy(values) for name, values in columns.items()}
+            batch[STRENGTH] = torch.from_numpy(self.records.noise_densities()[rows])
+        inputs: Inputs = self.model.inject(batch, FROZEN_EPOCH, self.source.noise_scale)["inputs"]
+        return {**inputs, SERIES: inputs[SERIES].float()}
 
     def _spectrogram(self, noisy: Tensor, carrier: Tensor) -> Tensor:
         """Return the power around the carrier, (batch, frames, bins), over the mean of nominal noise."""
@@ -207,12 +215,12 @@ class _Maker:
         whole = around.shape[1] // self.group * self.group
         return around[:, :whole].unflatten(1, (-1, self.group)).mean(dim=2)
 
-    def _said(self, noisy: Tensor) -> dict[str, Tensor]:
+    def _said(self, inputs: Inputs) -> dict[str, Tensor]:
         if self.model is None:
             return {}
-        outcome = self.model.reconstructor.standardised(noisy)
+        outcome = self.model.reconstructor.standardised(inputs)
         alone = len(self.model.members) == 1 and self.model.joint is None
-        said = self.model.reconstructor.physical(outcome.distribution) if alone else self.model(noisy)
+        said = self.model.reconstructor.physical(outcome.distribution) if alone else self.model(inputs)
         made = {**posterior_columns(said), "estimate": said.estimate}
         attention = outcome.encoded[self.name].attention if self.name else None
         return made if attention is None else made | {"attention": _strongest(attention, self.pool)}

@@ -52,6 +52,11 @@ class Recordings:
         if noise_scale < 0:
             raise UserError(f"the noise scale is {noise_scale}, but must be 0 or more")
         self.records: Records = open_records(data)
+        if not self.records.one_apparatus:
+            raise UserError(
+                f"{self.records.files[0].path} and others are of several apparatus, and an estimator knows one: "
+                "estimate the files of each on their own (a folder of tables is read as one)"
+            )
         self.noise_scale, self.noise_seed = noise_scale, noise_seed
         self.split: Split = split_by_event(self.records.event_ids, self.records.content_hashes(), fractions, split_seed)
         density = self.records.noise_density_w_per_hz if density_w_per_hz is None else density_w_per_hz

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,8 +42,9 @@ class Met:
         trained = np.array(said["trained"], np.float64).reshape(-1, len(said["names"]))
         return cls(tuple(said["names"]), tuple(said["low"]), tuple(said["high"]), trained)
 
-    def where(self, values: NDArray[np.float64]) -> str:
+    def where(self, setting: NDArray[np.floating[Any]]) -> str:
         """Return where settings lie: trained, between, or outside."""
+        values = np.asarray(setting, np.float64)
         slack = 1e-6 * np.maximum(np.abs(self.low), np.abs(self.high))
         if bool(((values < np.array(self.low) - slack) | (values > np.array(self.high) + slack)).any()):
             return OUTSIDE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.colors import Normalize
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -23,9 +23,9 @@ def settings_map(rows: Sequence[SettingRow], names: Sequence[str], label: str) -
     axes.grid(False)
     axes.set(xlabel=column_label(names[0]), ylabel=column_label(names[1]), facecolor="white")
     finite = cells[np.isfinite(cells)]
-    mesh = axes.pcolormesh(
-        edges_of(x), edges_of(y), cells.T, norm=Normalize(finite.min(), finite.max()), rasterized=True
-    )
+    low, high = finite.min(), finite.max()
+    norm = LogNorm(low, high) if low > 0 and high / low > 3 else Normalize(low, high)
+    mesh = axes.pcolormesh(edges_of(x), edges_of(y), cells.T, norm=norm, rasterized=True)
     colour_bar(figure, axes, mesh, label)
     for where, marker, said in ((TRAINED, "o", "trained"), (OUTSIDE, "x", "outside of the trained range")):
         chosen = np.array([row.where == where for row in rows])

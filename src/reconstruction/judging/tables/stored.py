@@ -21,7 +21,7 @@ from reconstruction.system import DEFAULT, find_system
 _SPLIT_TYPE = h5py.enum_dtype(schema.SPLITS, basetype="i1")  # the file itself then says what its codes mean
 _UNITS = {
     unit.lower(): unit
-    for unit in ("eV", "keV", "MeV", "GeV", "deg", "rad", "m", "cm", "mm", "X0", "s", "ns", "Hz", "V")
+    for unit in ("eV", "keV", "MeV", "GeV", "deg", "rad", "m", "cm", "mm", "X0", "K", "s", "ns", "Hz", "V")
 }
 """What a column's name ends with → the unit that it stands for."""
 

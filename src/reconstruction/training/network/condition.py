@@ -11,6 +11,7 @@ from reconstruction.errors import UserError
 from reconstruction.models import Encoder, PredictiveDistribution
 from reconstruction.models.conditioning.context import ConditionOptions, Context, ToldContext
 from reconstruction.models.conditioning.modulation import FeatureModulation
+from reconstruction.models.predictive.categorical import Categorical
 from reconstruction.records.batch import SETTINGS, Inputs
 from reconstruction.shapes import Features, Series
 
@@ -70,6 +71,10 @@ class Condition(nn.Module):
         the way back changes, the way out is taken to change too, `widen` times as much of it in the estimate, and in
         the error bar by the same factor.
         """
+        if isinstance(said, Categorical) and isinstance(mirrored, Categorical):
+            # the most that a probability changed on the way: so much flatter are all of them
+            moved = (said.probabilities - mirrored.probabilities).abs().amax(dim=1, keepdim=True)
+            return said.temper(torch.where(outside.unsqueeze(1), 1 + self.options.widen * moved, 1.0))
         change = self.options.widen * (said.estimate - mirrored.estimate).abs()
         grown = (said.error_bar / mirrored.error_bar).clamp(min=1)
         factor = torch.sqrt(grown.square() + (change / said.error_bar).square())

@@ -102,7 +102,7 @@ class Reconstructor(nn.Module):
         self.landmark = None if landmark is None else _landmark(landmark, *made)
         width = features + told
         width += self.landmark.feature_width if self.landmark else 0
-        self.head = head(in_width=width, targets=len(targets))
+        self.head: Head = head(in_width=width, targets=len(targets))
         self.scalar_scaler = Standardise(scalars)
         self.target_scaler = Standardise(len(targets))
         self.yardstick = yardstick

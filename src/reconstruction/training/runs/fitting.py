@@ -76,7 +76,8 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
             reconstructor.target_scaler.fit(truth)
             module.card[RANGES] = _ranges(truth, module.targets)
         _fit_on_noisy_records(module, data)
-    elif module.regresses and SIGNATURE not in module.card:  # a whole model that is tuned on
+    elif module.regresses and SIGNATURE not in module.card and not reconstructor.head.classes:
+        # a whole model that is tuned on
         _measure_more(module, data)
 
 

@@ -74,12 +74,17 @@ class Averaging:
         return float(np.max(losses - ((1 - shares) * losses[0] + shares * losses[-1])).clip(min=0))
 
     @property
+    def loses(self) -> bool:
+        """Whether the average is worse than the median network: one that strayed far says nothing of the others."""
+        return self.average > float(np.median(self.networks))
+
+    @property
     def sentence(self) -> str:
         """What it comes to, in words."""
-        mean = float(np.mean(self.networks))
+        middle = float(np.median(self.networks))
         barriers = ", ".join(f"{self.barrier(pair):.3g}" for pair in self.lines)
-        verdict = "averaging loses" if self.average > mean else "averaging gains"
-        alone = f"networks {min(self.networks):.4g} to {max(self.networks):.4g}, mean {mean:.4g}"
+        verdict = "averaging loses" if self.loses else "averaging gains"
+        alone = f"networks {min(self.networks):.4g} to {max(self.networks):.4g}, median {middle:.4g}"
         lines = f"; barriers on the lines between them {barriers}" if barriers else ""
         return f"loss on all apparatus: {alone}; their average {self.average:.4g}: {verdict}{lines}"
 
@@ -93,7 +98,7 @@ class Averaging:
         return {
             "networks": self.networks,
             "average": self.average,
-            "averaging_loses": self.average > float(np.mean(self.networks)),
+            "averaging_loses": self.loses,
             "shares": self.shares,
             "lines": lines,
             "in_words": self.sentence,
