@@ -386,7 +386,7 @@ def estimators(bench: Bench) -> dict[str, float]:
 
 
 def estimator_operations(bench: Bench) -> dict[str, float]:
-    """Operations and waits of the host in blocks as a GPU gets them: they hardly depend on a block's electrons."""
+    """Operations and waits of the host in blocks as a GPU gets them: a block takes what its slowest fit takes."""
     size = bench.size(256, 4)
     figures = {}
     with contextlib.ExitStack() as as_on_a_gpu:

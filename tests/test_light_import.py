@@ -38,5 +38,11 @@ def test_the_s4d_layer_needs_torch_and_numpy_only(code: str) -> None:
     assert not loaded & HEAVY
 
 
+def test_a_training_starts_without_what_it_does_not_use() -> None:
+    loaded = loaded_by("import reconstruction.training.command_line.cli")
+    assert "lightning" in loaded
+    assert not loaded & {"pandas", "optuna", "wandb", "mlflow", "iminuit", "onnxruntime"}
+
+
 def test_the_list_sees_what_is_loaded() -> None:
     assert {"yaml", "torch"} <= loaded_by("import torch, yaml")

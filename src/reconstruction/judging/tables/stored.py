@@ -6,17 +6,19 @@ import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.files import atomic_path
 from reconstruction.judging.tables.columns import COVARIANCE, EVENT_ID, SYSTEM, Values
 from reconstruction.system import DEFAULT, find_system
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _SPLIT_TYPE = h5py.enum_dtype(schema.SPLITS, basetype="i1")  # the file itself then says what its codes mean
 _UNITS = {
@@ -65,6 +67,8 @@ def read_columns(path: Path) -> tuple[dict[str, Values], dict[str, Any]]:
 
 def flat_columns(columns: Mapping[str, Values], targets: Sequence[str]) -> pd.DataFrame:
     """Return a DataFrame; the upper triangle of the covariance as `covariance_<target>_<target>`."""
+    import pandas as pd  # a training makes none, and starts sooner without
+
     flat = {name: values for name, values in columns.items() if values.ndim == 1}
     if schema.SPLIT in flat:
         names = {code: name for name, code in schema.SPLITS.items()}

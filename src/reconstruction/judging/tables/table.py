@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import pandas as pd
 
 from reconstruction import schema
 from reconstruction.errors import UserError
@@ -22,6 +21,9 @@ from reconstruction.judging.tables.splits import described_split
 from reconstruction.judging.tables.stored import flat_columns, read_columns, write_columns
 from reconstruction.provenance import package_ancestry as ancestry
 from reconstruction.system import System, find_system
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, eq=False)
