@@ -7,6 +7,8 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
+COLLIDER = {"showers", "generation"}
+"""Folders of `configs/` that are of `collider`, not of `cres`."""
 
 
 class BuildWithConfigs(build_py):
@@ -18,7 +20,7 @@ class BuildWithConfigs(build_py):
         if not self.editable_mode:
             for source in sorted((HERE / "configs").rglob("*.yaml")):
                 name = source.relative_to(HERE / "configs")
-                package = "collider" if name.parts[0] == "showers" else "cres"
+                package = "collider" if name.parts[0] in COLLIDER else "cres"
                 target = Path(self.build_lib) / package / "configs" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, target)

@@ -21,6 +21,7 @@ DOCS = ROOT / "docs"
 CLI_OPTIONS = ROOT / "src/reconstruction/training/command_line/options.py"
 RECORD_OPTIONS = ROOT / "src/cres/training/long_records.py"
 COMMANDS = ROOT / "src/cres/commands"
+COLLIDER = {"showers.py": "showers", "generate.py": "generation"}
 PAGES = sorted(DOCS.rglob("*.md"))
 # an ordinary block, perhaps indented, perhaps with title="file"
 FENCE = re.compile(
@@ -186,8 +187,8 @@ def unknown_options(command: str) -> list[str]:
         return [found["script"]]
     # a script is a door: its options are in the package
     work = CLI_OPTIONS if script.name == "cli.py" else COMMANDS / script.name
-    if script.name == "showers.py":
-        work = ROOT / "src/collider/showers/command.py"
+    if script.name in COLLIDER:
+        work = ROOT / "src/collider" / COLLIDER[script.name] / "command.py"
     source = script.read_text() + (work.read_text() if work.is_file() else "")
     source += RECORD_OPTIONS.read_text() if script.name == "cli.py" else ""
     options = re.findall(r"(?<!\S)--([\w-]+)", found["rest"])

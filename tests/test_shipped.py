@@ -16,6 +16,7 @@ LISTS = (
     shipped.simulations,
     shipped.showers,
     shipped.shower_trainings,
+    shipped.generations,
     shipped.sweep_files,
     shipped.wandb_files,
     shipped.notebooks,

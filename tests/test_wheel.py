@@ -72,7 +72,7 @@ def test_all_files_are_in_it(wheel: Path) -> None:
             assert path.relative_to(ROOT / "src").as_posix() in names
     for path in (*shipped.configurations(), *shipped.simulations(), *shipped.sweep_files()):
         assert f"cres/{path.relative_to(ROOT).as_posix()}" in names
-    for path in (*shipped.showers(), *shipped.shower_trainings()):
+    for path in (*shipped.showers(), *shipped.shower_trainings(), *shipped.generations()):
         assert f"collider/{path.relative_to(ROOT).as_posix()}" in names
 
 

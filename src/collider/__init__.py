@@ -1,4 +1,4 @@
-"""collider: collisions and particles in detectors. So far showers in calorimeters: `collider.showers`.
+"""collider: collisions (`collider.generation`) and particles in detectors (`collider.showers`).
 
 It shares the ground of `reconstruction` with `cres` and imports nothing of it.
 """

@@ -37,6 +37,7 @@ SIMULATION = (
 )
 SHOWERS = ("crystals", "fine", "iron_pions", "leaking", "lead_argon", "pbwo4", "pbwo4_dense")
 SHOWER_TRAINING = ("energy", "particle", "profile")
+GENERATION = ("ttbar", "z")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
 NOTEBOOKS = ("endpoint", "evaluate", "explore_data")
@@ -60,6 +61,11 @@ def showers() -> list[Path]:
 def shower_trainings() -> list[Path]:
     """Return the configurations of trainings on showers."""
     return [ROOT / "configs/showers" / f"{name}.yaml" for name in SHOWER_TRAINING]
+
+
+def generations() -> list[Path]:
+    """Return the configurations of processes."""
+    return [ROOT / "configs/generation" / f"{name}.yaml" for name in GENERATION]
 
 
 def sweep_files() -> list[Path]:

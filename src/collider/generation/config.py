@@ -1,0 +1,79 @@
+"""What a sample is: a process, a detector, what is an object, which events are kept; typed, from YAML."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from collider.generation.jets import Clustering
+from collider.generation.objects import Leptons
+from collider.generation.processes import Process
+from collider.generation.selection import Selection
+from collider.generation.smearing import Detector
+from reconstruction.configuration import build
+from reconstruction.errors import UserError, nearest
+from reconstruction.ranges import SEED
+from reconstruction.yaml_files import read_yaml
+
+_PACKAGE: Final = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class GenerationConfig:
+    """A sample of one process. most_objects: of an event that are written; softer jets are left out."""
+
+    process: Process
+    detector: Detector = field(default_factory=Detector)
+    leptons: Leptons = field(default_factory=Leptons)
+    jets: Clustering = field(default_factory=Clustering)
+    selection: Selection = field(default_factory=Selection)
+    most_objects: int = 14
+    seed: int = 1
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.most_objects <= 1000:
+            raise UserError(f"most_objects must be from 1 to 1000, not {self.most_objects!r}")
+        if self.seed not in SEED:
+            raise UserError(f"seed must be {SEED}, not {self.seed!r}")
+
+    @classmethod
+    def from_yaml(cls, path: Path) -> GenerationConfig:
+        """Read a configuration. Raises UserError, with file and key, for what it cannot mean."""
+        given = read_yaml(path)
+        if not isinstance(given, dict) or "process" not in given:
+            raise UserError(f"{path}: the configuration of a sample names its process: {{name: …, subprocesses: […]}}")
+        try:
+            return build(cls, given, "the configuration")
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+        except TypeError as error:
+            raise UserError(f"{path}: {_missing(error)}") from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all values, as they are written into files."""
+        return dataclasses.asdict(self)
+
+
+def _missing(error: TypeError) -> str:
+    """Return in words which keys a part of a configuration lacks, from what Python says of its arguments."""
+    what, _, names = str(error).partition(" missing ")
+    return f"{what.removesuffix('.__init__()')} lacks {names.partition(': ')[2] or names}"
+
+
+def configs_folder() -> Path:
+    """Return the folder of our configurations: that of the checkout, or the copy that a wheel brings."""
+    checkout = _PACKAGE.parents[1] / "configs" / "generation"
+    return checkout if checkout.is_dir() else _PACKAGE / "configs" / "generation"
+
+
+def config_path(wanted: str) -> Path:
+    """Return the file of a configuration: a path, or the name of one of ours. Raises UserError with the nearest one."""
+    given = Path(wanted)
+    if given.suffix in (".yaml", ".yml") or given.is_file():
+        return given
+    known = [path.stem for path in sorted(configs_folder().glob("*.yaml"))]
+    if wanted not in known:
+        raise UserError(f"there is no process {wanted!r}{nearest(wanted, known)}; ours are {', '.join(known)}")
+    return configs_folder() / f"{wanted}.yaml"

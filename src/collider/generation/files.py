@@ -1,0 +1,270 @@
+"""Samples as files: one HDF5 file for each process and shard, in the core's layout, made by workers or an array job.
+
+A file holds the kept events from one number to another of a process, one dataset a column. It begins Pythia with a seed
+of its own, so it is the same whoever makes it, and what is complete is not made again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import collider
+from collider.generation.config import GenerationConfig
+from collider.generation.objects import reconstruct
+from collider.generation.pythia import BATCH, EventGenerator, keyed_seed
+from collider.generation.readers import read_events
+from collider.generation.selection import NO_CHANNEL
+from collider.generation.wheels import versions, wheel
+from reconstruction.errors import UserError
+from reconstruction.files import atomic_path
+from reconstruction.progress import progress_bar
+from reconstruction.provenance import ancestry, git_commit
+from reconstruction.random.keyed import KeyedRandom
+from reconstruction.workers import process_pool
+
+EVENTS_PER_FILE: Final = 1000
+FUTILE: Final = 20_000
+"""So many events of which none is kept are a selection that keeps none."""
+UNITS: Final = {"_pb": "pb", "_gev": "GeV", "_rad": "rad"}
+"""By the end of a column's name."""
+
+Columns = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class SampleFile:
+    """A file of a process: its kept events from number `start` to `stop`. constants: columns that all of them share."""
+
+    config: GenerationConfig
+    start: int
+    stop: int
+    path: Path
+    constants: Mapping[str, float] | None = None
+
+
+def files_of(
+    config: GenerationConfig,
+    events: int,
+    folder: Path,
+    events_per_file: int = EVENTS_PER_FILE,
+    constants: Mapping[str, float] | None = None,
+) -> list[SampleFile]:
+    """Return the files that hold `events` kept events of a process."""
+    starts = range(0, events, events_per_file)
+    return [
+        SampleFile(
+            config,
+            start,
+            min(start + events_per_file, events),
+            folder / f"{config.process.name}_{i:04d}.hdf5",
+            constants,
+        )
+        for i, start in enumerate(starts)
+    ]
+
+
+def write_files(files: Sequence[SampleFile], workers: int = 1, said: Callable[[str], None] = lambda _: None) -> None:
+    """Make those files that are not there yet. Raises UserError where other events lie in their place.
+
+    `said` is told of each file.
+    """
+    events = sum(file.stop - file.start for file in files)
+    with progress_bar() as bar:
+        task = bar.add_task("generating", total=events, unit="events")
+        for file, generated in _write_all(files, workers):
+            bar.advance(task, file.stop - file.start)
+            kept = file.stop - file.start
+            said(f"{file.path}: {kept} events" + (f" of {generated} generated" if generated else ", there already"))
+
+
+def _write_all(files: Sequence[SampleFile], workers: int) -> Iterator[tuple[SampleFile, int]]:
+    if workers == 1 or len(files) < 2:
+        for file in files:
+            yield file, write_file(file)
+        return
+    with process_pool(workers, [__name__]) as pool:
+        futures = {pool.submit(write_file, file): file for file in files}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
+def write_file(file: SampleFile) -> int:
+    """Generate a file's events and write it; return how many were generated for it, 0 where it was there already."""
+    if file.path.exists():
+        _require_same(file)
+        return 0
+    random_seed = keyed_seed(file.config.seed, file.config.process.name, file.start)
+    generator = EventGenerator(file.config.process, random_seed)
+    columns, generated, sum_of_weights = _until_enough(file, _batches(generator), random_seed)
+    columns["weight_pb"] = columns.pop("weight") * (generator.cross_section_pb / sum_of_weights)
+    _write(file, columns, generated, generator.cross_section_pb)
+    return generated
+
+
+def convert(config: GenerationConfig, source: Path, target: Path) -> tuple[int, int]:
+    """Write the kept ones of a file of somebody's events (HepMC, LHE); return how many were kept and read.
+
+    `weight_pb` is the file's own weight, times cross_section_pb over their sum where the process names one. Raises
+    UserError for what is no such file, and where none is kept.
+    """
+    file = SampleFile(config, 0, np.iinfo(np.int32).max, target)
+    if target.exists():
+        raise UserError(f"{target} is there already: remove it, or choose another --output")
+    columns, read, sum_of_weights = _until_enough(file, read_events(source), config.seed)
+    kept = len(columns["weight"])
+    if not kept:
+        raise UserError(f"none of the {read} events of {source} passes the selection")
+    given = config.process.cross_section_pb
+    columns["weight_pb"] = columns.pop("weight") * (1.0 if given is None else given / _positive(sum_of_weights, file))
+    _write(
+        SampleFile(config, 0, kept, target),
+        columns,
+        read,
+        float("nan") if given is None else given,
+        [source],
+    )
+    return kept, read
+
+
+def _batches(generator: EventGenerator) -> Iterator[Any]:
+    while True:
+        batch = generator.batch(BATCH)
+        if not len(batch):
+            return
+        yield batch
+
+
+def _until_enough(file: SampleFile, batches: Iterator[Any], seed: int) -> tuple[Columns, int, float]:
+    """Return the columns of the kept events, how many were needed for them, and the sum of the weights of these."""
+    wanted = file.stop - file.start
+    parts: list[Columns] = []
+    kept, used, sum_of_weights = 0, 0, 0.0
+    for batch in batches:
+        made = _columns(file.config, batch, used, seed)
+        passed = np.flatnonzero(made["channel"] != NO_CHANNEL)[: wanted - kept]
+        # the last event that is needed is the last that counts
+        counted = len(batch) if kept + len(passed) < wanted else int(passed[-1]) + 1
+        parts.append({name: values[passed] for name, values in made.items()})
+        kept, used = kept + len(passed), used + counted
+        sum_of_weights += float(made["weight"][:counted].sum())
+        if kept == wanted:
+            break
+        if used >= FUTILE and not kept:
+            raise UserError(f"none of {used} events of process {file.config.process.name} passes the selection")
+    if not parts or (kept < wanted and file.config.process.lhe_file):
+        raise UserError(
+            f"{file.config.process.lhe_file or file.path} ends after {used} events, of which {kept} pass the "
+            f"selection: ask for at most {kept} --events"
+        )
+    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    # the upper half tells processes and seeds apart, whose files may become one data set
+    sample = keyed_seed(file.config.seed, file.config.process.name)
+    columns["event_id"] = (sample << 32) + file.start + np.arange(kept, dtype=np.int64)
+    for constant, value in (file.constants or {}).items():
+        columns[constant] = np.full(kept, value)
+    return columns, used, _positive(sum_of_weights, file)
+
+
+def _positive(sum_of_weights: float, file: SampleFile) -> float:
+    """Return a sum of weights. Raises UserError where it is not positive: no event can be weighed with it."""
+    if not sum_of_weights > 0:
+        raise UserError(
+            f"the weights of {file.config.process.name} sum to {sum_of_weights:g}: generate more events, or use "
+            "a generator without negative weights"
+        )
+    return sum_of_weights
+
+
+def _columns(config: GenerationConfig, events: Any, first: int, seed: int) -> Columns:
+    """Return the columns of all events of a batch; `first` is the number of its first one among those generated."""
+    random = KeyedRandom(seed, 0, torch.arange(first, first + len(events)), scope=config.process.name)
+    seen = reconstruct(events, config.detector, config.leptons, config.jets, random)
+    return {
+        "channel": config.selection.channel_of(seen),
+        "weight": seen.weight.to_numpy(),
+        "missing_pt_gev": seen.missing_pt.to_numpy().astype(np.float32),
+        "missing_phi_rad": seen.missing_phi.to_numpy().astype(np.float32),
+        "objects": wheel("awkward").num(seen.objects).to_numpy(),
+        **{
+            column: padded(seen.objects[name], config.most_objects, dtype)
+            for column, (name, dtype) in OBJECT_COLUMNS.items()
+        },
+    }
+
+
+OBJECT_COLUMNS: Final[Mapping[str, tuple[str, Any]]] = {
+    "object_kind": ("kind", np.int8),
+    "object_pt_gev": ("pt", np.float32),
+    "object_eta": ("eta", np.float32),
+    "object_phi_rad": ("phi", np.float32),
+    "object_mass_gev": ("mass", np.float32),
+    "object_charge": ("charge", np.int8),
+    "object_b_tag": ("b_tag", np.int8),
+    "object_isolation": ("isolation", np.float32),
+    "object_prompt": ("prompt", np.int8),
+    "object_flavour": ("flavour", np.int8),
+}
+"""Columns (event, most_objects), zeros behind the last object, with their fields."""
+
+
+def padded(values: Any, length: int, dtype: Any) -> NDArray[Any]:
+    """Return lists as rows of one length, zeros behind their ends; what is beyond it is cut."""
+    ak = wheel("awkward")
+    return np.asarray(ak.fill_none(ak.pad_none(values, length, clip=True), 0).to_numpy(), dtype=dtype)
+
+
+def _config_text(config: GenerationConfig) -> str:
+    return json.dumps(config.to_dict(), sort_keys=True, default=str)
+
+
+def _require_same(file: SampleFile) -> None:
+    """Raise UserError where a file does not hold exactly these events of this configuration."""
+    try:
+        with h5py.File(file.path, "r", locking=False) as found:
+            told = (found.attrs.get("config"), found.attrs.get("first_event"), found.attrs.get("events"))
+    except OSError as error:
+        raise UserError(f"{file.path} cannot be read as HDF5: remove it, or choose another --output") from error
+    if told != (_config_text(file.config), file.start, file.stop - file.start):
+        raise UserError(
+            f"{file.path} holds other events (another configuration, seed or number of events): remove it, or choose "
+            "another --output"
+        )
+
+
+def _write(
+    file: SampleFile, columns: Columns, generated: int, cross_section_pb: float, sources: Sequence[Path] = ()
+) -> None:
+    config = file.config
+    made_by = ancestry(
+        f"collider {collider.__version__}", git_commit(Path(__file__)), config.to_dict(), config.seed, sources
+    )
+    facts = {
+        "process": config.process.name,
+        "channels": json.dumps(config.selection.names),
+        "cross_section_pb": cross_section_pb,
+        "generated": generated,
+        "first_event": file.start,
+        "events": file.stop - file.start,
+        "libraries": json.dumps(versions(), sort_keys=True),
+        "config": _config_text(config),
+    }
+    try:
+        with atomic_path(file.path) as temporary, h5py.File(temporary, "w", locking=False) as target:
+            for name, values in columns.items():
+                options = {"compression": "gzip", "compression_opts": 4, "fletcher32": True} if len(values) else {}
+                dataset = target.create_dataset(name, data=values, chunks=True if len(values) else None, **options)
+                dataset.attrs["units"] = next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
+            for name, value in {**made_by, **facts}.items():
+                target.attrs[name] = value
+    except OSError as error:
+        raise UserError(f"{file.path} cannot be written: {error.strerror or error}") from error
