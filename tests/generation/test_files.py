@@ -302,8 +302,21 @@ def test_a_configuration_that_cannot_be_is_one_sentence(text, message, tmp_path)
     assert "\n" not in str(raised.value)
 
 
+def test_codes_and_switches_may_be_written_as_they_are(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "process: {name: t, subprocesses: [x], settings: {'A:b': 2, 'C:d': off, 'E:f': 1.5}, "
+        "resonances: {36: {decays: [{products: [13, -13]}]}, Z: {only: [11, mu]}}}"
+    )
+    process = GenerationConfig.from_yaml(path).process
+    assert process.by_code[36].decays[0].codes == (13, -13)
+    assert {"A:b = 2", "C:d = off", "E:f = 1.5", "23:onIfAny = 11 13"} <= set(process.commands())
+
+
 def test_a_process_that_is_not_ours_names_the_nearest():
-    with pytest.raises(UserError, match=r"there is no process 'tbar' \(did you mean 'ttbar'\?\); ours are ttbar, z"):
+    with pytest.raises(
+        UserError, match=r"there is no process 'tbar' \(did you mean 'ttbar'\?\); ours are charged_higgs, ttbar, z"
+    ):
         config_path("tbar")
 
 

@@ -37,7 +37,7 @@ SIMULATION = (
 )
 SHOWERS = ("crystals", "fine", "iron_pions", "leaking", "lead_argon", "pbwo4", "pbwo4_dense")
 SHOWER_TRAINING = ("energy", "particle", "profile")
-GENERATION = ("ttbar", "z")
+GENERATION = ("charged_higgs", "ttbar", "z")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
 NOTEBOOKS = ("endpoint", "evaluate", "explore_data")

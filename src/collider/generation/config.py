@@ -17,6 +17,8 @@ from reconstruction.errors import UserError, nearest
 from reconstruction.ranges import SEED
 from reconstruction.yaml_files import read_yaml
 
+WORDS: Final = {"products", "only", "only_particle", "only_antiparticle"}
+"""Keys of lists of particles: names, or PDG codes, which YAML reads as numbers."""
 _PACKAGE: Final = Path(__file__).parents[1]
 
 
@@ -45,7 +47,7 @@ class GenerationConfig:
         if not isinstance(given, dict) or "process" not in given:
             raise UserError(f"{path}: the configuration of a sample names its process: {{name: …, subprocesses: […]}}")
         try:
-            return build(cls, given, "the configuration")
+            return build(cls, _worded(given), "the configuration")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         except TypeError as error:
@@ -54,6 +56,21 @@ class GenerationConfig:
     def to_dict(self) -> dict[str, Any]:
         """Return all values, as they are written into files."""
         return dataclasses.asdict(self)
+
+
+def _worded(value: Any, key: str = "") -> Any:
+    """Return a configuration with the numbers and switches as words that Pythia reads: PDG codes and settings."""
+    if isinstance(value, dict):
+        return {name: _word(item) if key == "settings" else _worded(item, str(name)) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_word(item) if key in WORDS else _worded(item) for item in value]
+    return value
+
+
+def _word(value: Any) -> Any:
+    if isinstance(value, bool):  # YAML reads on and off as what they mean
+        return "on" if value else "off"
+    return str(value) if isinstance(value, int | float) else value
 
 
 def _missing(error: TypeError) -> str:

@@ -33,6 +33,7 @@ from reconstruction.random.keyed import KeyedRandom
 from reconstruction.workers import process_pool
 
 EVENTS_PER_FILE: Final = 1000
+SMALLEST_BATCH: Final = 25
 FUTILE: Final = 20_000
 """So many events of which none is kept are a selection that keeps none."""
 UNITS: Final = {"_pb": "pb", "_gev": "GeV", "_rad": "rad"}
@@ -105,7 +106,7 @@ def write_file(file: SampleFile) -> int:
         return 0
     random_seed = keyed_seed(file.config.seed, file.config.process.name, file.start)
     generator = EventGenerator(file.config.process, random_seed)
-    columns, generated, sum_of_weights = _until_enough(file, _batches(generator), random_seed)
+    columns, generated, sum_of_weights = _until_enough(file, _batches(generator, file), random_seed)
     columns["weight_pb"] = columns.pop("weight") * (generator.cross_section_pb / sum_of_weights)
     _write(file, columns, generated, generator.cross_section_pb)
     return generated
@@ -136,9 +137,11 @@ def convert(config: GenerationConfig, source: Path, target: Path) -> tuple[int, 
     return kept, read
 
 
-def _batches(generator: EventGenerator) -> Iterator[Any]:
+def _batches(generator: EventGenerator, file: SampleFile) -> Iterator[Any]:
+    """Yield batches until there are no more: four or more for a file, so that those that take turns are all in it."""
+    size = max(SMALLEST_BATCH, min(BATCH, (file.stop - file.start) // 4))
     while True:
-        batch = generator.batch(BATCH)
+        batch = generator.batch(size)
         if not len(batch):
             return
         yield batch
