@@ -6,10 +6,10 @@ import dataclasses
 import itertools
 import math
 
-import awkward as ak
 import numpy as np
 import pytest
 import torch
+from collisions import needed
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,6 +33,7 @@ from collider.generation.selection import pair_masses
 from reconstruction.errors import UserError
 from reconstruction.random.keyed import KeyedRandom
 
+ak = needed("awkward")
 pytestmark = pytest.mark.usefixtures("wheels")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import awkward as ak
 import numpy as np
 import pytest
+from collisions import needed
 
 from collider.generation import EventGenerator, Process, balance, final, heavy_hadrons, pdg
 from reconstruction.errors import UserError
 
+ak = needed("awkward")
 pytestmark = pytest.mark.usefixtures("wheels")
 SEEN = (11, 12, 13, 14, 15, 16, 21, 22, 23, 24, 25, 35, 36, 37, 111, 113, 130, 211, 213, 221, 310, 311, 313, 321, 323)
 SEEN += (331, 333, 411, 413, 421, 423, 431, 433, 443, 511, 513, 521, 523, 531, 541, 553, 1114, 2112, 2114, 2212, 2214)

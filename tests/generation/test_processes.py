@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import awkward as ak
 import numpy as np
 import pytest
+from collisions import needed
 
 from collider.generation import Decay, EventGenerator, Process, Resonance, keyed_seed
 from collider.generation.wheels import wheel
 from reconstruction.errors import UserError
 
+ak = needed("awkward")
 pytestmark = pytest.mark.usefixtures("wheels")
 TOPS = ("Top:gg2ttbar", "Top:qqbar2ttbar")
 

@@ -115,7 +115,7 @@ def is_visible(code: int) -> bool:
     return abs(code) not in INVISIBLE
 
 
-def mapped(function: Callable[[int], Any], codes: ArrayLike, *more: Any) -> NDArray[Any]:
+def mapped(function: Callable[..., Any], codes: ArrayLike, *more: Any) -> NDArray[Any]:
     """Return what a function of one code says of each of many."""
     given = np.asarray(codes, dtype=np.int64)
     distinct, place = np.unique(given, return_inverse=True)

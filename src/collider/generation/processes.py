@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -135,11 +136,12 @@ class Process:
         """Raise UserError for a decay into more than the mass; of particles with their own lowest mass, that counts."""
         resonances = self.by_code
         for code, resonance in resonances.items():
-            for decay in resonance.decays if resonance.mass_gev is not None else ():
+            mass_gev = math.inf if resonance.mass_gev is None else resonance.mass_gev
+            for decay in resonance.decays:
                 least = sum(_least_gev(resonances.get(abs(product))) for product in decay.codes)
-                if least >= resonance.mass_gev:
+                if least >= mass_gev:
                     raise UserError(
-                        f"process {self.name}: particle {code} of {resonance.mass_gev:g} GeV cannot decay to "
+                        f"process {self.name}: particle {code} of {mass_gev:g} GeV cannot decay to "
                         f"{' '.join(decay.products)}, of {least:g} GeV or more"
                     )
 

@@ -35,7 +35,9 @@ def _opened(path: Path) -> io.BufferedIOBase:
     try:
         with path.open("rb") as stream:
             start = stream.read(len(GZIP))
-        return gzip.open(path) if start == GZIP else path.open("rb")  # type: ignore[return-value]
+        if start == GZIP:
+            return gzip.open(path)
+        return path.open("rb")
     except OSError as error:
         why = "there is no such file" if isinstance(error, FileNotFoundError) else error.strerror
         raise UserError(f"{path} cannot be read: {why}") from error
