@@ -16,8 +16,6 @@ SHARE_STANDS: Final = 100
 
 With Pythia's default the width of H⁺ → W A is 0 below m(A) + m(W), and the channel closes without a word.
 """
-LOWEST_MASS_GEV: Final = 0.1
-"""Of a resonance that a decay below its threshold makes: the W of a 100 GeV H⁺ with a 95 GeV A has less than 5 GeV."""
 
 
 @dataclass(frozen=True)
