@@ -15,7 +15,15 @@ from cres.estimation.apparatus import LARGEST_PITCH_DEG, Apparatus
 from cres.estimation.estimates import Estimated
 from cres.estimation.fit.gain import with_free_gain
 from cres.estimation.fit.least_squares import FitOptions, FitResult, RadialStrength, best_fits, fit
-from cres.estimation.fit.posterior import Covariances, Means, Weights, cholesky_factors, other_optima, with_fit
+from cres.estimation.fit.posterior import (
+    Covariances,
+    Means,
+    Weights,
+    cholesky_factors,
+    credible_half_width,
+    other_optima,
+    with_fit,
+)
 from cres.estimation.fit.products import ProductMaker, make_products
 from cres.estimation.inversion import energy_and_pitch_of_lines
 from cres.estimation.placement import on_host
@@ -23,7 +31,6 @@ from cres.estimation.search.matched_filter import MatchedFilter
 from cres.estimation.search.periodogram import goodness_p
 from cres.estimation.search.templates import Optima, TemplateProfile
 from cres.simulation.parameters import AXIAL_PHASE, ENERGY, PITCH, RADIUS, parameter_rows
-from reconstruction.levels import CENTRAL_68
 from reconstruction.shapes import ComplexSeries, PerRow
 
 FREE = ("energy_ev", "pitch_angle_deg", "start_phase_rad", "axial_phase_rad", "amplitude")
@@ -205,15 +212,6 @@ def start_parameters(
         carrier, axial = carrier + carrier_hz - at_middle[0], axial + optima.axial_hz - at_middle[1]
     rows[:, AXIAL_PHASE] = optima.axial_phase_rad - (lines.axial[:, 1] + lines.axial[:, 2] * middle_s) * middle_s
     return rows
-
-
-def credible_half_width(
-    values: Float[Tensor, "batch position"], weights: Float[Tensor, "batch position"], centre: PerRow
-) -> PerRow:
-    """Return the half-width of the interval around `centre` that holds 68.27 % of the weights."""
-    distance, order = (values - centre[:, None]).abs().sort(1)
-    reached = weights.gather(1, order).cumsum(1) >= CENTRAL_68
-    return distance.gather(1, reached.to(torch.int8).argmax(1, keepdim=True))[:, 0]
 
 
 def fit_options(apparatus: Apparatus) -> FitOptions:

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from reconstruction.levels import CENTRAL_68
 from reconstruction.shapes import PerRow
 
 OTHERS = 12
@@ -18,6 +19,15 @@ OTHERS = 12
 Weights = Float[Tensor, "batch component"]
 Means = Float[Tensor, "batch component 2"]
 Covariances = Float[Tensor, "batch component 2 2"]
+
+
+def credible_half_width(
+    values: Float[Tensor, "batch position"], weights: Float[Tensor, "batch position"], centre: PerRow
+) -> PerRow:
+    """Return the half-width of the interval around `centre` that holds 68.27 % of the weights."""
+    distance, order = (values - centre[:, None]).abs().sort(1)
+    reached = weights.gather(1, order).cumsum(1) >= CENTRAL_68
+    return distance.gather(1, reached.to(torch.int8).argmax(1, keepdim=True))[:, 0]
 
 
 def other_optima(
