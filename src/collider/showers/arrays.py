@@ -74,7 +74,7 @@ class TorchArrays:
         try:
             self.device = torch.device(device)
             torch.zeros(1, device=self.device).tolist()  # meta has none
-        except (RuntimeError, AssertionError, NotImplementedError) as error:
+        except (RuntimeError, AssertionError, NotImplementedError) as error:  # no such word; torch built without; meta
             raise UserError(f"there is no device {device!r} here: {str(error).splitlines()[0]}") from None
         self.torch: Any = torch
         self.dtype = torch.float32 if self.device.type == "mps" else torch.float64

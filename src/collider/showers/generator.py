@@ -69,7 +69,10 @@ def simulated(config: ShowerConfig, thicknesses: Sequence[float], events: int, s
 
 
 class ShowerGenerator(nn.Module):
-    """Draws the cells of showers. `fit` trains it, `generate` draws; the state holds all that was fitted."""
+    """Draws the cells of showers. `fit` trains it, `generate` draws; the state holds all that was fitted.
+
+    Both work where the module lies (`.to("cuda")`); random numbers come from the host, the same for every device.
+    """
 
     shift: Tensor
     scale: Tensor
@@ -106,7 +109,7 @@ class ShowerGenerator(nn.Module):
         """
         if not len(showers) or showers.cells_gev.shape[1] != self.cells:
             raise UserError(f"the generator draws {self.cells} cells, and was given {showers.cells_gev.shape} to learn")
-        flat = torch.from_numpy(encoded(showers)).float()
+        flat = torch.from_numpy(encoded(showers)).float().to(self.shift.device)
         self.shift.copy_(flat.mean(0))
         self.scale.copy_(flat.std(0).clamp(min=_LEAST_SPREAD))
         self.ranges.copy_(
@@ -121,7 +124,7 @@ class ShowerGenerator(nn.Module):
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, LEARNING_RATE, total_steps=steps, pct_start=0.1)
         losses = []
         for _ in range(steps):
-            rows = torch.randint(len(wanted), (BATCH,), generator=random)
+            rows = torch.randint(len(wanted), (BATCH,), generator=random).to(wanted.device)
             loss = self._loss(wanted[rows], given[rows], random)
             optimiser.zero_grad()
             loss.backward()
@@ -129,13 +132,14 @@ class ShowerGenerator(nn.Module):
             optimiser.step()
             schedule.step()
             averaged.update_parameters(self)
-            losses.append(float(loss.detach()))
+            losses.append(loss.detach())
         self.load_state_dict(averaged.module.state_dict())
-        return losses
+        said: list[float] = torch.stack(losses).tolist()  # at the end: a device would be waited for at every step
+        return said
 
     def _loss(self, wanted: Tensor, given: Tensor, random: torch.Generator) -> Tensor:
-        noise = torch.randn(wanted.shape, generator=random)
-        time = torch.rand(len(wanted), 1, generator=random)
+        noise = torch.randn(wanted.shape, generator=random).to(wanted.device)
+        time = torch.rand(len(wanted), 1, generator=random).to(wanted.device)
         reached = self.velocity(torch.lerp(noise, wanted, time), time, given)
         return (reached - (wanted - noise)).square().mean()
 
@@ -158,28 +162,28 @@ class ShowerGenerator(nn.Module):
         self._require_trained(energies, thickness)
         wanted = Conditioned(np.zeros((len(energies), self.cells)), energies, codes, thickness)
         given, random = self._conditions(wanted), torch.Generator().manual_seed(seed)
-        noise = torch.randn(len(energies), self.cells + 1, generator=random)
+        noise = torch.randn(len(energies), self.cells + 1, generator=random).to(given.device)
         parts = [
             self._flown(*pair, flow_steps) for pair in zip(noise.split(_AT_ONCE), given.split(_AT_ONCE), strict=True)
         ]
-        drawn = torch.cat(parts).double().numpy() if parts else np.zeros((0, self.cells + 1))
+        drawn = torch.cat(parts).cpu().double().numpy() if parts else np.zeros((0, self.cells + 1))
         return dataclasses.replace(wanted, cells_gev=decoded(drawn, energies))
 
     def _flown(self, place: Tensor, given: Tensor, steps: int) -> Tensor:
         """Return where noise flows to, in units of `encoded`: midpoint rule."""
         for step in range(steps):
-            time = torch.full((len(place), 1), step / steps)
+            time = torch.full((len(place), 1), step / steps, device=place.device)
             middle = place + self.velocity(place, time, given) / (2 * steps)
             place = place + self.velocity(middle, time + 0.5 / steps, given) / steps
         return place * self.scale + self.shift
 
     def _conditions(self, showers: Conditioned) -> Tensor:
         """Return ln E and the thickness, both from −1 to 1 over the training, and ±1 for photons or not."""
-        low, high = self.ranges[:, 0].numpy(), self.ranges[:, 1].numpy()
+        low, high = self.ranges.cpu().numpy().T
         energy = _over_range(np.log(showers.energy_gev), np.log(low[0]), np.log(high[0]))
         thickness = _over_range(showers.layer_x0, low[1], high[1])
         photon = np.where(showers.particle == PHOTON, 1.0, -1.0)
-        return torch.from_numpy(np.column_stack([energy, thickness, photon])).float()
+        return torch.from_numpy(np.column_stack([energy, thickness, photon])).float().to(self.shift.device)
 
     def _require_trained(self, energies: Values, thickness: Values) -> None:
         if not bool(self.ranges.any()):

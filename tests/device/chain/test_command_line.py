@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -94,6 +96,35 @@ def test_a_landmark_a_mixture_and_an_ensemble(run: Run, tmp_path: Path) -> None:
     files = [str(folder / "checkpoints" / f"{name}.ckpt") for name in ("best", "last")]
     run("test", folder, f"--ckpt_path=[{','.join(files)}]", "--data.cache=device")
     assert np.isfinite(PredictionTable.read(folder / "predictions.hdf5").std("energy_eV")).all()
+
+
+# What trainings can have beside, each with tensors of its own: settings, weights of rows, what is hidden, classes.
+CLASSES = "{class_path: reconstruction.models.CategoricalHead, init_args: {classes: {low: 0, high: 1}}}"
+FURTHER = {
+    "settings": ("condition: {settings: [kind, wall], by: attention, log: [wall]}", []),
+    "weighted": ("weight_column: wall", []),
+    "masked": (
+        "masking: {spans: {spectrum: {share: 0.3, length: 2}}, bands: {spectrum: {length: 2}}, alone: true}",
+        [],
+    ),
+    "samples": ("masking: {samples: {spectrum: {share: 0.5, length: 32}}}", []),
+    "classes": (f"head: {CLASSES}", ["--data.targets=[kind]"]),
+}
+
+
+@pytest.mark.usefixtures("few_passes")
+@pytest.mark.parametrize("name", FURTHER)
+def test_what_a_training_can_have_beside(run: Run, records: Path, tmp_path: Path, name: str) -> None:
+    path, folder = tmp_path / "records.hdf5", tmp_path / "run"
+    shutil.copy(records, path)
+    with h5py.File(path, "r+") as file:
+        rows = np.arange(len(file["event_id"]))
+        file["kind"], file["wall"] = rows % 2, 0.3 + 0.1 * (rows % 3)
+    text, options = FURTHER[name]
+    run("fit", folder, "-c", overrides(text, tmp_path), f"--data.data={path}", "--data.cache=device", *options)
+    if name != "masked":
+        run("test", folder, f"--data.data={path}", "--data.cache=device", *options)
+        assert len(PredictionTable.read(folder / "predictions.hdf5"))
 
 
 @pytest.mark.usefixtures("few_passes")

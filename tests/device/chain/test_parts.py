@@ -8,10 +8,12 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
+from collider.showers.generator import Conditioned, ShowerGenerator
 from cres import models, transforms
 from cres.training.cuts import shortened, within_band
 from cres.transforms import KeyedRandom, PiecewiseTransform, Place, RandomTransform
@@ -211,6 +213,18 @@ def test_a_denoiser(device: torch.device) -> None:
     assert_same(there, here)
     for loss in (models.SeriesMSE(), models.SeriesHuber(), models.TimeSpectrumLoss()):
         assert_same(loss.to(device)(there, series.to(device)), loss.cpu()(here, series))
+
+
+def test_a_generator_of_showers(device: torch.device) -> None:
+    cells = np.abs(numbers(40, 3).double().numpy())
+    showers = Conditioned(cells, cells.sum(1), np.full(40, 11), np.linspace(0.9, 1.1, 40))
+    torch.manual_seed(0)
+    here = ShowerGenerator(3, width=8, depth=1)
+    there = copy.deepcopy(here).to(device)
+    losses = [one.fit(showers, steps=3) for one in (here, there)]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-3)
+    drawn = [one.generate(showers.energy_gev[:5]).cells_gev for one in (here, there)]
+    np.testing.assert_allclose(drawn[1], drawn[0], rtol=1e-2, atol=1e-3)
 
 
 TRANSFORMS: dict[str, Callable[[], RandomTransform]] = {

@@ -110,7 +110,7 @@ class Context(ExactBuffers):
 
         Raises UserError for a setting that is unknown throughout, does not vary, is infinite, or has no logarithm.
         """
-        exact = values.to(torch.float64)
+        exact = values.to(self.shift)  # from the host, where the data are
         for place, name in enumerate(names or self.options.settings):
             _require_usable(exact[:, place], name, bool(self.logarithmic[place]))
         scaled = self._scaled(exact)
@@ -136,7 +136,7 @@ class Context(ExactBuffers):
         """Return settings in their own units standardised, float64; NaN where they are not known."""
         if not self.fitted:
             raise UserError("these settings were not standardised yet: call fit(values) on the training rows")
-        return (self._scaled(values.to(torch.float64)) - self.shift) / self.scale
+        return (self._scaled(values.to(self.shift)) - self.shift) / self.scale
 
     def forward(self, placed: Settings) -> ToldContext:
         """Return the context of standardised settings, (batch, setting), NaN where they are not known.
