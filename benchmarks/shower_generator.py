@@ -81,7 +81,7 @@ def trained(config: ShowerConfig, arguments: argparse.Namespace) -> ShowerGenera
     """Return a generator that was trained before, or train one and keep it."""
     generator = ShowerGenerator(config.cells.cells)
     if arguments.load:
-        generator.load_state_dict(torch.load(arguments.load))
+        generator.load_state_dict(torch.load(arguments.load, map_location="cpu"))
         return generator
     known = simulated(config, THICKNESSES, arguments.events, "train", 1)
     begin = time.process_time()

@@ -57,7 +57,10 @@ def main() -> None:
     first, *others = (PredictionTable.read(path) for path in arguments.tables)
     tables = first.join(*others)
     order = np.argsort(files.event_ids)
-    rows = order[np.searchsorted(files.event_ids, tables[0].event_id, sorter=order)]
+    place = np.searchsorted(files.event_ids, tables[0].event_id, sorter=order)
+    rows = order[np.minimum(place, len(order) - 1)]
+    if not np.array_equal(files.event_ids[rows], tables[0].event_id):
+        raise SystemExit(f"{arguments.data} does not hold the showers of {arguments.tables[0]}")
     truth = files.showers.cells_gev[rows].sum((2, 3), dtype=np.float64)
     energy, t, alpha = (
         np.asarray(values, np.float64)[rows]

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import gzip
+import itertools
+import shutil
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -30,6 +34,7 @@ from collider.generation import (
 )
 from collider.generation.command import main
 from collider.generation.config import config_path
+from collider.generation.files import SMALLEST_BATCH, _batches
 from collider.generation.wheels import wheel
 from reconstruction.errors import UserError
 
@@ -55,7 +60,7 @@ def content(paths):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    files = files_of(PAIR, 50, tmp_path_factory.mktemp("whole"), 20, {"mass_gev": 91.2})
+    files = files_of(PAIR, 50, tmp_path_factory.mktemp("whole"), 20)
     write_files(files)
     return files
 
@@ -63,7 +68,7 @@ def made(tmp_path_factory):
 def test_who_makes_the_files_changes_nothing(made, tmp_path):
     """Tasks of an array job, in any order, against one run."""
     assert [file.path.name for file in made] == ["z_0000.hdf5", "z_0001.hdf5", "z_0002.hdf5"]
-    again = files_of(PAIR, 50, tmp_path, 20, {"mass_gev": 91.2})
+    again = files_of(PAIR, 50, tmp_path, 20)
     write_files(again[1::2])
     write_files(again[::2], workers=2)
     one, other = content(file.path for file in made), content(file.path for file in again)
@@ -81,7 +86,6 @@ def test_a_file_has_what_it_says(made):
     behind = np.arange(6) >= found["objects"][:, None]
     assert (found["object_kind"][behind] == 0).all()
     assert (found["object_kind"][~behind] != 0).all()
-    assert (found["mass_gev"] == 91.2).all()
     with h5py.File(made[0].path) as file:
         assert file["object_pt_gev"].attrs["units"] == "GeV"
         assert file["object_phi_rad"].attrs["units"] == "rad"
@@ -184,6 +188,18 @@ def test_hepmc_events_become_a_file(hepmc, tmp_path):
         assert hepmc.name in file.attrs["sources"]
     with pytest.raises(UserError, match="is there already"):
         convert(config, hepmc, tmp_path / "t.hdf5")
+    other = shutil.copy(hepmc, tmp_path / "other.hepmc")
+    convert(config, other, tmp_path / "other.hdf5")
+    ids = content([tmp_path / "t.hdf5", tmp_path / "other.hdf5"])["event_id"]
+    assert len(np.unique(ids)) == 12  # events of two sources are other events
+
+
+def test_the_signs_of_a_file_are_equally_many():
+    config = GenerationConfig.from_yaml(config_path("charged_higgs"))
+    generator = SimpleNamespace(process=config.process, batch=range)
+    file = files_of(config, 1000, Path("unused"))[0]
+    sizes = [len(batch) for batch in itertools.islice(_batches(generator, file), 1000 // SMALLEST_BATCH)]
+    assert sum(sizes[::2]) == sum(sizes[1::2]) == 500
 
 
 LHE_HEAD = '<LesHouchesEvents version="3.0">\n<init>\n2212 2212 6500 6500 0 0 0 0 -4 1\n1.0 0.1 1.0 1\n</init>\n'
@@ -225,6 +241,7 @@ BROKEN = {
         "line 7: the event has 4 lines of particles, not 5",
     ),
     "within": (lambda t: t.replace("</event>", "", 1), "line 13: an <event> begins within that of line 6"),
+    "no end": (lambda t: t.replace("</LesHouchesEvents>", ""), "before </LesHouchesEvents>"),
     "none": (lambda t: t[: t.index("<event>")] + "</LesHouchesEvents>", "holds no <event>"),
 }
 
@@ -242,9 +259,12 @@ def test_files_that_are_none_are_one_sentence(hepmc, tmp_path):
     (tmp_path / "empty").touch()
     (tmp_path / "text").write_text("nothing of the kind\n" * 9)
     (tmp_path / "cut.gz").write_bytes(gzip.compress(hepmc.read_bytes())[:3000])
+    packed = bytearray(gzip.compress(hepmc.read_bytes()))
+    packed[14:40] = b"\xff" * 26
+    (tmp_path / "bits.gz").write_bytes(packed)
     lines = hepmc.read_text().splitlines()
     (tmp_path / "cut.hepmc").write_text("\n".join(lines[: len(lines) // 2]))
-    for name in ("empty", "text", "cut.gz", "cut.hepmc", "missing"):
+    for name in ("empty", "text", "cut.gz", "bits.gz", "cut.hepmc", "missing"):
         with pytest.raises(UserError, match=name) as raised:
             list(read_events(tmp_path / name))
         assert "\n" not in str(raised.value)

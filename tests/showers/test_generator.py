@@ -52,6 +52,10 @@ def test_it_draws_what_it_was_given(trained):
     share = drawn.cells_gev[:, 0] / drawn.cells_gev.sum(1)
     photon = wanted.particle == 22
     assert share[photon].mean() - share[~photon].mean() == pytest.approx(0.3, abs=0.1)
+    thick = wanted.layer_x0 > 1
+    apart = [share[photon == kind][thick[photon == kind]].mean() - share[photon == kind][~thick[photon == kind]].mean()
+             for kind in (False, True)]  # fmt: skip
+    assert np.mean(apart) == pytest.approx(0.08, abs=0.04)
     total = drawn.cells_gev.sum(1) / drawn.energy_gev
     assert total.mean() == pytest.approx(0.9, abs=0.03)
     assert total.std() < 0.1
@@ -68,8 +72,8 @@ def test_its_state_is_all_there_is(trained, tmp_path):
     np.testing.assert_array_equal(one, other)
 
 
-def test_the_judge_tells_what_is_wrong_and_nothing_else(trained):
-    """Of one law: 0.5 within chance. With the particle exchanged, or from an untrained network: told."""
+def test_the_judge_tells_what_is_wrong_and_nothing_else():
+    """Of one law: 0.5 within chance. With the particle exchanged: told."""
     one, other = toy(3000, 5), toy(3000, 6)
     features = lambda showers: np.column_stack([encoded(showers), showers.particle == 22])  # noqa: E731
     area, chance = area_between(features(one), features(other), epochs=6)
@@ -83,6 +87,10 @@ def test_the_judge_tells_what_is_wrong_and_nothing_else(trained):
     [
         (lambda g: g.generate(50.0), "50 GeV is beyond what the generator was trained on"),
         (lambda g: g.generate(5.0, layer_x0=2.0), "2 X0 a layer is beyond"),
+        (lambda g: g.generate(5.0, layer_x0=np.nan), "nan X0 a layer is beyond"),
+        (lambda g: g.generate(5.0, "pi+"), r"was trained on no showers of pi\+"),
+        (lambda g: g.generate([5.0, 5.0], ["electron", "positron"]), "was trained on no showers of positron"),
+        (lambda g: g.fit(dataclasses.replace(toy(5, 0), particle=np.full(5, 211))), "leave pions out"),
         (lambda g: g.generate(5.0, "muon"), "there is no shower of particle 'muon'"),
         (lambda g: g.generate(-5.0), "energy_gev must be positive"),
         (lambda g: g.fit(dataclasses.replace(toy(5, 0), cells_gev=np.ones((5, 3)))), "draws 2 cells"),

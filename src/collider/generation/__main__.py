@@ -1,4 +1,4 @@
-"""`python -m collider.generation`: what `scripts/showers.py` of a checkout does, from anywhere."""
+"""`python -m collider.generation`: what `scripts/generate.py` of a checkout does, from anywhere."""
 
 from collider.generation.command import main
 from reconstruction import errors

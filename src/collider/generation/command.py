@@ -10,6 +10,7 @@ from typing import Final
 from collider.generation.config import GenerationConfig, config_path
 from collider.generation.files import EVENTS_PER_FILE, convert, files_of, write_files
 from reconstruction.command import Parser, task, whole
+from reconstruction.errors import UserError
 from reconstruction.paths import path_of, place_of
 from reconstruction.ranges import SEED
 from reconstruction.workers import available_cpus
@@ -40,7 +41,7 @@ def command_line() -> Parser:
         "--input",
         type=path_of,
         default=None,
-        help="a HepMC or Les Houches file: its events in place of Pythia's, smeared and selected likewise",
+        help="a HepMC or Les Houches file: all of its events in place of Pythia's, smeared and selected likewise",
     )
     return parser
 
@@ -52,6 +53,8 @@ def main() -> int:
     if arguments.seed is not None:
         config = dataclasses.replace(config, seed=arguments.seed)
     if arguments.input is not None:
+        if arguments.task is not None:
+            raise UserError("--task shares out files that Pythia makes; --input is one file: leave --task out")
         target = arguments.output / f"{arguments.input.name.partition('.')[0]}.hdf5"
         kept, read = convert(config, arguments.input, target)
         print(f"{target}: {kept} events of {read} read")

@@ -44,13 +44,12 @@ Columns = dict[str, NDArray[Any]]
 
 @dataclass(frozen=True)
 class SampleFile:
-    """A file of a process: its kept events from number `start` to `stop`. constants: columns that all of them share."""
+    """A file of a process: its kept events from number `start` to `stop`."""
 
     config: GenerationConfig
     start: int
     stop: int
     path: Path
-    constants: Mapping[str, float] | None = None
 
 
 def files_of(
@@ -58,7 +57,6 @@ def files_of(
     events: int,
     folder: Path,
     events_per_file: int = EVENTS_PER_FILE,
-    constants: Mapping[str, float] | None = None,
 ) -> list[SampleFile]:
     """Return the files that hold `events` kept events of a process."""
     starts = range(0, events, events_per_file)
@@ -68,7 +66,6 @@ def files_of(
             start,
             min(start + events_per_file, events),
             folder / f"{config.process.name}_{i:04d}.hdf5",
-            constants,
         )
         for i, start in enumerate(starts)
     ]
@@ -106,8 +103,9 @@ def write_file(file: SampleFile) -> int:
         return 0
     random_seed = keyed_seed(file.config.seed, file.config.process.name, file.start)
     generator = EventGenerator(file.config.process, random_seed)
-    columns, generated, sum_of_weights = _until_enough(file, _batches(generator, file), random_seed)
-    columns["weight_pb"] = columns.pop("weight") * (generator.cross_section_pb / sum_of_weights)
+    sample = keyed_seed(file.config.seed, file.config.process.name)
+    columns, generated, sum_of_weights = _until_enough(file, _batches(generator, file), random_seed, sample)
+    columns["weight_pb"] = columns.pop("weight") * (generator.cross_section_pb / _positive(sum_of_weights, file.config))
     _write(file, columns, generated, generator.cross_section_pb)
     return generated
 
@@ -121,12 +119,14 @@ def convert(config: GenerationConfig, source: Path, target: Path) -> tuple[int, 
     file = SampleFile(config, 0, np.iinfo(np.int32).max, target)
     if target.exists():
         raise UserError(f"{target} is there already: remove it, or choose another --output")
-    columns, read, sum_of_weights = _until_enough(file, read_events(source), config.seed)
+    # events of two sources are other events: other ids, other random numbers
+    own = keyed_seed(config.seed, config.process.name, source.name)
+    columns, read, sum_of_weights = _until_enough(file, read_events(source), own, own, to_the_end=True)
     kept = len(columns["weight"])
     if not kept:
         raise UserError(f"none of the {read} events of {source} passes the selection")
     given = config.process.cross_section_pb
-    columns["weight_pb"] = columns.pop("weight") * (1.0 if given is None else given / _positive(sum_of_weights, file))
+    columns["weight_pb"] = columns.pop("weight") * (1.0 if given is None else given / _positive(sum_of_weights, config))
     _write(
         SampleFile(config, 0, kept, target),
         columns,
@@ -138,8 +138,10 @@ def convert(config: GenerationConfig, source: Path, target: Path) -> tuple[int, 
 
 
 def _batches(generator: EventGenerator, file: SampleFile) -> Iterator[Any]:
-    """Yield batches until there are no more: four or more for a file, so that those that take turns are all in it."""
+    """Yield batches until there are no more, small ones where signs take turns: they differ by one at most."""
     size = max(SMALLEST_BATCH, min(BATCH, (file.stop - file.start) // 4))
+    if generator.process.conjugate:
+        size = SMALLEST_BATCH
     while True:
         batch = generator.batch(size)
         if not len(batch):
@@ -147,8 +149,14 @@ def _batches(generator: EventGenerator, file: SampleFile) -> Iterator[Any]:
         yield batch
 
 
-def _until_enough(file: SampleFile, batches: Iterator[Any], seed: int) -> tuple[Columns, int, float]:
-    """Return the columns of the kept events, how many were needed for them, and the sum of the weights of these."""
+def _until_enough(
+    file: SampleFile, batches: Iterator[Any], seed: int, sample: int, to_the_end: bool = False
+) -> tuple[Columns, int, float]:
+    """Return the columns of the kept events, how many were needed for them, and the sum of the weights of these.
+
+    sample: the upper half of the events' ids, which tells processes, seeds and sources apart, whose files may become
+    one data set. to_the_end: batches come to an end of their own, which is waited for also where nothing is kept.
+    """
     wanted = file.stop - file.start
     parts: list[Columns] = []
     kept, used, sum_of_weights = 0, 0, 0.0
@@ -162,7 +170,7 @@ def _until_enough(file: SampleFile, batches: Iterator[Any], seed: int) -> tuple[
         sum_of_weights += float(made["weight"][:counted].sum())
         if kept == wanted:
             break
-        if used >= FUTILE and not kept:
+        if used >= FUTILE and not kept and not to_the_end:
             raise UserError(f"none of {used} events of process {file.config.process.name} passes the selection")
     if not parts or (kept < wanted and file.config.process.lhe_file):
         raise UserError(
@@ -170,19 +178,15 @@ def _until_enough(file: SampleFile, batches: Iterator[Any], seed: int) -> tuple[
             f"selection: ask for at most {kept} --events"
         )
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    # the upper half tells processes and seeds apart, whose files may become one data set
-    sample = keyed_seed(file.config.seed, file.config.process.name)
     columns["event_id"] = (sample << 32) + file.start + np.arange(kept, dtype=np.int64)
-    for constant, value in (file.constants or {}).items():
-        columns[constant] = np.full(kept, value)
-    return columns, used, _positive(sum_of_weights, file)
+    return columns, used, sum_of_weights
 
 
-def _positive(sum_of_weights: float, file: SampleFile) -> float:
+def _positive(sum_of_weights: float, config: GenerationConfig) -> float:
     """Return a sum of weights. Raises UserError where it is not positive: no event can be weighed with it."""
     if not sum_of_weights > 0:
         raise UserError(
-            f"the weights of {file.config.process.name} sum to {sum_of_weights:g}: generate more events, or use "
+            f"the weights of {config.process.name} sum to {sum_of_weights:g}: generate more events, or use "
             "a generator without negative weights"
         )
     return sum_of_weights

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -20,6 +21,8 @@ from reconstruction.errors import UserError, one_line
 
 BATCH_EVENTS: Final = 200
 GZIP: Final = b"\x1f\x8b"
+DAMAGED: Final = (OSError, EOFError, zlib.error)
+"""What reading a file raises where it breaks off, or where its compressed bytes are not those that were written."""
 LHE_NUMBERS: Final = 13
 """Numbers of a particle's line: IDUP ISTUP MOTHUP(2) ICOLUP(2) PUP(5) VTIMUP SPINUP (hep-ph/0609017)."""
 GEV: Final = {"GEV": 1.0, "MEV": 1e-3}
@@ -47,7 +50,7 @@ def _is_lhe(path: Path) -> bool:
     try:
         with _opened(path) as stream:
             return b"<LesHouchesEvents" in stream.read(4096)
-    except (OSError, EOFError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path} cannot be read: it is damaged ({error})") from error
 
 
@@ -70,7 +73,7 @@ def read_hepmc(path: Path, batch: int = BATCH_EVENTS) -> Iterator[Any]:
                     rows = []
     except UserError:
         raise
-    except (OSError, EOFError, RuntimeError, ValueError) as error:
+    except (*DAMAGED, RuntimeError, ValueError) as error:
         why = one_line(error)
         raise UserError(f"{path} cannot be read as HepMC after {read} events ({why})") from error
     # the library stops without a word where it understands no more
@@ -90,7 +93,7 @@ def _listed(path: Path) -> tuple[int, bool]:
             for line in stream:
                 events += line.startswith(b"E ")
                 end = (b"-END_EVENT_LISTING" in line) or (end and not line.strip())
-    except (OSError, EOFError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path} is damaged after {events} events ({one_line(error)}): write it again") from error
     return events, end
 
@@ -151,7 +154,7 @@ def read_lhe(path: Path, batch: int = BATCH_EVENTS) -> Iterator[Any]:
 def _lhe_blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Yield the lines of each <event>, and the number of the first one."""
     block: list[str] | None = None
-    begun, number = 0, 0
+    begun, number, ended = 0, 0, False
     try:
         with _opened(path) as stream:
             for number, raw in enumerate(stream, 1):
@@ -164,12 +167,16 @@ def _lhe_blocks(path: Path) -> Iterator[tuple[int, list[str]]]:
                     if block is not None:
                         yield begun + 1, block
                     block = None
+                elif line.startswith("</LesHouchesEvents"):
+                    ended = True
                 elif block is not None:
                     block.append(line)
-    except (OSError, EOFError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path} is damaged after line {number} ({error})") from error
     if block is not None:
         raise UserError(f"{path} breaks off within the <event> of line {begun}")
+    if not ended:
+        raise UserError(f"{path} breaks off after line {number}, before </LesHouchesEvents>: write it again")
 
 
 def _of_lhe(path: Path, first_line: int, lines: list[str]) -> tuple[dict[str, Any], float]:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from collider.showers.config import ShowerConfig
 from collider.showers.events import simulate_events
 from collider.showers.parameters import checked_energies
-from collider.showers.particles import PHOTON, pdg_codes
+from collider.showers.particles import HADRONS, NAMES, PDG_CODES, PHOTON, pdg_codes
 from reconstruction.errors import UserError
 from reconstruction.shapes import Float
 
@@ -32,7 +32,7 @@ Values = NDArray[np.float64]
 WIDTH, DEPTH, FREQUENCIES = 256, 4, 8
 BATCH, LEARNING_RATE, AVERAGE = 256, 2e-3, 0.998
 FLOW_STEPS: Final = 16
-"""Of the midpoint rule from noise to showers; twice as many change nothing that the classifier sees."""
+"""Of the midpoint rule from noise to showers."""
 MARGIN: Final = 0.02
 """So far beyond the range of the training may be drawn: what is drawn from a range never reaches its ends."""
 _AT_ONCE: Final = 4096
@@ -77,6 +77,7 @@ class ShowerGenerator(nn.Module):
     shift: Tensor
     scale: Tensor
     ranges: Tensor
+    kinds: Tensor
 
     def __init__(self, cells: int, width: int = WIDTH, depth: int = DEPTH) -> None:
         super().__init__()
@@ -90,6 +91,7 @@ class ShowerGenerator(nn.Module):
         self.register_buffer("shift", torch.zeros(cells + 1))
         self.register_buffer("scale", torch.ones(cells + 1))
         self.register_buffer("ranges", torch.zeros(2, 2, dtype=torch.float64))
+        self.register_buffer("kinds", torch.zeros(len(PDG_CODES), dtype=torch.bool))
 
     def velocity(
         self, place: Float[Tensor, "batch value"], time: Float[Tensor, "batch 1"], given: Float[Tensor, "batch 3"]
@@ -105,16 +107,19 @@ class ShowerGenerator(nn.Module):
     def fit(self, showers: Conditioned, steps: int = 5000, seed: int = 0) -> list[float]:
         """Train on showers; returns the loss of each step. The weights are those of an average over the last ones.
 
-        Raises UserError where there are no showers, or of other cells.
+        Raises UserError where there are no showers, or of other cells, or of hadrons.
         """
         if not len(showers) or showers.cells_gev.shape[1] != self.cells:
             raise UserError(f"the generator draws {self.cells} cells, and was given {showers.cells_gev.shape} to learn")
+        if np.isin(showers.particle, HADRONS).any():
+            raise UserError("the generator draws showers of electrons, positrons and photons: leave pions out")
         flat = torch.from_numpy(encoded(showers)).float().to(self.shift.device)
         self.shift.copy_(flat.mean(0))
         self.scale.copy_(flat.std(0).clamp(min=_LEAST_SPREAD))
         self.ranges.copy_(
             torch.tensor([[column.min(), column.max()] for column in (showers.energy_gev, showers.layer_x0)])
         )
+        self.kinds.copy_(torch.tensor([code in showers.particle for code in PDG_CODES.values()]))
         wanted, given = (flat - self.shift) / self.scale, self._conditions(showers)
         random = torch.Generator().manual_seed(seed)
         averaged = torch.optim.swa_utils.AveragedModel(
@@ -159,7 +164,7 @@ class ShowerGenerator(nn.Module):
         energies = np.atleast_1d(checked_energies(energy_gev))
         codes = pdg_codes(particle, len(energies))
         thickness = np.broadcast_to(np.asarray(layer_x0, np.float64), energies.shape).copy()
-        self._require_trained(energies, thickness)
+        self._require_trained(energies, codes, thickness)
         wanted = Conditioned(np.zeros((len(energies), self.cells)), energies, codes, thickness)
         given, random = self._conditions(wanted), torch.Generator().manual_seed(seed)
         noise = torch.randn(len(energies), self.cells + 1, generator=random).to(given.device)
@@ -185,14 +190,17 @@ class ShowerGenerator(nn.Module):
         photon = np.where(showers.particle == PHOTON, 1.0, -1.0)
         return torch.from_numpy(np.column_stack([energy, thickness, photon])).float().to(self.shift.device)
 
-    def _require_trained(self, energies: Values, thickness: Values) -> None:
+    def _require_trained(self, energies: Values, codes: NDArray[np.int64], thickness: Values) -> None:
         if not bool(self.ranges.any()):
             raise UserError("this generator was not trained: call fit(showers), or load its state")
+        met = [code for code, seen in zip(PDG_CODES.values(), self.kinds.tolist(), strict=True) if seen]
+        for code in codes[~np.isin(codes, met)][:1]:
+            raise UserError(f"the generator was trained on no showers of {NAMES[int(code)]}")
         for what, values, (low, high) in (
             ("GeV", energies, self.ranges[0].tolist()),
             ("X0 a layer", thickness, self.ranges[1].tolist()),
         ):
-            beyond = values[(values < low * (1 - MARGIN)) | (values > high * (1 + MARGIN))]
+            beyond = values[~((values >= low * (1 - MARGIN)) & (values <= high * (1 + MARGIN)))]  # NaN, too
             if len(beyond):
                 raise UserError(
                     f"{beyond[0]:g} {what} is beyond what the generator was trained on, {low:g} to {high:g}"
