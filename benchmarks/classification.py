@@ -67,7 +67,10 @@ def make_records(folder: Path, samples: int, records: int) -> Path:
     """Simulate and prepare; what is there stays."""
     data, config, raw = (folder / name for name in ("kinds.hdf5", "simulation.yaml", "raw"))
     folder.mkdir(parents=True, exist_ok=True)
-    config.write_text(yaml.safe_dump(simulation(samples)))
+    text = yaml.safe_dump(simulation(samples))
+    if data.exists() and config.read_text() != text:
+        raise errors.UserError(f"{folder} holds records of another length: choose another --folder")
+    config.write_text(text)
     if not data.exists():
         made = ("--events", str(records), "--seed", "77", "-c", str(config), "--output", str(raw))
         prepared = ("--input", str(raw), "--output", str(data))
@@ -157,11 +160,12 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2048, help="samples of a record (default 2048)")
     parser.add_argument("--records", type=int, default=14_000, help="records of all kinds (default 14 000)")
     parser.add_argument("--steps", type=int, default=2_000, help="steps of the training (default 2 000)")
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "classification", help="where everything goes")
+    parser.add_argument("--folder", type=Path, help="where everything goes (default: runs/classification_SIZES)")
     parser.add_argument("--pretrained", help="checkpoint whose encoder is fine-tuned")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.folder.resolve()
+    sizes = f"classification_{arguments.samples}_{arguments.records}_{arguments.steps}"
+    folder = (arguments.folder or ROOT / "runs" / sizes).resolve()
     data = make_records(folder, arguments.samples, arguments.records)
     run = folder / ("pre_trained" if arguments.pretrained else "from_scratch")
     table = train(data, run, arguments.steps, arguments.records, arguments.pretrained)

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from cres import errors, schema
 from cres.evaluation.resolved import resolved_mask
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ, channel_std_volt
+from reconstruction.files import atomic_path
 from reconstruction.judging.measures.metrics import sigma68
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.training.command_line.cli import main as command
@@ -106,9 +107,10 @@ class Bench:
         self.folder.mkdir(parents=True, exist_ok=True)
         whole, raw, config = (self.folder / name for name in ("all.hdf5", "raw", "simulation.yaml"))
         temperature = NOISE_K * self.size.samples / 8192
-        config.write_text(
-            yaml.safe_dump({"readout": {"samples": self.size.samples, "noise_temperature_k": temperature}})
-        )
+        text = yaml.safe_dump({"readout": {"samples": self.size.samples, "noise_temperature_k": temperature}})
+        if whole.exists() and config.read_text() != text:
+            raise errors.UserError(f"{self.folder} holds records of another length: choose another --folder")
+        config.write_text(text)
         if not whole.exists():
             counts = self.size.unlabelled + max(self.size.labels) + self.size.test
             made = ("--events", str(counts), "--seed", "20261", "-c", str(config), "--output", str(raw))
@@ -268,7 +270,7 @@ def _write(file: h5py.File, path: Path, rows: NDArray[np.int64], noise_std_volt:
     """Write rows of a data set; with noise, no more of them than a measurement knows."""
     names = list(file) if noise_std_volt is None else [*schema.SERIES_COLUMNS, schema.EVENT_ID]
     generator = np.random.default_rng(7)
-    with h5py.File(path, "w") as made:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as made:
         made.attrs.update({name: value for name, value in file.attrs.items() if name != "sources"})
         for name in names:
             values = file[name][rows[0] : rows[-1] + 1][rows - rows[0]]

@@ -18,6 +18,7 @@ from reconstruction.models.encoders.base import Sequence
 from reconstruction.models.encoders.pooling import make_pooling
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.records.batch import SETTINGS
+from reconstruction.training.learning.settings_met import MOST_TRAINED, described_settings
 from reconstruction.training.network.reconstructor import Reconstructor, build_reconstructor
 
 WAYS: tuple[By, ...] = get_args(By)
@@ -239,3 +240,12 @@ def test_an_encoder_of_ones_own_without_context_is_told_by_concatenation() -> No
         assert model_of("means", "concatenation").standardised(batch_of()).distribution.mean.shape == (4, 2)
     finally:
         del MAKERS["means"]
+
+
+def test_apparatus_too_many_to_list_stay_too_many() -> None:
+    many = torch.arange(MOST_TRAINED + 1, dtype=torch.float64).unsqueeze(1)
+    before = described_settings(["length_m"], many)
+    assert before["trained"] == []
+    after = described_settings(["length_m"], torch.tensor([[9e3]], dtype=torch.float64), before)
+    assert after["trained"] == []  # one that was met since is not all that was met
+    assert (after["low"], after["high"]) == ([0.0], [9e3])

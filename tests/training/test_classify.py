@@ -63,6 +63,14 @@ def test_kinds_are_learned_and_reported(data, tmp_path):
     told = table.probabilities()[:, 0]
     assert told[empty].mean() > 0.8  # a line is there or not: the first that is learned
     assert told[~empty].mean() < 0.3
+    whole = [f"--fine_tune.checkpoint={tmp_path / 'run' / 'checkpoints' / 'best.ckpt'}", "--fine_tune.whole=true"]
+    more = [*fit[:-1], f"--run={tmp_path / 'more'}", "--trainer.max_epochs=1", *whole]
+    assert main(more) == 0
+    assert main(["test", f"--run={tmp_path / 'more'}", *QUICK[:2]]) == 0
+    assert PredictionTable.read(tmp_path / "more" / "predictions.hdf5").classes == table.classes
+    turned = "--model.head.init_args.classes={one: 1, none: 0, two: 2, scattered: 3}"
+    with pytest.raises(UserError, match="other classes apart"):
+        main([*more, turned, f"--run={tmp_path / 'turned'}"])
     run(evaluate, tmp_path / "run" / "predictions.hdf5", "--output", tmp_path / "report")
     page = (tmp_path / "report" / "report.html").read_text()
     assert "probability_scattered" not in page

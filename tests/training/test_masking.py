@@ -244,6 +244,18 @@ def test_padding_changes_nothing(options):
     torch.testing.assert_close(one, two)
 
 
+@pytest.mark.parametrize("options", [MaskingOptions({"plain": Hidden(0.3, 4)}), SAMPLES])
+def test_a_record_that_holds_nothing_spoils_no_batch(options):
+    masking, made = plain(options)
+    mask = torch.arange(40) < torch.tensor([[40], [0]])
+    inputs, masks = {"series": noisy(2, 40) * mask.unsqueeze(2)}, {"series": mask}
+    masking.fit(made, [({"series": noisy(4, 40)}, {})])
+    loss = masking(made, inputs, masks, random(2))
+    loss.backward()
+    assert loss.isfinite()
+    assert all(one.grad.isfinite().all() for one in made.parameters() if one.grad is not None)
+
+
 def test_hidden_lines_are_learned_from_their_harmonics():
     """A line and its harmonic share a phase: what is hidden of one is told by the other, noise is not."""
     torch.manual_seed(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,11 @@ SIDEBAND_SNR = "sideband_snr"
 ESTIMATE = "estimate"
 BOUND = "bound"
 Values = NDArray[Any]
+
+
+def class_list(classes: Mapping[str, int]) -> list[list[str | int]]:
+    """Return classes as the card of a model keeps them: pairs of name and code, in the order of the head."""
+    return [[name, code] for name, code in classes.items()]
 
 
 class JudgedColumns:

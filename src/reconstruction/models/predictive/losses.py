@@ -102,9 +102,13 @@ class CrossEntropy(Loss):
 
     """
 
+    factors: Tensor
+
     def __init__(self, weights: Many[float] | None = None) -> None:
         super().__init__()
         self.weights = _checked_weights(weights)
+        factors = torch.tensor(self.weights or ())
+        self.register_buffer("factors", factors * len(factors) / factors.sum(), persistent=False)
 
     def forward(self, distribution: PredictiveDistribution, targets: Targets) -> PerRow:
         """Return the loss, times the weight of the true class."""
@@ -116,9 +120,8 @@ class CrossEntropy(Loss):
         classes = distribution.log_probs.shape[-1]
         if len(self.weights) != classes:
             raise UserError(f"the loss has {len(self.weights)} weights for {classes} classes: give one for each")
-        factors = torch.tensor(self.weights, dtype=loss.dtype, device=loss.device)
         true = (targets == distribution.codes).to(loss.dtype)
-        return loss * (true @ (factors * classes / factors.sum()))
+        return loss * (true @ self.factors.to(loss))
 
 
 class CRPS(Loss):

@@ -14,6 +14,7 @@ import lightning.pytorch as pl
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError, nearest
+from reconstruction.judging.tables.columns import CLASSES, class_list
 from reconstruction.models import Denoiser, Encoder, SeriesLoss, SeriesMSE, set_trainable
 from reconstruction.records.batch import SETTINGS, Inputs
 from reconstruction.training.learning.averaging import evaluation_weights
@@ -105,6 +106,11 @@ class FineTune(pl.Callback):
         parent = checkpoint.get(CARD, {})
         also_trained_on(pl_module.card, parent)  # type: ignore[arg-type]
         if self.whole:
+            if class_list(reconstructor.head.classes) != parent.get(CLASSES, []):
+                raise UserError(
+                    f"the model of {self.checkpoint} tells other classes apart: give model.head the same classes, in "
+                    "the same order, or leave fine_tune.whole out for its encoders alone"
+                )
             _take_over_whole(reconstructor, weights, self.checkpoint)
             of_parent = {name: parent[name] for name in (RANGES, SETTINGS) if name in parent}
             pl_module.card |= of_parent  # type: ignore[operator]

@@ -92,7 +92,8 @@ class HiddenSpans:
     def share(self, lengths: Lengths | None) -> PerRow:
         """Return the hidden share of each record."""
         whole = self.positions.shape[1] if lengths is None else lengths.clamp(min=1)
-        return self.positions.sum(dim=1) / torch.as_tensor(whole, device=self.positions.device)
+        share = self.positions.sum(dim=1) / torch.as_tensor(whole, device=self.positions.device)
+        return share.clamp(min=torch.finfo(share.dtype).tiny)  # of a record that holds nothing: 0 over it is 0
 
 
 @dataclass(frozen=True)

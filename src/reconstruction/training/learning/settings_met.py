@@ -26,7 +26,8 @@ def described_settings(names: Sequence[str], values: Tensor, before: Mapping[str
     if before is not None and list(before["names"]) == list(names):
         low = [min(pair) for pair in zip(low, before["low"], strict=True)]
         high = [max(pair) for pair in zip(high, before["high"], strict=True)]
-        known += [one for one in before["trained"] if one not in known]
+        # none listed: there were too many, and there still are
+        known = known + [one for one in before["trained"] if one not in known] if before["trained"] else []
     return {"names": list(names), "low": low, "high": high, "trained": known if len(known) <= MOST_TRAINED else []}
 
 

@@ -17,7 +17,7 @@ import torch.distributed
 from torch import Tensor
 
 from reconstruction.errors import UserError, nearest
-from reconstruction.judging.tables.columns import CLASSES
+from reconstruction.judging.tables.columns import CLASSES, class_list
 from reconstruction.models import Calibration, PredictiveDistribution
 from reconstruction.progress import track, waiting
 from reconstruction.random.keyed import FROZEN_EPOCH
@@ -66,19 +66,21 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
         module.row_weights.fit(_weights(module.row_weights.column, data))
     if reconstructor.condition is not None:
         fit_context(module, reconstructor.condition, data)
+    classes = reconstructor.head.classes if module.regresses else {}
     if module.regresses and not bool(reconstructor.target_scaler.fitted):
         truth = training_targets(data)
-        if reconstructor.head.classes:
-            require_classes(data, reconstructor.head.classes)
+        if classes:
             reconstructor.target_scaler.leave()
-            module.card[CLASSES] = [[name, code] for name, code in reconstructor.head.classes.items()]
         else:
             reconstructor.target_scaler.fit(truth)
             module.card[RANGES] = _ranges(truth, module.targets)
         _fit_on_noisy_records(module, data)
-    elif module.regresses and SIGNATURE not in module.card and not reconstructor.head.classes:
+    elif module.regresses and SIGNATURE not in module.card:
         # a whole model that is tuned on
         _measure_more(module, data)
+    if classes:
+        require_classes(data, classes)
+        module.card[CLASSES] = class_list(classes)
 
 
 def fit_context(module: Learner, condition: Condition, data: RowsDataModule) -> None:
@@ -147,11 +149,12 @@ def require_classes(data: RowsDataModule, classes: Mapping[str, int]) -> None:
 @torch.no_grad()
 def _measure_more(module: Learner, data: RowsDataModule) -> None:
     """Note the ranges of the targets, with those that the model met before, and what the records look like."""
-    before = module.card.get(RANGES, {})
-    for name, (low, high) in _ranges(training_targets(data), module.targets).items():
-        known = before.get(name, [low, high])
-        before[name] = [min(low, known[0]), max(high, known[1])]
-    module.card[RANGES] = before
+    if not module.reconstructor.head.classes:  # they have no range
+        before = module.card.get(RANGES, {})
+        for name, (low, high) in _ranges(training_targets(data), module.targets).items():
+            known = before.get(name, [low, high])
+            before[name] = [min(low, known[0]), max(high, known[1])]
+        module.card[RANGES] = before
     apparatus = module.system.apparatus
     if apparatus is not None:
         batches = islice(data.train_dataloader(), -(-MEASURED_ROWS // data.batch_size))
