@@ -12,7 +12,15 @@ import pytest
 from cres.commands.evaluate import main as evaluate
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
-from reconstruction.judging.measures.by_setting import BETWEEN, OUTSIDE, TRAINED, Met, by_setting, settings_named
+from reconstruction.judging.measures.by_setting import (
+    BETWEEN,
+    OUTSIDE,
+    TRAINED,
+    UNKNOWN,
+    Met,
+    by_setting,
+    settings_named,
+)
 from reconstruction.judging.measures.comparison import compare
 from reconstruction.judging.pictures.settings_map import cells_of, edges_of, settings_map
 from reconstruction.judging.report.settings_section import setting_lines, settings_section
@@ -82,6 +90,34 @@ def test_where_a_setting_lies_is_read_from_the_table():
         TRAINED,
     ]
     assert Met.of(tables()[1]) is None
+
+
+def test_a_setting_that_is_not_known_is_not_outside_and_names_may_be_in_upper_case():
+    told, _, bound = tables()
+    noise = told.columns["noise_k"].copy()
+    noise[:EACH] = np.nan
+    said = MET | {"names": ["Wall_m", "noise_K"]}
+    told = PredictionTable(told.columns | {"noise_k": noise}, told.attributes | {"settings": json.dumps(said)})
+    comparison = compare([told, bound])
+    names = settings_named(comparison)
+    assert names == ("wall_m", "noise_k")
+    rows = [row for row in by_setting(comparison, "energy_ev", names) if row.group == "all"]
+    assert sorted(row.where for row in rows) == sorted([UNKNOWN, *[TRAINED] * 3, BETWEEN, OUTSIDE])
+    (unknown,) = (row for row in rows if row.where == UNKNOWN)
+    assert (unknown.setting[0], np.isnan(unknown.setting[1]), unknown.count) == (0.3, True, EACH)
+    section = settings_section(comparison, rows, names)
+    assert "<td>not known</td>" in section.html
+    for panel in section.illustrations[0].panels:
+        panel.drawn().draw_without_rendering()
+
+
+def test_classes_have_no_section_on_settings():
+    told, _, bound = tables()
+    comparison = compare([told, bound])
+    comparison.tables[0] = told.with_attributes({"classes": json.dumps({"low": 0, "high": 1})})
+    assert settings_named(comparison) == ()
+    with pytest.raises(UserError, match="--settings gives widths at each setting, and classes have none: leave it out"):
+        settings_named(comparison, ["wall_m"])
 
 
 def test_the_report_has_the_section_and_the_terminal_its_sentences(tmp_path, monkeypatch, capsys):

@@ -46,9 +46,9 @@ def main() -> None:
     tables = read_tables(paths, options.names)
     with waiting("comparing the tables"):
         comparison = compare(tables, allow_training=options.allow_training)
+        settings = settings_named(comparison, options.settings)
         rows = summarise(comparison, resamples=options.bootstrap, seed=options.seed)
     sections, endpoint_lines = _endpoint(options.tritium, read_tables(paths, []), tables, options.allow_training)
-    settings = settings_named(comparison, options.settings)
     found = by_setting(comparison, comparison.targets[0], settings, resamples=options.bootstrap) if settings else []
     sections = [*([settings_section(comparison, found, settings)] if found else []), *sections]
     report = write_comparison(comparison, rows, options.output, sections=sections)

@@ -18,7 +18,8 @@ from reconstruction.judging.tables.settings import OUTSIDE_SETTINGS, SETTINGS
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.levels import CENTRAL_68
 
-TRAINED, BETWEEN, OUTSIDE, UNTOLD = "trained", "between", "outside", "not said"
+TRAINED, BETWEEN, OUTSIDE, UNTOLD, UNKNOWN = "trained", "between", "outside", "not said", "not known"
+"""Where settings lie. UNTOLD: no table says what was trained; UNKNOWN: the rows do not say one of their settings."""
 FEWEST = 12
 """With fewer rows of a setting no figure is given."""
 
@@ -40,11 +41,14 @@ class Met:
             return None
         said = json.loads(str(table.attributes[SETTINGS]))
         trained = np.array(said["trained"], np.float64).reshape(-1, len(said["names"]))
-        return cls(tuple(said["names"]), tuple(said["low"]), tuple(said["high"]), trained)
+        names = tuple(name.lower() for name in said["names"])  # as columns of tables are named
+        return cls(names, tuple(said["low"]), tuple(said["high"]), trained)
 
     def where(self, setting: NDArray[np.floating[Any]]) -> str:
-        """Return where settings lie: trained, between, or outside."""
+        """Return where settings lie: trained, between, or outside; not known where one of them is not finite."""
         values = np.asarray(setting, np.float64)
+        if not np.isfinite(values).all():
+            return UNKNOWN
         slack = 1e-6 * np.maximum(np.abs(self.low), np.abs(self.high))
         if bool(((values < np.array(self.low) - slack) | (values > np.array(self.high) + slack)).any()):
             return OUTSIDE
@@ -56,10 +60,10 @@ class Met:
 class SettingRow:
     """Figures of all estimators at one setting, for one target and group.
 
-    ratio: each estimator's median error over the bound (1 is perfect), or its σ68 in the target's unit where there is
-    no bound, with its interval. coverage: share of truths within one stated error bar, with its error. std: median
-    stated error bar. over: paired, the first estimator's ratio over that of each other. flagged: share of rows that
-    are flagged as outside, where the first estimator says so.
+    setting: NaN where it is not known. ratio: each estimator's median error over the bound (1 is perfect), or its σ68
+    in the target's unit where there is no bound, with its interval. coverage: share of truths within one stated error
+    bar, with its error. std: median stated error bar. over: paired, the first estimator's ratio over that of each
+    other. flagged: share of rows that are flagged as outside, where the first estimator says so.
     """
 
     setting: tuple[float, ...]
@@ -76,8 +80,13 @@ class SettingRow:
 def settings_named(comparison: Comparison, names: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the columns of the settings: those named, or those that the first model is told, if it is told any.
 
-    Raises UserError for a column that no table has.
+    None where classes are told apart: widths of their codes say nothing. Raises UserError for a column that no table
+    has, and for columns that are named where there are classes.
     """
+    if any(table.classes for table in comparison.tables):
+        if names:
+            raise UserError("--settings gives widths at each setting, and classes have none: leave it out")
+        return ()
     met = next((found for table in comparison.tables if (found := Met.of(table)) is not None), None)
     chosen = tuple(name.lower() for name in (names or (() if met is None else met.names)))
     for name in chosen:
@@ -93,7 +102,9 @@ def by_setting(
 ) -> list[SettingRow]:
     """Return the figures at each setting, for every group of the comparison; the settings in rising order."""
     columns = np.stack([np.asarray(comparison.covariate(name), np.float64) for name in names], axis=1)
-    different, owner = np.unique(np.nan_to_num(columns, nan=np.inf), axis=0, return_inverse=True)
+    columns = np.where(np.isfinite(columns), columns, np.inf)  # NaN would be a setting of its own in every row
+    different, owner = np.unique(columns, axis=0, return_inverse=True)
+    different = np.where(np.isfinite(different), different, np.nan)
     met = next((found for table in comparison.tables if (found := Met.of(table)) is not None), None)
     rows = []
     for group, mask in comparison.groups.items():

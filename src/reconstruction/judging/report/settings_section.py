@@ -27,7 +27,8 @@ def settings_section(comparison: Comparison, rows: Sequence[SettingRow], names: 
     estimators = [table.estimator for table in comparison.estimators_of(target)]
     html = f"<p>{escape(lead(comparison, target))}</p>"
     html += html_table(rows, names, estimators, measure_of(comparison, target))
-    pictures = (_maps(comparison, rows, names, estimators, target),) if len(names) > 1 and rows else ()
+    known = [row for row in rows if np.isfinite(row.setting[:2]).all()]
+    pictures = (_maps(comparison, known, names, estimators, target),) if len(names) > 1 and known else ()
     texts = {TABLE: comma_separated(rows, names, estimators)}
     return Section(TITLE, html, pictures, texts, headline="".join(setting_lines(comparison, rows)[:1]))
 
@@ -46,7 +47,8 @@ def lead(comparison: Comparison, target: str) -> str:
     )
     return (
         f"At each setting of the apparatus: {what}; coverage, the share of truths within one stated error bar (68.3 % "
-        "is right); the median stated error bar. Settings are trained, between trained ones, or outside of their range."
+        "is right); the median stated error bar. Settings are trained, between trained ones, outside of their range, "
+        "or not known."
     )
 
 
@@ -124,7 +126,7 @@ def _line(row: SettingRow) -> str:
 def _maps(
     comparison: Comparison, rows: Sequence[SettingRow], names: Sequence[str], estimators: Sequence[str], target: str
 ) -> Illustration:
-    """Return the map of the first estimator over the first two settings, for each group."""
+    """Return the map of the first estimator over the first two settings, where both are known, for each group."""
     measure = measure_of(comparison, target)
     panels = tuple(
         Panel(
