@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -34,25 +35,41 @@ def setting_name(dotted: str) -> str:
 
 
 def settings_of_config(config: Mapping[str, Any]) -> dict[str, float]:
-    """Return the settings that a simulation's configuration (nested mappings) says; a density is no temperature."""
+    """Return the settings that a simulation's configuration (nested mappings) says; a density is no temperature.
+
+    Whatever else stands there, as in a configuration of somebody else's, is passed over.
+    """
     found: dict[str, float] = {}
+    kind = section_of(config, "trap").get("kind")
     for name, place in SETTINGS.items():
         section, _, key = place.partition(".")
-        value = config.get(section, {}).get(key)
-        if isinstance(value, int | float) and config.get("trap", {}).get("kind") in _OF_KIND.get(
-            name, (_kind(config),)
-        ):
-            found[name] = float(value)
-    found |= _coils(config)
-    return found
+        value = number(section_of(config, section).get(key))
+        if value is not None and kind in _OF_KIND.get(name, (kind,)):
+            found[name] = value
+    return found | _coils(section_of(config, "trap"))
 
 
-def _kind(config: Mapping[str, Any]) -> Any:
-    return config.get("trap", {}).get("kind")
+def section_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """Return a section of a configuration; {} where it is none."""
+    section = config.get(name)
+    return section if isinstance(section, Mapping) else {}
 
 
-def _coils(config: Mapping[str, Any]) -> dict[str, float]:
-    """Return the current of each coil: coil_1_current_a …"""
-    if _kind(config) != "coils":
+def number(value: Any) -> float | None:
+    """Return a finite number; None for anything else, such as texts and truth values."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) <= sys.float_info.max else None
+
+
+def _coils(trap: Mapping[str, Any]) -> dict[str, float]:
+    """Return the current of each coil, [radius, axial, current]: coil_1_current_a …"""
+    coils = trap.get("coils")
+    if trap.get("kind") != "coils" or not isinstance(coils, list | tuple):
         return {}
-    return {f"coil_{i}_current_a": float(coil[2]) for i, coil in enumerate(config["trap"].get("coils", []), 1)}
+    found = {}
+    for place, coil in enumerate(coils, 1):
+        numbers = [number(value) for value in coil] if isinstance(coil, list | tuple) else []
+        if len(numbers) == 3 and None not in numbers:
+            found[f"coil_{place}_current_a"] = float(coil[2])
+    return found

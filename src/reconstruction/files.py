@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +74,15 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no table of keys and values")
     return content
+
+
+def stored_config(attributes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration that a file carries as JSON; {} for none, and for one that somebody else wrote."""
+    try:
+        stored = json.loads(str(attributes.get("config", "{}")))
+    except (ValueError, RecursionError):  # no JSON: not of a simulation that is known here
+        return {}
+    return stored if isinstance(stored, dict) else {}
 
 
 def sync(path: Path) -> None:

@@ -20,7 +20,7 @@ from cres import schema
 from cres.commands.simulate import main as simulate
 from cres.data.module import CresDataModule
 from cres.data.prepare.preparation import prepare
-from cres.data.records import _stated, open_records
+from cres.data.records import _DEFAULT_GAIN, _stated, open_records
 from cres.errors import UserError
 from cres.estimation.methods.recordings import Recordings
 from cres.simulation import SimulationConfig
@@ -116,12 +116,11 @@ def test_what_was_read_last_stays_in_memory_up_to_a_limit(folder, monkeypatch):
     for _ in range(2):
         np.testing.assert_array_equal(records.read_series(rows, 1, 50), whole.read_series(rows, 1, 50))
         assert records._memory.bytes <= 2.5 * size
-    first = records.files[0]
+    records.close()
     read.clear()
     records.read_series([0])
     records.read_series([1, 2])
-    assert len(read) <= 1
-    assert first.path == records.files[0].path
+    assert read == [records.files[0].path]  # the second time it is in memory
 
 
 def counted(function, read: list[Path]):
@@ -231,6 +230,34 @@ def test_settings_are_what_the_configuration_says():
     found = settings_of_config(coils)
     assert (found["coil_1_current_a"], found["coil_2_current_a"]) == (42.0, 41.0)
     assert "trap_wall_length_m" not in found
+    assert config["readout"]["gain"] == _DEFAULT_GAIN
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({"trap": {"kind": "coils", "coils": [[1, 2]]}}, {}),
+        ({"trap": {"kind": "coils", "coils": [[1, 2, "3"], 4, [0.02, 0.08, 41]]}}, {"coil_3_current_a": 41.0}),
+        ({"trap": {"kind": "coils", "coils": 7}}, {}),
+        ({"trap": {"field_t": "1 T"}, "cavity": {"radius_m": True, "loaded_q": 400}}, {"cavity_loaded_q": 400.0}),
+        ({"trap": ["bathtub"], "readout": [1, 2], "cavity": None}, {}),
+        ({"trap": {"kind": ["bathtub"], "flat_length_m": 1.0, "field_t": 10**400}}, {}),
+        ({"readout": {"noise_density_w_per_hz": "1e-13", "gain": 2e9}}, {"gain": 2e9}),
+        ({"readout": {"noise_density_w_per_hz": 1e-13, "gain": "much"}}, {}),
+        ([1, 2], {}),
+    ],
+)
+def test_the_configuration_of_somebody_else_says_what_can_be_read(config, said):
+    assert _stated({"config": json.dumps(config)}) == said
+
+
+def test_our_own_mistakes_in_reading_a_configuration_are_not_hidden(monkeypatch):
+    def broken(config):
+        raise KeyError("ours")
+
+    monkeypatch.setattr("cres.data.records.settings_of_config", broken)
+    with pytest.raises(KeyError, match="ours"):
+        _stated({"config": "{}"})
 
 
 # Many apparatus are made --------------------------------------------------------------------------------------------

@@ -20,13 +20,16 @@ from cres.data.facts import DEFAULTS, plain_attributes, stated_facts
 from cres.data.index import INDEX_SUFFIX, content_digest, index_path, read_index, shard_paths
 from cres.data.row_reader import RowReader, naming_damage
 from cres.errors import UserError
-from cres.stated import CONFIGURATIONS, NOISE_TEMPERATURE, settings_of_config
+from cres.stated import CONFIGURATIONS, NOISE_TEMPERATURE, number, section_of, settings_of_config
+from reconstruction.files import stored_config
 from reconstruction.records.recent import RecentlyUsed
 
 Rows = NDArray[np.int64]
 _SUFFIXES: Final = (".hdf5", ".h5")
 # I and Q are interleaved while they are still in the processor's cache.
 _CACHED_ROWS: Final = 16
+# Power gain from the cavity's port to the digitiser (a plain ratio): that of a simulation that says none. Data and
+# simulation import nothing of each other; a test holds the two equal.
 _DEFAULT_GAIN: Final = 2.708e9
 # What is in memory while content is hashed does not grow with the length of the records (but for a single one).
 _HASHED_SAMPLES: Final = 1 << 21
@@ -153,14 +156,11 @@ def _stated(attributes: Mapping[str, Any]) -> dict[str, float]:
 
     if CONFIGURATIONS in attributes:
         return {}
-    try:
-        config = json.loads(str(attributes.get("config", "{}")))
-        found, readout = settings_of_config(config), config.get("readout", {})
-        density = readout.get("noise_density_w_per_hz")
-        if NOISE_TEMPERATURE not in found and density is not None and readout.get("gain"):
-            found[NOISE_TEMPERATURE] = float(noise_temperature_k(float(density), float(readout["gain"])))
-    except (ValueError, TypeError, AttributeError, KeyError):  # the configuration of somebody else's simulation
-        return {}
+    config = stored_config(attributes)
+    found, readout = settings_of_config(config), section_of(config, "readout")
+    density, gain = number(readout.get("noise_density_w_per_hz")), number(readout.get("gain"))
+    if NOISE_TEMPERATURE not in found and density is not None and gain:
+        found[NOISE_TEMPERATURE] = float(noise_temperature_k(density, gain))
     return found
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from reconstruction.errors import UserError, nearest
+from reconstruction.files import stored_config
 from reconstruction.records.batch import Batch
 from reconstruction.records.loader import Chosen, KeyedSampler, ResumableLoader
 from reconstruction.records.mixing import Blocks
@@ -339,15 +339,6 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
             pin_memory=self.device().type == "cuda" and from_host,
             multiprocessing_context=self.start_method if workers else None,
         )
-
-
-def stored_config(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration that a file carries as JSON; {} for none, and for one that somebody else wrote."""
-    try:
-        stored = json.loads(str(attributes.get("config", "{}")))
-    except ValueError:  # no JSON: not of a simulation that is known here
-        return {}
-    return stored if isinstance(stored, dict) else {}
 
 
 def _regressable(targets: Sequence[str], system: System) -> tuple[str, ...]:

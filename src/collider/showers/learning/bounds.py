@@ -19,8 +19,8 @@ from collider.showers.particles import PDG_CODES
 from collider.showers.system import SYSTEM
 from reconstruction.configuration import build
 from reconstruction.errors import UserError
+from reconstruction.files import stored_config
 from reconstruction.judging.tables.table import PredictionTable
-from reconstruction.records.rows import stored_config
 
 NAME = "Cramér–Rao bound of the layers"
 

@@ -17,7 +17,7 @@ from collider.showers.events import SPLITS
 from collider.showers.learning.cells import CellLayout
 from collider.showers.simulation import Showers, joined
 from reconstruction.errors import UserError
-from reconstruction.records.rows import stored_config
+from reconstruction.files import stored_config
 
 Rows = NDArray[np.int64]
 
