@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -136,6 +137,31 @@ def test_what_came_of_it_is_summed_up(folder):
     assert list(summary) == ["apart", "average", "together", "scratch"]
     assert summary["apart"]["trainings"] == 3
     assert all(one["processor_s"] > 0 and np.isfinite(one["loss"]) for one in summary.values())
+
+
+def test_the_loss_of_several_networks_is_their_median(folder, tmp_path, capsys):
+    for place, loss in enumerate((16.0, 20.0, 1.1e7)):
+        (tmp_path / "apart" / f"00{place}").mkdir(parents=True)
+        finished = tmp_path / "apart" / f"00{place}" / running.FINISHED
+        finished.write_text(json.dumps({"processor_s": 2.0, "loss": loss}))
+    running.Stages(read_plan(folder / "stages.yaml"), tmp_path).write_summary()
+    told = json.loads((tmp_path / running.SUMMARY).read_text())["apart"]
+    assert (told["loss"], told["processor_s"]) == (20.0, 6.0)
+    assert "median" in capsys.readouterr().out
+
+
+def test_processes_that_read_data_count_as_processor_time():
+    began = running._processor_s()
+    work = "import time\nwhile time.process_time() < 0.5: pass"
+    subprocess.run([sys.executable, "-c", work], check=True)
+    assert running._processor_s() - began > 0.4
+
+
+@pytest.mark.parametrize("stage", [(), ("--stage=together",), ("--stage=average",)])
+def test_a_task_of_what_is_not_shared_out_is_refused_before_anything_starts(folder, tmp_path, monkeypatch, stage):
+    with pytest.raises(UserError, match="--task shares out the trainings of one stage of kind each: name it"):
+        command(folder, monkeypatch, *stage, "--task=0/2", f"--run={tmp_path / 'none'}")
+    assert not (tmp_path / "none").exists()
 
 
 def test_a_barrier_is_what_the_line_rises_above_its_ends():

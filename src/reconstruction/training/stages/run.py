@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,8 @@ from reconstruction.training.stages.plan import AVERAGE, EACH, START, Plan, Plan
 from reconstruction.training.watching.quiet import leave_out_library_messages
 
 FINISHED = "finished.json"
-"""File of a training's folder: it is over, with its processor time and its loss on all apparatus."""
+"""File of a training's folder: it is over, with its loss on all apparatus and the processor time of its last go: what
+went before an interruption is not counted."""
 SUMMARY = "stages.json"
 
 
@@ -45,12 +46,15 @@ class Stages:
     _opened: CommandLine | None = field(default=None, repr=False)
 
     def run(self, only: str | None = None) -> int:
-        """Run all stages, or one of them; returns the exit code. Raises UserError for a stage that is none.
+        """Run all stages, or one of them; returns the exit code.
 
-        One stage alone wants what it begins with to be there.
+        One stage alone wants what it begins with to be there. Raises UserError for a stage that is none, and for a task
+        of what is not shared out.
         """
         if only is not None and only not in self.plan.stages:
             raise UserError(f"there is no stage {only!r}; there are {', '.join(self.plan.stages)}")
+        if self.task != (0, 1) and (only is None or self.plan.stages[only].kind != EACH):
+            raise UserError(f"--task shares out the trainings of one stage of kind {EACH}: name it with --stage")
         self.make_start()
         for name, stage in self.plan.stages.items():
             if only in (None, name):
@@ -122,11 +126,11 @@ class Stages:
         if (folder / "checkpoints" / LAST).exists():
             arguments += ["--resume"]
         print(f"{folder}: {name}" + (f" of {', '.join(files)}" if files else ""))
-        began = time.process_time()
+        began = _processor_s()
         code = main(["fit", *arguments])
         if code:
             return code
-        spent = time.process_time() - began
+        spent = _processor_s() - began
         _write(folder / FINISHED, {"processor_s": spent, "loss": self.loss_on_all(folder / "checkpoints" / BEST)})
         return 0
 
@@ -152,7 +156,7 @@ class Stages:
         unfinished = [path for path in paths if not (path / FINISHED).exists()]
         if unfinished:
             raise UserError(f"the stage {name} averages {len(paths)} networks, and {unfinished[0]} is not finished")
-        began = time.process_time()
+        began = _processor_s()
         checkpoints = [read_checkpoint(path / "checkpoints" / BEST) for path in paths]
         start = read_checkpoint(self.start)
         card: dict[str, Any] = dict(start[CARD])
@@ -164,13 +168,16 @@ class Stages:
         found = look_at(module, states, mean, self.opened().datamodule.val_dataloader(), stage.lines, stage.points)
         write_atomically(_checkpoint(mean, card), folder / "checkpoints" / BEST)
         print(f"{folder}: {found.sentence}")
-        spent = time.process_time() - began
+        spent = _processor_s() - began
         _write(folder / FINISHED, {"processor_s": spent, "loss": found.average, "averaging": found.plain})
 
     # What came of it ---------------------------------------------------------------------------------------------
 
     def write_summary(self) -> None:
-        """Write and print the loss and the processor time of each stage that is finished."""
+        """Write and print the loss and the processor time of each stage that is finished.
+
+        The loss of several networks is their median: one that went astray would decide a mean alone.
+        """
         summary: dict[str, Any] = {}
         for name, stage in self.plan.stages.items():
             folder = self.folder / name
@@ -180,12 +187,12 @@ class Stages:
                 losses = [part["loss"] for part in parts]
                 summary[name] = {
                     "kind": stage.kind,
-                    "loss": float(np.mean(losses)),
+                    "loss": float(np.median(losses)),
                     "processor_s": sum(part["processor_s"] for part in parts),
                     "trainings": len(parts),
                 }
         _write(self.folder / SUMMARY, summary)
-        print(f"{'stage':14} {'trainings':>9} {'processor s':>12}  loss on all apparatus")
+        print(f"{'stage':14} {'trainings':>9} {'processor s':>12}  loss on all apparatus (median of several)")
         for name, one in summary.items():
             print(f"{name:14} {one['trainings']:9d} {one['processor_s']:12.0f}  {one['loss']:.4g}")
 
@@ -219,6 +226,12 @@ def _checkpoint(state: Any, card: dict[str, Any]) -> dict[str, Any]:
 def _uncalibrated(state: dict[str, Tensor], start: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the weights with the error bars as the network states them: those of one apparatus hold for no other."""
     return state | {name: value for name, value in start.items() if name.startswith(CALIBRATION)}
+
+
+def _processor_s() -> float:
+    """Return the processor time of this process and of those it started that are over, such as readers of data."""
+    spent = os.times()
+    return spent.user + spent.system + spent.children_user + spent.children_system
 
 
 def _write(path: Path, content: Any) -> None:
