@@ -163,8 +163,9 @@ class Model:
         that of the training; 0 for records that carry their noise, 1 for those of a simulation that do not. truth: true
         values by column (`energy_eV`), for a table that is to be judged or to calibrate an endpoint. settings: of the
         apparatus, by name, one for all records or one for each, for a model that is told them; those that are left out
-        or NaN are not known. Raises UserError for other shapes, for volts that are not finite, for a negative
-        noise_scale, and for settings that the model does not know.
+        are taken from the truth where it holds them, and are else, as NaN is, not known. Raises UserError for other
+        shapes, for volts that are not finite, for a negative noise_scale, and for settings that the model does not know
+        or that are no such numbers.
         """
         if isinstance(volts, SimulatedRecords):
             known = {name: v for name, v in volts.columns.items() if v.ndim == 1 and name != schema.EVENT_ID}
@@ -179,16 +180,18 @@ class Model:
         if noise_scale:
             density = self.card.get("data", {}).get("noise_density_w_per_hz", NOMINAL_DENSITY_W_PER_HZ)
             series = _with_noise(series, rows, self.sampling_rate_hz, float(density), float(noise_scale))
-        return self._estimates(series, rows, dict(truth or {}) | self._settings(settings or {}, len(series)))
+        known = dict(truth or {})
+        return self._estimates(series, rows, known | self._settings(settings or {}, known, len(series)))
 
-    def _settings(self, given: Mapping[str, Any], records: int) -> dict[str, Array]:
-        """Return the settings that the model is told, one a record, NaN where they are not given."""
+    def _settings(self, given: Mapping[str, Any], truth: Mapping[str, Array], records: int) -> dict[str, Array]:
+        """Return the settings that the model is told, one a record, NaN where neither they nor the truth are given."""
         known = self.module.settings
         for name in given:
             if name not in known:
                 told = f"it is told {', '.join(known)}" if known else "it is told none"
                 raise UserError(f"the model knows no setting {name!r}{nearest(name, known)}: {told}")
-        return {name: np.full(records, given.get(name, np.nan), np.float64) for name in known}
+        given = {name: truth[name] for name in known if name in truth} | dict(given)
+        return {name: _one_each(name, given.get(name, np.nan), records) for name in known}
 
     def _series(self, volts: Array | torch.Tensor) -> torch.Tensor:
         values = volts.detach().cpu().numpy() if isinstance(volts, torch.Tensor) else np.asarray(volts)
@@ -255,6 +258,19 @@ class Model:
 
     def _plain_model(self) -> dict[str, Any]:
         return dict(self.card.get("model", {})) | {"targets": list(self.targets)}
+
+
+def _one_each(name: str, given: Any, records: int) -> Array:
+    """Return a setting of each record, (records,). Raises UserError for what is neither one nor one a record."""
+    try:
+        values = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise UserError(f"the setting {name} holds what is no number") from None
+    if values.shape not in {(), (1,), (records,)}:
+        raise UserError(f"the setting {name} has the shape {values.shape}; one number, or one for each of {records}")
+    if np.isinf(values).any():
+        raise UserError(f"the setting {name} is infinite; NaN says that it is not known")
+    return np.full(records, values)
 
 
 def load(run: str | Path, checkpoint: str = "best") -> Model:

@@ -69,6 +69,26 @@ def test_in_python_settings_are_said_by_name(run):
         model(volts, settings={"noise_temperature": 4.0})
 
 
+def test_settings_in_python_are_one_or_one_a_record_and_finite(run):
+    model = cres.load(run)
+    volts = np.random.default_rng(0).normal(size=(3, 512, 2)) * 0.1
+    for wrong, said in (
+        ([4.0, 9.0], r"has the shape \(2,\); one number, or one for each of 3"),
+        (np.inf, "is infinite; NaN says that it is not known"),
+        ("cold", "holds what is no number"),
+    ):
+        with pytest.raises(UserError, match=f"the setting noise_temperature_k {said}"):
+            model(volts, settings={"noise_temperature_k": wrong})
+    kelvin = np.array([4.0, 9.0, 30.0])
+    by_truth = model(volts, truth={"noise_temperature_k": kelvin})
+    assert by_truth["noise_temperature_k"].tolist() == kelvin.tolist()
+    assert (
+        by_truth["energy_ev"].tolist() == model(volts, settings={"noise_temperature_k": kelvin})["energy_ev"].tolist()
+    )
+    both = model(volts, truth={"noise_temperature_k": kelvin}, settings={"noise_temperature_k": 4.0})
+    assert both["noise_temperature_k"].tolist() == [4.0] * 3
+
+
 def test_noise_is_that_of_each_row_in_whatever_data(run, told, monkeypatch):
     model = load_module(run / "checkpoints" / "best.ckpt")
     assert model.nominal_strength > 0
