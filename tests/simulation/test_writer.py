@@ -64,6 +64,14 @@ def test_a_folder_of_other_electrons_is_refused(tmp_path: Path) -> None:
         simulate_to_files(CONFIG, 1, tmp_path / "file", 4)
 
 
+def test_other_electrons_of_the_endless_sequence_are_others_without_settings_too(tmp_path: Path) -> None:
+    simulate_to_files(CONFIG, 1, tmp_path, 3, first=5)
+    simulate_to_files(CONFIG, 1, tmp_path, 3, first=5)
+    for first in (0, 6):
+        with pytest.raises(UserError, match="another configuration"):
+            simulate_to_files(CONFIG, 1, tmp_path, 3, first=first)
+
+
 def test_untrapped_electrons_are_drawn_again_and_counted() -> None:
     electrons, refused = draw_electrons(COILS, 12, 1)
     assert refused > 0

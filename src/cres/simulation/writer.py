@@ -87,7 +87,7 @@ def simulate_to_files(
     if events < 1 or events_per_file < 1 or workers < 1:
         raise UserError("events, events per file and workers must be at least 1")
     manifest = {"config": config.to_dict(), "seed": seed, "events": events, "events_per_file": events_per_file}
-    manifest |= {"first": first, "settings": dict(settings)} if settings else {}
+    manifest |= {"first": first, "settings": dict(settings or {})} if settings or first else {}
     _claim(output_dir, manifest)
     planned = shards(output_dir, events, events_per_file, first, settings)
     missing = [shard for shard in planned if not shard.path.exists()]
