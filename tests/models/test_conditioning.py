@@ -95,8 +95,6 @@ def test_the_context_reaches_the_encoder_and_the_head(name: str, by: By) -> None
     other = inputs | {SETTINGS: inputs[SETTINGS] * 0.9}
     one, two = (model.standardised(these).encoded["plain"].features for these in (inputs, other))
     assert not torch.allclose(one, two)
-    encoder = model.fusion.encoders["plain"]
-    encoder.forward = encoder.encode = lambda *given: model_of(name, by).fusion.encoders["plain"].encode(*given)
     head = model.condition.features(one, model.condition.context(model.condition.placed(inputs)))
     assert sum(part.shape[1] for part in head) == one.shape[1] + 6
 
