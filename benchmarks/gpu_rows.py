@@ -1,17 +1,12 @@
-"""The rows of `benchmarks/gpu.py`: each is a function of a `Bench` that returns figures by name, or raises NotRun."""
+"""The rows of `benchmarks/gpu.py` that run in its process: functions of a `Bench` that return figures by name,
+or raise NotRun.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from functools import cached_property
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -23,7 +18,6 @@ from torch import Tensor
 from cres import schema
 from cres.data.electrons import SERIES
 from cres.data.records import open_records
-from cres.errors import UserError
 from cres.estimation.bound.electrons import electron_bounds
 from cres.estimation.fit.products import ROWS_AT_ONCE
 from cres.estimation.fit.seeded import Seed, SeededEstimator
@@ -31,149 +25,18 @@ from cres.estimation.methods.model import likelihood_estimator, true_parameters
 from cres.estimation.methods.recordings import Recordings
 from cres.estimation.methods.task import BLOCK, FIT_BLOCK, Task, config_of
 from cres.simulation.forward import CURVES_BLOCK, SAMPLES_AT_ONCE
-from cres.training.module import CresModule
 from cres.transforms import KeyedRandom
-from reconstruction.judging.measures.comparison import compare, summarise
+from gpu_bench import Bench, NotRun, peak_bytes, wait
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.models import GaussianMixture, S4DEncoder
 from reconstruction.models.encoders.s4d_kernel import s4d_kernel
 from reconstruction.models.encoders.s4d_layer import StateSpace
-from reconstruction.training.command_line.cli import CommandLine
-from reconstruction.training.runs.fitting import fit_scalers
 from reconstruction.training.watching.counting import OperationCount, saved_bytes
 from s4d import direct_kernel, encoder
 
-ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / "configs" / "s4d.yaml"
-GPU_CONFIG = ROOT / "configs" / "s4d_gpu.yaml"
-APPARATUS = ROOT / "configs" / "simulation" / "cavity_26ghz.yaml"
 NOISE_VOLT = 0.0471
-EV = "energy_ev"
 SEED_ERRORS = (0.1, 2e-3)
 """eV and degrees."""
-
-
-class NotRun(Exception):
-    """Why a row cannot be measured here."""
-
-
-class Bench:
-    """A device, and what several rows need: a few electrons in a file, the default model with fitted scales.
-
-    `small` makes every size tiny, so that a processor tries each row's code in seconds.
-    """
-
-    def __init__(self, device: torch.device, small: bool) -> None:
-        self.device, self.small = device, small
-        self.least_s = 0.0 if small else 0.5
-        self._folder = tempfile.TemporaryDirectory()
-        self.folder = Path(self._folder.name)
-
-    def __enter__(self) -> Bench:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._folder.cleanup()
-
-    def size(self, full: int, small: int) -> int:
-        """Return one of two sizes."""
-        return small if self.small else full
-
-    def time(self, step: Callable[[], object]) -> float:
-        """Return the median time of a step in s, over three stretches; the device is waited for at their ends."""
-        return seconds(step, self.device, self.least_s)
-
-    @cached_property
-    def data(self) -> Path:
-        """Prepared electrons, made on the processor."""
-        events = str(self.size(2000, 300))
-        program(["scripts/simulate.py", "--events", events, "--output", str(self.folder / "raw"), "--seed", "7"])
-        program(["scripts/data_prep.py", "--input", str(self.folder / "raw"), "--output", str(self.folder / "e.hdf5")])
-        return self.folder / "e.hdf5"
-
-    @cached_property
-    def module(self) -> CresModule:
-        """The default model on the device, its scales fitted, untrained."""
-        arguments = ["-c", str(CONFIG), f"--data.data={self.data}", f"--run={self.folder / 'run'}"]
-        command = CommandLine("fit", [*arguments, "--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false"])
-        command.datamodule.setup("fit")
-        command.model.to(self.device)
-        fit_scalers(command.model, command.datamodule)
-        self.loader = command.datamodule.train_dataloader
-        return command.model
-
-    def batch(self, size: int) -> dict[str, Any]:
-        """Return a batch of electrons on the device, those of the file again and again."""
-        batch = self.module.transfer_batch_to_device(next(iter(self.loader())), self.device, 0)
-        rows = torch.arange(size, device=self.device) % len(batch["event_id"])
-        inputs = {name: values[rows] for name, values in batch["inputs"].items()}
-        taken = {"inputs": inputs, "targets": batch["targets"][rows]}
-        observables = {name: values[rows] for name, values in batch["observables"].items()}
-        return {**taken, "event_id": torch.arange(size, device=self.device), "observables": observables}
-
-    def source(self) -> Any:
-        """Return what makes electrons on the device. Raises NotRun where this version has no such source."""
-        try:
-            from cres.simulation import DeviceElectrons
-        except ImportError as error:
-            raise NotRun("this version makes no electrons on a device (cres.simulation.DeviceElectrons)") from error
-        return DeviceElectrons(str(APPARATUS), self.device)
-
-    def made(self, columns: dict[str, Tensor]) -> dict[str, Any]:
-        """Return a batch of what a source made."""
-        series = torch.stack([columns[name] for name in schema.SERIES_COLUMNS], dim=-1)
-        return {
-            "inputs": {SERIES: series},
-            "event_id": columns[schema.EVENT_ID],
-            "targets": torch.stack([columns[name] for name in self.module.targets], dim=1),
-            "observables": {name: values for name, values in columns.items() if values.ndim == 1},
-        }
-
-
-def seconds(step: Callable[[], object], device: torch.device, least_s: float, stretches: int = 3) -> float:
-    """Return the median time of a step in s over stretches of at least `least_s`, the device waited for at the ends."""
-    step()
-    times = []
-    for _ in range(stretches):
-        wait(device)
-        started, count = time.perf_counter(), 0
-        while not count or time.perf_counter() - started < least_s:
-            step()
-            count += 1
-            if count % 10 == 0:  # or launches pile up beyond the time that is measured
-                wait(device)
-        wait(device)
-        times.append((time.perf_counter() - started) / count)
-    return statistics.median(times)
-
-
-def wait(device: torch.device) -> None:
-    """Wait until a device has done everything."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-def peak_bytes(step: Callable[[], object], device: torch.device) -> float:
-    """Return the largest memory that a step takes on a GPU."""
-    if device.type != "cuda":
-        return float("nan")
-    torch.cuda.reset_peak_memory_stats(device)
-    step()
-    return float(torch.cuda.max_memory_allocated(device))
-
-
-def program(command: list[str], timeout_s: float = 600) -> str:
-    """Run one of the repository's programs; return what it prints. Raises UserError when it fails, NotRun in time."""
-    environment = {**os.environ, "WANDB_MODE": "disabled"}
-    try:
-        done = subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout_s
-        )
-    except subprocess.TimeoutExpired as error:
-        raise NotRun(f"{command[0]} took longer than {timeout_s:.0f} s") from error
-    if done.returncode:
-        raise UserError(f"{command[0]} ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
-    return done.stdout + done.stderr
 
 
 # Counts ------------------------------------------------------------------------------------------------------------
@@ -429,98 +292,3 @@ def _seeds(bench: Bench) -> Path:
     means = {name: truth[name] + std[name] * random.normal(size=len(events)) for name in truth}
     PredictionTable.from_estimates(events, means, std=std, estimator="network").write(path)
     return path
-
-
-def start(bench: Bench) -> dict[str, float]:
-    """From the command to the first optimiser step."""
-    options = ["--trainer.max_steps=1", "--trainer.limit_val_batches=0", "--model.calibration=none"]
-    command = ["cli.py", "fit", "-c", str(CONFIG), f"--data.data={bench.data}", f"--run={bench.folder / 'start'}"]
-    accelerator = "gpu" if bench.device.type == "cuda" else "cpu"
-    started = time.perf_counter()
-    program([*command, *options, f"--trainer.accelerator={accelerator}", "--trainer.enable_progress_bar=false"])
-    return {"start to the end of the first step, s": time.perf_counter() - started}
-
-
-def several(bench: Bench) -> dict[str, float]:
-    """Total rate of several small trainings that share one device, beside one alone."""
-    count = bench.size(4, 2)
-    accelerator = "gpu" if bench.device.type == "cuda" else "cpu"
-    steps, batch = bench.size(300, 2), bench.size(256, 8)
-    options = [
-        f"--trainer.accelerator={accelerator}",
-        f"--trainer.max_steps={steps}",
-        "--trainer.max_epochs=100000",
-        "--trainer.limit_val_batches=0",
-        "--trainer.enable_progress_bar=false",
-        "--model.calibration=none",
-        f"--data.batch_size={batch}",
-        "--data.cache=device",
-    ]
-
-    def command(name: str) -> list[str]:
-        run = f"--run={bench.folder / name}"
-        return [sys.executable, "cli.py", "fit", "-c", str(CONFIG), f"--data.data={bench.data}", run, *options]
-
-    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": ROOT}
-    quiet["env"] = {**os.environ, "WANDB_MODE": "disabled"}
-
-    def rate(many: int) -> float:
-        started = time.perf_counter()
-        running = [subprocess.Popen(command(f"many{many}_{one}"), **quiet) for one in range(many)]
-        ended = [one.wait() for one in running]
-        if any(ended):
-            raise UserError(f"trainings side by side ended with {ended}")
-        return many * steps * batch / (time.perf_counter() - started)
-
-    alone, together = rate(1), rate(count)
-    return {
-        "one, electrons/s with its start": alone,
-        f"{count} together, electrons/s": together,
-        "ratio": together / alone,
-    }
-
-
-def train(bench: Bench) -> dict[str, float]:
-    """Five minutes of training on electrons made on the device, judged on 20 000 fresh ones."""
-    bench.source()  # raises NotRun
-    return dict(_trained(bench))
-
-
-def _trained(bench: Bench) -> Iterator[tuple[str, float]]:
-    run, minutes = bench.folder / "trained", 5.0
-    fresh = bench.folder / "fresh.hdf5"
-    events = str(bench.size(20_000, 200))
-    program(["scripts/simulate.py", "--events", events, "--output", str(bench.folder / "fresh"), "--seed", "99"])
-    program(["scripts/data_prep.py", "--input", str(bench.folder / "fresh"), "--output", str(fresh)])
-    limit = (
-        ["--trainer.max_steps=2", "--trainer.max_epochs=1", "--data.batch_size=8", "--data.stream_electrons=16"]
-        if bench.small
-        else []
-    )
-    accelerator = "gpu" if bench.device.type == "cuda" else "cpu"
-    started = time.perf_counter()
-    where = [f"--data.data={bench.data}", f"--run={run}", f"--trainer.accelerator={accelerator}"]
-    where += [f"--data.stream.init_args.device={bench.device}", "--trainer.max_time=00:00:05:00"]
-    quiet = "--trainer.enable_progress_bar=false"
-    printed = program(["cli.py", "fit", "-c", str(GPU_CONFIG), *where, quiet, *limit])
-    yield "minutes of training with its start and calibration", (time.perf_counter() - started) / 60
-    yield "minutes asked", minutes
-    lines = re.findall(r"epoch (\d+)/", printed)
-    yield "epochs", float(lines[-1]) if lines else float("nan")
-    program(["cli.py", "predict", f"--run={run}", f"--data.data={fresh}", f"--predictions={bench.folder / 'p.hdf5'}"])
-    bound = bench.folder / "bound.hdf5"
-    program(
-        ["scripts/estimate.py", "--method", "bound", "--data", str(fresh), "--split", "all", "--output", str(bound)]
-    )
-    program(["scripts/evaluate.py", str(bench.folder / "p.hdf5"), str(bound), "--output", str(bench.folder / "judged")])
-    yield from judged(bench.folder / "p.hdf5", bound)
-
-
-def judged(predictions: Path, bound: Path) -> Iterator[tuple[str, float]]:
-    """Yield the figures of the energy against the bound of the same electrons."""
-    rows = summarise(compare([PredictionTable.read(predictions)], PredictionTable.read(bound)))
-    for row in rows:
-        if row.target == EV:
-            for name in ("bound_ratio", "near_fraction", "coverage1", "sigma68"):
-                if name in row.figures:
-                    yield f"{row.group}, {name}", float(row.figures[name].value)
