@@ -106,7 +106,7 @@ def test_export(maker: Maker) -> None:
     encoder = maker(2, "attention").eval()
     series = torch.randn(2, 32, 2)
     with torch.no_grad():
-        exported = torch.export.export(encoder, (series,)).module()
+        exported = torch.export.export(encoder, (series,), strict=False).module()
         torch.testing.assert_close(exported(series), encoder(series))
 
 

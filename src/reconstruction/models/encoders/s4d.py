@@ -138,8 +138,8 @@ class S4DEncoder(Encoder):
             for _ in range(depth)
         )
         self.norm = ChannelNorm(width) if prenorm else nn.Identity()
-        self._kept: dict[int, KeptSpectra] = {}
-        """By the first of the blocks that are made together."""
+        self._kept = tuple(KeptSpectra() for _ in range(depth))
+        """That of the first of the blocks that are made together is used; made here, as an export may add none."""
 
     @property
     def causal(self) -> bool:
@@ -179,8 +179,8 @@ class S4DEncoder(Encoder):
         spectra: list[Tensor | None] = [None] * len(self.factors)
         spaces = self._state_spaces()
         for length, places in by_length.items() if len(spaces) == len(self.factors) else ():
-            kept = self._kept.setdefault(places[0], KeptSpectra())
-            for place, spectrum in zip(places, spectra_of([spaces[one] for one in places], length, kept), strict=True):
+            made = spectra_of([spaces[one] for one in places], length, self._kept[places[0]])
+            for place, spectrum in zip(places, made, strict=True):
                 spectra[place] = spectrum
         return spectra
 

@@ -171,8 +171,8 @@ class Reconstructor(nn.Module):
         placed = condition.placed(inputs)
         said = self.physical(self._told(inputs, masks, condition.context(placed)).distribution)
         outside = (condition.context.outside(placed).abs() > SLACK).any(dim=1)
-        # an exported program cannot look whether there are any
-        if not torch.compiler.is_exporting() and not bool(outside.any()):
+        # a program that is being compiled or exported cannot look whether there are any
+        if not torch.compiler.is_compiling() and not bool(outside.any()):
             return said
         inside = condition.context(condition.context.mirrored(placed))
         return condition.widened(said, self.physical(self._told(inputs, masks, inside).distribution), outside)
