@@ -225,8 +225,10 @@ MUTATIONS = (
              "range(-(-int(counts.max(initial=0)) // BLOCK) + len(counts) // 30)[len(counts) // 30 :]",
              "generation/test_jets_and_objects.py", "own_numbers", "collider"),
     Mutation("all_that_were_generated", "generation/files.py",
-             "counted = len(batch) if kept + len(passed) < wanted else int(passed[-1]) + 1",
-             "counted = len(passed)", "generation/test_files.py", "visible", "collider"),
+             "sum_of_weights = float(worth.weight[last])", "sum_of_weights = float(kept)",
+             "generation/test_files.py", "visible", "collider"),
+    Mutation("what_a_filter_drops", "generation/pythia.py", "self._weight += float(", "self._weight = float(",
+             "generation/test_filters.py", "cross_section or dropped", "collider"),
     Mutation("hepmc_units", "generation/readers.py", '"MEV": 1e-3', '"MEV": 1.0',
              "generation/test_files.py", "hepmc", "collider"),
     # reports, pages and what judges posteriors

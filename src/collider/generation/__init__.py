@@ -10,7 +10,8 @@ Pythia, FastJet and awkward come with the extra `collider`, and are imported whe
 
 from collider.generation.config import GenerationConfig
 from collider.generation.events import balance, events_of, final, heavy_hadrons
-from collider.generation.files import SampleFile, convert, files_of, write_file, write_files
+from collider.generation.files import AddedColumns, SampleFile, convert, files_of, write_file, write_files
+from collider.generation.filters import EventFilter, GeneratedLeptons
 from collider.generation.jets import Clustering, cluster
 from collider.generation.objects import Leptons, reconstruct
 from collider.generation.processes import Decay, Process, Resonance
@@ -21,12 +22,15 @@ from collider.generation.smearing import PERFECT, CalorimeterBin, Detector, Trac
 
 __all__ = [
     "PERFECT",
+    "AddedColumns",
     "CalorimeterBin",
     "Clustering",
     "Cuts",
     "Decay",
     "Detector",
+    "EventFilter",
     "EventGenerator",
+    "GeneratedLeptons",
     "GenerationConfig",
     "Leptons",
     "Process",

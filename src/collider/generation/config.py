@@ -17,14 +17,18 @@ from reconstruction.errors import UserError, nearest
 from reconstruction.ranges import SEED
 from reconstruction.yaml_files import read_yaml
 
-WORDS: Final = {"products", "only", "only_particle", "only_antiparticle"}
+WORDS: Final = {"products", "only", "only_particle", "only_antiparticle", "kinds"}
 """Keys of lists of particles: names, or PDG codes, which YAML reads as numbers."""
 _PACKAGE: Final = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
 class GenerationConfig:
-    """A sample of one process. most_objects: of an event that are written; softer jets are left out."""
+    """A sample of one process. most_objects: of an event that are written; softer jets are left out.
+
+    weigh_b_tags: where every channel asks for a b jet and few events have one, each event gets one or more tags, and
+    its weight the probability of that: the same distributions from many more events.
+    """
 
     process: Process
     detector: Detector = field(default_factory=Detector)
@@ -32,11 +36,15 @@ class GenerationConfig:
     jets: Clustering = field(default_factory=Clustering)
     selection: Selection = field(default_factory=Selection)
     most_objects: int = 14
+    weigh_b_tags: bool = False
     seed: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.most_objects <= 1000:
             raise UserError(f"most_objects must be from 1 to 1000, not {self.most_objects!r}")
+        channels = self.selection.channels
+        if self.weigh_b_tags and not (channels and all(cuts.b_jets.at_least for cuts in channels.values())):
+            raise UserError("weigh_b_tags gives every event a tag: each channel of the selection must ask for b_jets")
         if self.seed not in SEED:
             raise UserError(f"seed must be {SEED}, not {self.seed!r}")
 
@@ -47,7 +55,7 @@ class GenerationConfig:
         if not isinstance(given, dict) or "process" not in given:
             raise UserError(f"{path}: the configuration of a sample names its process: {{name: …, subprocesses: […]}}")
         try:
-            return build(cls, _worded(given), "the configuration")
+            return build(cls, worded(given), "the configuration")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         except TypeError as error:
@@ -58,12 +66,12 @@ class GenerationConfig:
         return dataclasses.asdict(self)
 
 
-def _worded(value: Any, key: str = "") -> Any:
+def worded(value: Any, key: str = "") -> Any:
     """Return a configuration with the numbers and switches as words that Pythia reads: PDG codes and settings."""
     if isinstance(value, dict):
-        return {name: _word(item) if key == "settings" else _worded(item, str(name)) for name, item in value.items()}
+        return {name: _word(item) if key == "settings" else worded(item, str(name)) for name, item in value.items()}
     if isinstance(value, list):
-        return [_word(item) if key in WORDS else _worded(item) for item in value]
+        return [_word(item) if key in WORDS else worded(item) for item in value]
     return value
 
 

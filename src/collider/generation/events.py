@@ -2,7 +2,8 @@
 
 An array of events has `weight` and `particles`, a list for each event with the fields of `FIELDS`: PDG code, status
 (1: final, 4: a beam, 2: anything between), place of the (first) mother in the same event (−1: none), momentum, energy
-and mass in GeV, and where the particle was made, in mm.
+and mass in GeV, and where the particle was made, in mm. `generated` and `generated_weight` say how many events, and
+what sum of weights, it stands for: itself alone, but for a filter before the shower.
 """
 
 from __future__ import annotations
@@ -24,11 +25,22 @@ GENERATIONS: Final = 500
 """More ancestors than any particle has."""
 
 
-def events_of(counts: ArrayLike, columns: Mapping[str, NDArray[Any]], weight: ArrayLike) -> Any:
-    """Return events (an awkward array) from columns of all their particles, one after the other; counts: (event,)."""
+def events_of(
+    counts: ArrayLike,
+    columns: Mapping[str, NDArray[Any]],
+    weight: ArrayLike,
+    tries: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
+) -> Any:
+    """Return events (an awkward array) from columns of all their particles, one after the other; counts: (event,).
+
+    tries: how many events each stands for and the sum of their weights, itself included; None: itself alone.
+    """
     ak = wheel("awkward")
     particles = ak.unflatten(ak.zip({name: columns[name] for name in FIELDS}), np.asarray(counts, dtype=np.int64))
-    return ak.zip({"weight": np.asarray(weight, dtype=np.float64), "particles": particles}, depth_limit=1)
+    weight = np.asarray(weight, dtype=np.float64)
+    generated, generated_weight = (np.ones(len(weight), dtype=np.int64), weight) if tries is None else tries
+    of_event = {"weight": weight, "generated": generated, "generated_weight": generated_weight}
+    return ak.zip({**of_event, "particles": particles}, depth_limit=1)
 
 
 def final(events: Any, visible: bool = True) -> Any:

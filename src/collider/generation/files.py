@@ -7,11 +7,12 @@ of its own, so it is the same whoever makes it, and what is complete is not made
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import h5py
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 import collider
 from collider.generation.config import GenerationConfig
+from collider.generation.filters import EventFilter
 from collider.generation.objects import reconstruct
 from collider.generation.pythia import BATCH, EventGenerator, keyed_seed
 from collider.generation.readers import read_events
@@ -34,6 +36,8 @@ from reconstruction.workers import process_pool
 
 EVENTS_PER_FILE: Final = 1000
 SMALLEST_BATCH: Final = 25
+TOGETHER: Final = 400
+"""Events that are smeared and clustered together: a hundred times 4 take ten times as long."""
 FUTILE: Final = 20_000
 """So many events of which none is kept are a selection that keeps none."""
 UNITS: Final = {"_pb": "pb", "_gev": "GeV", "_rad": "rad"}
@@ -42,14 +46,27 @@ UNITS: Final = {"_pb": "pb", "_gev": "GeV", "_rad": "rad"}
 Columns = dict[str, NDArray[Any]]
 
 
+class AddedColumns(ABC):
+    """What an analysis writes beside the columns of generated events: made from them, and from nothing else."""
+
+    @abstractmethod
+    def columns(self, made: Columns) -> Columns:
+        """Return further columns of a file, from those that it has."""
+
+    @abstractmethod
+    def facts(self) -> dict[str, Any]:
+        """Return what is written as attributes; a file with other ones holds other events."""
+
+
 @dataclass(frozen=True)
 class SampleFile:
-    """A file of a process: its kept events from number `start` to `stop`."""
+    """A file of a process: its kept events from number `start` to `stop`. added: what an analysis writes beside."""
 
     config: GenerationConfig
     start: int
     stop: int
     path: Path
+    added: AddedColumns | None = None
 
 
 def files_of(
@@ -57,15 +74,18 @@ def files_of(
     events: int,
     folder: Path,
     events_per_file: int = EVENTS_PER_FILE,
+    stem: str | None = None,
+    added: AddedColumns | None = None,
 ) -> list[SampleFile]:
-    """Return the files that hold `events` kept events of a process."""
+    """Return the files that hold `events` kept events of a process; stem of their names: None is the process's name."""
     starts = range(0, events, events_per_file)
     return [
         SampleFile(
             config,
             start,
             min(start + events_per_file, events),
-            folder / f"{config.process.name}_{i:04d}.hdf5",
+            folder / f"{stem or config.process.name}_{i:04d}.hdf5",
+            added,
         )
         for i, start in enumerate(starts)
     ]
@@ -104,10 +124,10 @@ def write_file(file: SampleFile) -> int:
     random_seed = keyed_seed(file.config.seed, file.config.process.name, file.start)
     generator = EventGenerator(file.config.process, random_seed)
     sample = keyed_seed(file.config.seed, file.config.process.name)
-    columns, generated, sum_of_weights = _until_enough(file, _batches(generator, file), random_seed, sample)
+    columns, counts, sum_of_weights = _until_enough(file, _batches(generator, file), random_seed, sample)
     columns["weight_pb"] = columns.pop("weight") * (generator.cross_section_pb / _positive(sum_of_weights, file.config))
-    _write(file, columns, generated, generator.cross_section_pb)
-    return generated
+    _write(file, columns, counts, generator.cross_section_pb)
+    return counts.generated
 
 
 def convert(config: GenerationConfig, source: Path, target: Path) -> tuple[int, int]:
@@ -121,20 +141,25 @@ def convert(config: GenerationConfig, source: Path, target: Path) -> tuple[int, 
         raise UserError(f"{target} is there already: remove it, or choose another --output")
     # events of two sources are other events: other ids, other random numbers
     own = keyed_seed(config.seed, config.process.name, source.name)
-    columns, read, sum_of_weights = _until_enough(file, read_events(source), own, own, to_the_end=True)
+    if config.process.filter.hard:
+        raise UserError(
+            f"filter.hard of process {config.process.name} is asked of Pythia before the shower, and {source} holds "
+            "events that are complete: leave it out, or ask for filter.final"
+        )
+    columns, counts, sum_of_weights = _until_enough(file, read_events(source), own, own, to_the_end=True)
     kept = len(columns["weight"])
     if not kept:
-        raise UserError(f"none of the {read} events of {source} passes the selection")
+        raise UserError(f"none of the {counts.generated} events of {source} passes the selection")
     given = config.process.cross_section_pb
     columns["weight_pb"] = columns.pop("weight") * (1.0 if given is None else given / _positive(sum_of_weights, config))
     _write(
         SampleFile(config, 0, kept, target),
         columns,
-        read,
+        counts,
         float("nan") if given is None else given,
         [source],
     )
-    return kept, read
+    return kept, counts.generated
 
 
 def _batches(generator: EventGenerator, file: SampleFile) -> Iterator[Any]:
@@ -149,37 +174,91 @@ def _batches(generator: EventGenerator, file: SampleFile) -> Iterator[Any]:
         yield batch
 
 
+class Counts(NamedTuple):
+    """How many events were generated for the kept ones, and how many of them passed each step of the filter."""
+
+    generated: int = 0
+    passed_hard: int = 0
+    passed_final: int = 0
+
+
+class Worth(NamedTuple):
+    """Events that passed the filter, with what was counted when each of them had been generated, itself included.
+
+    numbers (event,): of those that passed the filter before the shower. generated (event,), weight (event,): sums.
+    ends: the sums when there are no more.
+    """
+
+    events: Any
+    numbers: NDArray[np.int64]
+    generated: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    ends: tuple[int, int, float]
+
+
+def _worth(batches: Iterator[Any], wanted_leptons: EventFilter, together: int) -> Iterator[Worth]:
+    """Yield events that pass the filter, so many together: smearing and jets of few take as long as of many."""
+    ak = wheel("awkward")
+    waiting: list[Worth] = []
+    hard, generated, weight, told = 0, 0, 0.0, 0
+    for batch in batches:
+        places = np.flatnonzero(wanted_leptons.passed(batch))
+        all_generated = generated + np.cumsum(batch.generated.to_numpy())
+        all_weights = weight + np.cumsum(batch.generated_weight.to_numpy())
+        hard, generated, weight = hard + len(batch), int(all_generated[-1]), float(all_weights[-1])
+        ends = (generated, hard, weight)
+        numbers = hard - len(batch) + places
+        waiting.append(Worth(batch[places], numbers, all_generated[places], all_weights[places], ends))
+        if sum(len(one.numbers) for one in waiting) >= together or hard - told >= FUTILE:
+            yield _joined(ak, waiting)
+            waiting, told = [], hard
+    if waiting:
+        yield _joined(ak, waiting)
+
+
+def _joined(ak: Any, parts: list[Worth]) -> Worth:
+    events = ak.concatenate([part.events for part in parts])
+    joined = lambda name: np.concatenate([getattr(part, name) for part in parts])  # noqa: E731
+    return Worth(events, joined("numbers"), joined("generated"), joined("weight"), parts[-1].ends)
+
+
 def _until_enough(
     file: SampleFile, batches: Iterator[Any], seed: int, sample: int, to_the_end: bool = False
-) -> tuple[Columns, int, float]:
+) -> tuple[Columns, Counts, float]:
     """Return the columns of the kept events, how many were needed for them, and the sum of the weights of these.
 
     sample: the upper half of the events' ids, which tells processes, seeds and sources apart, whose files may become
     one data set. to_the_end: batches come to an end of their own, which is waited for also where nothing is kept.
     """
     wanted = file.stop - file.start
+    process = file.config.process
     parts: list[Columns] = []
-    kept, used, sum_of_weights = 0, 0, 0.0
-    for batch in batches:
-        made = _columns(file.config, batch, used, seed)
-        passed = np.flatnonzero(made["channel"] != NO_CHANNEL)[: wanted - kept]
-        # the last event that is needed is the last that counts
-        counted = len(batch) if kept + len(passed) < wanted else int(passed[-1]) + 1
-        parts.append({name: values[passed] for name, values in made.items()})
-        kept, used = kept + len(passed), used + counted
-        sum_of_weights += float(made["weight"][:counted].sum())
-        if kept == wanted:
+    kept, counts, sum_of_weights = 0, Counts(), 0.0
+    for worth in _worth(batches, process.filter, min(TOGETHER, max(SMALLEST_BATCH, wanted))):
+        chosen = np.zeros(0, dtype=np.int64)
+        if len(worth.numbers):
+            made = _columns(file.config, worth.events, worth.numbers, seed)
+            chosen = np.flatnonzero(made["channel"] != NO_CHANNEL)[: wanted - kept]
+            parts.append({name: values[chosen] for name, values in made.items()})
+        kept += len(chosen)
+        if kept == wanted:  # the last event that is needed is the last that counts
+            last = int(chosen[-1])
+            sum_of_weights = float(worth.weight[last])
+            final = counts.passed_final + last + 1
+            counts = Counts(int(worth.generated[last]), int(worth.numbers[last]) + 1, final)
             break
-        if used >= FUTILE and not kept and not to_the_end:
-            raise UserError(f"none of {used} events of process {file.config.process.name} passes the selection")
-    if not parts or (kept < wanted and file.config.process.lhe_file):
+        generated, hard, sum_of_weights = worth.ends
+        counts = Counts(generated, hard, counts.passed_final + len(worth.numbers))
+        if hard >= FUTILE and not kept and not to_the_end:
+            raise UserError(f"none of {generated} events of process {process.name} passes the selection")
+    if not parts or (kept < wanted and process.lhe_file):
         raise UserError(
-            f"{file.config.process.lhe_file or file.path} ends after {used} events, of which {kept} pass the "
+            f"{process.lhe_file or file.path} ends after {counts.generated} events, of which {kept} pass the "
             f"selection: ask for at most {kept} --events"
         )
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     columns["event_id"] = (sample << 32) + file.start + np.arange(kept, dtype=np.int64)
-    return columns, used, sum_of_weights
+    return columns, counts, sum_of_weights
 
 
 def _positive(sum_of_weights: float, config: GenerationConfig) -> float:
@@ -192,10 +271,10 @@ def _positive(sum_of_weights: float, config: GenerationConfig) -> float:
     return sum_of_weights
 
 
-def _columns(config: GenerationConfig, events: Any, first: int, seed: int) -> Columns:
-    """Return the columns of all events of a batch; `first` is the number of its first one among those generated."""
-    random = KeyedRandom(seed, 0, torch.arange(first, first + len(events)), scope=config.process.name)
-    seen = reconstruct(events, config.detector, config.leptons, config.jets, random)
+def _columns(config: GenerationConfig, events: Any, numbers: NDArray[np.int64], seed: int) -> Columns:
+    """Return the columns of all events of a batch; numbers (event,): which of those generated they are."""
+    random = KeyedRandom(seed, 0, torch.from_numpy(numbers), scope=config.process.name)
+    seen = reconstruct(events, config.detector, config.leptons, config.jets, random, config.weigh_b_tags)
     return {
         "channel": config.selection.channel_of(seen),
         "weight": seen.weight.to_numpy(),
@@ -239,19 +318,25 @@ def _require_same(file: SampleFile) -> None:
     try:
         with h5py.File(file.path, "r", locking=False) as found:
             told = (found.attrs.get("config"), found.attrs.get("first_event"), found.attrs.get("events"))
+            same = all(found.attrs.get(name) == value for name, value in _added_facts(file).items())
     except OSError as error:
         raise UserError(f"{file.path} cannot be read as HDF5: remove it, or choose another --output") from error
-    if told != (_config_text(file.config), file.start, file.stop - file.start):
+    if not same or told != (_config_text(file.config), file.start, file.stop - file.start):
         raise UserError(
             f"{file.path} holds other events (another configuration, seed or number of events): remove it, or choose "
             "another --output"
         )
 
 
+def _added_facts(file: SampleFile) -> dict[str, Any]:
+    return {} if file.added is None else file.added.facts()
+
+
 def _write(
-    file: SampleFile, columns: Columns, generated: int, cross_section_pb: float, sources: Sequence[Path] = ()
+    file: SampleFile, columns: Columns, counts: Counts, cross_section_pb: float, sources: Sequence[Path] = ()
 ) -> None:
     config = file.config
+    columns = columns | ({} if file.added is None else file.added.columns(columns))
     made_by = ancestry(
         f"collider {collider.__version__}", git_commit(Path(__file__)), config.to_dict(), config.seed, sources
     )
@@ -259,11 +344,14 @@ def _write(
         "process": config.process.name,
         "channels": json.dumps(config.selection.names),
         "cross_section_pb": cross_section_pb,
-        "generated": generated,
+        "generated": counts.generated,
+        "passed_filter_hard": counts.passed_hard,
+        "passed_filter_final": counts.passed_final,
         "first_event": file.start,
         "events": file.stop - file.start,
         "libraries": json.dumps(versions(), sort_keys=True),
         "config": _config_text(config),
+        **_added_facts(file),
     }
     try:
         with atomic_path(file.path) as temporary, h5py.File(temporary, "w", locking=False) as target:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collider.generation.events import final, heavy_hadrons
 from collider.generation.jets import Clustering, cluster
@@ -43,11 +44,18 @@ class Leptons:
                 raise UserError(f"leptons.{name} must be more than 0, not {value!r}")
 
 
-def reconstruct(events: Any, detector: Detector, leptons: Leptons, clustering: Clustering, random: KeyedRandom) -> Any:
+def reconstruct(
+    events: Any,
+    detector: Detector,
+    leptons: Leptons,
+    clustering: Clustering,
+    random: KeyedRandom,
+    weigh_b_tags: bool = False,
+) -> Any:
     """Return what is seen of events: `objects` (leptons, then jets, each hardest first), `missing_pt`, `missing_phi`.
 
     objects: a list for each event with OBJECT_FIELDS; kind is 11, 13 or 1 (a jet). Of leptons `prompt` and of jets
-    `flavour` (5, 4 or 0) are the truth.
+    `flavour` (5, 4 or 0) are the truth. weigh_b_tags: each event has a tag, and its weight the probability of that.
     """
     ak = wheel("awkward")
     seen = smeared(final(events), detector, random)
@@ -56,14 +64,16 @@ def reconstruct(events: Any, detector: Detector, leptons: Leptons, clustering: C
     isolation = _isolation(found, seen, leptons.cone)
     taken = isolation <= leptons.isolation
     electrons_and_muons = _lepton_objects(found[taken], isolation[taken])
-    jets = _jet_objects(_without(seen, taken), heavy_hadrons(events), clustering, detector, random)
+    jets, probability = _jet_objects(
+        _without(seen, taken), heavy_hadrons(events), clustering, detector, random, weigh_b_tags
+    )
     missing_x, missing_y = -ak.sum(seen.px, axis=1), -ak.sum(seen.py, axis=1)
     return ak.zip(
         {
             "objects": ak.concatenate([electrons_and_muons, jets], axis=1),
             "missing_pt": transverse(missing_x, missing_y),
             "missing_phi": azimuth(missing_x, missing_y),
-            "weight": events.weight,
+            "weight": events.weight * probability,
         },
         depth_limit=1,
     )
@@ -118,23 +128,50 @@ def _lepton_objects(found: Any, isolation: Any) -> Any:
     return _hardest_first(ak.zip({name: objects[name] for name in OBJECT_FIELDS}))
 
 
-def _jet_objects(particles: Any, heavy: Any, clustering: Clustering, detector: Detector, random: KeyedRandom) -> Any:
+def _jet_objects(
+    particles: Any, heavy: Any, clustering: Clustering, detector: Detector, random: KeyedRandom, weigh_b_tags: bool
+) -> tuple[Any, NDArray[np.float64]]:
+    """Return the jets of each event, and the probability of what was asked of their tags: 1 where nothing was."""
     ak = wheel("awkward")
     jets = cluster(particles, clustering)
     flavour = _flavour(jets, heavy, clustering.radius)
     counts = ak.num(jets).to_numpy()
-    tag = ak.unflatten(Draws(random, counts).uniform("tag"), counts)
+    drawn = ak.unflatten(Draws(random, counts).uniform("tag"), counts)
     share = ak.where(flavour == 5, detector.b_tag, ak.where(flavour == 4, detector.c_tag, detector.light_tag))
+    probability = np.ones(len(counts))
+    if weigh_b_tags:
+        share, probability = _with_one_tag(share, drawn)
     zero = ak.zeros_like(jets.pt)
     objects = {
         "kind": ak.values_astype(zero, "int64") + JET,
         **{name: jets[name] for name in ("pt", "eta", "phi", "mass", "charge")},
-        "b_tag": tag < share,
+        "b_tag": drawn < share,
         "isolation": zero,
         "prompt": zero == 0,
         "flavour": flavour,
     }
-    return _hardest_first(ak.zip({name: objects[name] for name in OBJECT_FIELDS}))
+    return _hardest_first(ak.zip({name: objects[name] for name in OBJECT_FIELDS})), probability
+
+
+def _with_one_tag(share: Any, drawn: Any) -> tuple[Any, NDArray[np.float64]]:
+    """Return the probabilities of tags, given that the event has one or more, and the probability (event,) of that.
+
+    share, drawn: lists for each event, a jet each: probability, and the number from 0 to 1 that decides. One jet after
+    the other: p before the first tag is p over the probability that this or a later jet has one; then it is p.
+    """
+    ak = wheel("awkward")
+    counts = ak.num(share).to_numpy()
+    size = max(1, int(counts.max(initial=0)))
+    padded = lambda values, filling: ak.fill_none(ak.pad_none(values, size), filling).to_numpy()  # noqa: E731
+    p, number = padded(share, 0.0), padded(drawn, 1.0)
+    none_left = np.cumprod((1 - p)[:, ::-1], axis=1)[:, ::-1]
+    given, tagged = p.copy(), np.zeros(len(p), dtype=bool)
+    for jet in range(size):
+        some = 1 - none_left[:, jet]
+        first = np.divide(p[:, jet], some, out=np.zeros(len(p)), where=some > 0)
+        given[:, jet] = np.where(tagged, p[:, jet], np.minimum(first, 1.0))
+        tagged |= number[:, jet] < given[:, jet]
+    return ak.unflatten(given[np.arange(size) < counts[:, None]], counts), 1 - none_left[:, 0]
 
 
 def _flavour(jets: Any, heavy: Any, radius: float) -> Any:

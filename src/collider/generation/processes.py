@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from collider.generation import pdg
+from collider.generation.filters import EventFilter
 from reconstruction.errors import UserError
 
 SHARE_STANDS: Final = 100
@@ -100,7 +101,9 @@ class Process:
     from Pythia's; conjugate: exchange only_particle and only_antiparticle for every other batch, so that half of the
     events have each sign. lhe_file: events of another generator that Pythia showers, in place of subprocesses.
     underlying_event: further interactions of the same protons (three times the time). cross_section_pb: replaces
-    Pythia's, of leading order, decays that were chosen included. settings: any other of Pythia's.
+    Pythia's, of leading order, decays that were chosen included; k_factor multiplies it instead, and leaves the
+    branching ratios of chosen decays to Pythia. filter: leptons without which an event is dropped early; it is counted,
+    so both are those of all events. settings: any other of Pythia's.
     """
 
     name: str
@@ -113,6 +116,8 @@ class Process:
     smallest_pt_gev: float = 0.0
     underlying_event: bool = True
     cross_section_pb: float | None = None
+    k_factor: float = 1.0
+    filter: EventFilter = field(default_factory=EventFilter)
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -126,6 +131,11 @@ class Process:
                 raise UserError(f"{name} of process {self.name} must be {low:g} or more, not {value!r}")
         if self.cross_section_pb == 0:
             raise UserError(f"cross_section_pb of process {self.name} must be more than 0")
+        if not 0 < self.k_factor <= 1000 or (self.cross_section_pb is not None and self.k_factor != 1):
+            raise UserError(
+                f"k_factor of process {self.name} multiplies Pythia's cross-section: give from 0 to 1000, and no "
+                f"cross_section_pb beside it, not {self.k_factor!r}"
+            )
         if self.conjugate and not any(resonance.only_particle for resonance in self.resonances.values()):
             raise UserError(f"process {self.name} is conjugate, but none of its particles has only_particle")
         self._require_open()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from collider.generation.events import BEAM, BETWEEN, FIELDS, FINAL, events_of
 from collider.generation.processes import Process
@@ -34,12 +35,16 @@ class EventGenerator:
     def __init__(self, process: Process, seed: int) -> None:
         """Begin. Raises UserError where Pythia is missing, knows no such setting, or cannot begin."""
         self.process = process
+        self._veto: Any = None
         if process.lhe_file and not Path(process.lhe_file).is_file():
             raise UserError(f"{process.lhe_file} of process {process.name} cannot be read: there is no such file")
         # no folder of its data is given: the wheel finds them beside itself
         self._pythia = wheel("pythia8mc").Pythia("", False)
         for command in (*SILENT, "Random:setSeed = on", f"Random:seed = {seed}", *process.commands()):
             self._tell(command)
+        if process.filter.hard:
+            self._veto = _veto(process, self._pythia)
+            self._pythia.setUserHooksPtr(self._veto)
         if not self._pythia.init():
             raise UserError(
                 f"Pythia 8 cannot begin with process {process.name}: its channels may be closed, or its beams and "
@@ -53,33 +58,90 @@ class EventGenerator:
             raise UserError(f"Pythia 8 does not know `{command}` (process {self.process.name})")
 
     def batch(self, events: int = BATCH) -> Any:
-        """Return the next events, as `events_of` makes them: fewer, or none, where a file of events ends.
+        """Return the next events that pass `process.filter.hard`: fewer, or none, where a file of events ends.
 
-        Raises UserError where Pythia gives up.
+        They are as `events_of` makes them; `generated` and `generated_weight` count what the filter dropped before
+        each. Raises UserError where Pythia gives up.
         """
         for command in self._turns[self._batches % len(self._turns)] if self._turns else ():
             self._pythia.particleData.readString(command, False)
         self._batches += 1
         made = self._pythia.nextBatch(events)
+        tries = None if self._veto is None else self._veto.since(len(made))
         if len(made) < events and not self.process.lhe_file:
             raise UserError(f"Pythia 8 gave up after {len(made)} of {events} events of process {self.process.name}")
-        return _events(made)
+        return _events(made, tries)
 
     @property
     def cross_section_pb(self) -> float:
-        """The process's own, else Pythia's estimate from the events so far."""
+        """That of all events before the filter: the process's own, else Pythia's estimate from the events so far.
+
+        Pythia's is times `k_factor`, and counts the branching ratios of the decays that were chosen.
+        """
         given = self.process.cross_section_pb
-        return given if given is not None else float(self._pythia.infoPython().sigmaGen()) * PB_PER_MB
+        if given is not None:
+            return given
+        passed = 1.0 if self._veto is None else self._veto.share
+        return float(self._pythia.infoPython().sigmaGen()) * PB_PER_MB * self.process.k_factor / passed
 
 
-def _events(made: Any) -> Any:
+Tries = tuple[NDArray[np.int64], NDArray[np.float64]]
+"""How many events were tried for each that passed, and the sum of their weights: (event,)."""
+
+
+def _veto(process: Process, pythia: Any) -> Any:
+    """Return what Pythia asks after each hard process, whether it is worth a shower; it counts what it is asked."""
+
+    class Veto(wheel("pythia8mc").UserHooks):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked, self.passed = 0, 0
+            self._tries: list[tuple[int, float]] = []
+            self._count, self._weight = 0, 0.0
+
+        def canVetoProcessLevel(self) -> bool:
+            return True
+
+        def doVetoProcessLevel(self, record: Any) -> bool:
+            self.asked += 1
+            self._count += 1
+            self._weight += float(pythia.infoPython().weight())
+            if not process.filter.passes_hard(record):
+                return True
+            self.passed += 1
+            self._tries.append((self._count, self._weight))
+            self._count, self._weight = 0, 0.0
+            return False
+
+        @property
+        def share(self) -> float:
+            """Share of the events that passed so far."""
+            return self.passed / self.asked if self.passed else 1.0
+
+        def since(self, events: int) -> Tries:
+            """Return the tries of the events since the last call; those of one that Pythia lost go to the last."""
+            counts, weights = (np.array(column) for column in zip(*self._tries, strict=True)) if events else ([], [])
+            self._tries = []
+            counts, weights = np.asarray(counts, dtype=np.int64), np.asarray(weights, dtype=np.float64)
+            if not events:
+                return counts, weights
+            lost = slice(events - 1, None)
+            return (
+                np.append(counts[: events - 1], counts[lost].sum()),
+                np.append(weights[: events - 1], weights[lost].sum()),
+            )
+
+    return Veto()
+
+
+def _events(made: Any, tries: Tries | None = None) -> Any:
     """Return events of Pythia's batch, without its first entry, which stands for the whole event."""
     ak = wheel("awkward")
     if not len(made):
         return events_of([], {name: np.zeros(0) for name in FIELDS}, [])
     # there is no entry at all where only the hard process is asked for
     counts = np.maximum(ak.num(made.prt).to_numpy() - 1, 0)
-    return events_of(counts, _columns(made.prt[:, 1:]), ak.firsts(made.info.weights, axis=1).to_numpy())
+    return events_of(counts, _columns(made.prt[:, 1:]), ak.firsts(made.info.weights, axis=1).to_numpy(), tries)
 
 
 def _columns(particles: Any) -> dict[str, Any]:
