@@ -38,6 +38,7 @@ SIMULATION = (
 SHOWERS = ("crystals", "fine", "iron_pions", "leaking", "lead_argon", "pbwo4", "pbwo4_dense")
 SHOWER_TRAINING = ("energy", "particle", "profile")
 GENERATION = ("charged_higgs", "ttbar", "z")
+HIGGS_POINTS = ("demo", "points", "seven")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
 NOTEBOOKS = ("endpoint", "evaluate", "explore_data")
@@ -66,6 +67,11 @@ def shower_trainings() -> list[Path]:
 def generations() -> list[Path]:
     """Return the configurations of processes."""
     return [ROOT / "configs/generation" / f"{name}.yaml" for name in GENERATION]
+
+
+def higgs_points() -> list[Path]:
+    """Return the sets of mass points of the search for charged Higgs bosons."""
+    return [ROOT / "configs/higgs" / f"{name}.yaml" for name in HIGGS_POINTS]
 
 
 def sweep_files() -> list[Path]:

@@ -1,0 +1,1 @@
+"""Events of the search: signal at every mass point, three backgrounds, weights and folds, in files with a manifest"""
