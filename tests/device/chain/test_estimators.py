@@ -30,6 +30,8 @@ from cres.simulation.parameters import parameters_of
 pytestmark = pytest.mark.gpu
 
 CAVITY = SimulationConfig.from_dict({"readout": {"samples": 2048}})
+CHIRPED = dataclasses.replace(CAVITY, loss=dataclasses.replace(CAVITY.loss, factor=300.0))
+"""Its lines rise by bins, as those of long records do."""
 COILS = SimulationConfig.from_dict(
     {"trap": {"kind": "coils", "field_t": 0.9587, "coils": [[0.02, -0.08, 42.0], [0.02, 0.08, 42.0]]}}
     | {"cavity": {"length_m": 0.16}, "readout": {"samples": 2048}}
@@ -132,17 +134,19 @@ def test_strength_against_radius(device: torch.device) -> None:
 
 
 @pytest.mark.usefixtures("few_templates")
-@pytest.mark.parametrize("coloured", [False, True])
-def test_likelihood_and_seeded_likelihood(device: torch.device, kind: str, coloured: bool) -> None:
+@pytest.mark.parametrize(("coloured", "config"), [(False, CAVITY), (True, CAVITY), (False, CHIRPED)])
+def test_likelihood_and_seeded_likelihood(
+    device: torch.device, kind: str, coloured: bool, config: SimulationConfig
+) -> None:
     if coloured and kind == "pretend":
         pytest.skip("the pretended device does not follow vmap over forward derivatives: a real one has to")
-    parameters, data = electrons(CAVITY)
+    parameters, data = electrons(config)
     values = parameters.numpy()
     ones = np.ones(ELECTRONS)
     seed = Seed(values[:, 0] + 0.2, 0.3 * ones, 2 * ones, values[:, 1], 0.01 * ones, 0.05 * ones)
     found = []
     for place in (CPU, device):
-        apparatus = Apparatus.from_config(CAVITY, 1.0, place)
+        apparatus = Apparatus.from_config(config, 1.0, place)
         std = torch.full((2048,), apparatus.noise_std_volt, dtype=torch.float64)
         estimator = LikelihoodEstimator(MatchedFilter(apparatus, Coloured(std) if coloured else None))
         whole, (near, fell_back) = (

@@ -131,7 +131,7 @@ class RadialEstimator:
     def estimate(self, data: ComplexSeries) -> RadialPosterior:
         """Search for the carrier, weigh the templates there, fit at the best of them."""
         found = self.search(data)
-        templates = self.grid(data, found.carrier_hz)
+        templates = self.grid(self.search.steady(data, found.chirp_hz_per_s), found.carrier_hz)
         best = templates.weight.argmax(1, keepdim=True)
         width_hz = OPTIMUM_WIDTH_BINS * self.apparatus.reception.bin_hz
         near = (templates.axial_hz - templates.axial_hz.gather(1, best)).abs() < width_hz

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
@@ -24,6 +24,11 @@ class Detected:
     carrier_hz: PerRow
     template: Int[Tensor, "batch"]
     axial_phase_rad: PerRow
+
+    def or_better(self, other: Detected) -> Detected:
+        """Return, for each record, the one of the higher statistic."""
+        won = other.statistic > self.statistic
+        return Detected(*(torch.where(won, getattr(other, f.name), getattr(self, f.name)) for f in fields(self)))
 
 
 def detect(

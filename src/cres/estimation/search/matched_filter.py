@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 from cres.estimation.apparatus import LARGEST_PITCH_DEG, TYPICAL_RADIUS_M, Apparatus
 from cres.estimation.noise import Coloured, NoiseModel, White
 from cres.estimation.search.building import build_banks, carrier_grid, coarse_bank, fine_bank, joined_banks
+from cres.estimation.search.chirps import best_rate, chirp_rates_hz_per_s, without_chirp
 from cres.estimation.search.detection import Detected, detect, false_alarm_threshold
 from cres.estimation.search.periodogram import PADDING, Spectrum, centred_spectrum, refine_line, strongest_line_near
 from cres.estimation.search.templates import (
@@ -41,11 +44,12 @@ def template_radii_m(apparatus: Apparatus) -> tuple[float, ...]:
 class Found:
     """What the filter found in each record."""
 
-    spectrum: Spectrum
     statistic: PerRow
     """Detection statistic over the thin bank: the log likelihood ratio against noise alone."""
     carrier_hz: PerRow
     """After mixing, at the middle of the record."""
+    chirp_hz_per_s: PerRow
+    """How fast it rises; 0 in records that are too short to tell."""
     templates: TemplateProfile
     """All fine templates at this carrier."""
 
@@ -80,31 +84,66 @@ class MatchedFilter:
         # the outermost radius reaches the highest axial frequency; at one frequency the lines hardly depend on it
         self.coarse = self._weighted(joined_banks([coarse_bank(bank) for bank in by_radius[-1]]))
         self.carriers_hz = carrier_grid(self.fine)
+        self.chirps_hz_per_s = chirp_rates_hz_per_s(apparatus)
 
     def __call__(self, data: ComplexSeries) -> Found:
-        """Search the thin bank everywhere, then the dense one at the best carrier."""
-        rate, noise = self.apparatus.reception.sampling_rate_hz, self.apparatus.noise_std_volt
-        spectrum = self.spectrum(data)
-        found = self._detected(spectrum)
-        carrier = refine_line(data, found.carrier_hz, rate)
-        return Found(spectrum, found.statistic, carrier, profile(spectrum, noise, self.fine, carrier))
+        """Search the thin bank everywhere, at every chirp, then the dense one at the best carrier and chirp."""
+        noise = self.apparatus.noise_std_volt
+        found, chirp = self._detected(data, self.spectrum)
+        steady = self.steady(data, chirp)
+        carrier = refine_line(steady, found.carrier_hz, self.apparatus.reception.sampling_rate_hz)
+        return Found(found.statistic, carrier, chirp, profile(self.spectrum(steady), noise, self.fine, carrier))
 
     def within(self, data: ComplexSeries, region: Region) -> tuple[PerRow, TemplateProfile]:
         """Return the strongest line of each region, after mixing, and the dense templates there."""
         # single precision is enough to find a start
-        spectrum = self.spectrum(data.to(torch.complex64))
-        low, high = self.fine.carrier_band_hz
-        centre = (region.carrier_hz - self.apparatus.reception.lo_frequency_hz).clamp(low, high)
-        carrier = strongest_line_near(spectrum, centre, region.carrier_reach_hz + spectrum.bin_hz, high - low)
+        data = data.to(torch.complex64)
+        if len(self.chirps_hz_per_s) > 1:
+            heights = [
+                self._line_within(self.spectrum(self.steady(data, rate.expand(len(data)))), region)[1]
+                for rate in self.chirps_hz_per_s
+            ]
+            data = self.steady(data, best_rate(self.chirps_hz_per_s, torch.stack(heights, 1)))
+        spectrum = self.spectrum(data)
+        carrier, _ = self._line_within(spectrum, region)
         axial = region.lowest_axial_hz, region.highest_axial_hz
         return carrier, profile_within(spectrum, self.apparatus.noise_std_volt, self.fine, carrier, *axial)
 
+    def _line_within(self, spectrum: Spectrum, region: Region) -> tuple[PerRow, PerRow]:
+        """Return the strongest line of each region, after mixing, and its height."""
+        low, high = self.fine.carrier_band_hz
+        centre = (region.carrier_hz - self.apparatus.reception.lo_frequency_hz).clamp(low, high)
+        # somebody else may mean the carrier at the start
+        moved = float(self.chirps_hz_per_s.abs().max()) * self.apparatus.reception.middle_s
+        return strongest_line_near(spectrum, centre, region.carrier_reach_hz + spectrum.bin_hz + moved, high - low)
+
     def statistic(self, data: ComplexSeries) -> PerRow:
         """Return the detection statistic alone."""
-        return self._detected(self.spectrum(data)).statistic
+        return self._detected(data, self.spectrum)[0].statistic
 
-    def _detected(self, spectrum: Spectrum) -> Detected:
-        return detect(spectrum, self.apparatus.noise_std_volt, self.coarse, self.carriers_hz)
+    def steady(self, data: ComplexSeries, chirp_hz_per_s: PerRow) -> ComplexSeries:
+        """Return records without the rise of their lines, which the templates do not have."""
+        return data if len(self.chirps_hz_per_s) == 1 else without_chirp(data, chirp_hz_per_s, self.apparatus)
+
+    def _detected(
+        self, data: ComplexSeries, spectrum_of: Callable[[ComplexSeries], Spectrum]
+    ) -> tuple[Detected, PerRow]:
+        """Return the best templates at the best of the chirps, and the chirp between them."""
+        tried = [
+            detect(
+                spectrum_of(self.steady(data, rate.expand(len(data)))),
+                self.apparatus.noise_std_volt,
+                self.coarse,
+                self.carriers_hz,
+            )
+            for rate in self.chirps_hz_per_s
+        ]
+        if len(tried) == 1:
+            return tried[0], torch.zeros_like(tried[0].statistic)
+        best = tried[0]
+        for other in tried[1:]:
+            best = best.or_better(other)
+        return best, best_rate(self.chirps_hz_per_s, torch.stack([one.statistic for one in tried], 1))
 
     def spectrum(self, data: ComplexSeries, padding: int = PADDING) -> Spectrum:
         """Return the spectrum of records over that of the noise: as in white noise of the apparatus's level."""
@@ -136,16 +175,18 @@ class MatchedFilter:
     def noise_maxima(self, records: int, seed: int) -> Tensor:
         """Return the detection statistic of records of noise alone, (records,)."""
         generator = torch.Generator().manual_seed(seed)
+        white = partial(centred_spectrum, sampling_rate_hz=self.apparatus.reception.sampling_rate_hz)
         maxima = []
         for begin in range(0, records, NOISE_BLOCK):
             shape = (min(NOISE_BLOCK, records - begin), self.apparatus.reception.samples, 2)
             noise = torch.randn(shape, dtype=torch.float64, generator=generator) * self.apparatus.noise_std_volt
             # over its own spectrum noise of any colour is white
             drawn = torch.view_as_complex(noise).to(self.apparatus.device)
-            white = centred_spectrum(drawn, self.apparatus.reception.sampling_rate_hz)
-            maxima.append(self._detected(white).statistic)
+            maxima.append(self._detected(drawn, white)[0].statistic)
         return torch.cat(maxima)
 
     def threshold(self, probability: float = FALSE_ALARM_PROBABILITY, records: int = 500, seed: int = 0) -> float:
         """Return the statistic that a record of noise alone exceeds with this probability, from `records` of them."""
-        return false_alarm_threshold(self.noise_maxima(records, seed), probability)
+        # carrier, axial frequency, axial phase; and the chirp where it counts
+        dimensions = 3 if len(self.chirps_hz_per_s) == 1 else 4
+        return false_alarm_threshold(self.noise_maxima(records, seed), probability, dimensions)

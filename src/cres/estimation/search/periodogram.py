@@ -85,8 +85,10 @@ def strongest_line(series: ComplexSeries, spectrum: Spectrum, band_hz: tuple[flo
     return refine_line(series, signed * spectrum.bin_hz, spectrum.sampling_rate_hz)
 
 
-def strongest_line_near(spectrum: Spectrum, centre_hz: PerRow, reach_hz: PerRow, widest_hz: float) -> PerRow:
-    """Return the frequency of the highest value within a reach of each record's own centre, between values by parabola.
+def strongest_line_near(
+    spectrum: Spectrum, centre_hz: PerRow, reach_hz: PerRow, widest_hz: float
+) -> tuple[PerRow, PerRow]:
+    """Return the place of the highest value within a reach of each record's own centre, by a parabola, and the value.
 
     widest_hz: no reach needs to be wider.
     """
@@ -96,7 +98,7 @@ def strongest_line_near(spectrum: Spectrum, centre_hz: PerRow, reach_hz: PerRow,
     first = torch.round(centre_hz / bin_hz) * bin_hz
     power = spectrum.at(first[:, None] + offsets).abs() * (offsets.abs() <= reach_hz[:, None])
     best, between = parabolic_peak(power)
-    return first + offsets[best] + between * bin_hz
+    return first + offsets[best] + between * bin_hz, power.gather(1, best[:, None])[:, 0]
 
 
 def refine_line(series: ComplexSeries, frequency_hz: PerRow, sampling_rate_hz: float) -> PerRow:
