@@ -26,6 +26,10 @@ LARGEST_STRENGTH_STEP = 0.5
 # So near the optimum a fit whose damped steps promise nothing more is at rest: at a kink, where the radius of the
 # strongest record ends the tie, or at the roughness of records near 90°.
 STALLED_DECREMENT = 0.5
+# The end of the tie is a deep kink where the loss of a long record tells the strength: the full step promises much on
+# either side of it. So damped, steps follow the gradient, and one that does not lower χ² there has ended.
+KINK_DAMPING = 100.0
+KINK_WIDTH = 0.1
 # A step that lowers χ² by less than this part of what the quadratic form promised asks for more damping.
 TRUSTED_GAIN = 0.25
 
@@ -173,7 +177,9 @@ def fit(
         active = torch.nonzero(~converged)[:, 0]
         step, decrement, promised = _step(state.gradient[active], state.information[active], damping[active])
         trial = moved(state.parameters[active], step, options, tie)
-        done = torch.where(decrement < STALLED_DECREMENT, promised, decrement) < options.tolerance
+        kink = (damping[active] > KINK_DAMPING) & _at_the_end_of(tie, state.parameters[active], options)
+        stalled = (decrement < STALLED_DECREMENT) | kink
+        done = torch.where(stalled, promised, decrement) < options.tolerance
         state.parameters[active[done]] = trial[done]
         converged[active[done]] = True
         active, trial = active[~done], trial[~done]
@@ -192,6 +198,16 @@ def best_fits(fits: FitResult, electron: Int[Tensor, "start"], electrons: int) -
     order = order[electron[order].argsort(stable=True)]
     first = torch.searchsorted(electron[order], torch.arange(electrons, device=electron.device))
     return fits.rows(order[first.clamp(max=len(order) - 1)])
+
+
+def _at_the_end_of(tie: RadialStrength | None, parameters: Parameters, options: FitOptions) -> Bool[Tensor, "batch"]:
+    """Return which fits have about the strength of the strongest radius and are at no limit."""
+    if tie is None:
+        return torch.zeros(len(parameters), dtype=torch.bool, device=parameters.device)
+    strength = parameters[:, AMPLITUDE] * tie.norm(parameters[:, RADIUS]) / tie.norm_volt[tie.best]
+    lower, upper = (parameters.new_tensor(limit) for limit in (options.lower, options.upper))
+    free = ((parameters > lower) & (parameters < upper)).all(1)
+    return free & ((strength - 1).abs() < KINK_WIDTH)
 
 
 def _rows(prior: GaussianPrior | None, rows: Tensor) -> GaussianPrior | None:

@@ -98,24 +98,20 @@ class MatchedFilter:
         """Return the strongest line of each region, after mixing, and the dense templates there."""
         # single precision is enough to find a start
         data = data.to(torch.complex64)
+        reception, (low, high) = self.apparatus.reception, self.fine.carrier_band_hz
+        centre = (region.carrier_hz - reception.lo_frequency_hz).clamp(low, high)
+        # somebody else may mean the carrier at the start
+        moved = float(self.chirps_hz_per_s.abs().max()) * reception.middle_s
+        reach = region.carrier_reach_hz + reception.bin_hz / PADDING + moved
+        strongest = partial(strongest_line_near, centre_hz=centre, reach_hz=reach, widest_hz=high - low)
         if len(self.chirps_hz_per_s) > 1:
-            heights = [
-                self._line_within(self.spectrum(self.steady(data, rate.expand(len(data)))), region)[1]
-                for rate in self.chirps_hz_per_s
-            ]
+            tried = [self.steady(data, rate.expand(len(data))) for rate in self.chirps_hz_per_s]
+            heights = [strongest(self.spectrum(steady))[1] for steady in tried]
             data = self.steady(data, best_rate(self.chirps_hz_per_s, torch.stack(heights, 1)))
         spectrum = self.spectrum(data)
-        carrier, _ = self._line_within(spectrum, region)
+        carrier, _ = strongest(spectrum)
         axial = region.lowest_axial_hz, region.highest_axial_hz
         return carrier, profile_within(spectrum, self.apparatus.noise_std_volt, self.fine, carrier, *axial)
-
-    def _line_within(self, spectrum: Spectrum, region: Region) -> tuple[PerRow, PerRow]:
-        """Return the strongest line of each region, after mixing, and its height."""
-        low, high = self.fine.carrier_band_hz
-        centre = (region.carrier_hz - self.apparatus.reception.lo_frequency_hz).clamp(low, high)
-        # somebody else may mean the carrier at the start
-        moved = float(self.chirps_hz_per_s.abs().max()) * self.apparatus.reception.middle_s
-        return strongest_line_near(spectrum, centre, region.carrier_reach_hz + spectrum.bin_hz + moved, high - low)
 
     def statistic(self, data: ComplexSeries) -> PerRow:
         """Return the detection statistic alone."""

@@ -1,9 +1,9 @@
 """Templates of the matched filter as line spectra: a carrier and sidebands at multiples of the axial frequency.
 
 A record of constant frequencies is Σ_m a_m exp(i m ψ) exp(2πi (f_c + m f_a)(t − t_mid)), ψ the axial phase at the
-middle; a rise of the carrier is taken out before (`search.chirps`). One padded Fourier transform of the data then serves
-every template: moving a template in carrier frequency reads the spectrum elsewhere, and the sum over m for all ψ is itself
-a short Fourier sum.
+middle; a rise of the carrier is taken out before (`search.chirps`). One padded Fourier transform of the data then
+serves every template: moving a template in carrier frequency reads the spectrum elsewhere, and the sum over m for all ψ
+is itself a short Fourier sum.
 
 Statistic: q = max |Σ_m a_m* e^{−imψ} X(f_c + m f_a)|² / (N σ_c²), the logarithm of the likelihood ratio against noise
 alone; for one template under noise alone it is exponential with mean 1.
