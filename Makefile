@@ -20,7 +20,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: help demo demo-showers model test test-all test-gpu docs test-cluster lint format clean-demo
+.PHONY: help demo demo-showers demo-higgs model test test-all test-gpu docs test-cluster lint format clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -55,6 +55,11 @@ INSTALL = $(TELL); install() { echo "installing $$2 into .venv: about 0.3 GB fro
 # what the demo needs; an installation for the tests has it too
 .venv/.demo: pyproject.toml constraints.txt constraints-torch.txt | .venv/bin/python
 	@if [ .venv/.installed -nt pyproject.toml ]; then exit 0; fi; $(INSTALL) . "cres"
+	@touch $@
+
+# what collisions need beside: Pythia, FastJet, awkward, boosted trees
+.venv/.collider: pyproject.toml constraints.txt constraints-torch.txt | .venv/bin/python
+	@if [ .venv/.installed -nt pyproject.toml ]; then exit 0; fi; $(INSTALL) '.[collider]' "cres with what collisions need"
 	@touch $@
 
 # A training that was ended early goes on where it stopped; `trained` says that it came to its end. The checkpoints are
@@ -169,6 +174,36 @@ demo-showers: $(SHOWERS)/validation_report.html ## simulate showers in a calorim
 
 $(SHOWERS)/validation_report.html: configs/showers/pbwo4.yaml | .venv/.demo
 	$(RUN) scripts/showers.py -c pbwo4 --events $(SHOWER_EVENTS) --output $(SHOWERS)
+
+# A search for charged Higgs bosons ---------------------------------------------------------
+# Forced decays with their weights, the set of seven, a small network that is told the masses, three dedicated ones.
+
+HIGGS := runs/demo_higgs
+HIGGS_EVENTS ?= 300
+HIGGS_BACKGROUNDS ?= 300
+HIGGS_STAGES := configs/higgs/stages
+
+demo-higgs: export CRES_PROGRESS_S ?= 4
+
+demo-higgs: $(HIGGS)/report.html ## one network for all masses of a charged Higgs boson, from collisions to limits: about twelve minutes, runs/demo_higgs/report.html
+	@echo "Look at $(HIGGS)/report.html; every figure is in $(HIGGS)/comparison.json"
+
+$(HIGGS)/data/samples.json: configs/higgs/demo.yaml | .venv/.collider
+	@echo "== 1/4 collisions: signal at 35 mass points, three backgrounds"
+	$(RUN) scripts/higgs.py -c demo --events $(HIGGS_EVENTS) --background-events $(HIGGS_BACKGROUNDS) --output $(HIGGS)/data
+
+$(HIGGS)/joint/stages.json: $(HIGGS)/data/samples.json $(HIGGS_STAGES)/demo_joint.yaml
+	@echo "== 2/4 one network for all masses"
+	$(RUN) scripts/stages.py $(HIGGS_STAGES)/demo_joint.yaml --run=$(HIGGS)/joint --data.data=$(HIGGS)/data
+
+$(HIGGS)/dedicated/stages.json: $(HIGGS)/data/samples.json $(HIGGS_STAGES)/demo_dedicated.yaml
+	@echo "== 3/4 three dedicated networks"
+	$(RUN) scripts/stages.py $(HIGGS_STAGES)/demo_dedicated.yaml --run=$(HIGGS)/dedicated --data.data=$(HIGGS)/data
+
+$(HIGGS)/report.html: $(HIGGS)/joint/stages.json $(HIGGS)/dedicated/stages.json
+	@echo "== 4/4 judge them, beside boosted trees, on events that none of them met"
+	$(RUN) scripts/higgs_compare.py $(HIGGS)/joint/together --dedicated $(HIGGS)/dedicated/alone --data $(HIGGS)/data \
+	  --output $(HIGGS)
 
 # A model to keep ---------------------------------------------------------------------------------------------------
 # It is trained on electrons that never come twice; those of the file fit its scales, calibrate and judge it.

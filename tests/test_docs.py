@@ -21,7 +21,12 @@ DOCS = ROOT / "docs"
 CLI_OPTIONS = ROOT / "src/reconstruction/training/command_line/options.py"
 RECORD_OPTIONS = ROOT / "src/cres/training/long_records.py"
 COMMANDS = ROOT / "src/cres/commands"
-COLLIDER = {"showers.py": "showers", "generate.py": "generation", "higgs.py": "higgs/making"}
+COLLIDER = {
+    "showers.py": "showers",
+    "generate.py": "generation",
+    "higgs.py": "higgs/making",
+    "higgs_compare.py": "higgs/judging",
+}
 PAGES = sorted(DOCS.rglob("*.md"))
 # an ordinary block, perhaps indented, perhaps with title="file"
 FENCE = re.compile(

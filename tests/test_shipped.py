@@ -16,6 +16,8 @@ LISTS = (
     shipped.simulations,
     shipped.showers,
     shipped.shower_trainings,
+    shipped.higgs_trainings,
+    shipped.higgs_stages,
     shipped.generations,
     shipped.sweep_files,
     shipped.wandb_files,

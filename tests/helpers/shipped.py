@@ -37,6 +37,8 @@ SIMULATION = (
 )
 SHOWERS = ("crystals", "fine", "iron_pions", "leaking", "lead_argon", "pbwo4", "pbwo4_dense")
 SHOWER_TRAINING = ("energy", "particle", "profile")
+HIGGS_TRAINING = ("dedicated", "particle_net", "small")
+HIGGS_STAGES = ("dedicated", "demo_dedicated", "demo_joint", "joint", "seed")
 GENERATION = ("charged_higgs", "ttbar", "z")
 HIGGS_POINTS = ("demo", "points", "seven")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
@@ -62,6 +64,16 @@ def showers() -> list[Path]:
 def shower_trainings() -> list[Path]:
     """Return the configurations of trainings on showers."""
     return [ROOT / "configs/showers" / f"{name}.yaml" for name in SHOWER_TRAINING]
+
+
+def higgs_trainings() -> list[Path]:
+    """Return the configurations of trainings of the charged-Higgs search."""
+    return [ROOT / "configs/higgs" / f"{name}.yaml" for name in HIGGS_TRAINING]
+
+
+def higgs_stages() -> list[Path]:
+    """Return the files of stages of the charged-Higgs search."""
+    return [ROOT / "configs/higgs/stages" / f"{name}.yaml" for name in HIGGS_STAGES]
 
 
 def generations() -> list[Path]:

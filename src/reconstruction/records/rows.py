@@ -212,6 +212,10 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
         settings = np.nan_to_num(self.settings_of(self.settings, rows), nan=np.inf)
         return np.unique(settings, axis=0, return_inverse=True)[1].reshape(-1)
 
+    def files_of_every_apparatus(self) -> Sequence[int]:
+        """Return the places of files that belong to every apparatus, which a training of one alone has, too; none."""
+        return ()
+
     def split_as(self, facts: Mapping[str, Any]) -> None:
         """Split with the seed in the facts of a checkpoint's data, unless a seed was asked for."""
         if self.split_seed is None and "split" in facts:

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import XAxis, YAxis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.collections import QuadMesh
+from matplotlib.collections import Collection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
@@ -64,7 +64,7 @@ def logarithmic_when_wide(axes: Axes, values: NDArray[np.float64]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def colour_bar(figure: Figure, axes: Axes, mesh: QuadMesh, label: str) -> None:
+def colour_bar(figure: Figure, axes: Axes, mesh: Collection, label: str) -> None:
     """Add a colour bar in a place of its own, so that its label stays inside."""
     left, bottom, width, height = axes.get_position().bounds
     axes.set_position((left, bottom, 0.76 * width, height))

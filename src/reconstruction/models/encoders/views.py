@@ -39,3 +39,7 @@ class RecordView(nn.Module, ABC):
         None where all do: every line of a spectrum holds something of the whole record.
         """
         return None
+
+    def lengths_told(self, series: Series) -> Lengths | None:
+        """Return how many positions are real of records without a mask that tell so themselves; None: all."""
+        return None

@@ -212,6 +212,7 @@ def _lengths(view: nn.Module, inputs: Inputs, masks: Masks, made: View) -> Tenso
     """Return how many positions of a view hold something real, (batch,), None where all do."""
     assert isinstance(view, RecordView)
     lengths = lengths_from(masks.get(view.reads))
+    lengths = view.lengths_told(inputs[view.reads]) if lengths is None else lengths
     return None if lengths is None else view.lengths(lengths, inputs[view.reads].shape[1], made.series.shape[1])
 
 

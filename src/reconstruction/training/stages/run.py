@@ -200,6 +200,8 @@ class Stages:
 def apparatus_of(data: RowsDataModule) -> list[tuple[str, ...]]:
     """Return the names of the files of each apparatus, by the settings that the model is told, without any each alone.
 
+    Files of every apparatus, such as backgrounds, are with each.
+
     Raises UserError for a file that holds several apparatus.
     """
     records = data.records
@@ -207,15 +209,19 @@ def apparatus_of(data: RowsDataModule) -> list[tuple[str, ...]]:
     names = [file.path.name for file in records.files]
     if len(set(names)) < len(names):
         names = [str(file.path) for file in records.files]
+    shared = data.files_of_every_apparatus()
     by_group: dict[int, list[str]] = {}
     for place, file in enumerate(records.files):
+        if place in shared:
+            continue
         held = np.unique(group[records.starts[place] : records.starts[place + 1]])
         if len(held) > 1:
             raise UserError(
                 f"{file.path} holds {len(held)} apparatus: a training for each of them wants files of one apparatus"
             )
         by_group.setdefault(int(held[0]), []).append(names[place])
-    return [tuple(files) for _, files in sorted(by_group.items())]
+    every = [names[place] for place in shared]
+    return [(*files, *every) for _, files in sorted(by_group.items())]
 
 
 def _checkpoint(state: Any, card: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,287 @@
+"""Samples of events as one table: a file knows its rows' numbers; objects of files that were read last are kept.
+
+A sample is a folder of HDF5 files in the layout of `collider.generation` with the columns NEEDED beside. What an event
+of a background is told for masses is drawn from those of the signals at hand: who only sees backgrounds with other
+masses than signals tells them apart by what they are told    Baldi et al. 2016, arXiv:1601.07913, sec. 3
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from collider.higgs.learning.views import CHANNELS, MISSING
+from reconstruction.errors import UserError, nearest
+from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom
+from reconstruction.records.recent import RecentlyUsed
+
+Rows = NDArray[np.int64]
+Values = NDArray[Any]
+Point = tuple[float, float]
+"""(mH⁺, mA) in GeV."""
+
+MASSES: Final = ("mass_charged_higgs_gev", "mass_a_gev")
+CLASSES: Final = {"signal": 0, "nonprompt": 1, "diboson": 2, "ttx": 3}
+SIGNAL: Final = CLASSES["signal"]
+NEEDED: Final = ("event_id", "class", "channel", "weight", "fold", "objects", "missing_pt_gev", "missing_phi_rad")
+RELATIVE, DIFFICULTY = "relative_weight", "difficulty_weight"
+"""Columns that are made of others: an event's weight over the mean of its class (of its point, for signals), and that
+times how hard its point is."""
+LEAST_GAP: Final = 0.1
+MAKER: Final = "`python scripts/higgs.py`"
+
+
+def difficulty(mass_charged_higgs_gev: Values, mass_a_gev: Values) -> Values:
+    """Return 1/((mH⁺ − mA)/mH⁺ + 0.1): the softer the W, the harder it is to see."""
+    return 1.0 / ((mass_charged_higgs_gev - mass_a_gev) / mass_charged_higgs_gev + LEAST_GAP)
+
+
+@dataclass(frozen=True)
+class EventFile:
+    """One file: the numbers of its rows, and which of the file's rows these are."""
+
+    path: Path
+    attributes: dict[str, Any]
+    numbers: dict[str, Values]
+    kept: Rows
+
+    @classmethod
+    def read(cls, path: Path, channels: Sequence[str] = ()) -> EventFile:
+        """Read the numbers of a file, of the events of some channels; none named: of all.
+
+        Raises UserError for what is no such file, for a column that is missing or of another length, and for a channel
+        that the file does not know.
+        """
+        try:
+            with h5py.File(path, "r", locking=False) as file:
+                attributes = dict(file.attrs)
+                lengths = {name: len(file[name]) for name in file}
+                _require_columns(path, lengths)
+                numbers = {name: file[name][()] for name in file if file[name].ndim == 1}
+        except OSError as error:
+            raise UserError(f"{path} cannot be read as HDF5 ({error}): remove it and make it again") from error
+        kept = np.flatnonzero(np.isin(numbers["channel"], _numbers_of(path, attributes, channels)))
+        if not channels:
+            kept = np.arange(len(numbers["channel"]))
+        made = cls(path, attributes, {name: values[kept] for name, values in numbers.items()}, kept)
+        made._require_weights()
+        return made
+
+    def _require_weights(self) -> None:
+        """Raise UserError for weights that are negative or no numbers, and for events of no known class."""
+        weights, kinds = np.asarray(self.numbers["weight"], np.float64), self.numbers["class"]
+        bad = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+        if len(bad):
+            raise UserError(
+                f"{self.path} row {self.kept[bad[0]]}, column weight: {weights[bad[0]]:g} weighs no event: the samples "
+                "are to have weights of 0 or more"
+            )
+        if len(weights) and not weights.sum() > 0:
+            raise UserError(f"{self.path}, column weight: the weights sum to zero, so that none of its events counts")
+        strange = np.flatnonzero(~np.isin(kinds, list(CLASSES.values())))
+        if len(strange):
+            names = ", ".join(f"{code} {name}" for name, code in CLASSES.items())
+            raise UserError(
+                f"{self.path} row {self.kept[strange[0]]}, column class: {kinds[strange[0]]} is none of {names}"
+            )
+
+    @property
+    def points(self) -> list[Point]:
+        """Masses of its signal events, each pair once."""
+        signal = self.numbers["class"] == SIGNAL
+        masses = np.column_stack([np.asarray(self.numbers[name], np.float64)[signal] for name in MASSES])
+        return [(float(one), float(other)) for one, other in np.unique(masses, axis=0)]
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+
+def read_objects(file: EventFile) -> NDArray[np.float32]:
+    """Return the objects of a file's rows (row, 1 + object, channel), the missing momentum first, zeros behind."""
+    with h5py.File(file.path, "r", locking=False) as opened:
+        seen = np.stack([np.asarray(opened[name][()], np.float32) for name in CHANNELS], axis=-1)
+    lead = np.zeros((len(seen), 1, len(CHANNELS)), np.float32)[file.kept]
+    lead[:, 0, CHANNELS.index("object_kind")] = MISSING
+    lead[:, 0, CHANNELS.index("object_pt_gev")] = file.numbers["missing_pt_gev"]
+    lead[:, 0, CHANNELS.index("object_phi_rad")] = file.numbers["missing_phi_rad"]
+    return np.concatenate([lead, seen[file.kept]], axis=1)
+
+
+class EventFiles:
+    """Files of samples as one table, a `RowTable`.
+
+    points: the signals that are used; None: all. only: names of files whose signals backgrounds are told the masses of;
+    none named: of all. memory_mb: so much of memory holds objects of the files that were read last; None: all.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        points: Sequence[Point] | None = None,
+        channels: Sequence[str] = (),
+        only: Sequence[str] = (),
+        memory_mb: float | None = None,
+    ) -> None:
+        files = [EventFile.read(path, channels) for path in paths]
+        _require_alike(files)
+        self.files = files if points is None else [file for file in files if _wanted(file, points)]
+        self.starts: Rows = np.cumsum([0, *map(len, self.files)])
+        if not len(self):
+            raise UserError(f"there are no events in the {len(files)} files of the data: {MAKER} makes them")
+        named = [file for file in self.files if not only or str(file.path) in only or file.path.name in only]
+        self.points: list[Point] = sorted({point for file in named for point in file.points})
+        if points is not None and not only:
+            _require_points(points, sorted({point for file in files for point in file.points}))
+        self._numbers = self._columns()
+        self.columns = tuple(self._numbers)
+        self.scalar_columns = self.columns
+        self._objects: RecentlyUsed[int, NDArray[np.float32]] = RecentlyUsed(
+            len(self.files), None if memory_mb is None else int(1e6 * memory_mb), lambda kept: kept.nbytes
+        )
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def _columns(self) -> dict[str, Values]:
+        numbers = {name: np.concatenate([file.numbers[name] for file in self.files]) for name in self.files[0].numbers}
+        frozen = self.drawn(numbers["event_id"], FROZEN_EPOCH)
+        for place, name in enumerate(MASSES):
+            own = np.asarray(numbers[name], np.float64)
+            numbers[name] = own if frozen is None else np.where(numbers["class"] == SIGNAL, own, frozen[:, place])
+        numbers[RELATIVE] = _relative(numbers)
+        numbers[DIFFICULTY] = numbers[RELATIVE] * difficulty(*(numbers[name] for name in MASSES))
+        return numbers
+
+    def drawn(self, event_id: Values, epoch: int, seed: int = 0) -> NDArray[np.float64] | None:
+        """Return masses (event, 2) of the signals at hand, drawn for each event anew each epoch; None without any."""
+        if not self.points:
+            return None
+        random = KeyedRandom(seed, epoch, torch.from_numpy(np.asarray(event_id, np.int64)), scope="masses")
+        drawn = random.uniform(1, stream="point")[:, 0].numpy()
+        places = np.minimum((drawn * len(self.points)).astype(np.int64), len(self.points) - 1)
+        return np.array(self.points, np.float64)[places]
+
+    @property
+    def event_ids(self) -> Rows:
+        """Identity of each event."""
+        return np.asarray(self._numbers["event_id"], np.int64)
+
+    def scalar(self, name: str) -> Values:
+        """Return one column of numbers."""
+        return self._numbers[name]
+
+    def objects(self, rows: Rows) -> NDArray[np.float32]:
+        """Return the objects of rows (row, 1 + object, channel), in their order."""
+        owner = np.searchsorted(self.starts, rows, side="right") - 1
+        parts = {place: self._held(place) for place in set(owner.tolist())}
+        found = np.zeros((len(rows), *next(iter(parts.values())).shape[1:]), np.float32)
+        for place, held in parts.items():
+            chosen = owner == place
+            found[chosen] = held[rows[chosen] - self.starts[place]]
+        return found
+
+    def _held(self, place: int) -> NDArray[np.float32]:
+        return self._objects.get(place, partial(read_objects, self.files[place]))
+
+    @cached_property
+    def _hashes(self) -> Rows:
+        digests: list[int] = []
+        for place in range(len(self.files)):
+            held = self.objects(np.arange(self.starts[place], self.starts[place + 1]))
+            names = (hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in held)
+            digests += [int.from_bytes(name, "little") >> 1 for name in names]
+        return np.array(digests, dtype=np.int64)
+
+    def content_hashes(self) -> Rows:
+        """Return a hash of the objects of each event."""
+        return self._hashes
+
+    def describe(self, row: int) -> str:
+        """Say which row of which file this is."""
+        place = int(np.searchsorted(self.starts, row, side="right")) - 1
+        return f"{self.files[place].path} row {self.files[place].kept[row - int(self.starts[place])]}"
+
+    def shared(self) -> list[int]:
+        """Return the places of the files without signals: they belong to every mass."""
+        return [place for place, file in enumerate(self.files) if not file.points]
+
+
+def _require_columns(path: Path, lengths: dict[str, int]) -> None:
+    for name in (*NEEDED, *MASSES, *CHANNELS):
+        if name not in lengths:
+            raise UserError(
+                f"{path} has no column {name}{nearest(name, lengths)}: a sample of this search is a folder of HDF5 "
+                f"files as {MAKER} writes them"
+            )
+    rows = lengths["event_id"]
+    other = next((name for name, count in lengths.items() if count != rows), None)
+    if other is not None:
+        raise UserError(f"{path}: column {other} has {lengths[other]} rows, and event_id has {rows}")
+
+
+def _require_alike(files: Sequence[EventFile]) -> None:
+    """Raise UserError where files have other columns than the first, or events of the same id."""
+    for file in files[1:]:
+        differ = set(file.numbers) ^ set(files[0].numbers)
+        if differ:
+            name = sorted(differ)[0]
+            has, lacks = (file, files[0]) if name in file.numbers else (files[0], file)
+            raise UserError(f"{has.path} has a column {name} and {lacks.path} has not: make both with one version")
+    every = np.concatenate([file.numbers["event_id"] for file in files]) if files else np.zeros(0)
+    if len(np.unique(every)) < len(every):
+        seen: dict[int, Path] = {}
+        for file in files:
+            for event in file.numbers["event_id"].tolist():
+                if event in seen:
+                    raise UserError(f"the event {event} is in {seen[event]} and in {file.path}: leave one of them out")
+                seen[event] = file.path
+
+
+def _wanted(file: EventFile, points: Sequence[Point]) -> bool:
+    return not file.points or any(_same(point, one) for point in file.points for one in points)
+
+
+def _same(one: Point, other: Point) -> bool:
+    return bool(np.allclose(one, other, rtol=1e-6))
+
+
+def _require_points(wanted: Sequence[Point], there: Sequence[Point]) -> None:
+    for point in wanted:
+        if not any(_same(point, one) for one in there):
+            known = ", ".join(f"({one:g}, {other:g})" for one, other in there) or "none"
+            raise UserError(
+                f"there are no events of the mass point ({point[0]:g}, {point[1]:g}) GeV in the data, which have "
+                f"{known}: {MAKER} makes them"
+            )
+
+
+def _numbers_of(path: Path, attributes: dict[str, Any], channels: Sequence[str]) -> list[int]:
+    """Return the numbers of channels in a file, which names them."""
+    names = json.loads(str(attributes.get("channels", "[]")))
+    for name in channels:
+        if name not in names:
+            raise UserError(
+                f"data.channels names {name!r}{nearest(name, names)}, and {path} knows {', '.join(names) or 'none'}"
+            )
+    return [names.index(name) for name in channels]
+
+
+def _relative(numbers: dict[str, Values]) -> NDArray[np.float64]:
+    """Return weights over the mean of their class, those of signals over that of their point."""
+    weights = np.asarray(numbers["weight"], np.float64)
+    signal = numbers["class"] == SIGNAL
+    kinds = np.column_stack([numbers["class"], *(np.where(signal, numbers[name], 0.0) for name in MASSES)])
+    _, group = np.unique(kinds, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    means = np.bincount(group, weights) / np.bincount(group)
+    return np.divide(weights, means[group], out=np.zeros_like(weights), where=means[group] > 0)

@@ -1,0 +1,82 @@
+"""The module of the search: objects of an event → probabilities of signal and backgrounds, told two masses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from collider.higgs.learning.views import OBJECTS, ObjectsView, Turned
+from reconstruction.models import Loss
+from reconstruction.models.conditioning.context import ConditionOptions
+from reconstruction.models.encoders.views import RecordView
+from reconstruction.training.learning.learner import CalibrationMethod, Learner
+from reconstruction.training.learning.optimiser import Optimiser
+from reconstruction.training.network.corruption import Corruption, Link
+from reconstruction.training.network.reconstructor import EncoderFactory, HeadFactory, build_reconstructor
+from reconstruction.training.schedules import Schedule
+
+VIEW = "objects"
+
+
+class HiggsModule(Learner):
+    """Learns to tell a charged Higgs boson from its backgrounds.
+
+    Args:
+        targets: The column of the class; linked from the data.
+        encoders: One encoder, "objects".
+        head: CategoricalHead, whose classes have the codes of the column.
+        loss: CrossEntropy, with weights of classes if need be.
+        condition: Masses that the model is told with each event, and how; null for a network of one mass point.
+        weight_column: Column that says how much an event counts in the loss: relative_weight, or difficulty_weight,
+            that times 1/((mH⁺ − mA)/mH⁺ + 0.1); null: all the same.
+        turn: In training, turn events around the beam and exchange its ends.
+        optimiser: Learning rates and decay.
+        schedule: Shape of the learning rate over the training.
+        compile_encoders: Compile the layers of the encoder with torch.compile when training.
+        compile_mode: How: default, or reduce-overhead.
+        ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
+        calibration: How the stated probabilities are made honest after training, on the validation split: coverage or
+            likelihood (one temperature), or none.
+        seed: Seed of what is random in training.
+        noise_seed: Seed of what is random in judging.
+
+    """
+
+    system_name = "collider.higgs"
+
+    def __init__(
+        self,
+        targets: tuple[str, ...],
+        encoders: dict[str, EncoderFactory],
+        head: HeadFactory,
+        loss: Loss | None = None,
+        condition: ConditionOptions | None = None,
+        weight_column: str | None = None,
+        turn: bool = True,
+        optimiser: Optimiser = Optimiser(),
+        schedule: Schedule | None = None,
+        compile_encoders: bool = False,
+        compile_mode: Literal["default", "reduce-overhead"] = "default",
+        ema_decay: float = 0.0,
+        calibration: CalibrationMethod = "coverage",
+        seed: int = 0,
+        noise_seed: int = 0,
+    ) -> None:
+        views: dict[str, Callable[..., RecordView]] = {VIEW: ObjectsView}
+        reconstructor = build_reconstructor({}, targets, views, encoders, head, condition=condition)
+        turns = [Link(Turned(), OBJECTS, training_only=True, scaled=False)] if turn else []
+        super().__init__(
+            reconstructor,
+            Corruption(*turns),
+            loss,
+            None,
+            optimiser,
+            schedule,
+            compile_encoders,
+            compile_mode,
+            ema_decay,
+            calibration,
+            seed,
+            noise_seed,
+            weight_column=weight_column,
+        )

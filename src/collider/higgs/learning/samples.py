@@ -1,0 +1,62 @@
+"""Where samples lie, and which of the signals are to train on: a folder with its manifest, or files that one names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from collider.higgs.learning.files import MAKER, MASSES, Point
+from reconstruction.errors import UserError
+from reconstruction.files import read_json
+
+MANIFEST: Final = "samples.json"
+TO_TRAIN_ON: Final = ("trained", "edge")
+"""Roles of signals that a training uses where it names no points."""
+
+
+def event_paths(data: str | Sequence[str]) -> list[Path]:
+    """Return the files that folders of samples, samples, files or patterns name, each once.
+
+    Raises UserError where there is none, and for one that is named twice.
+    """
+    given = [data] if isinstance(data, str) else list(data)
+    paths = [path for one in given for path in _named(Path(one))]
+    if not paths:
+        raise UserError(f"there are no events at {', '.join(given) or 'data.data'}: {MAKER} makes some in data/higgs/")
+    twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
+    if twice is not None:
+        raise UserError(f"data.data names {twice} twice: name each file once")
+    return paths
+
+
+def _named(path: Path) -> list[Path]:
+    if path.is_dir():
+        return sorted(path.glob("*.hdf5")) or sorted(path.glob("*/*.hdf5"))
+    if any(sign in str(path) for sign in "*?["):
+        return sorted(Path().glob(str(path)) if not path.is_absolute() else Path("/").glob(str(path)[1:]))
+    return [path] if path.exists() else []
+
+
+def manifest_of(data: str | Sequence[str]) -> dict[str, Any] | None:
+    """Return the manifest of a folder of samples, None for anything else."""
+    folder = Path(data) if isinstance(data, str) else Path(data[0]) if len(data) == 1 else None
+    if folder is None or not (folder / MANIFEST).is_file():
+        return None
+    return read_json(folder / MANIFEST)
+
+
+def points_to_train_on(data: str | Sequence[str]) -> list[Point] | None:
+    """Return the points that a manifest wants trained; None without one, or where it names none."""
+    roles = roles_of(manifest_of(data) or {})
+    return [point for point, role in roles.items() if role in TO_TRAIN_ON] or None
+
+
+def roles_of(manifest: dict[str, Any]) -> dict[Point, str]:
+    """Return what each signal of a manifest is for."""
+    samples = manifest.get("samples", {}).values()
+    return {
+        (float(one[MASSES[0]]), float(one[MASSES[1]])): str(one["role"])
+        for one in samples
+        if all(name in one for name in (*MASSES, "role"))
+    }

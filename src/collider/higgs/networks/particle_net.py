@@ -1,0 +1,169 @@
+"""ParticleNet: edge convolutions over the nearest objects of an event        Qu and Gouskos 2020, arXiv:1902.08570"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from reconstruction.errors import UserError
+from reconstruction.models.conditioning.context import ContextVector
+from reconstruction.models.encoders.base import Encoder, Sequence
+from reconstruction.models.encoders.pooling import PoolingName, make_pooling
+from reconstruction.models.encoders.positions import valid_positions
+from reconstruction.shapes import Bool, Float, Int, Lengths, Series
+
+KINEMATICS = 4
+"""The last channels of an object: ln(pT/GeV), η, cos φ, sin φ."""
+RIPPLES = (4.0, 8.0, 16.0)
+"""Frequencies in ln m: with the last of them a tenth of a mass is a quarter of a turn."""
+PAIR_FEATURES = 4 + 2 * len(RIPPLES)
+LEAST = 1e-6
+"""Of (m/pT)² of a pair: two objects in one direction have no logarithm of a mass."""
+
+Objects = Float[Tensor, "batch object width"]
+Neighbours = Int[Tensor, "batch object neighbour"]
+Heard = Bool[Tensor, "batch object neighbour"]
+Pairs = Float[Tensor, "batch object neighbour feature"]
+
+
+class EdgeConv(nn.Module):
+    """φ(S x_i + mean_j h(x_i, x_j − x_i, u_ij)) over the neighbours j of an object i      arXiv:1902.08570, fig. 1
+
+    h has `depth` linear layers, a norm and φ = ReLU behind each; u_ij is what is known of the pair beside the features.
+    The norm is over the features of an edge, so that events do not see each other, in place of one over the batch. Of
+    W (x_i, x_j − x_i) the part of i and that of j are computed once an object, not once an edge.
+    """
+
+    def __init__(self, in_width: int, width: int, pair_features: int, depth: int) -> None:
+        super().__init__()
+        self.own, self.other = nn.Linear(in_width, width), nn.Linear(in_width, width, bias=False)
+        self.pair = nn.Linear(pair_features, width, bias=False) if pair_features else None
+        self.further = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
+        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
+        self.shortcut = nn.Linear(in_width, width)
+
+    def forward(self, values: Objects, pairs: Pairs | None, neighbours: Neighbours, heard: Heard) -> Objects:
+        """Return the features of the next block; `pairs` are those of the neighbours."""
+        said = self.own(values).unsqueeze(2) + gathered(self.other(values), neighbours)
+        if self.pair is not None and pairs is not None:
+            said = said + self.pair(pairs)
+        said = torch.relu(self.norms[0](said))
+        for layer, norm in zip(self.further, list(self.norms)[1:], strict=True):
+            said = torch.relu(norm(layer(said)))
+        weight = heard.to(values.dtype)
+        weight = weight / weight.sum(2, keepdim=True).clamp(min=1)
+        return torch.relu(self.shortcut(values) + (said * weight.unsqueeze(-1)).sum(2))
+
+
+class ParticleNetEncoder(Encoder):
+    """Edge convolutions over the k nearest objects: in η and φ first, then in the features of the block before.
+
+    A context modulates the objects before the first block and behind each, so at several scales: before, because masses
+    are features of edges, and what a pair of objects has to weigh is what the network is told.
+
+    Args:
+        in_channels: channels of an object; the last four are ln(pT/GeV), η, cos φ and sin φ.
+        width: features of an object that the first block reads.
+        widths: features behind each block.
+        neighbours: of each object, k; fewer where an event has fewer others.
+        depth: linear layers on each edge of a block.
+        pairs: whether edges also know mass, transverse mass, distance and angle of their pair (not in the paper).
+        pooling: "mean", "attention" or "last"; all but the last are blind to the order of the objects.
+
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        width: int = 32,
+        widths: tuple[int, ...] = (64, 128, 256),
+        *,
+        neighbours: int = 7,
+        depth: int = 3,
+        pairs: bool = True,
+        pooling: PoolingName = "mean",
+    ) -> None:
+        if in_channels < KINEMATICS or neighbours < 1 or depth < 1 or not widths or min(width, *widths) < 1:
+            raise UserError(
+                f"ParticleNet needs objects with at least {KINEMATICS} channels, the last of them ln pT, η, cos φ and "
+                f"sin φ, and at least one neighbour, layer and width, not {in_channels} channels, {neighbours} "
+                f"neighbours, a depth of {depth} and widths of {[width, *widths]}"
+            )
+        super().__init__(in_channels, widths[-1], 1, make_pooling(pooling, widths[-1]))
+        self.neighbours, self.pairs = neighbours, pairs
+        self.project = nn.Linear(in_channels, width)
+        made = zip((width, *widths[:-1]), widths, strict=True)
+        self.blocks = nn.ModuleList(EdgeConv(read, told, PAIR_FEATURES * pairs, depth) for read, told in made)
+        self._widths = (width, *widths)
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """Input projection and blocks."""
+        return (self.project, *self.blocks)
+
+    @property
+    def modulated_widths(self) -> tuple[int, ...]:
+        """Width behind the projection and behind each block."""
+        return self._widths
+
+    def sequence(
+        self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
+    ) -> Sequence:
+        """Return (batch, object, width) features, zero beyond each event's objects."""
+        valid = None if lengths is None else valid_positions(lengths, series.shape[1])
+        if valid is not None:
+            series = series * valid.unsqueeze(-1).to(series.dtype)
+        kinematics = series[..., -KINEMATICS:]
+        features = pair_features(kinematics) if self.pairs else None
+        values = self.modulated(self.project(series), 0, context, lengths)
+        places = kinematics[..., 1:]  # the chord between two directions grows with the angle, and knows no seam
+        for layer, block in enumerate(self.blocks, 1):
+            near, heard = nearest_objects(places, valid, self.neighbours)
+            pairs = None if features is None else _of_neighbours(features, near)
+            values = self.modulated(block(values, pairs, near, heard), layer, context, lengths)
+            places = values
+        return Sequence(values if valid is None else values * valid.unsqueeze(-1).to(values.dtype), lengths)
+
+
+def gathered(values: Objects, neighbours: Neighbours) -> Float[Tensor, "batch object neighbour width"]:
+    """Return what the neighbours of each object hold."""
+    batch, objects, count = neighbours.shape
+    place = neighbours.reshape(batch, objects * count, 1).expand(-1, -1, values.shape[-1])
+    return values.gather(1, place).reshape(batch, objects, count, values.shape[-1])
+
+
+def _of_neighbours(features: Float[Tensor, "batch object object feature"], neighbours: Neighbours) -> Pairs:
+    """Return what is known of each object with its neighbours."""
+    return features.gather(2, neighbours.unsqueeze(-1).expand(-1, -1, -1, features.shape[-1]))
+
+
+def nearest_objects(
+    places: Objects, valid: Bool[Tensor, "batch object"] | None, neighbours: int
+) -> tuple[Neighbours, Heard]:
+    """Return the nearest others of each object, as many as there are places for, and which of them there are."""
+    count = places.shape[1]
+    exact = places.detach().to(torch.promote_types(places.dtype, torch.float32))
+    away = (exact.unsqueeze(2) - exact.unsqueeze(1)).square().sum(-1)
+    barred = torch.eye(count, dtype=torch.bool, device=places.device).unsqueeze(0)
+    if valid is not None:
+        barred = barred | ~valid.unsqueeze(1)
+    found = away.masked_fill(barred, torch.inf).topk(min(neighbours, count - 1), dim=2, largest=False)
+    return found.indices, found.values.isfinite()
+
+
+def pair_features(kinematics: Float[Tensor, "batch object 4"]) -> Float[Tensor, "batch object object feature"]:
+    """Return what is known of each pair: ln m − 4, ln m_T − 4, |Δη|, cos Δφ, sines and cosines of RIPPLES times ln m.
+
+    m² = 2 pT_i pT_j (cosh Δη − cos Δφ), massless; m_T² the same without Δη, for what has no η. A resonance is a few
+    per cent wide, and a network learns fine steps of a number from its ripples    Tancik et al. 2020, arXiv:2006.10739
+    """
+    log_pt, eta, cosine, sine = kinematics.unbind(-1)
+    logs = (log_pt.unsqueeze(2) + log_pt.unsqueeze(1)) / 2
+    apart = (eta.unsqueeze(2) - eta.unsqueeze(1)).abs()
+    turn = cosine.unsqueeze(2) * cosine.unsqueeze(1) + sine.unsqueeze(2) * sine.unsqueeze(1)
+    across = (1 - turn).clamp(min=0)
+    # cosh x − 1 = 2 sinh²(x/2): near 0 without losing digits
+    along = 2 * torch.sinh(apart.clamp(max=10) / 2).square()
+    masses = [logs + torch.log(2 * part.clamp(min=LEAST)) / 2 for part in (along + across, across)]
+    ripples = [wave(frequency * masses[0]) for frequency in RIPPLES for wave in (torch.sin, torch.cos)]
+    return torch.stack([masses[0] - 4, masses[1] - 4, apart, turn, *ripples], dim=-1)
