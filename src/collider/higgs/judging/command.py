@@ -25,13 +25,12 @@ from collider.higgs.judging.trees import Trees
 from collider.higgs.learning.data import HiggsDataModule
 from collider.higgs.learning.files import Point
 from collider.higgs.learning.samples import manifest_of, roles_of
+from collider.higgs.making.processes import TOP_PAIR_PB
 from reconstruction.command import Parser, whole
 from reconstruction.errors import UserError
 from reconstruction.paths import path_of
 from reconstruction.progress import progress_bar
 
-TOP_PAIR_PB = 833.9
-"""Cross-section of tt̄ at 13 TeV, NNLO + NNLL     Czakon and Mitov, arXiv:1112.5675 (Top++)"""
 UNIT_REFERENCE = 1e-5
 FINISHED = "finished.json"
 """Of scripts/stages.py: what a training took."""

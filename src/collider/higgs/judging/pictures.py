@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
 
 from collider.higgs.judging.compare import EXTRAPOLATED, NETWORK, TRAINED, TREES, PointResult
 from collider.higgs.judging.limits import BANDS
@@ -45,7 +46,7 @@ def roc_picture(result: PointResult) -> Figure:
     return figure
 
 
-def weighted_roc(score: Array, signal: Array, weights: Array) -> tuple[Array, Array]:
+def weighted_roc(score: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Array, Array]:
     """Return the share of the background's and of the signal's weight above a threshold, as it falls."""
     if np.ptp(weights[signal]) == 0 and np.ptp(weights[~signal]) == 0:
         return roc(score, signal)

@@ -21,6 +21,7 @@ import torch
 from numpy.typing import NDArray
 
 from collider.higgs.learning.views import CHANNELS, MISSING
+from collider.higgs.making import processes
 from reconstruction.errors import UserError, nearest
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom
 from reconstruction.records.recent import RecentlyUsed
@@ -31,8 +32,9 @@ Point = tuple[float, float]
 """(mH⁺, mA) in GeV."""
 
 MASSES: Final = ("mass_charged_higgs_gev", "mass_a_gev")
-CLASSES: Final = {"signal": 0, "nonprompt": 1, "diboson": 2, "ttx": 3}
-SIGNAL: Final = CLASSES["signal"]
+CLASSES: Final = {name: code for code, name in enumerate(processes.CLASSES)}
+"""Code of each class by its name."""
+SIGNAL: Final = CLASSES[processes.SIGNAL]
 NEEDED: Final = ("event_id", "class", "channel", "weight", "fold", "objects", "missing_pt_gev", "missing_phi_rad")
 RELATIVE, DIFFICULTY = "relative_weight", "difficulty_weight"
 """Columns that are made of others: an event's weight over the mean of its class (of its point, for signals), and that

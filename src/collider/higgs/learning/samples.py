@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from collider.higgs.learning.files import MAKER, MASSES, Point
+from collider.higgs.making.config import EDGE, TRAINED
+from collider.higgs.making.samples import MANIFEST
 from reconstruction.errors import UserError
 from reconstruction.files import read_json
 
-MANIFEST: Final = "samples.json"
-TO_TRAIN_ON: Final = ("trained", "edge")
+TO_TRAIN_ON: Final = (TRAINED, EDGE)
 """Roles of signals that a training uses where it names no points."""
 
 
