@@ -197,9 +197,8 @@ def unknown_options(command: str) -> list[str]:
     source = script.read_text() + (work.read_text() if work.is_file() else "")
     source += RECORD_OPTIONS.read_text() if script.name == "cli.py" else ""
     options = re.findall(r"(?<!\S)--([\w-]+)", found["rest"])
-    groups = (
-        ("trainer", "data", "model", "curriculum", "early_stopping", "fine_tune") if script.name == "cli.py" else ()
-    )
+    trains = script.name in ("cli.py", "stages.py")  # whose further options are those of trainings
+    groups = ("trainer", "data", "model", "curriculum", "early_stopping", "fine_tune") if trains else ()
     return [option for option in options if option not in groups and not re.search(rf'"--{option}"', source)]
 
 
