@@ -72,7 +72,8 @@ def test_all_files_are_in_it(wheel: Path) -> None:
             assert path.relative_to(ROOT / "src").as_posix() in names
     for path in (*shipped.configurations(), *shipped.simulations(), *shipped.sweep_files()):
         assert f"cres/{path.relative_to(ROOT).as_posix()}" in names
-    for path in (*shipped.showers(), *shipped.shower_trainings(), *shipped.generations()):
+    collider = (*shipped.showers(), *shipped.shower_trainings(), *shipped.generations())
+    for path in (*collider, *shipped.higgs_trainings(), *shipped.higgs_stages()):
         assert f"collider/{path.relative_to(ROOT).as_posix()}" in names
 
 

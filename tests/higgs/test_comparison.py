@@ -20,6 +20,7 @@ from cres.commands.stages import main as stages
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.training.command_line.cli import main
+from reconstruction.training.stages.plan import read_plan
 from reconstruction.training.watching.quiet import QUIET
 
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in QUIET]
@@ -161,6 +162,13 @@ def test_an_exported_model_says_what_the_run_says(runs, samples, tmp_path):
     assert next(iter(data.val_dataloader()))["inputs"][OBJECTS].shape[1] == 15
 
 
+def test_files_of_stages_are_understood():
+    plans = {path.stem: read_plan(path) for path in shipped.higgs_stages()}
+    assert list(plans["seed"].stages) == ["apart", "average", "together", "scratch"]
+    assert all(plan.base.parent.name == "higgs" for plan in plans.values())
+
+
+@pytest.mark.slow
 def test_stages_of_the_seed(samples, tmp_path, monkeypatch):
     smallest("small", tmp_path)
     plan = yaml.safe_load((shipped.ROOT / "configs/higgs/stages/seed.yaml").read_text())
