@@ -185,7 +185,7 @@ HIGGS_STAGES := configs/higgs/stages
 
 demo-higgs: export CRES_PROGRESS_S ?= 4
 
-demo-higgs: $(HIGGS)/report.html ## one network for all masses of a charged Higgs boson, from collisions to limits: about twelve minutes, runs/demo_higgs/report.html
+demo-higgs: $(HIGGS)/report.html ## one network for all masses of a charged Higgs boson, from collisions to limits: runs/demo_higgs/report.html
 	@echo "Look at $(HIGGS)/report.html; every figure is in $(HIGGS)/comparison.json"
 
 $(HIGGS)/data/samples.json: configs/higgs/demo.yaml | .venv/.collider
