@@ -23,7 +23,6 @@ from typing import Any
 import numpy as np
 
 from collider.higgs.learning.samples import roles_of
-from collider.higgs.making.config import EDGE, INTERPOLATED, TRAINED, VALIDATION
 from collider.higgs.making.samples import MANIFEST
 from reconstruction.command import Parser, whole
 from reconstruction.errors import UserError, run
@@ -32,7 +31,7 @@ from reconstruction.paths import path_of
 
 ROOT = Path(__file__).parents[1]
 STAGES = ROOT / "configs" / "higgs" / "stages"
-ALONE = (TRAINED, EDGE, VALIDATION, INTERPOLATED)
+ALONE = ("trained", "edge", "validation", "interpolated")
 """Roles of points that get dedicated networks."""
 FIGURES = ("auc", "accuracy", "efficiency", "rejection", "significance")
 

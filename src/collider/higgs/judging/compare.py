@@ -14,7 +14,6 @@ from collider.higgs.judging.limits import BANDS, expected_limits, relative_uncer
 from collider.higgs.judging.scores import Array, Network, Unseen
 from collider.higgs.judging.trees import Trees
 from collider.higgs.learning.files import MASSES, SIGNAL, Point
-from collider.higgs.making.config import MAP
 from reconstruction.judging.measures.bootstrap import Figure
 from reconstruction.judging.measures.separation import Told, chance_errors, separation_figures
 
@@ -22,6 +21,8 @@ FEWEST: Final = 20
 """Of unseen signal events, fewer of which say nothing of a point."""
 FULL: Final = 40
 """Of unseen signal events, with fewer of which a point is but a place on the map."""
+MAP: Final = "map"
+"""Role of points that are generated for the map alone."""
 SYSTEMATIC: Final = 0.1
 """What the background of a bin is not known to besides its statistics."""
 TRAINED, INTERPOLATED, EXTRAPOLATED = "trained", "between", "outside"
