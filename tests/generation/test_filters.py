@@ -52,8 +52,8 @@ def written(folder, process, events):
 
 @pytest.fixture(scope="module")
 def both(wheels, tmp_path_factory):
-    plain = written(tmp_path_factory.mktemp("plain"), Z, 100)
-    return plain, written(tmp_path_factory.mktemp("filtered"), dataclasses.replace(Z, filter=MUONS), 400)
+    plain = written(tmp_path_factory.mktemp("plain"), Z, 80)
+    return plain, written(tmp_path_factory.mktemp("filtered"), dataclasses.replace(Z, filter=MUONS), 300)
 
 
 def test_the_cross_section_is_that_without_a_filter(both):
@@ -135,6 +135,13 @@ def test_a_factor_multiplies_pythias_cross_section():
     for generator in made:
         generator.batch(50)
     assert made[1].cross_section_pb == pytest.approx(2.5 * made[0].cross_section_pb)
+
+
+def test_a_filter_that_passes_nothing_ends(monkeypatch):
+    monkeypatch.setattr("collider.generation.pythia.FUTILE_TRIES", 300)
+    none = dataclasses.replace(Z, filter=EventFilter(hard=(GeneratedLeptons(5),)), settings={"PartonLevel:all": "off"})
+    with pytest.raises(UserError, match=r"none of 300 events of process z passes its filter.hard"):
+        EventGenerator(none, 1).batch(20)
 
 
 # Tags as weights ----------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -39,7 +40,7 @@ def quick(**more):
     """A search whose non-prompt background is a second sample of dibosons: tops take minutes."""
     config = HiggsConfig(
         {"trained": ((130.0, 90.0), (115.0, 85.0)), "edge": ((100.0, 95.0),)},
-        events={"edge": 25},
+        events={"edge": 20},
         underlying_event=False,
         selection=LOOSE_CUTS,
         weigh_b_tags=(),
@@ -58,7 +59,7 @@ def content(path):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("search")
-    samples = samples_of(CONFIG, 40, 12, folder, 40)
+    samples = samples_of(CONFIG, 35, 8, folder, 40)
     write_files([file for sample in samples for file in sample.files])
     write_manifest(CONFIG, samples, folder)
     manifest = json.loads((folder / "samples.json").read_text())
@@ -76,7 +77,7 @@ def test_a_manifest_lists_what_is_there(made):
     assert [entry["role"] for entry in samples.values()] == ["trained", "trained", "edge"] + ["background"] * 3
     assert samples["signal_130_90"]["mass_charged_higgs_gev"] == 130
     assert samples["ttx"]["files"] == ["ttx/events_0000.hdf5"]
-    assert [entry["events"] for entry in samples.values()] == [40, 40, 25, 12, 12, 12]
+    assert [entry["events"] for entry in samples.values()] == [35, 35, 20, 8, 8, 8]
     for name, entry in samples.items():
         assert len(columns[name]["event_id"]) == entry["events"] == sum(entry["channels"].values())
         assert entry["generated"] > entry["passed_filter_hard"] > entry["passed_filter_final"] >= entry["events"]
@@ -139,10 +140,10 @@ def test_at_the_edge_the_w_is_far_off_its_mass_shell():
             filter=EventFilter(),
             settings={"Higgs:useBSM": "on", "PartonLevel:ISR": "off", "HadronLevel:all": "off"},
         )
-        particles = EventGenerator(process, 1).batch(40).particles
+        particles = EventGenerator(process, 1).batch(25).particles
         of_higgs = (abs(particles.pdg_id) == 24) & (abs(particles.pdg_id[particles.mother]) == 37)
         masses = ak.flatten(particles.mass[of_higgs]).to_numpy()
-        assert len(masses) == 40
+        assert len(masses) == 25
         assert low < np.median(masses) < high
         assert masses.max() < point[0] - point[1] + 2
 
@@ -178,6 +179,22 @@ def test_who_makes_the_files_changes_nothing(tmp_path, monkeypatch, capsys):
             np.testing.assert_array_equal(first[name], other[name])
 
 
+def test_what_is_added_changes_without_a_new_event(made, tmp_path, monkeypatch):
+    """Twice the luminosity, three folds, another prior: no event is generated for that."""
+    monkeypatch.setattr("collider.generation.files.EventGenerator", None)
+    shutil.copytree(made[0], tmp_path, dirs_exist_ok=True)
+    other = dataclasses.replace(CONFIG, luminosity_fb=276.0, folds=3, prior=("edge",))
+    samples = samples_of(other, 35, 8, tmp_path, 40)
+    write_files([file for sample in samples for file in sample.files])
+    for name in ("signal_130_90", "ttx"):
+        before, after = (content(folder / name / "events_0000.hdf5") for folder in (made[0], tmp_path))
+        assert before.keys() == after.keys()
+        np.testing.assert_array_equal(after["object_pt_gev"], before["object_pt_gev"])
+        np.testing.assert_allclose(after["weight"], 2 * before["weight"])
+        assert set(after["fold"]) == {0, 1, 2}
+    assert set(after["mass_a_gev"]) == {95.0}
+
+
 def test_folds_and_masses_are_a_matter_of_the_identity():
     ids = np.arange(20_000, dtype=np.int64) * 7 + (5 << 40)
     folds = folds_of(ids, 5)
@@ -201,7 +218,7 @@ def test_what_it_takes_is_said_before(tmp_path):
     assert [file.path.parent.name for file in files[:1]] == ["nonprompt"]
     assert len(missing_files(samples)) == len(files) == 2 + 2 + 1 + 3
     text = plan(samples, files, 2)
-    assert text.startswith("6 samples, 8 files to make with 3525 events: about ")
+    assert text.startswith("6 samples, 8 files to make with 3520 events: about ")
     assert "with 2 workers, 1 MB" in text
 
 

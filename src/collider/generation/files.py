@@ -117,9 +117,13 @@ def _write_all(files: Sequence[SampleFile], workers: int) -> Iterator[tuple[Samp
 
 
 def write_file(file: SampleFile) -> int:
-    """Generate a file's events and write it; return how many were generated for it, 0 where it was there already."""
+    """Generate a file's events and write it; return how many were generated for it, 0 where it was there already.
+
+    Where only what an analysis adds has changed (luminosity, folds, a prior's masses), that is made again, and no event.
+    """
     if file.path.exists():
-        _require_same(file)
+        if not _has_added(file):
+            _add_again(file)
         return 0
     random_seed = keyed_seed(file.config.seed, file.config.process.name, file.start)
     generator = EventGenerator(file.config.process, random_seed)
@@ -180,6 +184,12 @@ class Counts(NamedTuple):
     generated: int = 0
     passed_hard: int = 0
     passed_final: int = 0
+
+
+COUNTED: Final = ("generated", "passed_filter_hard", "passed_filter_final")
+"""Attributes of a file with its counts."""
+ADDED: Final = "added_columns"
+"""Attribute with the names of the columns that an analysis added."""
 
 
 class Worth(NamedTuple):
@@ -313,19 +323,33 @@ def _config_text(config: GenerationConfig) -> str:
     return json.dumps(config.to_dict(), sort_keys=True, default=str)
 
 
-def _require_same(file: SampleFile) -> None:
-    """Raise UserError where a file does not hold exactly these events of this configuration."""
+def _has_added(file: SampleFile) -> bool:
+    """Return whether what was added to a file is what is wanted. Raises UserError where it holds other events."""
     try:
         with h5py.File(file.path, "r", locking=False) as found:
             told = (found.attrs.get("config"), found.attrs.get("first_event"), found.attrs.get("events"))
             same = all(found.attrs.get(name) == value for name, value in _added_facts(file).items())
     except OSError as error:
         raise UserError(f"{file.path} cannot be read as HDF5: remove it, or choose another --output") from error
-    if not same or told != (_config_text(file.config), file.start, file.stop - file.start):
+    if told != (_config_text(file.config), file.start, file.stop - file.start):
         raise UserError(
             f"{file.path} holds other events (another configuration, seed or number of events): remove it, or choose "
             "another --output"
         )
+    return same
+
+
+def _add_again(file: SampleFile) -> None:
+    """Write a file anew with the columns of its events and those that are wanted beside."""
+    try:
+        with h5py.File(file.path, "r", locking=False) as found:
+            former = json.loads(str(found.attrs.get(ADDED, "[]")))
+            columns = {name: found[name][()] for name in found if name not in former}
+            counts = Counts(*(int(found.attrs[name]) for name in COUNTED))
+            cross_section_pb = float(found.attrs["cross_section_pb"])
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{file.path} cannot be read ({error}): remove it, or choose another --output") from error
+    _write(file, columns, counts, cross_section_pb)
 
 
 def _added_facts(file: SampleFile) -> dict[str, Any]:
@@ -336,7 +360,8 @@ def _write(
     file: SampleFile, columns: Columns, counts: Counts, cross_section_pb: float, sources: Sequence[Path] = ()
 ) -> None:
     config = file.config
-    columns = columns | ({} if file.added is None else file.added.columns(columns))
+    added = {} if file.added is None else file.added.columns(columns)
+    columns = columns | added
     made_by = ancestry(
         f"collider {collider.__version__}", git_commit(Path(__file__)), config.to_dict(), config.seed, sources
     )
@@ -344,9 +369,8 @@ def _write(
         "process": config.process.name,
         "channels": json.dumps(config.selection.names),
         "cross_section_pb": cross_section_pb,
-        "generated": counts.generated,
-        "passed_filter_hard": counts.passed_hard,
-        "passed_filter_final": counts.passed_final,
+        **dict(zip(COUNTED, counts, strict=True)),
+        ADDED: json.dumps(list(added)),
         "first_event": file.start,
         "events": file.stop - file.start,
         "libraries": json.dumps(versions(), sort_keys=True),

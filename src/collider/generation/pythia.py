@@ -18,6 +18,8 @@ BATCH: Final = 200
 """Events that are copied out of Pythia together: some tens of megabytes."""
 LARGEST_SEED: Final = 900_000_000
 PB_PER_MB: Final = 1e9
+FUTILE_TRIES: Final = 200_000
+"""So many hard processes of which none passes are a filter that passes none."""
 SILENT: Final = ("Print:quiet = on", "Print:verbosity = 0", "Next:numberCount = 0")
 INCOMING: Final = -12
 """Pythia's status code of an incoming beam."""
@@ -67,10 +69,11 @@ class EventGenerator:
             self._pythia.particleData.readString(command, False)
         self._batches += 1
         made = self._pythia.nextBatch(events)
-        tries = None if self._veto is None else self._veto.since(len(made))
+        if self._veto is not None and self._veto.futile:
+            raise UserError(f"none of {FUTILE_TRIES} events of process {self.process.name} passes its filter.hard")
         if len(made) < events and not self.process.lhe_file:
             raise UserError(f"Pythia 8 gave up after {len(made)} of {events} events of process {self.process.name}")
-        return _events(made, tries)
+        return _events(made, None if self._veto is None else self._veto.since(len(made)))
 
     @property
     def cross_section_pb(self) -> float:
@@ -95,7 +98,7 @@ def _veto(process: Process, pythia: Any) -> Any:
     class Veto(wheel("pythia8mc").UserHooks):  # type: ignore[misc]
         def __init__(self) -> None:
             super().__init__()
-            self.asked, self.passed = 0, 0
+            self.asked, self.passed, self.futile = 0, 0, False
             self._tries: list[tuple[int, float]] = []
             self._count, self._weight = 0, 0.0
 
@@ -103,11 +106,14 @@ def _veto(process: Process, pythia: Any) -> Any:
             return True
 
         def doVetoProcessLevel(self, record: Any) -> bool:
+            if self.futile:
+                return False
             self.asked += 1
             self._count += 1
             self._weight += float(pythia.infoPython().weight())
             if not process.filter.passes_hard(record):
-                return True
+                self.futile = self._count >= FUTILE_TRIES  # Pythia itself would go on for ever
+                return not self.futile
             self.passed += 1
             self._tries.append((self._count, self._weight))
             self._count, self._weight = 0, 0.0
@@ -120,16 +126,11 @@ def _veto(process: Process, pythia: Any) -> Any:
 
         def since(self, events: int) -> Tries:
             """Return the tries of the events since the last call; those of one that Pythia lost go to the last."""
-            counts, weights = (np.array(column) for column in zip(*self._tries, strict=True)) if events else ([], [])
+            counts = np.array([count for count, _ in self._tries], dtype=np.int64)
+            weights = np.array([weight for _, weight in self._tries], dtype=np.float64)
             self._tries = []
-            counts, weights = np.asarray(counts, dtype=np.int64), np.asarray(weights, dtype=np.float64)
-            if not events:
-                return counts, weights
-            lost = slice(events - 1, None)
-            return (
-                np.append(counts[: events - 1], counts[lost].sum()),
-                np.append(weights[: events - 1], weights[lost].sum()),
-            )
+            starts = np.arange(events)  # the last one takes all that are left
+            return np.add.reduceat(counts, starts), np.add.reduceat(weights, starts)
 
     return Veto()
 

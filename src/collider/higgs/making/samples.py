@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from collider.generation.files import AddedColumns, Columns, SampleFile, files_of
+from collider.generation.files import COUNTED, AddedColumns, Columns, SampleFile, files_of
 from collider.higgs.making.config import FB_PER_PB, HiggsConfig, Point
 from collider.higgs.making.processes import BACKGROUNDS, CLASSES, SIGNAL, sample_name
 from reconstruction.errors import UserError
@@ -167,16 +167,13 @@ def write_manifest(config: HiggsConfig, samples: Sequence[HiggsSample], folder: 
 
 def _entry(sample: HiggsSample, folder: Path) -> dict[str, Any]:
     facts = [_facts(file.path) for file in sample.files]
-    generated = sum(fact["generated"] for fact in facts)
     masses = {} if sample.point is None else dict(zip(MASSES, sample.point, strict=True))
     return {
         "role": sample.role,
         "class": sample.class_name,
         **masses,
         "events": sample.events,
-        "generated": generated,
-        "passed_filter_hard": sum(fact["passed_filter_hard"] for fact in facts),
-        "passed_filter_final": sum(fact["passed_filter_final"] for fact in facts),
+        **{name: sum(fact[name] for fact in facts) for name in COUNTED},
         "cross_section_pb": float(np.mean([fact["cross_section_pb"] for fact in facts])),
         "expected_events": float(sum(fact["expected_events"] for fact in facts)),
         "channels": {name: int(sum(fact["channels"][name] for fact in facts)) for name in facts[0]["channels"]},
@@ -191,7 +188,7 @@ def _facts(path: Path) -> dict[str, Any]:
             names = json.loads(str(file.attrs["channels"]))
             counts = np.bincount(np.asarray(file["channel"][()], dtype=np.int64), minlength=len(names))
             return {
-                **{name: int(file.attrs[name]) for name in ("generated", "passed_filter_hard", "passed_filter_final")},
+                **{name: int(file.attrs[name]) for name in COUNTED},
                 "cross_section_pb": float(file.attrs["cross_section_pb"]),
                 "expected_events": float(np.sum(file["weight"][()])),
                 "channels": dict(zip(names, counts.tolist(), strict=True)),
