@@ -119,7 +119,7 @@ def _write_all(files: Sequence[SampleFile], workers: int) -> Iterator[tuple[Samp
 def write_file(file: SampleFile) -> int:
     """Generate a file's events and write it; return how many were generated for it, 0 where it was there already.
 
-    Where only what an analysis adds has changed (luminosity, folds, a prior's masses), that is made again, and no event.
+    Where only what an analysis adds has changed (luminosity, folds, masses), that is made again, and no event.
     """
     if file.path.exists():
         if not _has_added(file):

@@ -20,6 +20,7 @@ DEFAULT: Final = "points"
 EVENTS_PER_FILE: Final = 500
 SECONDS: Final = {"signal": 0.05, "nonprompt": 2.0, "diboson": 1.0, "ttx": 0.05}
 """Of one core for a selected event, as measured (docs/howto/higgs.md)."""
+WITHOUT_UNDERLYING_EVENT: Final = 0.33
 BYTES: Final = 250
 """Of a file for an event."""
 
@@ -78,7 +79,7 @@ def in_turn(samples: Sequence[HiggsSample]) -> list[SampleFile]:
 
 def plan(samples: Sequence[HiggsSample], files: Sequence[SampleFile], workers: int) -> str:
     """Say how many events are made in how many files, and about how much time and disk that takes."""
-    cost = {file.path: SECONDS[sample.class_name] for sample in samples for file in sample.files}
+    cost = {file.path: seconds_of(sample.class_name, file) for sample in samples for file in sample.files}
     todo = [file for file in files if not file.path.exists()]
     seconds = sum((file.stop - file.start) * cost[file.path] for file in todo) / max(1, min(workers, len(todo)))
     events = sum(file.stop - file.start for file in todo)
@@ -87,6 +88,12 @@ def plan(samples: Sequence[HiggsSample], files: Sequence[SampleFile], workers: i
         f"{len(samples)} samples, {len(todo)} files to make with {events} events{there}: about {_duration(seconds)} "
         f"with {workers} {'worker' if workers == 1 else 'workers'}, {max(1, round(events * BYTES / 1e6))} MB"
     )
+
+
+def seconds_of(class_name: str, file: SampleFile) -> float:
+    """Return about how long one core takes for a selected event."""
+    share = 1.0 if file.config.process.underlying_event else WITHOUT_UNDERLYING_EVENT
+    return SECONDS[class_name] * share
 
 
 def _duration(seconds: float) -> str:
