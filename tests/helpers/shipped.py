@@ -15,6 +15,7 @@ TRAINING = (
     "linoss",
     "lstm",
     "many_apparatus",
+    "posterior",
     "pretrain",
     "s4d",
     "s4d_gpu",

@@ -13,6 +13,8 @@ from cres.errors import UserError
 from reconstruction.models import (
     CRPS,
     MSE,
+    DrawnDistribution,
+    FlowHead,
     Gaussian,
     GaussianHead,
     GaussianMixture,
@@ -37,6 +39,7 @@ HEADS: dict[str, tuple[type[Head], dict[str, object]]] = {
     "mixture": (MixtureHead, {"components": 2}),
     "mixture_diagonal": (MixtureHead, {"covariance": "diagonal"}),
     "quantiles": (QuantileHead, {}),
+    "flow": (FlowHead, {"components": 2, "draws": 64}),
 }
 
 
@@ -132,7 +135,7 @@ def test_temper_keeps_the_place_and_scales_the_std(name: str) -> None:
     each = torch.rand(distribution.mean.shape).double() + 0.5
     for temperature in (torch.tensor(2.0).double(), torch.tensor([0.5, 3.0]).double(), each):
         tempered = distribution.temper(temperature)
-        if isinstance(distribution, Quantiles):  # its estimate is the median, wherever its mean lies
+        if isinstance(tempered, Quantiles | DrawnDistribution):  # its estimate is the median, wherever its mean lies
             assert not torch.allclose(distribution.mean, distribution.estimate)
             torch.testing.assert_close(tempered.estimate, distribution.estimate)
         else:
@@ -161,7 +164,7 @@ def test_estimate_and_error_bar_are_median_and_half_the_central_interval(name: s
 def test_the_density_of_each_target_integrates_to_its_distribution_function(name: str) -> None:
     distribution = predict(name, batch=1)
     grid = torch.linspace(-40, 40, 80_001, dtype=torch.float64)
-    if name in ("point", "quantiles"):
+    if name in ("point", "quantiles", "flow"):
         assert distribution.marginal_log_prob(distribution.mean).isnan().all()
         return
     middle = distribution.estimate.double()
@@ -221,7 +224,7 @@ LOSSES: dict[str, Loss] = {
 }
 REFUSED = {
     ("point", "nll"), ("point", "beta_nll"), ("quantiles", "nll"), ("quantiles", "beta_nll"),
-    ("mixture", "beta_nll"), ("mixture_diagonal", "beta_nll"),
+    ("mixture", "beta_nll"), ("mixture_diagonal", "beta_nll"), ("flow", "beta_nll"),
 }  # fmt: skip
 
 
@@ -265,7 +268,7 @@ def test_beta_nll_weights_the_terms_without_gradient() -> None:
     torch.testing.assert_close(gradient, (log_std.exp() * (1 - targets.square() / (2 * log_std).exp())).detach())
 
 
-@pytest.mark.parametrize("name", ["point", "gaussian", "mixture", "quantiles"])
+@pytest.mark.parametrize("name", ["point", "gaussian", "mixture", "quantiles", "flow"])
 def test_ensemble_of_equal_members_is_the_member(name: str) -> None:
     member = predict(name)
     together = combine([member, member])
@@ -298,7 +301,7 @@ def test_gradient_reaches_every_parameter(name: str) -> None:
     distribution.crps(torch.randn(64, 2)).sum().backward()
     for parameter_name, parameter in head.named_parameters():
         assert parameter.grad is not None
-        if name == "gaussian_full":
+        if name in ("gaussian_full", "flow"):  # splines that are new do nothing: their last layer moves first
             continue
         assert parameter.grad.abs().max() > 0, parameter_name
 
@@ -324,6 +327,9 @@ def test_bad_settings_are_refused() -> None:
     for make in (
         lambda: PointHead(3, 0),
         lambda: QuantileHead(3, 1, levels=(0.5, 0.1)),
+        lambda: FlowHead(3, 1, draws=3),
+        lambda: FlowHead(3, 1, bins=1),
+        lambda: FlowHead(3, 1, components=0),
         lambda: GaussianNLL(2.0),
         lambda: MSE([-1.0, 2.0]),
     ):

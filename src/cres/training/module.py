@@ -25,6 +25,7 @@ from reconstruction.training.network.corruption import Corruption, Link
 from reconstruction.training.network.facts import with_facts
 from reconstruction.training.network.landmark import LandmarkOptions
 from reconstruction.training.network.reconstructor import EncoderFactory, HeadFactory, ViewFactory, build_reconstructor
+from reconstruction.training.network.sheet import SheetOptions
 from reconstruction.training.schedules import Schedule
 
 __all__ = ["CARD", "PLACE", "CresModule", "NoiseFactory", "NonFiniteLoss", "Optimiser"]
@@ -47,7 +48,7 @@ class CresModule(Learner):
         targets: Names of the columns to regress; linked from the data.
         views: What is made of a record, by name: TimeView, SpectrumView, AlignedSpectrum …
         encoders: An encoder for each view, under the same name.
-        head: PointHead, GaussianHead, MixtureHead or QuantileHead.
+        head: PointHead, GaussianHead, MixtureHead, QuantileHead or FlowHead.
         loss: MSE, Huber, GaussianNLL, CRPS or Pinball, on standardised targets.
         noise: Sources of noise of the nominal apparatus, by default white noise of its density, or noise of the
             spectrum that lies beside the data; empty for records that carry their own.
@@ -64,6 +65,8 @@ class CresModule(Learner):
             of which neither truth nor a noiseless copy is known.
         weight_column: Column of the data that says how much each electron counts in the loss of the targets, such as a
             detection efficiency; only ratios matter.
+        sheet: Targets of a FlowHead that follow from others and from what is measured, each with its orders: the flow
+            learns what is left.
         optimiser: Learning rates and decay.
         schedule: Shape of the learning rate over the training.
         compile_encoders: Compile the layers of the encoders with torch.compile when training; the first step then takes
@@ -107,6 +110,7 @@ class CresModule(Learner):
         noise_seed: int = 0,
         masking: MaskingOptions | None = None,
         weight_column: str | None = None,
+        sheet: list[SheetOptions] | None = None,
     ) -> None:
         facts = {"sampling_rate_hz": sampling_rate_hz}
         white = partial(WhiteNoise, density_w_per_hz=noise_density_w_per_hz)
@@ -115,7 +119,9 @@ class CresModule(Learner):
         sources_of_noise = RandomChain(with_facts(source, facts) for source in sources)
         behind = RandomChain(receiver or [])
         super().__init__(
-            build_reconstructor(facts, targets, views, encoders, head, fusion, landmark, condition=condition),
+            build_reconstructor(
+                facts, targets, views, encoders, head, fusion, landmark, condition=condition, sheet=sheet
+            ),
             Corruption(
                 Link(RandomChain(augmentations or []), SERIES, training_only=True, scaled=False),
                 Link(sources_of_noise, SERIES),

@@ -34,6 +34,8 @@ def require_piecewise(model: Reconstructor, samples: int) -> None:
         raise UserError(f"the model is told settings of whole records, so --chunk cannot feed it: {_INSTEAD}")
     if model.landmark is not None:
         raise UserError(f"the model looks for a landmark in the whole record, so --chunk cannot feed it: {_INSTEAD}")
+    if model.sheet is not None:
+        raise UserError(f"the model's sheet follows scalars of the whole record, so --chunk cannot feed it: {_INSTEAD}")
     for name, view in model.views.items():
         if not view.piecewise or view.scalar_count:
             kind = type(view).__name__

@@ -16,9 +16,12 @@ from reconstruction.models.predictive.calibration import Calibration, interval95
 from reconstruction.models.predictive.categorical import Categorical
 from reconstruction.models.predictive.class_head import CategoricalHead
 from reconstruction.models.predictive.distributions import Gaussian, Point, PredictiveDistribution
+from reconstruction.models.predictive.draws import DrawnDistribution
+from reconstruction.models.predictive.ensembles import combine
+from reconstruction.models.predictive.flow_head import FlowHead
 from reconstruction.models.predictive.heads import GaussianHead, Head, MixtureHead, PointHead, QuantileHead
 from reconstruction.models.predictive.losses import CRPS, MSE, CrossEntropy, GaussianNLL, Huber, Loss, Pinball
-from reconstruction.models.predictive.mixture import GaussianMixture, combine
+from reconstruction.models.predictive.mixture import GaussianMixture
 from reconstruction.models.predictive.quantiles import Quantiles
 
 __all__ = [
@@ -31,8 +34,10 @@ __all__ = [
     "ConvNetEncoder",
     "CrossEntropy",
     "Denoiser",
+    "DrawnDistribution",
     "Encoded",
     "Encoder",
+    "FlowHead",
     "Fusion",
     "Gaussian",
     "GaussianHead",

@@ -107,6 +107,7 @@ HEADS: dict[str, tuple[Callable[[], models.Head], list[models.Loss]]] = {
     "full gaussian": (lambda: models.GaussianHead(6, 2, covariance="full"), [models.GaussianNLL()]),
     "mixture": (lambda: models.MixtureHead(6, 2), [models.GaussianNLL(), models.CRPS()]),
     "quantiles": (lambda: models.QuantileHead(6, 2), [models.Pinball(), models.CRPS()]),
+    "flow": (lambda: models.FlowHead(6, 2, draws=32), [models.GaussianNLL(), models.CRPS()]),
 }
 STATED = {
     "estimate": lambda d: d.estimate,
@@ -162,6 +163,8 @@ def predictions(name: str, count: int = 1100) -> tuple[PredictiveDistribution, T
         ("mixture", "likelihood", False, True),
         ("mixture", "likelihood", True, True),
         ("quantiles", "coverage", True, True),
+        ("flow", "likelihood", False, True),
+        ("flow", "coverage", True, True),
     ],
 )
 def test_a_calibration_is_fitted_wherever_it_and_the_predictions_lie(

@@ -18,6 +18,7 @@ from reconstruction.errors import UserError
 from reconstruction.levels import CENTRAL_68, CENTRAL_95, ENDS_95
 from reconstruction.models.predictive.categorical import Categorical
 from reconstruction.models.predictive.distributions import Point, PredictiveDistribution
+from reconstruction.models.predictive.draws import DrawnDistribution
 from reconstruction.models.predictive.quantiles import Quantiles
 from reconstruction.shapes import Float, Targets
 
@@ -101,6 +102,7 @@ class Calibration(nn.Module):
 
         coverage: at every stated width, 68.27 % of the targets lie within one error bar, 95.45 % in the interval.
         likelihood: one factor a target that maximises the mean log likelihood (outliers count); interval as above.
+        Quantiles and draws have no density that could be tempered: for them it is coverage, whatever the method.
         Classes have one temperature, by the likelihood whatever the method.
         Both may lie on another device than the buffers, which stay where they are.
         A point estimate has nothing to calibrate. Raises UserError when there are no rows or values that are not
@@ -120,7 +122,7 @@ class Calibration(nn.Module):
                 "the uncertainties cannot be calibrated: predictions or targets of the validation split are not finite"
             )
         fresh = Calibration(self.targets).to(truth.device)
-        fresh._fit(fixed, truth, "coverage" if isinstance(distribution, Quantiles) else method)
+        fresh._fit(fixed, truth, "coverage" if isinstance(fixed, Quantiles | DrawnDistribution) else method)
         self.load_state_dict(fresh.state_dict())
 
     def _temper_classes(self, distribution: Categorical, targets: Targets) -> None:

@@ -111,7 +111,7 @@ class GaussianHead(Head):
     def distribution(self, outputs: Outputs, anchor: Targets | None) -> Gaussian:
         """Means, then the entries of the Cholesky factor."""
         means, entries = outputs.split([self.targets, outputs.shape[-1] - self.targets], dim=-1)
-        return Gaussian(means if anchor is None else anchor + means, _cholesky(entries, self.targets, self.full))
+        return Gaussian(means if anchor is None else anchor + means, cholesky(entries, self.targets, self.full))
 
 
 class MixtureHead(Head):
@@ -155,10 +155,10 @@ class MixtureHead(Head):
         outputs = outputs.unflatten(-1, (self.components, self.each))
         weights, means, entries = outputs.split([1, self.targets, self.each - 1 - self.targets], dim=-1)
         log_weights = torch.log_softmax(weights.squeeze(-1), dim=-1)
-        choleskys = _cholesky(entries, self.targets, self.full)
+        choleskys = cholesky(entries, self.targets, self.full)
         if anchor is not None:
             first, others = means.split([1, self.components - 1], dim=1)
-            means = torch.cat((_near(anchor, first, choleskys[:, :1]), others), dim=1)
+            means = torch.cat((near(anchor, first, choleskys[:, :1]), others), dim=1)
         return GaussianMixture(log_weights, means, choleskys)
 
 
@@ -202,7 +202,7 @@ class QuantileHead(Head):
         return Quantiles(self.levels.to(values.dtype), values)
 
 
-def _near(anchor: Tensor, steps: Tensor, choleskys: Tensor) -> Tensor:
+def near(anchor: Tensor, steps: Tensor, choleskys: Tensor) -> Tensor:
     """Means (b, 1, t) that lie `steps` standard deviations from the anchor; the width is not trained through them."""
     std = torch.diagonal(choleskys.detach(), dim1=-2, dim2=-1)
     return torch.addcmul(anchor.unsqueeze(1), steps, std)
@@ -212,7 +212,7 @@ def _cholesky_outputs(targets: int, full: bool) -> int:
     return targets * (targets + 1) // 2 if full else targets
 
 
-def _cholesky(entries: Tensor, targets: int, full: bool) -> Tensor:
+def cholesky(entries: Tensor, targets: int, full: bool) -> Tensor:
     """Lower triangular factors (…, t, t): positive diagonal first, then, when full, the entries below it."""
     scales, lower = entries.split([targets, entries.shape[-1] - targets], dim=-1)
     scales = nn.functional.softplus(scales + _UNIT) + _SMALLEST_STD

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians: several modes and heavy tails, and ensembles as one distribution."""
+"""Mixtures of Gaussians: several modes and heavy tails."""
 
 from __future__ import annotations
 
@@ -12,12 +12,9 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from reconstruction.errors import UserError
 from reconstruction.levels import ENDS_68, ENDS_95
-from reconstruction.models.predictive.categorical import Categorical
-from reconstruction.models.predictive.distributions import Gaussian, Point, PredictiveDistribution
+from reconstruction.models.predictive.distributions import PredictiveDistribution
 from reconstruction.models.predictive.gaussian_algebra import LOG_2PI, mean_distance, outer, solve, solve_transposed
-from reconstruction.models.predictive.quantiles import Quantiles
 from reconstruction.shapes import Covariance, Float, PerRow, Targets
 
 _REACH = 6
@@ -212,36 +209,3 @@ def _quantiles(weights: Tensor, means: Tensor, std: Tensor, levels: Tensor) -> T
         density = torch.exp(torch.addcmul(heights, pulls, pulls, value=-0.5)).sum(dim=2)
         at = torch.clamp(torch.addcdiv(at, excess, density.clamp(min=tiny), value=-1), low, high)
     return at
-
-
-def combine(members: Many[PredictiveDistribution]) -> PredictiveDistribution:
-    """One distribution for an ensemble: the equal mixture of Gaussians, mixtures, classes; else the mean of all.
-
-    Raises UserError when the members are of different kinds.
-    """
-    first = members[0]
-    if any(type(member) is not type(first) for member in members):
-        raise UserError("an ensemble needs members with the same head: train all of them with one head")
-    if isinstance(first, Point):
-        return Point(torch.stack([member.mean for member in members]).mean(dim=0))
-    if isinstance(first, Categorical):
-        stated = [member.log_probs for member in members if isinstance(member, Categorical)]
-        return Categorical(first.codes, torch.stack(stated).logsumexp(dim=0) - math.log(len(stated)))
-    if isinstance(first, Quantiles):
-        values = [member.values for member in members if isinstance(member, Quantiles)]
-        return Quantiles(first.levels, torch.stack(values).mean(dim=0))
-    mixtures = [_as_mixture(member) for member in members]
-    return GaussianMixture(
-        torch.cat([mixture.log_weights for mixture in mixtures], dim=1) - math.log(len(mixtures)),
-        torch.cat([mixture.locations for mixture in mixtures], dim=1),
-        torch.cat([mixture.choleskys for mixture in mixtures], dim=1),
-    )
-
-
-def _as_mixture(member: PredictiveDistribution) -> GaussianMixture:
-    if isinstance(member, GaussianMixture):
-        return member
-    if not isinstance(member, Gaussian):
-        raise UserError(f"distributions of kind {type(member).__name__} cannot be combined")
-    log_weights = torch.zeros_like(member.location[:, :1])
-    return GaussianMixture(log_weights, member.location.unsqueeze(1), member.cholesky.unsqueeze(1))

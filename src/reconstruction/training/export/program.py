@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.files import atomic_path
-from reconstruction.models import combine, interval95
+from reconstruction.models import FlowHead, combine, interval95
 from reconstruction.records.batch import SETTINGS, Inputs
 from reconstruction.shapes import Float, Series
 from reconstruction.training.learning.learner import Learner
@@ -118,6 +118,11 @@ def write_program(module: Learner, example: Example, output: Path, about: Mappin
         raise UserError(
             f"{output} names no kind of program: --output={output.stem}.pt2 is one for torch, {output.stem}.onnx one "
             "for ONNX runtimes"
+        )
+    if isinstance(module.reconstructor.head, FlowHead):
+        raise UserError(
+            "a flow is not exported, since a program holds no density: predict with its checkpoint (python cli.py "
+            "predict), or weigh its samples"
         )
     if module.settings:
         about = dict(about) | {"settings": list(module.settings)}

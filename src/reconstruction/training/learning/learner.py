@@ -246,14 +246,12 @@ class Learner(pl.LightningModule):
     def landmark_column(self, batch: Batch) -> Tensor:
         """Return the column (batch,) that the landmark follows. Raises UserError when the data lack it."""
         assert self.reconstructor.landmark is not None
-        column = self.reconstructor.landmark.options.column
-        if column not in batch["observables"]:
-            raise UserError(
-                f"the data have no column {column!r}, which model.landmark follows"
-                f"{nearest(column, batch['observables'])}: name another one, or set model.landmark to null"
-            )
-        frequency_hz: Tensor = batch["observables"][column]
-        return frequency_hz
+        return _observed(batch, self.reconstructor.landmark.options.column, "model.landmark")
+
+    def sheet_columns(self, batch: Batch) -> dict[str, Tensor]:
+        """Return the columns (batch,) on which sheets are fitted. Raises UserError when the data lack one."""
+        assert self.reconstructor.sheet is not None
+        return {name: _observed(batch, name, "model.sheet") for name in self.reconstructor.sheet.columns}
 
     # Steps -------------------------------------------------------------------------------------------------------
 
@@ -389,3 +387,13 @@ class Learner(pl.LightningModule):
     def make_optimiser(self) -> torch.optim.AdamW:
         """Return the optimiser with groups from the layers' types, at the peak rates."""
         return self.optimiser.make(self)
+
+
+def _observed(batch: Batch, column: str, option: str) -> Tensor:
+    if column not in batch["observables"]:
+        raise UserError(
+            f"the data have no column {column!r}, which {option} follows{nearest(column, batch['observables'])}: name "
+            f"another one, or set {option} to null"
+        )
+    values: Tensor = batch["observables"][column]
+    return values

@@ -15,9 +15,11 @@ from torchmetrics import MeanMetric
 from reconstruction import schema
 from reconstruction.judging.measures.metrics import coverage, sigma68
 from reconstruction.judging.measures.separation import Told, separation_figures
+from reconstruction.levels import ENDS_68, ENDS_95
 from reconstruction.models import (
     Calibration,
     Categorical,
+    DrawnDistribution,
     Gaussian,
     GaussianMixture,
     PredictiveDistribution,
@@ -26,6 +28,10 @@ from reconstruction.models import (
 )
 
 Array = NDArray[Any]
+
+_LOW_LEVELS = (0.005, 0.01, ENDS_95[0], 0.05, 0.1, ENDS_68[0], 0.2, 0.3, 0.4)
+LEVELS_OF_DRAWS = (*_LOW_LEVELS, 0.5, *(1 - level for level in reversed(_LOW_LEVELS)))
+"""Levels of the quantiles by which a table holds a distribution that is known by draws."""
 
 
 class EpochLoss(MeanMetric):
@@ -132,6 +138,10 @@ def posterior_columns(distribution: PredictiveDistribution) -> dict[str, torch.T
     if isinstance(distribution, Quantiles):
         levels = distribution.levels.expand(distribution.values.shape[0], -1)  # len() would fix an exported batch
         return {schema.POSTERIOR_LEVEL: levels, schema.POSTERIOR_QUANTILE: distribution.values}
+    if isinstance(distribution, DrawnDistribution):
+        levels = distribution.values.new_tensor(LEVELS_OF_DRAWS)
+        values = torch.stack([distribution.quantile(level) for level in LEVELS_OF_DRAWS], dim=-1)
+        return {schema.POSTERIOR_LEVEL: levels.expand(len(values), -1), schema.POSTERIOR_QUANTILE: values}
     if isinstance(distribution, Categorical):
         codes = distribution.codes.expand(distribution.log_probs.shape[0], -1)
         return {schema.CLASS_CODE: codes, schema.CLASS_PROBABILITY: distribution.probabilities}

@@ -50,15 +50,22 @@ def split_codes(card: Mapping[str, Any], data: RowsDataModule) -> NDArray[np.int
 
     A checkpoint of an earlier version knows its rows only where the data are split as they were.
     """
-    codes = np.full(len(data.records), schema.SPLITS["new"], np.int64)
     if card.get(ELECTRONS) is not None:
-        content = data.records.content_hashes()
-        for part in reversed(PARTS):
-            codes[np.isin(content, card[ELECTRONS][part].numpy())] = schema.SPLITS[part]
-        return codes
+        return codes_of_content(card, data.records.content_hashes())
+    codes = np.full(len(data.records), schema.SPLITS["new"], np.int64)
     trained, now = card.get("data", {}).get("split", {}), data.file_facts()["split"]
     if not trained or any(trained.get(key) != now[key] for key in ("train_events", "test_events")):
         return np.full(len(data.records), schema.SPLITS["unknown"], np.int64)
     for part in PARTS:
         codes[getattr(data.split, part)] = schema.SPLITS[part]
+    return codes
+
+
+def codes_of_content(card: Mapping[str, Any], content: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the same for rows of this content, (rows,); "unknown" for a checkpoint that does not say what it met."""
+    if card.get(ELECTRONS) is None:
+        return np.full(len(content), schema.SPLITS["unknown"], np.int64)
+    codes = np.full(len(content), schema.SPLITS["new"], np.int64)
+    for part in reversed(PARTS):
+        codes[np.isin(content, card[ELECTRONS][part].numpy())] = schema.SPLITS[part]
     return codes

@@ -65,6 +65,11 @@ class Measured(NamedTuple):
     step_hz: Tensor
     """() frequency between positions, float64."""
 
+    @property
+    def place_mhz(self) -> Tensor:
+        """(batch, 1) frequency of the line on the view's axis, float64."""
+        return torch.addcmul(self.first_hz, self.position.double(), self.step_hz).unsqueeze(1) / _HZ_PER_MHZ
+
 
 class Landmark(nn.Module):
     """Measure a line in a view and turn its place, with the scalars, into a first guess of the targets.
@@ -107,10 +112,13 @@ class Landmark(nn.Module):
         features = columns((reading.features, anchor.detach()))
         return Measured(reading.position, encoded.log_attention, features, anchor, first_hz, step_hz)
 
+    def place_mhz(self, frequency_hz: Tensor) -> Tensor:
+        """Return where the line stands, (rows, 1) in MHz on the view's axis; `frequency_hz` is the column (rows,)."""
+        return self.options.multiple * frequency_hz.double().unsqueeze(1) / _HZ_PER_MHZ
+
     def fit(self, frequency_hz: Tensor, scalars: Tensor, targets: Tensor) -> None:
         """Fit the map on training rows: the column (rows,), standardised scalars and targets (rows, …)."""
-        place_mhz = self.options.multiple * frequency_hz.double() / _HZ_PER_MHZ
-        self.map.fit(torch.cat((place_mhz.unsqueeze(1), scalars.double()), dim=1), targets)
+        self.map.fit(torch.cat((self.place_mhz(frequency_hz), scalars.double()), dim=1), targets)
 
     def loss(self, measured: Measured, frequency_hz: PerRow) -> Tensor:
         """Return the weighted mean loss of the place; `frequency_hz` is the column (batch,)."""

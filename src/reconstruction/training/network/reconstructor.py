@@ -6,24 +6,35 @@ nothing here knows what they mean.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 from reconstruction.errors import UserError, nearest
-from reconstruction.models import Calibration, Encoded, Encoder, Fusion, Head, PredictiveDistribution, S4DEncoder
+from reconstruction.models import (
+    Calibration,
+    Encoded,
+    Encoder,
+    FlowHead,
+    Fusion,
+    Head,
+    PredictiveDistribution,
+    S4DEncoder,
+)
 from reconstruction.models.conditioning.context import ConditionOptions, ToldContext
 from reconstruction.models.encoders.joining import columns
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.models.precision import in_precision
+from reconstruction.models.predictive.flow import Flow
 from reconstruction.models.scaling import Standardise
 from reconstruction.records.batch import Inputs, Masks, lengths_from
 from reconstruction.shapes import Features, Lengths, Series, Targets
 from reconstruction.training.network.condition import Condition
 from reconstruction.training.network.facts import with_facts
 from reconstruction.training.network.landmark import Landmark, LandmarkOptions, Measured
+from reconstruction.training.network.sheet import Sheet, SheetOptions
 from reconstruction.training.network.yardstick import Yardstick
 
 SLACK = 1e-6
@@ -72,7 +83,8 @@ class Reconstructor(nn.Module):
     join the features before the head. A model of one input also takes the bare tensor. Buffers: `target_scaler`,
     `scalar_scaler`, and `calibration` that makes the stated widths honest. With a `yardstick` the head speaks of
     standardised ratios (buffers of `ratio_scaler`); what it says is scaled to the targets before anyone sees it. With a
-    `condition` it is told settings of the apparatus, the input SETTINGS; without that input they are not known.
+    `condition` it is told settings of the apparatus, the input SETTINGS; without that input they are not known. With a
+    `sheet` a flow speaks of what targets differ by from what the others say of them.
     """
 
     def __init__(
@@ -85,6 +97,7 @@ class Reconstructor(nn.Module):
         landmark: LandmarkOptions | None = None,
         yardstick: Yardstick | None = None,
         condition: ConditionOptions | None = None,
+        sheet: Sequence[SheetOptions] | None = None,
     ) -> None:
         super().__init__()
         _check_names(views, encoders)
@@ -103,6 +116,7 @@ class Reconstructor(nn.Module):
         width = features + told
         width += self.landmark.feature_width if self.landmark else 0
         self.head: Head = head(in_width=width, targets=len(targets))
+        self.sheet = None if sheet is None else _sheet(sheet, self.head, targets, scalars, self.landmark is not None)
         self.scalar_scaler = Standardise(scalars)
         self.target_scaler = Standardise(len(targets))
         self.yardstick = yardstick
@@ -128,11 +142,21 @@ class Reconstructor(nn.Module):
         if self.condition is not None and told is not None:
             features = self.condition.features(_joined(features), told)
         if self.landmark is None:
-            return Outcome(self._of_targets(self.head(_joined(features)), inputs), encoded, None)
+            said = self._along_sheet(self.head(_joined(features)), scalars)
+            return Outcome(self._of_targets(said, inputs), encoded, None)
         name = self.landmark.options.view
         known = scalars if told is None else torch.cat((scalars.double(), told.coordinates), dim=1)
         measured = self.landmark(views[name], encoded[name], known)
-        return Outcome(self.head(_joined([*features, measured.features]), measured.anchor), encoded, measured)
+        anchor = measured.anchor if self.sheet is None else self.sheet.anchored(measured.anchor)
+        said = self.head(_joined([*features, measured.features]), anchor)
+        return Outcome(self._along_sheet(said, columns([measured.place_mhz, scalars.double()])), encoded, measured)
+
+    def _along_sheet(self, distribution: PredictiveDistribution, known: Tensor) -> PredictiveDistribution:
+        """Return what the head says of the coordinates of a sheet, as a distribution of the targets."""
+        if self.sheet is None:
+            return distribution
+        assert isinstance(distribution, Flow)
+        return distribution.sheared(self.sheet, known)
 
     def seen(self, name: str, inputs: Inputs, masks: Masks) -> tuple[View, Lengths | None]:
         """Return a view of the inputs, and how many of its positions hold something real; None where all do."""
@@ -235,13 +259,14 @@ def build_reconstructor(
     landmark: LandmarkOptions | None = None,
     yardstick: Yardstick | None = None,
     condition: ConditionOptions | None = None,
+    sheet: Sequence[SheetOptions] | None = None,
 ) -> Reconstructor:
     """Make views with the facts that they ask for by name, encoders for their channels, and a head for the targets."""
     _check_names(views, encoders)
     made = {name: with_facts(view, facts) for name, view in views.items()}
     more = condition.width if condition is not None and condition.by == "concatenation" else 0
     read = {name: encoders[name](in_channels=view.channels + more) for name, view in made.items()}
-    return Reconstructor(made, read, head, targets, fusion, landmark, yardstick, condition)
+    return Reconstructor(made, read, head, targets, fusion, landmark, yardstick, condition, sheet)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
@@ -263,6 +288,14 @@ def _landmark(
         )
     width = encoders[options.view].output_width
     return Landmark(options, views[options.view].channels, width, scalars, targets, degrees)
+
+
+def _sheet(
+    options: Sequence[SheetOptions], head: Head, targets: tuple[str, ...], scalars: int, landmark: bool
+) -> Sheet:
+    if not isinstance(head, FlowHead):
+        raise UserError(f"model.sheet is of a flow, and model.head is {type(head).__name__}: use a FlowHead")
+    return Sheet(options, targets, scalars, landmark)
 
 
 def _check_names(views: Mapping[str, object], encoders: Mapping[str, object]) -> None:

@@ -171,7 +171,7 @@ def _ranges(truth: Tensor, targets: Sequence[str]) -> dict[str, list[float]]:
 @torch.no_grad()
 def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
     """Fit what needs training records with frozen nominal noise: the scalers of the views' scalars and of ratios, the
-    landmark's map.
+    landmark's map, sheets.
 
     The card keeps what these records look like.
     """
@@ -179,6 +179,7 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
     scalars, targets, columns, ratios = [], [], [], []
     measured: list[Inputs] = []
     settings: list[Tensor] = []
+    followed: list[dict[str, Tensor]] = []
     for batch in islice(data.train_dataloader(), NOISY_BATCHES):
         there = module.placed(batch)
         noisy = module.inject(there, FROZEN_EPOCH)
@@ -191,9 +192,12 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
         if reconstructor.condition is not None:
             placed = reconstructor.condition.placed(noisy["inputs"])
             settings.append(torch.where(placed.isnan(), 0.0, placed))
-        if reconstructor.landmark is not None:
+        if reconstructor.landmark is not None or reconstructor.sheet is not None:
             targets.append(module.standardised_targets(there, torch.float64))
+        if reconstructor.landmark is not None:
             columns.append(module.landmark_column(there))
+        if reconstructor.sheet is not None:
+            followed.append(module.sheet_columns(there))
     apparatus = module.system.apparatus
     if apparatus is not None:
         module.card[SIGNATURE] = apparatus.measure(together(measured), data, data.split.train)
@@ -207,6 +211,12 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
             told = torch.cat(settings)
             standardised = torch.cat((standardised.double(), told), dim=1)
         reconstructor.landmark.fit(torch.cat(columns), standardised, torch.cat(targets))
+    if reconstructor.sheet is not None:
+        known = reconstructor.standardised_scalars(torch.cat(scalars)).double()
+        if reconstructor.landmark is not None:
+            known = torch.cat((reconstructor.landmark.place_mhz(torch.cat(columns)), known), dim=1)
+        exact = {name: torch.cat([part[name] for part in followed]) for name in reconstructor.sheet.columns}
+        reconstructor.sheet.fit(known, torch.cat(targets), exact)
 
 
 class FitCalibration(pl.Callback):
