@@ -43,6 +43,7 @@ FOLDERS: dict[tuple[str, str], dict[str, set[str]]] = {
         "radial": {"search", "fit"},
         "bound": set(),
         "simple": {"search"},
+        "weighing": {"search", "radial"},
         "methods": {"search", "fit", "radial", "bound", "simple"},
     },
     ("reconstruction", "models"): {"conditioning": set(), "encoders": {"conditioning"}, "predictive": set()},

@@ -26,7 +26,7 @@ from reconstruction.files import replacing, write_whole
 ROOT = Path(__file__).parents[1]
 SCRIPTS = (
     "simulate", "data_prep", "estimate", "evaluate", "browse", "endpoint", "sweep", "stages", "showers", "generate",
-    "higgs", "mass_coverage", "package_model",
+    "higgs", "mass_coverage", "package_model", "posterior",
 )  # fmt: skip
 ABSURD = ["", "no@such;thing", "nan", "inf", "-inf", "1e400", "0x", "1,2", "-1e99", "[1]", "None"]
 FREE = {"--names", "--name", "--by", "overrides", "--use-lines", "--cells", "--settings", "--stage"}

@@ -138,7 +138,7 @@ def test_templates_are_to_records_what_the_records_are_to_themselves(estimator: 
     middle_s = apparatus.reception.middle_s
     carrier = (found.phase[:, 1] + 2 * found.phase[:, 2] * middle_s) / (2 * math.pi)
     energy, axial, lines = grid.templates(carrier)
-    inner, power = grid.inner_products(records, carrier, axial, lines), grid.powers(axial, lines)
+    inner, power = grid.inner_products(records, carrier, axial, lines), grid.phases.powers(axial, lines)
     expected = (records.abs().square().sum(1) / apparatus.noise_std_volt**2).tolist()
     for electron, wanted in enumerate(expected):
         near = (grid.template_pitch_deg - rows[electron, PITCH]).abs() + 1e3 * (

@@ -26,6 +26,7 @@ OTHERS: Final = {
     "simulate": ("simulate", "simulate electrons"),
     "prep": ("data_prep", "pickles and egg files to HDF5; --check, --merge"),
     "estimate": ("estimate", "estimate electrons without a network; the Cramér–Rao bound"),
+    "posterior": ("posterior", "weighted samples of a trained flow"),
     "evaluate": ("evaluate", "resolution and calibration of prediction tables"),
     "browse": ("browse", "a page to look at electrons one by one"),
     "endpoint": ("endpoint", "fit the tritium endpoint"),
@@ -37,7 +38,7 @@ OTHERS: Final = {
 STEPS: Final = {
     "electrons": ("simulate", "prep"),
     "networks": ("fit", "test", "predict", "validate", "export", "sweep", "stages"),
-    "results": ("estimate", "evaluate", "browse", "endpoint"),
+    "results": ("estimate", "posterior", "evaluate", "browse", "endpoint"),
 }
 """The commands in the order in which they are needed."""
 

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.placement import on_host
+from cres.estimation.radial.phases import PhaseSums
 from cres.estimation.search.matched_filter import ENERGY_ROOM_EV, INNERMOST, MatchedFilter
-from cres.estimation.search.templates import FINE_PHASES
 from cres.simulation.parameters import parameter_rows
 from reconstruction.shapes import ComplexSeries, PerRow
 
@@ -72,6 +72,7 @@ class RadialGrid:
         radii = np.linspace(INNERMOST, 1.0, RADIUS_NODES) * apparatus.largest_radius_m
         angles = np.linspace(low_deg, min(apparatus.pitch_angles_deg[1], LARGEST_TEMPLATE_PITCH_DEG), PITCH_NODES)
         carrier, axial, lines, self.harmonics = _measured(apparatus, energies, radii, angles)
+        self.phases = PhaseSums(self.harmonics, apparatus.reception)
         pitch_deg = _dense(angles, axial, AXIAL_STEP_BINS * apparatus.reception.bin_hz)
         self.pitch_deg = torch.from_numpy(pitch_deg).to(apparatus.device)
 
@@ -133,30 +134,7 @@ class RadialGrid:
         """Return |⟨template, data⟩| in units of the noise, at each axial phase; single precision."""
         spectrum = self.search.spectrum(data.to(torch.complex64), PADDING)
         values = spectrum.at(self._frequency_hz(carrier_hz, axial_hz)) * lines.conj().to(torch.complex64)
-        turned = values @ self._turns(-self.harmonics)
-        return turned.abs() / (math.sqrt(spectrum.samples) * self.apparatus.noise_std_volt)
-
-    def powers(
-        self, axial_hz: Float[Tensor, "batch template"], lines: Complex[Tensor, "batch template line"]
-    ) -> Float[Tensor, "batch template phase"]:
-        """Return ⟨template, template⟩ in units of the noise, at each axial phase; single precision.
-
-        Lines a bin or two apart are not orthogonal: Σ_mn c_m* c_n e^{i(n−m)ψ} D((n−m) f_a), D the Dirichlet kernel.
-        """
-        reception = self.apparatus.reception
-        distance = self.harmonics - self.harmonics[:, None]
-        apart = distance[distance > 0].unique()
-        pairs = [torch.nonzero(distance == d).T for d in apart]
-        mixed = torch.stack([(lines[..., m].conj() * lines[..., n]).sum(-1) for m, n in pairs], -1)
-        angle = math.pi * apart * axial_hz[:, :, None] / reception.sampling_rate_hz
-        kernel = torch.sin(reception.samples * angle) / (reception.samples * torch.sin(angle))
-        own = lines.abs().square().sum(2, keepdim=True)
-        return (own + 2 * ((mixed * kernel).to(torch.complex64) @ self._turns(apart)).real).float()
-
-    def _turns(self, orders: Int[Tensor, "order"]) -> Complex[Tensor, "order phase"]:
-        """Return e^{imψ} at the axial phases tried."""
-        psi = torch.arange(FINE_PHASES, device=orders.device) * self._period_rad / FINE_PHASES
-        return torch.exp(1j * orders[:, None] * psi).to(torch.complex64)
+        return self.phases.turned(values).abs() / (math.sqrt(spectrum.samples) * self.apparatus.noise_std_volt)
 
     def _frequency_hz(self, carrier_hz: PerRow, axial_hz: Tensor) -> Float[Tensor, "batch template line"]:
         return carrier_hz[:, None, None] + axial_hz[:, :, None] * self.harmonics
@@ -164,7 +142,7 @@ class RadialGrid:
     def _part(self, data: ComplexSeries, carrier_hz: PerRow) -> tuple[Tensor, ...]:
         energy, axial, lines = self.templates(carrier_hz)
         inner = self.inner_products(data, carrier_hz, axial, lines)
-        power = self.powers(axial, lines)
+        power = self.phases.powers(axial, lines)
         low, high = self.apparatus.energies_ev
         gain_std = self.apparatus.gain_std
         highest, phase = exponent(inner, power, gain_std).max(2)
@@ -177,12 +155,8 @@ class RadialGrid:
         share = ratio + self.prior.log() + self._carrier_share(carrier_std).log()[:, None]
         # noise alone has a mean likelihood ratio of 1 wherever the carrier is
         total = torch.logaddexp(torch.logsumexp(share, 1), torch.zeros_like(overlap))
-        phase_rad = phase * self._period_rad / FINE_PHASES
+        phase_rad = phase * self.phases.step_rad
         return torch.exp(share - total[:, None]), torch.exp(-total), energy, axial, phase_rad, carrier_std
-
-    @property
-    def _period_rad(self) -> float:
-        return math.pi if bool((self.harmonics % 2 == 0).all()) else 2 * math.pi
 
     def _carrier_std_hz(self, overlap: PerRow) -> PerRow:
         """Return the error of a tone of norm a over a time T, √12/(2πTa) (Rife & Boorstyn 1974, with free phase)."""

@@ -64,6 +64,15 @@ class Region:
     highest_axial_hz: PerRow
 
 
+def noise_over_white(noise: NoiseModel, apparatus: Apparatus, frequency_hz: Tensor) -> Tensor:
+    """Return a noise's standard deviation at frequencies over that of an apparatus's white noise."""
+    if not isinstance(noise, Coloured):
+        return torch.ones_like(frequency_hz)
+    samples = len(noise.std_volt)
+    index = torch.round(frequency_hz * samples / apparatus.reception.sampling_rate_hz).long() % samples
+    return noise.std_volt[index] / apparatus.noise_std_volt
+
+
 class MatchedFilter:
     """Templates are made once from the forward model."""
 
@@ -154,11 +163,7 @@ class MatchedFilter:
 
     def noise_over_white(self, frequency_hz: Tensor) -> Tensor:
         """Return the noise's standard deviation at frequencies over that of the apparatus's white noise."""
-        if not isinstance(self.noise, Coloured):
-            return torch.ones_like(frequency_hz)
-        samples = len(self.noise.std_volt)
-        index = torch.round(frequency_hz * samples / self.apparatus.reception.sampling_rate_hz).long() % samples
-        return self.noise.std_volt[index] / self.apparatus.noise_std_volt
+        return noise_over_white(self.noise, self.apparatus, frequency_hz)
 
     def _weighted(self, bank: TemplateBank) -> TemplateBank:
         """Return templates whose lines count by the noise under them."""
