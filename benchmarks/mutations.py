@@ -46,6 +46,17 @@ MUTATIONS = (
              "simulation/test_pitch_drift.py"),
     Mutation("fallback_covariance", "estimation/fit/seeded.py", "    covariance[use] = diagonal[use]\n", "",
              "estimation/test_fallback.py"),
+    # samples of a flow
+    Mutation("weight_without_proposal", "estimation/weighing/importance.py",
+             "exact.log_density(data, points) - log_density", "exact.log_density(data, points)",
+             "estimation/test_weighing.py", "wrong_density"),
+    Mutation("weight_without_prior", "estimation/weighing/exact.py",
+             "return self.log_prior(points) + self.log_likelihood", "return self.log_likelihood",
+             "estimation/test_weighing.py", "surrounds"),
+    Mutation("sheet_without_jacobian", "training/network/sheet.py", "change = change - self.spread[row].log()",
+             "change = change", "training/test_sheet.py", "by_how_much", package="reconstruction"),
+    Mutation("samples_unweighted", "endpoint/sampled.py", "(self.weights * part).ravel()]",
+             "(part / part.shape[1]).ravel()]", "endpoint/test_sampled.py", "closed"),
     Mutation("averaged_weights", "training/runs/fitting.py", "= evaluation_weights(checkpoint)",
              '= checkpoint["state_dict"]', "training/test_average_calibration.py", package="reconstruction"),
     # trainings that are stopped, resumed, and end

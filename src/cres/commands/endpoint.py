@@ -3,6 +3,7 @@
     python scripts/endpoint.py --data predictions_tritium.hdf5 --calibration predictions_test.hdf5
     python scripts/endpoint.py --calibrate predictions_krypton.hdf5 --data predictions_tritium.hdf5 …
     python scripts/endpoint.py --data may.hdf5 june.hdf5 --calibration predictions_test.hdf5 --field-std 0.2
+    python scripts/endpoint.py --data tritium.hdf5 --calibration test.hdf5 --samples samples.hdf5
     python scripts/endpoint.py --data … --blind secret.json     and in the end:
     python scripts/endpoint.py --lift runs/endpoint/endpoint.json --blind secret.json
     python scripts/endpoint.py --toys 200          coverage of pseudo-experiments; run again to go on
@@ -33,6 +34,7 @@ from cres.endpoint.likelihood import Physics, read_nuisances
 from cres.endpoint.limits import DEFAULT_TOYS
 from cres.endpoint.pseudo import Experiment
 from cres.endpoint.sensitivity import study
+from cres.evaluation.weighted import WeightedSamples
 from cres.paths import path_of, place_of
 from cres.physics.beta import CORRECTIONS
 from cres.physics.final_states import FinalStates
@@ -81,6 +83,13 @@ def fit(arguments: argparse.Namespace, scale: KryptonCalibration | None = None) 
             f"{len(arguments.data)} data tables and {len(calibrations)} calibration tables: name one for "
             "all, or one for each"
         )
+    given = arguments.samples or []
+    if given and (len(given) != len(arguments.data) or scale is not None):
+        raise errors.UserError(
+            "--samples wants a file of weighted samples for each data table"
+            if scale is None
+            else "weighted samples have the energies of their model: --calibrate does not move them, leave one out"
+        )
     results = {}
     for index, path in enumerate(arguments.data):
         data = read_table(path)
@@ -90,7 +99,8 @@ def fit(arguments: argparse.Namespace, scale: KryptonCalibration | None = None) 
             written = data.write(arguments.output / name_of(path, arguments.data, CALIBRATED))
             print(f"calibrated table     {written}")
         calibration = calibrations[min(index, len(calibrations) - 1)]
-        result = analyse(data, calibration, chosen)
+        samples = WeightedSamples.read(given[index]) if given else None
+        result = analyse(data, calibration, chosen, samples)
         results[str(path)] = result
         facts = ancestry(vars(arguments), sources=[path, *arguments.calibration])
         content = {**result.to_dict(), "blinded": arguments.blind is not None, **facts}
@@ -227,6 +237,11 @@ def command_line() -> Parser:
     add("--data", **table, nargs="+", help="predictions of the tritium electrons (HDF5, CSV); several: fitted together")
     known = "predictions of electrons of known energy, by the same estimator (HDF5, CSV); one, or one a data table"
     add("--calibration", **table, nargs="+", help=known)
+    samples_help = (
+        "weighted samples of each data table's electrons (scripts/posterior.py): the likelihood of an electron is the "
+        "sum over them"
+    )
+    add("--samples", type=path_of, nargs="+", metavar="FILE", help=samples_help)
     add("--output", type=path_of, default=Path("runs/endpoint"), help="folder to write to (%(default)s)")
     range_help = "fit window in eV (default: the calibration's range without its edges)"
     add("--window", type=number(), nargs=2, metavar=("LOW", "HIGH"), help=range_help)

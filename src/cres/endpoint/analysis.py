@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres.endpoint.binned import BinnedLikelihood
-from cres.endpoint.endpoint_interval import EndpointInterval, endpoint_interval, massless
+from cres.endpoint.endpoint_interval import EndpointInterval, endpoint_interval, interval_of_profile, massless
 from cres.endpoint.fit import EndpointFit, fit_endpoint
 from cres.endpoint.likelihood import Constraint, Correlations, EndpointLikelihood, Physics, make_constraints
 from cres.endpoint.limits import DEFAULT_TOYS, MassLimits, mass_grid_ev2, mass_limits
@@ -24,10 +24,12 @@ from cres.endpoint.quality import (
     usable,
 )
 from cres.endpoint.response import ENERGY, PARAMETERS, Response, energies_and_stds, measure_response
+from cres.endpoint.sampled import SampledEnergies
 from cres.endpoint.smeared import SmearedSpectra
 from cres.endpoint.systematics import Added, Shift, added_errors, systematic_error_ev, systematic_shifts
 from cres.errors import UserError
 from cres.evaluation.signature import signature_of
+from cres.evaluation.weighted import WeightedSamples
 from cres.physics.final_states import FinalStates
 from cres.ranges import COUNT, NOT_NEGATIVE, POSITIVE, Allowed
 from reconstruction.judging.tables.apparatus import apparatus_notes
@@ -177,11 +179,18 @@ class Analysis:
         }
 
 
-def analyse(data: PredictionTable, calibration: PredictionTable, options: Options | None = None) -> Analysis:
+def analyse(
+    data: PredictionTable,
+    calibration: PredictionTable,
+    options: Options | None = None,
+    samples: WeightedSamples | None = None,
+) -> Analysis:
     """Fit the endpoint of `data` with the response measured on `calibration`.
 
-    Both tables must come from one estimator. Raises UserError when the tables lack what is needed, and for calibration
-    electrons that the estimator was trained on, unless they are allowed.
+    Both tables must come from one estimator. With weighted `samples` of the data's electrons each one's likelihood is
+    the sum over them; the interval is then that of the fit's profile (MINOS), and the mass is not scanned. Raises
+    UserError when the tables lack what is needed, and for calibration electrons that the estimator was trained on,
+    unless they are allowed.
     """
     options = options or Options()
     if data.is_bound or calibration.is_bound:
@@ -194,7 +203,10 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
     window, cut = fitting_window(response, options.window_ev)
     physics = physics_of(data) if options.physics is None else options.physics
     energy, std = energies_and_stds(data, response.max_spread_ev)
-    likelihood = EndpointLikelihood(energy, std, response, window, physics)
+    sampled = None if samples is None else SampledEnergies.of(samples, data.event_id)
+    if sampled is not None:
+        notes += (f"{int(sampled.known.sum())} of {len(data)} electrons are read by their weighted samples.",)
+    likelihood = EndpointLikelihood(energy, std, response, window, physics, samples=sampled)
     warnings = [
         *said,
         *more,
@@ -207,8 +219,11 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
     if missing is None:
         # a profile without an endpoint is flat: MINOS would follow it for minutes, far out of the window
         fit = fit_endpoint(likelihood, minos=("endpoint_ev",), start=fit.values)
-    spectra = massless(response, window, physics)
-    interval = endpoint_interval(spectra, spectra.sample(energy, std))
+    if sampled is None:
+        spectra = massless(response, window, physics)
+        interval = endpoint_interval(spectra, spectra.sample(energy, std))
+    else:
+        interval = interval_of_profile(fit)
     fit = _judged(fit, interval, missing)
     constraints = nuisance_constraints(response, options)
     constrained = likelihood.with_constraints(constraints, options.correlations)
@@ -218,7 +233,7 @@ def analyse(data: PredictionTable, calibration: PredictionTable, options: Option
     shifts = []
     if options.systematics and seen:
         shifts = systematic_shifts(likelihood, fit, constraints, _from_calibration(options))
-    limit = _mass(likelihood, fit, options) if options.limit and seen else None
+    limit = _mass(likelihood, fit, options) if options.limit and seen and sampled is None else None
     goodness = BinnedLikelihood(energy, std, response, window, physics).goodness(fit.values, len(fit.free))
     warnings += [*fit.problems, *(goodness_warning(goodness[2]) if seen else [])]
     warnings += [] if limit is None else limit.problems()

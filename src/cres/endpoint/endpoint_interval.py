@@ -17,6 +17,7 @@ from scipy.interpolate import CubicSpline
 from scipy.stats import chi2
 
 from cres.endpoint.belt import Expectation, draw_sample
+from cres.endpoint.fit import EndpointFit
 from cres.endpoint.likelihood import FitWindow, Physics
 from cres.endpoint.mass_scan import edge_profile, scan
 from cres.endpoint.response import Response
@@ -91,6 +92,13 @@ def endpoint_interval(
             break
     offset = spectra.physics.endpoint_offset_ev
     return EndpointInterval(best + offset, low + offset, high + offset, critical, number, bias)
+
+
+def interval_of_profile(fit: EndpointFit) -> EndpointInterval:
+    """Return the interval of a fit's own profile (MINOS); an end is nan where it found none."""
+    low, high = fit.minos.get("endpoint_ev", (float("nan"), float("nan")))
+    best = fit.endpoint_ev
+    return EndpointInterval(best, best + low, best + high, float(chi2.ppf(CENTRAL_68, 1)), 0)
 
 
 def _crossings(

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, diags_array
 
 from cres.endpoint.efficiency import ENERGY_UNIT_EV
 from cres.endpoint.kernel import smearing_matrix
 from cres.endpoint.model import SpectrumModel
 from cres.endpoint.response import Response
+from cres.endpoint.sampled import SampledEnergies
 from cres.errors import UserError, nearest
 from cres.physics.beta import CORRECTIONS
 from cres.physics.final_states import FinalStates
@@ -170,7 +171,8 @@ class EndpointLikelihood:
     """The likelihood of the electrons of one data set.
 
     `energy_ev`, `std_ev` (electron,) as the estimator states them; those that fail the quality cut of the `response`
-    or fall outside the window after calibration are left out.
+    or fall outside the window after calibration are left out. Of electrons with `samples` s_i is the sum over these
+    instead; cuts, classes and S stay those of the response.
     """
 
     energy_ev: Array
@@ -180,6 +182,7 @@ class EndpointLikelihood:
     physics: Physics = field(default_factory=Physics)
     constraints: Mapping[str, Constraint] = field(default_factory=dict)
     correlations: Correlations = field(default_factory=dict)
+    samples: SampledEnergies | None = None
 
     def __post_init__(self) -> None:
         """Select, calibrate, and build the smearing matrices once."""
@@ -188,6 +191,7 @@ class EndpointLikelihood:
         inside = self.window.contains(calibrated)
         self.calibrated_ev, self.core_ev = calibrated[inside], core[inside]
         self.label = self.response.labels(self.std_ev[usable][inside])
+        self._sampled = None if self.samples is None else self.samples.rows(usable).rows(inside)
         if len(self.calibrated_ev) < 3:
             stated = self.energy_ev[usable]
             where = f", which lie at {stated.min():.6g} to {stated.max():.6g} eV" if len(stated) else ""
@@ -244,7 +248,14 @@ class EndpointLikelihood:
     ) -> EndpointLikelihood:
         """Return the likelihood of the same electrons under other constraints."""
         return EndpointLikelihood(
-            self.energy_ev, self.std_ev, self.response, self.window, self.physics, dict(constraints), correlations or {}
+            self.energy_ev,
+            self.std_ev,
+            self.response,
+            self.window,
+            self.physics,
+            dict(constraints),
+            correlations or {},
+            self.samples,
         )
 
     def _matrix(self, scale: float) -> csr_array:
@@ -252,7 +263,10 @@ class EndpointLikelihood:
         for weight, ratio in self.response.components():
             width = self.core_ev * ratio * scale
             matrix = matrix + weight * smearing_matrix(self.model.grid_ev, self.calibrated_ev, width)
-        matrix = matrix.tocsr()
+        if self._sampled is not None:
+            by_error_bar = np.asarray(~self._sampled.known, np.float64)
+            matrix = diags_array(by_error_bar) @ matrix + self._sampled.matrix(self.model.grid_ev, scale)
+        matrix = csr_array(matrix)
         rows = np.repeat(np.arange(self.electrons), np.diff(matrix.indptr))
         matrix.data *= self._efficiency[matrix.indices, self.label[rows]]
         return matrix
