@@ -70,6 +70,8 @@ def main() -> None:
 
 def posterior(arguments: argparse.Namespace) -> tuple[WeightedSamples, PredictionTable]:
     """Return the weighted samples of the electrons that are asked for, and their table."""
+    if arguments.run is None and arguments.checkpoint is None:
+        raise UserError("name the flow: --run FOLDER of a training with configs/posterior.yaml, or --checkpoint FILE")
     checkpoint = arguments.checkpoint or arguments.run / CHECKPOINT
     device = choose_device(arguments.device)
     module = load_module(checkpoint).to(device)
@@ -158,10 +160,10 @@ def command_line() -> Parser:
         epilog="Next step: python scripts/evaluate.py posterior.hdf5",
     )
     add = parser.add_argument
-    model = parser.add_mutually_exclusive_group(required=True)
+    model = parser.add_mutually_exclusive_group()
     model.add_argument("--run", type=path_of, metavar="FOLDER", help="run of the flow; its best checkpoint is taken")
     model.add_argument("--checkpoint", type=path_of, metavar="FILE", help="checkpoint of a flow")
-    add("--data", nargs="+", type=place_of, required=True, help="files, folders or globs of records")
+    add("--data", nargs="+", type=place_of, default=["data/cres.hdf5"], help="files, folders or globs of records")
     add("--output", type=path_of, default=Path("posterior.hdf5"), help="predictions table to write (%(default)s)")
     add(
         "--samples-file",

@@ -20,6 +20,8 @@ from reconstruction.models import PolynomialMap
 from reconstruction.models.predictive.flow import Known, Points
 from reconstruction.shapes import Targets
 
+HIGHEST = 20
+"""Order of a polynomial: beyond it float64 loses its digits."""
 _SMALLEST_SPREAD = 1e-6
 _ROWS_AT_ONCE = 2**14
 _ROUNDS, _CLIP = 5, 4.0
@@ -193,6 +195,9 @@ def _check(options: Sequence[SheetOptions], targets: tuple[str, ...], scalars: i
             )
         if one.place and not landmark:
             raise UserError(f"model.sheet of {one.target} uses the landmark's place: name one in model.landmark")
-        if not _degrees(one) or min(_degrees(one)) < 1:
-            raise UserError(f"model.sheet of {one.target} needs an order of at least 1 in something it follows from")
+        if not _degrees(one) or not 1 <= min(_degrees(one)) <= max(_degrees(one)) <= HIGHEST:
+            raise UserError(
+                f"model.sheet of {one.target} needs something that it follows from, with an order of at least 1 and at "
+                f"most {HIGHEST}"
+            )
         ready.append(one.target)
