@@ -20,7 +20,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: help demo demo-showers demo-higgs model test test-all test-gpu docs test-cluster lint format clean-demo
+.PHONY: help demo demo-showers demo-higgs demo-jets model test test-all test-gpu docs test-cluster lint format clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -204,6 +204,39 @@ $(HIGGS)/report.html: $(HIGGS)/joint/stages.json $(HIGGS)/dedicated/stages.json
 	@echo "== 4/4 judge them, beside boosted trees, on events that none of them met"
 	$(RUN) scripts/higgs_compare.py $(HIGGS)/joint/together --dedicated $(HIGGS)/dedicated/alone --data $(HIGGS)/data \
 	  --output $(HIGGS)
+
+# Jets, a third system -----------------------------------------------------------------------------------------------
+
+JETS := runs/demo_jets
+JET_EVENTS ?= 6000
+JET_EPOCHS ?= 8
+JET_FIT = $(RUN) cli.py fit --data.data=$(JETS)/data --trainer.accelerator=cpu
+
+demo-jets: $(JETS)/jets.json ## jets of ten classes: generate, pre-train, tell classes, weigh: runs/demo_jets/
+	@echo "All of it is in $(JETS)/; nothing is made twice."
+
+$(JETS)/data/made: | .venv/.collider
+	$(RUN) scripts/jets.py --events $(JET_EVENTS) --output $(JETS)/data
+	@touch $@
+
+$(JETS)/pretrained: $(JETS)/data/made configs/jets/pretrain.yaml
+	$(JET_FIT) -c configs/jets/pretrain.yaml --run=$(JETS)/pretrain --trainer.max_epochs=$(JET_EPOCHS)
+	@touch $@
+
+$(JETS)/classes.hdf5: $(JETS)/pretrained configs/jets/classify.yaml
+	$(JET_FIT) -c configs/jets/classify.yaml --run=$(JETS)/classify --trainer.max_epochs=$(JET_EPOCHS) \
+	  --fine_tune.checkpoint=$(JETS)/pretrain/checkpoints/best.ckpt
+	$(RUN) cli.py test --run=$(JETS)/classify --predictions=$@
+
+$(JETS)/masses.hdf5: $(JETS)/pretrained configs/jets/mass.yaml
+	$(JET_FIT) -c configs/jets/mass.yaml --run=$(JETS)/mass --trainer.max_epochs=$(JET_EPOCHS) \
+	  --fine_tune.checkpoint=$(JETS)/pretrain/checkpoints/best.ckpt
+	$(RUN) cli.py test --run=$(JETS)/mass --predictions=$@
+
+$(JETS)/jets.json: $(JETS)/classes.hdf5 $(JETS)/masses.hdf5
+	$(RUN) scripts/jets.py --trees $(JETS)/data --output $(JETS)
+	$(RUN) scripts/evaluate.py $(JETS)/classes.hdf5 $(JETS)/trees.hdf5 --names "LorentzParT" "boosted trees" --output $(JETS)
+	$(RUN) scripts/jets.py --judge $(JETS)/classes.hdf5 $(JETS)/trees.hdf5 $(JETS)/masses.hdf5 --output $(JETS)
 
 # A model to keep ---------------------------------------------------------------------------------------------------
 # It is trained on electrons that never come twice; those of the file fit its scales, calibrate and judge it.

@@ -39,6 +39,13 @@ class Mutation:
 
 
 MUTATIONS = (
+    # jets
+    Mutation("hidden_particle_seen", "jets/networks/transformer.py", "series = hidden.hide(series)", "pass",
+             "jets/test_networks.py", "hidden", package="collider"),
+    Mutation("copies_that_decay", "jets/making/truth.py", "last = heavy & ~copied", "last = heavy",
+             "jets/test_making.py", "copies", package="collider"),
+    Mutation("turned_azimuth", "jets/learning/masking.py", "(1 - phi.cos()).mean()", "phi.square().mean()",
+             "jets/test_learning.py", "azimuth", package="collider"),
     # what an independent review found to survive
     Mutation("class_shares", "endpoint/likelihood.py", "return shares / shares.sum() / window.width_ev",
              "return np.full_like(shares, 1 / len(shares)) / window.width_ev", "endpoint/test_background_classes.py"),

@@ -26,6 +26,7 @@ COLLIDER = {
     "generate.py": "generation",
     "higgs.py": "higgs/making",
     "higgs_compare.py": "higgs/judging",
+    "jets.py": "jets",
 }
 PAGES = sorted(DOCS.rglob("*.md"))
 # an ordinary block, perhaps indented, perhaps with title="file"

@@ -106,7 +106,12 @@ def violations(room: str, source: str) -> set[str]:
 
 PACKAGES = {"reconstruction": set(), "cres": {"reconstruction"}, "collider": {"reconstruction"}}
 """Which of our packages a package may import: cres and collider never each other."""
-COLLIDER_ROOMS: dict[str, set[str]] = {"showers": set(), "generation": set(), "higgs": {"generation"}}
+COLLIDER_ROOMS: dict[str, set[str]] = {
+    "showers": set(),
+    "generation": set(),
+    "higgs": {"generation"},
+    "jets": {"generation"},
+}
 
 
 def foreign(package: str, source: str) -> set[str]:

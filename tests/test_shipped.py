@@ -19,6 +19,7 @@ LISTS = (
     shipped.higgs_trainings,
     shipped.higgs_stages,
     shipped.generations,
+    shipped.jet_trainings,
     shipped.sweep_files,
     shipped.wandb_files,
     shipped.notebooks,

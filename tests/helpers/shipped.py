@@ -40,6 +40,7 @@ SHOWERS = ("crystals", "fine", "iron_pions", "leaking", "lead_argon", "pbwo4", "
 SHOWER_TRAINING = ("energy", "particle", "profile")
 HIGGS_TRAINING = ("dedicated", "particle_net", "small")
 HIGGS_STAGES = ("dedicated", "demo_dedicated", "demo_joint", "joint", "seed")
+JETS = ("classify", "deep_set", "mass", "pretrain")
 GENERATION = ("charged_higgs", "ttbar", "z")
 HIGGS_POINTS = ("demo", "points", "seven")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
@@ -75,6 +76,11 @@ def higgs_trainings() -> list[Path]:
 def higgs_stages() -> list[Path]:
     """Return the files of stages of the charged-Higgs search."""
     return [ROOT / "configs/higgs/stages" / f"{name}.yaml" for name in HIGGS_STAGES]
+
+
+def jet_trainings() -> list[Path]:
+    """Return the configurations of trainings on jets."""
+    return [ROOT / "configs/jets" / f"{name}.yaml" for name in JETS]
 
 
 def generations() -> list[Path]:

@@ -23,12 +23,12 @@ import collider
 from collider.generation.config import GenerationConfig
 from collider.generation.filters import EventFilter
 from collider.generation.objects import reconstruct
+from collider.generation.pieces import Columns, Piece, require_same, write_columns
 from collider.generation.pythia import BATCH, EventGenerator, keyed_seed
 from collider.generation.readers import read_events
 from collider.generation.selection import NO_CHANNEL
-from collider.generation.wheels import versions, wheel
+from collider.generation.wheels import wheel
 from reconstruction.errors import UserError
-from reconstruction.files import atomic_path
 from reconstruction.progress import progress_bar
 from reconstruction.provenance import ancestry, git_commit
 from reconstruction.random.keyed import KeyedRandom
@@ -42,8 +42,6 @@ FUTILE: Final = 20_000
 """So many events of which none is kept are a selection that keeps none."""
 UNITS: Final = {"_pb": "pb", "_gev": "GeV", "_rad": "rad"}
 """By the end of a column's name."""
-
-Columns = dict[str, NDArray[Any]]
 
 
 class AddedColumns(ABC):
@@ -91,27 +89,34 @@ def files_of(
     ]
 
 
-def write_files(files: Sequence[SampleFile], workers: int = 1, said: Callable[[str], None] = lambda _: None) -> None:
+def write_files(
+    files: Sequence[Piece],
+    workers: int = 1,
+    said: Callable[[str], None] = lambda _: None,
+    write: Callable[[Any], int] | None = None,
+    noun: str = "events",
+) -> None:
     """Make those files that are not there yet. Raises UserError where other events lie in their place.
 
-    `said` is told of each file.
+    `said` is told of each file. write: makes one of them and returns how many events were generated for it, 0 where it
+    was there: `write_file`, or that of another kind of files. noun: what they hold.
     """
     events = sum(file.stop - file.start for file in files)
     with progress_bar() as bar:
-        task = bar.add_task("generating", total=events, unit="events")
-        for file, generated in _write_all(files, workers):
+        task = bar.add_task("generating", total=events, unit=noun)
+        for file, generated in _write_all(files, workers, write or write_file):
             bar.advance(task, file.stop - file.start)
             kept = file.stop - file.start
-            said(f"{file.path}: {kept} events" + (f" of {generated} generated" if generated else ", there already"))
+            said(f"{file.path}: {kept} {noun}" + (f" of {generated} generated" if generated else ", there already"))
 
 
-def _write_all(files: Sequence[SampleFile], workers: int) -> Iterator[tuple[SampleFile, int]]:
+def _write_all(files: Sequence[Piece], workers: int, write: Callable[[Any], int]) -> Iterator[tuple[Piece, int]]:
     if workers == 1 or len(files) < 2:
         for file in files:
-            yield file, write_file(file)
+            yield file, write(file)
         return
-    with process_pool(workers, [__name__]) as pool:
-        futures = {pool.submit(write_file, file): file for file in files}
+    with process_pool(workers, [write.__module__]) as pool:
+        futures = {pool.submit(write, file): file for file in files}
         for future in as_completed(futures):
             yield futures[future], future.result()
 
@@ -325,18 +330,8 @@ def _config_text(config: GenerationConfig) -> str:
 
 def _has_added(file: SampleFile) -> bool:
     """Return whether what was added to a file is what is wanted. Raises UserError where it holds other events."""
-    try:
-        with h5py.File(file.path, "r", locking=False) as found:
-            told = (found.attrs.get("config"), found.attrs.get("first_event"), found.attrs.get("events"))
-            same = all(found.attrs.get(name) == value for name, value in _added_facts(file).items())
-    except OSError as error:
-        raise UserError(f"{file.path} cannot be read as HDF5: remove it, or choose another --output") from error
-    if told != (_config_text(file.config), file.start, file.stop - file.start):
-        raise UserError(
-            f"{file.path} holds other events (another configuration, seed or number of events): remove it, or choose "
-            "another --output"
-        )
-    return same
+    told = require_same(file, _config_text(file.config))
+    return all(told.get(name) == value for name, value in _added_facts(file).items())
 
 
 def _add_again(file: SampleFile) -> None:
@@ -371,19 +366,7 @@ def _write(
         "cross_section_pb": cross_section_pb,
         **dict(zip(COUNTED, counts, strict=True)),
         ADDED: json.dumps(list(added)),
-        "first_event": file.start,
-        "events": file.stop - file.start,
-        "libraries": json.dumps(versions(), sort_keys=True),
-        "config": _config_text(config),
         **_added_facts(file),
     }
-    try:
-        with atomic_path(file.path) as temporary, h5py.File(temporary, "w", locking=False) as target:
-            for name, values in columns.items():
-                options = {"compression": "gzip", "compression_opts": 4, "fletcher32": True} if len(values) else {}
-                dataset = target.create_dataset(name, data=values, chunks=True if len(values) else None, **options)
-                dataset.attrs["units"] = next((unit for end, unit in UNITS.items() if name.endswith(end)), "")
-            for name, value in {**made_by, **facts}.items():
-                target.attrs[name] = value
-    except OSError as error:
-        raise UserError(f"{file.path} cannot be written: {error.strerror or error}") from error
+    units = {name: next((unit for end, unit in UNITS.items() if name.endswith(end)), "") for name in columns}
+    write_columns(file, columns, units, {**made_by, **facts}, _config_text(config))

@@ -53,17 +53,22 @@ def cluster(particles: Any, clustering: Clustering) -> Any:
     ak = wheel("awkward")
     if not int(ak.sum(ak.num(particles))):
         return _jets(particles, ak.values_astype(particles.px, float)[:, :0, None][:, :, :0])
-    fastjet = wheel("fastjet")
+    places = clusters(particles, clustering.algorithm, clustering.radius).constituent_index(clustering.pt_gev)
+    jets = _jets(particles, places)
+    kept = jets[abs(jets.eta) <= clustering.eta]
+    return kept[ak.argsort(kept.pt, axis=1, ascending=False)]
+
+
+def clusters(particles: Any, algorithm: str, radius: float) -> Any:
+    """Return FastJet's cluster sequence of each list of particles with px, py, pz and energy."""
+    ak, fastjet = wheel("awkward"), wheel("fastjet")
     wheel("vector").register_awkward()
     four = ak.zip(
         {"px": particles.px, "py": particles.py, "pz": particles.pz, "E": particles.energy}, with_name="Momentum4D"
     )
     with _silent_once():
-        definition = fastjet.JetDefinition(getattr(fastjet, ALGORITHMS[clustering.algorithm]), clustering.radius)
-        places = fastjet.ClusterSequence(four, definition).constituent_index(clustering.pt_gev)
-    jets = _jets(particles, places)
-    kept = jets[abs(jets.eta) <= clustering.eta]
-    return kept[ak.argsort(kept.pt, axis=1, ascending=False)]
+        definition = fastjet.JetDefinition(getattr(fastjet, ALGORITHMS[algorithm]), radius)
+        return fastjet.ClusterSequence(four, definition)
 
 
 def _jets(particles: Any, places: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from reconstruction.errors import UserError
 
-PACKAGES: Final = ("pythia8mc", "fastjet", "awkward", "vector", "pyhepmc")
+PACKAGES: Final = ("pythia8mc", "fastjet", "awkward", "vector", "pyhepmc", "uproot", "lgatr")
 
 
 def wheel(name: str) -> Any:

@@ -13,6 +13,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from collider.jets.learning.masking import MaskedParticleOptions, MaskedParticles
+from collider.jets.learning.views import ParticlesView
+from collider.jets.networks import DeepSetEncoder, LorentzParticleTransformer, ParticleTransformer
 from collider.showers.generator import Conditioned, ShowerGenerator
 from cres import models, transforms
 from cres.training.cuts import shortened, within_band
@@ -76,6 +79,49 @@ ENCODERS: dict[str, Callable[[], models.Encoder]] = {
     "convnet": lambda: models.ConvNetEncoder(2, 8, kernel_size=3, stride=2, downsample=(1, 2)),
     "conformer": lambda: models.ConformerEncoder(2, 8, 1, heads=2, kernel_size=5, expansion=2, stride=8),
 }
+
+
+JET_ENCODERS: dict[str, Callable[[], models.Encoder]] = {
+    "transformer": lambda: ParticleTransformer(21, 8, 1, heads=2, pair_width=4, class_depth=1, expansion=1),
+    "lorentz": lambda: LorentzParticleTransformer(
+        21, 8, 1, heads=2, pair_width=4, class_depth=1, expansion=1, multivectors=2
+    ),
+    "deep set": lambda: DeepSetEncoder(21, 8, 1),
+}
+
+
+@pytest.mark.parametrize("name", JET_ENCODERS)
+def test_networks_of_jets(device: torch.device, name: str) -> None:
+    """Scales fitted there, jets of different lengths, hidden particles and their loss, forward and backward."""
+    if name == "lorentz":
+        pytest.importorskip("lgatr")
+    torch.manual_seed(0)
+    encoder, jets = JET_ENCODERS[name](), numbers(4, 6, 16).abs() + 0.1
+    jets[..., 3] = jets[..., :3].square().sum(-1).sqrt() + 0.1
+    lengths, ids = torch.tensor([6, 4, 1, 6]), torch.arange(4)
+    mask = mask_from(lengths, 6)
+    jets = within(jets, mask)
+    found = []
+    for place in (torch.device("cpu"), device):
+        view, own = ParticlesView(), copy.deepcopy(encoder).to(place)
+        there, long = jets.to(place), lengths.to(place)
+        own.fit([(view(there).series, long)])
+        reconstructor = Reconstructor({"p": view}, {"p": own}, models.GaussianHead, ("jet_genmass",)).to(place)
+        task = MaskedParticles(MaskedParticleOptions(0.4), reconstructor)
+        for parameter in task.parameters():
+            torch.nn.init.constant_(parameter, 0.1)
+        loss = task.to(place)(
+            reconstructor, {"particles": there}, {"particles": mask.to(place)}, KeyedRandom(0, 0, ids.to(place))
+        )
+        features = own(view(there).series, long)
+        (features.square().sum() + loss).backward()
+        found.append((features, loss, gradients(own)))
+    (here, here_loss, here_gradients), (there, there_loss, there_gradients) = found
+    assert there.device == device
+    assert_same(there, here, 1e-3, 1e-4)
+    assert_same(there_loss, here_loss, 1e-3, 1e-4)
+    for parameter, gradient in here_gradients.items():
+        assert_same(there_gradients[parameter], gradient, 1e-2, 1e-3)
 
 
 @pytest.mark.parametrize("padded", [False, True])

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from collider.generation.files import COUNTED, AddedColumns, Columns, SampleFile, files_of
+from collider.generation.files import COUNTED, AddedColumns, SampleFile, files_of
+from collider.generation.pieces import Columns
 from collider.higgs.making.config import FB_PER_PB, HiggsConfig, Point
 from collider.higgs.making.processes import BACKGROUNDS, CLASSES, SIGNAL, sample_name
 from reconstruction.errors import UserError

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
@@ -74,6 +75,14 @@ class Encoder(nn.Module, ABC):
     def modulated_widths(self) -> tuple[int, ...]:
         """Widths of the features that `sequence` lets a context modulate, in their order."""
         return (self.sequence_width,) * len(self.layers)
+
+    @property
+    def fitted(self) -> bool:
+        """Whether what `fit` fits is there; true where there is nothing to fit."""
+        return True
+
+    def fit(self, batches: Iterable[tuple[Series, Lengths | None]]) -> None:
+        """Fit scales of its own, which it keeps in buffers, on series of the training split; most have none."""
 
     def condition(self, by: By, context_width: int) -> None:
         """Let a context modulate the features of each layer. Raises UserError where `sequence` takes none."""

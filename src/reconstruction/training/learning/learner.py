@@ -26,7 +26,7 @@ from reconstruction.training.learning.averaging import Average
 from reconstruction.training.learning.checkpoints import LAST, Checkpoints
 from reconstruction.training.learning.denoising import Denoising, DenoisingOptions
 from reconstruction.training.learning.loss_watch import LossWatch, NonFiniteLoss, first_of_all
-from reconstruction.training.learning.masking import Masking, MaskingOptions
+from reconstruction.training.learning.masking import HidingOptions, HidingTask
 from reconstruction.training.learning.metrics import Collected, EpochLoss, collect, validation_metrics
 from reconstruction.training.learning.optimiser import Optimiser, with_schedule
 from reconstruction.training.learning.place import PlaceInEpoch
@@ -67,7 +67,7 @@ class Learner(pl.LightningModule):
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
         noise_seed: int = 0,
-        masking: MaskingOptions | None = None,
+        masking: HidingOptions | None = None,
         weight_column: str | None = None,
     ) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class Learner(pl.LightningModule):
         """Calibration of what the members of an ensemble state together."""
         self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
         self.row_weights = None if weight_column is None else RowWeights(weight_column)
-        self.masking = None if masking is None else Masking(masking, self.reconstructor)
+        self.masking = None if masking is None else masking.task(self.reconstructor)
         for name, task in (("denoising", self.denoising), ("masking", self.masking)):
             if task is not None and self.reconstructor.condition is not None:
                 raise UserError(f"model.{name} rebuilds views without settings: leave it or model.condition out")
@@ -308,7 +308,7 @@ class Learner(pl.LightningModule):
             physical = self.reconstructor.physical(outcome.distribution)
             self._validation.append(collect(physical, batch, [self.reconstructor.calibration]))
 
-    def _log_floor(self, masking: Masking, judged: Batch) -> None:
+    def _log_floor(self, masking: HidingTask, judged: Batch) -> None:
         """Log what rebuilding would cost who rebuilds nothing, to compare the loss with."""
         random = self._random(judged, FROZEN_EPOCH)
         floor = masking.of_nothing(self.reconstructor, judged["inputs"], masks_of(judged), random)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +78,48 @@ class MaskingOptions:
     def views(self) -> tuple[str, ...]:
         """Names of the views of which something is hidden."""
         return tuple(dict.fromkeys((*self.spans, *self.bands, *self.samples)))
+
+    def task(self, reconstructor: Reconstructor) -> Masking:
+        """Return what learns to rebuild it."""
+        return Masking(self, reconstructor)
+
+
+@runtime_checkable
+class HidingTask(Protocol):
+    """What learns to rebuild what is hidden of inputs, with a reconstructor's encoders: a module."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether everything is there that `fit` fits."""
+        ...
+
+    def fit(self, reconstructor: Reconstructor, batches: Iterable[tuple[Inputs, Masks]]) -> None:
+        """Fit what it needs on inputs of the training split."""
+
+    def let_learn(self) -> None:
+        """Let learn what it needs, of a reconstructor whose parameters do not."""
+
+    def __call__(self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom) -> Tensor:
+        """Return the weighted loss of what is rebuilt."""
+        ...
+
+    def of_nothing(self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom) -> Tensor:
+        """Return the same of who rebuilds nothing."""
+        ...
+
+
+@runtime_checkable
+class HidingOptions(Protocol):
+    """Options of a pre-training that hides a part of the inputs: a system may have its own."""
+
+    @property
+    def alone(self) -> bool:
+        """Whether nothing else is learned."""
+        ...
+
+    def task(self, reconstructor: Reconstructor) -> HidingTask:
+        """Return what learns it."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from reconstruction.errors import UserError, nearest
 from reconstruction.judging.tables.columns import CLASSES, class_list
-from reconstruction.models import Calibration, PredictiveDistribution
+from reconstruction.models import Calibration, Encoder, PredictiveDistribution
 from reconstruction.progress import track, waiting
 from reconstruction.random.keyed import FROZEN_EPOCH
 from reconstruction.records.batch import SETTINGS, Batch, Inputs, Masks, masks_of
@@ -60,6 +60,7 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
     """Fit the scalers that are not fitted, and note the ranges of the targets, on the training split."""
     reconstructor = module.reconstructor
     reconstructor.calibration.reset()
+    _fit_encoders(module, data)
     if module.masking is not None and not module.masking.fitted:
         module.masking.fit(reconstructor, _noisy_inputs(module, data))
     if module.row_weights is not None and not module.row_weights.fitted:
@@ -81,6 +82,17 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
     if classes:
         require_classes(data, classes)
         module.card[CLASSES] = class_list(classes)
+
+
+@torch.no_grad()
+def _fit_encoders(module: Learner, data: RowsDataModule) -> None:
+    """Let encoders that have scales of their own fit them; those of an earlier training keep theirs."""
+    for name, encoder in module.reconstructor.fusion.encoders.items():
+        assert isinstance(encoder, Encoder)
+        if not encoder.fitted:
+            batches = _noisy_inputs(module, data)
+            views = (module.reconstructor.seen(name, inputs, masks) for inputs, masks in batches)
+            encoder.fit((view.series, lengths) for view, lengths in views)
 
 
 def fit_context(module: Learner, condition: Condition, data: RowsDataModule) -> None:

@@ -106,9 +106,10 @@ def require_same_readout(system: System, card: Mapping[str, Any], facts: Mapping
     trained = card.get("data", {})
     for key, (plain, unit) in system.must_agree.items():
         if key in trained and not np.isclose(trained[key], facts[key], rtol=1e-9):
+            here, there = (f"{value:.10g} {unit}".rstrip() for value in (facts[key], trained[key]))
             raise UserError(
-                f"the records' {plain} is {facts[key]:.10g} {unit}, but the model was trained at {trained[key]:.10g} "
-                f"{unit}: its estimates would be wrong; use a model trained for this read-out"
+                f"the records' {plain} is {here}, but the model was trained at {there}: its estimates would be wrong; "
+                "use a model trained for this read-out"
             )
 
 

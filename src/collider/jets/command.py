@@ -1,0 +1,93 @@
+"""Jets of ten classes, generated, smeared and matched to the truth: HDF5 files with the column names of JetClass."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import math
+from pathlib import Path
+
+from collider.jets.making.config import JetSample
+from collider.jets.making.files import BYTES_A_JET, JETS_PER_FILE, SECONDS_A_JET, JetFile, jet_files, write_jet_files
+from reconstruction.command import Parser, task, whole
+from reconstruction.paths import path_of, place_of
+from reconstruction.ranges import SEED
+from reconstruction.workers import available_cpus
+
+
+def command_line() -> Parser:
+    """Return the command line."""
+    parser = Parser(
+        description=__doc__,
+        epilog="An interrupted run goes on with the same command; what is complete is not made again. Many jets: the "
+        "same command as an array job, each task with its --task I/N. docs/howto/jets.md has the keys of a "
+        "configuration.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--events", type=whole(), default=20_000, help="jets, as many of each class")
+    parser.add_argument("--output", type=path_of, default=Path("data/jets"), help="folder for the HDF5 files")
+    parser.add_argument("-c", "--config", type=place_of, default=None, help="a YAML file (default: as JetClass has it)")
+    parser.add_argument("--seed", type=whole(SEED), default=None, help="seed (default: of the configuration)")
+    parser.add_argument(
+        "--workers", type=whole(), default=available_cpus(), help="processes; the result does not depend on it"
+    )
+    parser.add_argument("--jets-per-file", type=whole(), default=JETS_PER_FILE, help="jets in one HDF5 file")
+    parser.add_argument("--task", type=task, default=None, help="I/N: make only the files of one task of an array job")
+    parser.add_argument(
+        "--trees",
+        type=path_of,
+        default=None,
+        metavar="DATA",
+        help="write only OUTPUT/trees.hdf5: what boosted trees on jet quantities, trained on these files, say of their "
+        "test split, a table for --judge and scripts/evaluate.py",
+    )
+    parser.add_argument(
+        "--judge",
+        type=path_of,
+        nargs="+",
+        default=None,
+        metavar="TABLE",
+        help="write only OUTPUT/jets.json and print it: accuracy, top 3, F1, area under the curve and rejection of "
+        "tables of classes; response, width and coverage of tables of masses",
+    )
+    return parser
+
+
+def main() -> int:
+    """Run the command."""
+    arguments = command_line().parse_args()
+    if arguments.judge is not None or arguments.trees is not None:
+        return judge_only(arguments)
+    sample = JetSample() if arguments.config is None else JetSample.from_yaml(Path(arguments.config))
+    if arguments.seed is not None:
+        sample = dataclasses.replace(sample, seed=arguments.seed)
+    files = jet_files(sample, arguments.events, arguments.output, arguments.jets_per_file)
+    mine = files if arguments.task is None else files[arguments.task[0] :: arguments.task[1]]
+    print(expected(mine, arguments.workers), flush=True)
+    write_jet_files(mine, arguments.workers, print)
+    return 0
+
+
+def judge_only(arguments: argparse.Namespace) -> int:
+    """Write the table of the trees, or the figures of tables."""
+    from collider.jets.judging.report import judge
+    from collider.jets.judging.trees import tree_table
+    from collider.jets.learning.data import JetDataModule
+    from reconstruction.judging.tables.table import PredictionTable
+
+    if arguments.trees is not None:
+        table = tree_table(JetDataModule(str(arguments.trees), particles=1))
+        print(f"{len(table)} jets of the test split told: {table.write(arguments.output / 'trees.hdf5')}")
+    if arguments.judge is not None:
+        print(judge([PredictionTable.read(path) for path in arguments.judge], arguments.output))
+    return 0
+
+
+def expected(files: list[JetFile], workers: int) -> str:
+    """Return in words how long the files that are not there take, and how large they are."""
+    jets = sum(file.stop - file.start for file in files if not file.path.exists())
+    minutes = jets * SECONDS_A_JET / max(1, min(workers, len(files), available_cpus())) / 60
+    return (
+        f"{jets} jets to make: about {math.ceil(minutes)} min with {workers} "
+        f"{'worker' if workers == 1 else 'workers'}, {math.ceil(jets * BYTES_A_JET / 1e6)} MB"
+    )

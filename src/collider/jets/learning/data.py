@@ -1,0 +1,113 @@
+"""The data module of jets: files of particles → batches."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from collider.jets.learning.files import JetTable, jet_paths
+from collider.jets.schema import CLASS
+from reconstruction.errors import UserError
+from reconstruction.records.batch import Batch, masks_from
+from reconstruction.records.loader import Chosen, Draw
+from reconstruction.records.rows import RowsDataModule
+from reconstruction.records.splits import Split
+
+PARTICLES = "particles"
+"""Name of the one input: (batch, particle, PARTICLE_COLUMNS), the hardest first."""
+
+
+class JetRows(Dataset[Batch]):
+    """Batches of chosen jets."""
+
+    def __init__(self, chosen: Chosen) -> None:
+        self.chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen.rows)
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        """Return the drawn jets as one batch."""
+        rows = self.chosen.rows[np.array([draw.row for draw in draws])]
+        table: JetTable = self.chosen.records
+        particles = torch.from_numpy(table.particles[rows])
+        lengths = torch.from_numpy(table.lengths[rows])
+        return {
+            "inputs": {PARTICLES: particles},
+            "masks": masks_from(PARTICLES, lengths, particles.shape[1]),
+            "event_id": torch.from_numpy(table.event_ids[rows]),
+        } | self.chosen.numbers(rows)
+
+
+class JetDataModule(RowsDataModule):
+    """Jets of HDF5 files with the columns of JetClass, as `scripts/jets.py` writes them, or of its ROOT files.
+
+    All of the particles that are read are held in memory: 64 bytes each.
+
+    Args:
+        data: A file, a folder of them, a glob, or a list of these.
+        targets: Columns to estimate: jet_class (ten classes), jet_genmass (the mass of the particle-level jet) …
+        particles: Constituents of a jet that are read, the hardest; 128 is all that JetClass has.
+        observables: Further number columns that come with each batch; null for all others.
+        batch_size: Jets a batch, on each device.
+        training_jets: Train on so many of the training split alone: what labels are worth. Null is all.
+        fractions: Shares of training, validation and test.
+        seed: Decides the order.
+        split: Jet by jet, or whole files.
+        split_seed: Decides the split, whatever the training's seed; null is 0, or for a checkpoint the one that it was
+            trained with.
+        workers: Processes that read ahead.
+        start_method: How these start (null: as Python does by default).
+
+    """
+
+    system_name = "collider.jets"
+
+    def __init__(
+        self,
+        data: str | list[str] = "data/jets",
+        targets: tuple[str, ...] = (CLASS,),
+        particles: int = 40,
+        observables: tuple[str, ...] | None = None,
+        batch_size: int = 128,
+        training_jets: int | None = None,
+        fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        seed: int = 0,
+        split: Literal["event", "file"] = "event",
+        split_seed: int | None = None,
+        workers: int = 0,
+        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+    ) -> None:
+        super().__init__(
+            data, targets, observables, batch_size, fractions, seed, split, split_seed, workers, start_method
+        )
+        self.particles, self.training_jets = particles, training_jets
+
+    def open(self) -> JetTable:
+        """Return the opened files."""
+        return JetTable(jet_paths(self.data), self.particles)
+
+    def dataset(self, rows: NDArray[np.int64], training: bool = False) -> JetRows:
+        """Return the batches of these rows."""
+        return JetRows(self.chosen(rows))
+
+    def apparatus_facts(self) -> dict[str, Any]:
+        """Return how many particles of a jet are read."""
+        return {PARTICLES: self.particles}
+
+    @property
+    def split(self) -> Split:
+        """Row numbers of the three parts, of the first the jets that are trained on."""
+        whole = super().split
+        if self.training_jets is None:
+            return whole
+        if self.training_jets > len(whole.train):
+            raise UserError(
+                f"data.training_jets is {self.training_jets}, but the training split has {len(whole.train)} jets"
+            )
+        chosen = np.random.default_rng(self.split_seed or 0).permutation(whole.train)[: self.training_jets]
+        return Split(np.sort(chosen), whole.validation, whole.test)

@@ -1,0 +1,1 @@
+"""Jets of ten classes as HDF5 files: processes, matching to the truth, impact parameters, substructure."""

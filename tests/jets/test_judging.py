@@ -1,0 +1,164 @@
+"""Figures of tables of jets: against loops, and able to tell a good one from a bad one."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import made_jets
+import numpy as np
+import pytest
+
+from collider.jets.command import main
+from collider.jets.judging import trees
+from collider.jets.judging.classes import class_figures, rejections
+from collider.jets.judging.mass import SUM, mass_figures
+from collider.jets.judging.report import judge
+from collider.jets.judging.trees import QUANTITIES, quantities, tree_table
+from collider.jets.learning.data import JetDataModule
+from collider.jets.making.classes import KINDS
+from collider.jets.system import SYSTEM
+from reconstruction import schema
+from reconstruction.errors import UserError
+from reconstruction.judging.tables.columns import CLASSES
+from reconstruction.judging.tables.table import PredictionTable
+
+CODES = {kind.name: kind.code for kind in KINDS}
+
+
+def class_table(count=2000, sharpness=3.0, seed=0, estimator="network"):
+    """Probabilities that favour the true class, more the larger the sharpness."""
+    random = np.random.default_rng(seed)
+    code = np.arange(count) % 10
+    logits = random.normal(size=(count, 10))
+    logits[np.arange(count), code] += sharpness
+    stated = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    table = PredictionTable.from_estimates(
+        np.arange(count), {"jet_class": stated.argmax(1)}, estimator=estimator, truth={"jet_class": code}, system=SYSTEM
+    )
+    columns = {schema.probability_name(name): stated[:, place] for place, name in enumerate(CODES)}
+    return table.with_columns(columns).with_attributes({CLASSES: dict(CODES)})
+
+
+def test_figures_are_those_of_a_loop():
+    table = class_table(400)
+    stated, truth = table.probabilities(), table.truth("jet_class").astype(int)
+    found = class_figures(table, resamples=40)
+    said = [max(range(10), key=lambda place: row[place]) for row in stated]
+    assert found["accuracy"].value == pytest.approx(np.mean([a == b for a, b in zip(said, truth, strict=True)]))
+    top = [b in sorted(range(10), key=lambda place: -row[place])[:3] for row, b in zip(stated, truth, strict=True)]
+    assert found["top3"].value == pytest.approx(np.mean(top))
+    scores = []
+    for place in range(10):
+        right = sum(a == b == place for a, b in zip(said, truth, strict=True))
+        precision, recall = right / max(said.count(place), 1), right / (truth == place).sum()
+        scores.append(2 * precision * recall / max(precision + recall, 1e-9))
+    assert found["macro_f1"].value == pytest.approx(np.mean(scores))
+    assert found["accuracy"].low < found["accuracy"].value < found["accuracy"].high
+
+
+def test_a_better_table_has_better_figures():
+    good, bad, none = (class_figures(class_table(sharpness=s), resamples=2) for s in (3.0, 1.0, 0.0))
+    for name in ("accuracy", "top3", "macro_f1", "auc"):
+        assert good[name].value > bad[name].value > none[name].value
+    assert none["auc"].value == pytest.approx(0.5, abs=0.03)
+    assert none["top3"].value == pytest.approx(0.3, abs=0.04)
+
+
+def test_a_rejection_is_that_of_a_loop():
+    table = class_table(3000)
+    stated, truth = table.probabilities(), table.truth("jet_class").astype(int)
+    found = {(one.name, one.efficiency): one for one in rejections(table)}
+    assert len(found) == 18
+    score = stated[:, 1] / (stated[:, 1] + stated[:, 0])
+    for efficiency in (0.5, 0.3):
+        signal = sorted(score[truth == 1], reverse=True)
+        threshold = signal[int(efficiency * len(signal)) - 1]
+        passed = int((score[truth == 0] > threshold).sum())
+        one = found["Hbb", efficiency]
+        assert abs(one.passed - passed) <= 1
+        assert one.value == pytest.approx(300 / max(one.passed, 1))
+    assert str(rejections(class_table(3000, 9.0))[0]) == "> 300"
+    assert rejections(class_table(100)) == []  # ten jets of each class say nothing
+
+
+def mass_table(width=0.08, bias=0.0, stated=0.08, count=3000):
+    random = np.random.default_rng(1)
+    truth = random.uniform(20, 200, count)
+    mass = truth * (1 + bias + width * random.normal(size=count))
+    plain = truth * (0.95 + 0.12 * random.normal(size=count))
+    return PredictionTable.from_estimates(
+        np.arange(count),
+        {"jet_genmass": mass},
+        std={"jet_genmass": stated * mass},
+        estimator="network",
+        truth={"jet_genmass": truth},
+        observables={"jet_mass": plain, "jet_pt": random.uniform(500, 1000, count)},
+        system=SYSTEM,
+    )
+
+
+def test_masses_are_judged_beside_the_plain_sum():
+    found = mass_figures(mass_table())
+    assert [one.name for one in found] == ["network", SUM] * 3
+    network, plain = found[:2]
+    assert network.response.value == pytest.approx(1, abs=0.01)
+    assert network.width.value == pytest.approx(0.08, rel=0.06)
+    assert network.coverage is not None
+    assert network.coverage.value == pytest.approx(0.683, abs=0.03)
+    assert plain.response.value == pytest.approx(0.95, abs=0.01)
+    assert plain.width.value == pytest.approx(0.12 / 0.95, rel=0.06)
+    assert plain.coverage is None
+    assert found[2].jets + found[4].jets >= found[0].jets
+
+
+@pytest.mark.parametrize(("options", "covered"), [({"stated": 0.05}, (0.4, 0.6)), ({"stated": 0.12}, (0.8, 0.95)),
+                                                  ({"bias": 0.1}, (0.2, 0.5))])  # fmt: skip
+def test_wrong_error_bars_are_noticed(options, covered):
+    coverage = mass_figures(mass_table(**options), bins=1)[0].coverage
+    assert coverage is not None
+    assert covered[0] < coverage.value < covered[1]
+
+
+def test_trees_learn_what_the_quantities_say(tmp_path, monkeypatch, capsys):
+    """A mass that names the class; their table is judged as a network's is."""
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(trees, "ROUNDS", 15)
+    code = np.arange(600) % 10
+    path = made_jets.write(tmp_path / "jets.hdf5", 600, jet_sdmass=10.0 * code + np.random.default_rng(0).random(600))
+    module = JetDataModule(str(path), particles=1)
+    table = tree_table(module)
+    assert len(table) == 60
+    np.testing.assert_array_equal(table.event_id, module.records.event_ids[module.split.test])
+    assert class_figures(table, 2)["accuracy"].value > 0.95
+    monkeypatch.setattr(sys, "argv", ["jets.py", "--trees", str(path), "--output", str(tmp_path)])
+    assert main() == 0
+    tables = [str(tmp_path / "trees.hdf5")]
+    monkeypatch.setattr(sys, "argv", ["jets.py", "--judge", *tables, "--output", str(tmp_path)])
+    assert main() == 0
+    assert "boosted trees" in capsys.readouterr().out
+    assert json.loads((tmp_path / "jets.json").read_text())["boosted trees"]["jets"] == 60
+
+
+def test_quantities_have_their_ratios(jets):
+    records = JetDataModule(str(jets)).records
+    found = quantities(records, QUANTITIES)
+    np.testing.assert_allclose(found[:, -3], records.scalar("jet_tau2") / records.scalar("jet_tau1"))
+
+
+def test_tables_side_by_side(tmp_path):
+    said = judge([class_table(), class_table(sharpness=1.0, estimator="trees"), mass_table()], tmp_path)
+    for text in ("accuracy", "top 3", "macro F1", "rejection of QCD", "Tbl at 30 %", "plain sum", "within 1 σ"):
+        assert text in said
+    kept = json.loads((tmp_path / "jets.json").read_text())
+    assert set(kept) == {"network", "trees", "network, mass"}
+    assert kept["network"]["accuracy"]["error"] > 0
+
+
+def test_tables_that_are_neither_are_told():
+    with pytest.raises(UserError, match="tells no classes of jets apart"):
+        class_figures(mass_table())
+    with pytest.raises(UserError, match="has no masses of jets with their truth"):
+        mass_figures(class_table())
+    with pytest.raises(UserError, match=r"jets of 10 GeV or more are too few"):
+        mass_figures(mass_table(count=20))
