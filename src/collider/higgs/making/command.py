@@ -18,8 +18,8 @@ from reconstruction.workers import available_cpus
 
 DEFAULT: Final = "points"
 EVENTS_PER_FILE: Final = 500
-SECONDS: Final = {"signal": 0.05, "nonprompt": 2.0, "diboson": 1.0, "ttx": 0.05}
-"""Of one core for a selected event, as measured (docs/howto/higgs.md)."""
+SECONDS: Final = {"signal": 0.055, "nonprompt": 1.5, "diboson": 0.4, "ttx": 0.05}
+"""Of one core for a selected event: three times what was measured without underlying event (docs/howto/higgs.md)."""
 WITHOUT_UNDERLYING_EVENT: Final = 0.33
 BYTES: Final = 250
 """Of a file for an event."""
