@@ -121,6 +121,13 @@ def test_what_is_damaged_is_refused(tmp_path):
         write_file(files_of(PAIR, 5, tmp_path)[0])
 
 
+def test_a_folder_that_cannot_be_is_told_before_any_event(tmp_path, monkeypatch):
+    monkeypatch.setattr("collider.generation.files.EventGenerator", None)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"z_0000.hdf5 cannot be written: Not a directory"):
+        write_file(files_of(PAIR, 5, tmp_path / "file" / "folder")[0])
+
+
 def test_a_selection_that_keeps_nothing_ends(tmp_path, monkeypatch):
     monkeypatch.setattr("collider.generation.files.FUTILE", 200)
     none = dataclasses.replace(PAIR, selection=Selection({"no": Cuts(electrons=Wanted(5))}))

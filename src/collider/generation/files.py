@@ -130,6 +130,7 @@ def write_file(file: SampleFile) -> int:
         if not _has_added(file):
             _add_again(file)
         return 0
+    _require_folder(file.path)
     random_seed = keyed_seed(file.config.seed, file.config.process.name, file.start)
     generator = EventGenerator(file.config.process, random_seed)
     sample = keyed_seed(file.config.seed, file.config.process.name)
@@ -137,6 +138,14 @@ def write_file(file: SampleFile) -> int:
     columns["weight_pb"] = columns.pop("weight") * (generator.cross_section_pb / _positive(sum_of_weights, file.config))
     _write(file, columns, counts, generator.cross_section_pb)
     return counts.generated
+
+
+def _require_folder(path: Path) -> None:
+    """Make the folder of a file. Raises UserError, before minutes of work, where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def convert(config: GenerationConfig, source: Path, target: Path) -> tuple[int, int]:
