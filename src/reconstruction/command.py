@@ -20,12 +20,21 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, **settings})
+        self._words: list[str] = []
         self._negative_number_matcher = re.compile(r"-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")  # -80e6 is a number too
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse, and keep the words: what is missing may be what a mistyped option was meant to say."""
+        self._words = sys.argv[1:] if args is None else list(args)
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong and exit."""
-        unknown = message.removeprefix("unrecognized arguments: ").split()
-        if message.startswith("unrecognized") and unknown:
+        unknown = message.removeprefix("unrecognized arguments: ").split() if message.startswith("unrecogn") else []
+        if "required" in message:
+            options = (word.partition("=")[0] for word in self._words if word.startswith("--"))
+            unknown = [option for option in options if option not in self._option_string_actions and option != "--"]
+        if unknown:
             option = unknown[0].partition("=")[0]
             better = nearest(option, self._option_string_actions)
             message = (
