@@ -21,6 +21,8 @@ from reconstruction.judging.pictures.plots import Curve, canvas, styled
 HIGGS_AXIS, A_AXIS = "mass of H⁺ (GeV)", "mass of A (GeV)"
 LEAST_BACKGROUND = 1e-3
 _MARK = "#D55E00"
+_MANY = 9
+"""Points, of which more have smaller names."""
 
 
 def _curve(name: str, place: int) -> Curve:
@@ -97,7 +99,8 @@ def _name_points(axes: Axes, shown: Sequence[PointResult]) -> None:
     """Write masses below the places of points, in two lines, for which the axes make room."""
     left, bottom, width, height = axes.get_position().bounds
     axes.set_position((left, bottom + 0.05, width, height - 0.05))
-    axes.set_xticks(range(len(shown)), [f"{one.point[0]:g}\n{one.point[1]:g}" for one in shown])
+    names = [f"{one.point[0]:g}\n{one.point[1]:g}" for one in shown]
+    axes.set_xticks(range(len(shown)), names, fontsize=6 if len(shown) > _MANY else None)
 
 
 def _with_bars(axes: Axes, at: Array, figures: Sequence[object], curve: Curve) -> None:
@@ -131,7 +134,7 @@ def limit_picture(results: Sequence[PointResult], name: str = NETWORK) -> Figure
         axes.annotate(
             f"{one.point[0]:g}",
             (where, one.limits[name][place[2]]),
-            fontsize=7,
+            fontsize=6 if len(shown) > _MANY else 7,
             ha="center",
             va="bottom",
             xytext=(0, 2),
