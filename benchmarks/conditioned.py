@@ -34,6 +34,8 @@ from reconstruction.judging.tables.table import PredictionTable
 ROOT = Path(__file__).parents[1]
 GRIDS = ROOT / "configs" / "simulation" / "grids"
 STAGES = ROOT / "configs" / "stages" / "wall_and_noise.yaml"
+DESIGNS = {"spread": "wall_and_noise_spread", "grid": "wall_and_noise"}
+"""Twelve walls with a temperature each, or three walls with four."""
 STEPS = ("data", "stages", "dedicated", "tuned", "bound", "table")
 JOINT = ("together", "scratch")
 
@@ -86,12 +88,14 @@ class Plane:
     folder: Path
     size: Size
     options: tuple[str, ...]
+    design: str = DESIGNS["spread"]
+    """Grid of the apparatus to train on."""
 
     def data(self) -> None:
         """Make the electrons: for training, for judging at the same settings, and at settings that no training sees."""
         grids = (
-            ("trained", "wall_and_noise", self.size.trained, 1),
-            ("tested", "wall_and_noise", self.size.judged, 2),
+            ("trained", self.design, self.size.trained, 1),
+            ("tested", self.design, self.size.judged, 2),
             ("held_out", "wall_and_noise_held_out", self.size.judged, 3),
             ("to_tune", "wall_and_noise_held_out", self.size.tuned, 4),
         )
@@ -222,11 +226,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="the size that the figures are asked at")
     parser.add_argument("--folder", type=Path, default=Path("runs/conditioned"), help="where everything goes")
+    parser.add_argument("--design", choices=DESIGNS, default="spread", help="twelve walls, or three with four each")
     parser.add_argument("--only", choices=STEPS, help="one step alone")
     arguments, others = parser.parse_known_args()
     size = FULL if arguments.full else SMALL
     others = [*(("--data.batch_size=64",) if size is FULL else SMALLER), *others]
-    plane = Plane(arguments.folder.absolute(), size, tuple(others))
+    plane = Plane(arguments.folder.absolute(), size, tuple(others), DESIGNS[arguments.design])
     began, cpu = time.time(), os.times()
     for step in STEPS:
         if arguments.only in (None, step):

@@ -155,6 +155,7 @@ class Model:
         truth: Mapping[str, Array] | None = None,
         noise_scale: float | int = 0.0,
         settings: Mapping[str, Any] | None = None,
+        noise_spectrum: str | Path | None = None,
     ) -> Estimates:
         """Return estimates of records.
 
@@ -163,14 +164,18 @@ class Model:
         that of the training; 0 for records that carry their noise, 1 for those of a simulation that do not. truth: true
         values by column (`energy_eV`), for a table that is to be judged or to calibrate an endpoint. settings: of the
         apparatus, by name, one for all records or one for each, for a model that is told them; those that are left out
-        are taken from the truth where it holds them, and are else, as NaN is, not known. Raises UserError for other
-        shapes, for volts that are not finite, for a negative noise_scale, and for settings that the model does not know
-        or that are no such numbers.
+        are taken from the truth where it holds them, and are else, as NaN is, not known. noise_spectrum: a table of
+        `estimate.py --measure-noise`, `white` for the nominal noise, for a model that is told the noise of its records;
+        simulated ones have white noise. Raises UserError for other shapes, for volts that are not finite, for a
+        negative noise_scale, for settings that the model does not know or that are no such numbers, and for a spectrum
+        that it is not told.
         """
         if isinstance(volts, SimulatedRecords):
             known = {name: v for name, v in volts.columns.items() if v.ndim == 1 and name != schema.EVENT_ID}
             ids = volts[schema.EVENT_ID] if event_id is None else event_id
-            return self(volts.volts(), event_id=ids, truth=known, settings=settings)
+            told = self._noise("white", volts.noise_density_w_per_hz) if noise_spectrum is None and self._bands else {}
+            given = {"settings": told | dict(settings or {}), "noise_spectrum": noise_spectrum}
+            return self(volts.volts(), event_id=ids, truth=known, **given)
         series = self._series(volts)
         rows = np.arange(len(series)) if event_id is None else np.asarray(event_id, np.int64)
         if len(rows) != len(series):
@@ -178,10 +183,34 @@ class Model:
         if not noise_scale >= 0:
             raise UserError(f"noise_scale is {noise_scale}; it is 0 or more")
         if noise_scale:
-            density = self.card.get("data", {}).get("noise_density_w_per_hz", NOMINAL_DENSITY_W_PER_HZ)
-            series = _with_noise(series, rows, self.sampling_rate_hz, float(density), float(noise_scale))
-        known = dict(truth or {})
-        return self._estimates(series, rows, known | self._settings(settings or {}, known, len(series)))
+            series = _with_noise(series, rows, self.sampling_rate_hz, self._nominal, float(noise_scale))
+        known, given = dict(truth or {}), dict(settings or {})
+        if noise_spectrum is not None:
+            given = self._noise(noise_spectrum, self._nominal) | given
+        return self._estimates(series, rows, known | self._settings(given, known, len(series)))
+
+    @property
+    def _nominal(self) -> float:
+        """Density of the nominal noise of the training."""
+        return float(self.card.get("data", {}).get("noise_density_w_per_hz", NOMINAL_DENSITY_W_PER_HZ))
+
+    @property
+    def _bands(self) -> tuple[str, ...]:
+        """Those of the settings that the noise says."""
+        from cres.transforms.bands import is_band
+
+        return tuple(name for name in self.module.settings if is_band(name))
+
+    def _noise(self, table: str | Path, nominal_w_per_hz: float) -> dict[str, float]:
+        """Return the settings that a table of noise says. Raises UserError for a model that is told no noise."""
+        from cres.data.noise_of_rows import bands_of_table
+
+        if not self._bands:
+            raise UserError(
+                "the model is told no spectrum of the noise (model.condition.settings of its training): leave out "
+                "noise_spectrum"
+            )
+        return bands_of_table(table, self._bands, self.sampling_rate_hz, nominal_w_per_hz)
 
     def _settings(self, given: Mapping[str, Any], truth: Mapping[str, Array], records: int) -> dict[str, Array]:
         """Return the settings that the model is told, one a record, NaN where neither they nor the truth are given."""

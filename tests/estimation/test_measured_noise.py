@@ -71,6 +71,19 @@ def test_the_spectrum_is_the_true_one_within_its_errors(noise_file: Path, tmp_pa
     assert NoiseSpectrum.read(output).relative_power == pytest.approx(relative)
 
 
+def test_a_steep_spectrum_is_noise_and_no_line(tmp_path: Path) -> None:
+    """Over the mean power of a record the loud end of a steep spectrum looks like lines."""
+    grid = np.linspace(-RATE_HZ / 2, RATE_HZ / 2, 401)
+    steep = 2.2e-13 * 10 ** (-1.6 * grid / RATE_HZ)  # 16 dB over the band
+    random = KeyedRandom(6, 0, torch.arange(300))
+    add = ColouredNoise(RATE_HZ, list(zip(grid.tolist(), steep.tolist(), strict=True)))
+    path = write(tmp_path / "empty.hdf5", add(torch.zeros(300, SAMPLES, 2), random).numpy())
+    assert measure_noise(open_records(str(path)), tmp_path / "out.csv", 64) == 300
+    found = NoiseSpectrum.read(tmp_path / "out.csv")
+    expected = np.interp(found.frequency_hz, grid, steep) / 2.2e-13
+    np.testing.assert_allclose(found.relative_power[8:-8], expected[8:-8], rtol=0.05)
+
+
 def test_records_with_electrons_are_no_noise(tmp_path: Path, noise: np.ndarray) -> None:
     columns = simulate_columns(CONFIG, sample_electrons(CONFIG, 40, seed=1))
     signal = np.stack([columns[name] for name in schema.SERIES_COLUMNS], -1)

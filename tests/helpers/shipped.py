@@ -20,6 +20,7 @@ TRAINING = (
     "s4d",
     "s4d_gpu",
     "s4d_time",
+    "told_noise",
 )
 SIMULATION = (
     "atomic_tritium_1t",

@@ -111,6 +111,25 @@ def test_a_small_set_gets_a_simple_map() -> None:
     assert (polynomial(fresh) - smooth(fresh)).abs().mean() < smooth(fresh).std()
 
 
+def test_three_settings_fix_a_parabola_between_them_and_no_more() -> None:
+    """Of three walls a map of fourth order would do between them as it likes; of six it finds what is there."""
+
+    def of(walls: list[float]) -> torch.Tensor:
+        rows = torch.arange(600)
+        return torch.stack((coordinates(600)[:, 1], torch.tensor(walls, dtype=torch.float64)[rows % len(walls)]), dim=1)
+
+    def truth(x: torch.Tensor) -> torch.Tensor:
+        return (x[:, :1] + 1) * (x[:, 1:] - 0.3).mul(10).square()
+
+    between = of([0.33, 0.40])
+    for walls in ([0.30, 0.36, 0.44], [0.30, 0.33, 0.36, 0.38, 0.41, 0.44]):
+        polynomial = PolynomialMap((2, 4), 1)
+        polynomial.fit(of(walls), truth(of(walls)))
+        torch.testing.assert_close(polynomial(between), truth(between), rtol=1e-8, atol=1e-8)
+        orders = polynomial.coefficients.reshape(3, 5).abs().amax(dim=0) > 1e-9
+        assert orders.tolist() == [True, True, True, False, False]
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(UserError, match="no training rows"):
         PolynomialMap((1, 9), 2).fit(coordinates(1)[:0], smooth(coordinates(1))[:0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -131,3 +132,25 @@ def test_the_page_of_electrons_tells_it_what_the_table_was_told(run, told):
     pictures, posterior = record_pictures(bare, Source(open_records(data), 1.0, model))
     assert not [note for note in pictures.notes if "otherwise than the table" in note]
     np.testing.assert_allclose(posterior[schema.POSTERIOR_MEAN], whole.column(schema.POSTERIOR_MEAN), rtol=2e-3)
+
+
+def test_what_it_is_not_told_of_another_apparatus_is_said(run, told, tiny, tmp_path):
+    """The field of the files' own simulation: the model knows of none, then of one, and then meets another."""
+    data = [shutil.copy(told / f"{seed}.hdf5", tmp_path) for seed in range(2)]
+
+    def state(field_t: float) -> None:
+        for path in data:
+            with h5py.File(path, "a") as file:
+                file.attrs["config"] = json.dumps({"trap": {"kind": "bathtub", "field_t": field_t}})
+
+    options = [f"--data.data={json.dumps(data)}", f"--run={tmp_path / 'run'}"]
+    state(0.959)
+    main(["predict", f"--run={run}", *options[:1], f"--predictions={tmp_path / 'unsaid'}"])  # its files stated nothing
+    told_kelvin = ["--model.condition.settings=[noise_temperature_k]", "--trainer.max_epochs=1"]
+    main(["fit", "-c", str(tiny), *options, *told_kelvin])
+    main(["predict", *options, f"--predictions={tmp_path / 'same'}"])
+    assert PredictionTable.read(tmp_path / "same").attributes["apparatus_warning"] == ""
+    state(0.9591)
+    with pytest.warns(UserWarning, match=r"not told \(field_t is 0\.9591, 0\.959 in the training\): expect a bias"):
+        main(["predict", *options, f"--predictions={tmp_path / 'other'}"])
+    assert "field_t" in PredictionTable.read(tmp_path / "other").attributes["apparatus_warning"]

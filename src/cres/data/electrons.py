@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from cres.data.noise_of_rows import NoiseOfRows
 from cres.data.windows import Band, Window
 from reconstruction.records.batch import STRENGTH, Batch, masks_from
 from reconstruction.records.loader import Chosen, Draw
@@ -24,7 +25,7 @@ class ElectronDataset(Dataset[Batch]):
 
     With `keep_on` the series are read once and kept as a tensor there: in memory, or on the training device. What is
     the same in each epoch, a fixed window and a band of it, is then done once, too. `densities` (rows of the records,)
-    are those of the noise, where batches are to say them.
+    are those of the noise, where batches are to say them; `noise` says its spectrum as well, and of it the `bands`.
     """
 
     def __init__(
@@ -34,8 +35,10 @@ class ElectronDataset(Dataset[Batch]):
         band: Band | None = None,
         keep_on: torch.device | None = None,
         densities: NDArray[np.float64] | None = None,
+        noise: NoiseOfRows | None = None,
+        bands: tuple[str, ...] = (),
     ) -> None:
-        self._densities = densities
+        self._densities, self._noise, self._bands = densities, noise, bands
         self._chosen, self._window, self._band = chosen, window, band
         self._records, self._rows = chosen.records, chosen.rows
         self._event_ids = self._records.event_ids[self._rows]
@@ -60,7 +63,10 @@ class ElectronDataset(Dataset[Batch]):
             "event_id": torch.from_numpy(event_ids),
         }
         batch |= self._chosen.numbers(rows)
-        if self._densities is not None:
+        if self._noise is not None:
+            batch[STRENGTH] = self._noise.density_w_per_hz(rows)
+            batch["observables"] |= dict(zip(self._bands, self._noise.bands(self._bands, rows).T, strict=True))
+        elif self._densities is not None:
             batch[STRENGTH] = torch.from_numpy(self._densities[rows])
         if any(draw.repeat for draw in draws):
             batch["repeat"] = torch.tensor([draw.repeat for draw in draws])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -11,15 +12,18 @@ from torch.utils.data import Dataset
 
 from cres import schema
 from cres.data.electrons import ElectronDataset
-from cres.data.noise_spectrum import spectrum_for
-from cres.data.records import OPEN_FILES, Records, Rows, open_records
+from cres.data.noise_of_rows import NoiseOfRows
+from cres.data.noise_spectrum import spectra_for, spectrum_for
+from cres.data.records import OPEN_FILES, Records, Rows, open_records, stated_ranges
 from cres.data.stream import ElectronSource, StreamDataset, makes_on_device
 from cres.data.tracks import TrackPieces, TrackWindows
 from cres.data.windows import Band, Window, make_band, make_window
 from cres.errors import UserError
+from cres.stated import NOISE_TEMPERATURE
+from cres.transforms.bands import is_band
 from reconstruction.records.batch import Batch
 from reconstruction.records.loader import ResumableLoader
-from reconstruction.records.rows import RowsDataModule
+from reconstruction.records.rows import STATED, RowsDataModule
 
 
 class CresDataModule(RowsDataModule):
@@ -110,8 +114,35 @@ class CresDataModule(RowsDataModule):
         """Return columns of one number a row, and what the configurations of the files' simulations say."""
         return (*self.records.scalar_columns, *self.records.stated)
 
+    @property
+    def bands(self) -> tuple[str, ...]:
+        """Those of the settings that are densities of the noise, in bands."""
+        return tuple(name for name in self.settings if is_band(name) and name not in self.records.columns)
+
+    @property
+    def told(self) -> Sequence[str]:
+        """Settings, and the noise temperature where bands of the spectrum tell the noise."""
+        return (*self.settings, NOISE_TEMPERATURE) if self.bands else self.settings
+
+    def noise_of_rows(self) -> NoiseOfRows:
+        """The spectrum of the noise of each row."""
+        band, rate = self._band(), self.records.sampling_rate_hz
+        shift_hz, rate = (0.0, rate) if band is None else (band.shift_hz(rate), band.rate_hz(rate))
+        return NoiseOfRows.of(self.records, self.noise_spectrum, rate, shift_hz)
+
+    def settings_of(self, names: Sequence[str], rows: Rows) -> NDArray[np.float64]:
+        """Return settings of rows, (rows, setting), of columns and of the noise, NaN where they are not known."""
+        bands = [place for place, name in enumerate(names) if is_band(name) and name not in self.records.columns]
+        settings = np.empty((len(rows), len(names)))
+        others = [place for place in range(len(names)) if place not in bands]
+        settings[:, others] = super().settings_of([names[place] for place in others], rows)
+        if bands:
+            settings[:, bands] = self.noise_of_rows().bands([names[place] for place in bands], rows).numpy()
+        return settings
+
     def setup(self, stage: str) -> None:
         """Open the files and decide the split; everything that is wrong with them is said here."""
+        self._require_one_noise()
         self._window(random=False)
         self._band()
         if stage == "fit":
@@ -138,15 +169,19 @@ class CresDataModule(RowsDataModule):
             "noise_density_w_per_hz": records.noise_density_w_per_hz,
             "noise_rows": self._noise_rows(shift_hz),
             "stream": None if self.stream is None else type(self.stream).__name__,
+            STATED: stated_ranges(records),
         }
 
     def _noise_rows(self, shift_hz: float) -> list[tuple[float, float]] | None:
         """Return the measured spectrum of the noise, frequency in Hz and density, after a shift of the oscillator."""
-        spectrum = spectrum_for(self.records, self.noise_spectrum)
-        if spectrum is None:
+        nominal = self.records.noise_density_w_per_hz
+        first, *others = (
+            None if spectrum is None else spectrum.density_rows(nominal)
+            for spectrum in spectra_for(self.records, self.noise_spectrum)
+        )
+        if first is None or any(rows != first for rows in others):  # of several each row says its own
             return None
-        rows = spectrum.density_rows(self.records.noise_density_w_per_hz)
-        return [(frequency_hz - shift_hz, density) for frequency_hz, density in rows]
+        return [(frequency_hz - shift_hz, density) for frequency_hz, density in first]
 
     def training_set(self) -> tuple[Dataset[Batch], dict[str, Any]]:
         """Return the training split, shuffled, or fresh electrons of the stream."""
@@ -160,7 +195,19 @@ class CresDataModule(RowsDataModule):
         """Return the batches of these rows; in training the window may be random."""
         place = {"none": None, "ram": torch.device("cpu"), "device": self.device()}[self.cache]
         window = self._window(training and self.random_window)
-        return ElectronDataset(self.chosen(rows), window, self._band(), place, self._densities())
+        self._require_one_noise()
+        noise = self.noise_of_rows() if self.bands else None
+        return ElectronDataset(self.chosen(rows), window, self._band(), place, self._densities(), noise, self.bands)
+
+    def _names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Return the targets and the observables of a batch that are columns, or stated by the files."""
+        targets, observables = super()._names()
+        return targets, tuple(name for name in observables if name not in self.bands)
+
+    def _require_one_noise(self) -> None:
+        """Raise UserError where files have different spectra beside them and the model is told none."""
+        if not self.bands:
+            spectrum_for(self.records, self.noise_spectrum)
 
     def _densities(self) -> NDArray[np.float64] | None:
         """Return the noise of each row, where rows differ or a model is told of which apparatus they are."""

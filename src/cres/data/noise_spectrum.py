@@ -86,22 +86,41 @@ def spectrum_for(records: Records, wanted: str | Path | None = None) -> NoiseSpe
 
     Raises UserError for a table that is none, and for files whose spectra differ or of which some have none.
     """
+    if wanted is None:
+        _require_same_table([file.path for file in records.files], _tables_beside(records))
+    return spectra_for(records, wanted)[0]
+
+
+def spectra_for(records: Records, wanted: str | Path | None = None) -> list[NoiseSpectrum | None]:
+    """Return the noise spectrum of each file of records, None for those without; what is named is that of all.
+
+    Raises UserError for a table that is none.
+    """
     if wanted is not None:
-        return None if str(wanted) == WHITE else NoiseSpectrum.read(wanted)
+        return [None if str(wanted) == WHITE else NoiseSpectrum.read(wanted)] * len(records.files)
+    tables = _tables_beside(records)
+    read = {table: NoiseSpectrum.read(table) for table in set(tables) if table is not None}
+    return [None if table is None else read[table] for table in tables]
+
+
+def _tables_beside(records: Records) -> list[Path | None]:
+    """Return the table of each file, or that of the set whose shard it is."""
     files = [file.path for file in records.files]
-    tables = [
+    return [
         NoiseSpectrum.beside(path) or NoiseSpectrum.beside(output)
         for path, output in zip(files, data_sets(files), strict=True)
     ]
+
+
+def _require_same_table(files: list[Path], tables: list[Path | None]) -> None:
     content = {table: None if table is None else table.read_bytes() for table in tables}
     for path, table in zip(files, tables, strict=True):
         if content[table] != content[tables[0]]:
             beside = " and ".join("none" if found is None else found.name for found in (tables[0], table))
             raise UserError(
                 f"{files[0]} and {path} have not the same noise spectrum beside them ({beside}): read them on their "
-                f"own, or name one for all (`{WHITE}` for none)"
+                f"own, name one for all (`{WHITE}` for none), or tell a network the spectrum (model.condition)"
             )
-    return None if tables[0] is None else NoiseSpectrum.read(tables[0])
 
 
 def table_for(records: Records) -> Path:
@@ -145,7 +164,24 @@ def _welch(rows: NDArray[Any], segment: int, records: Records) -> Array:
     from scipy import signal
 
     series = records.read_series(rows)
-    lines = strongest_lines(series[..., 0], series[..., 1])
+    volts = series[..., 0].astype(np.complex128) + 1j * series[..., 1]
+    rate = records.sampling_rate_hz
+    _, power = signal.welch(volts, rate, "hann", segment, detrend=False, return_onesided=False, axis=-1)
+    _require_no_lines(_whitened(volts, np.median(power, axis=0)), rows, records)
+    return np.asarray(power / RESISTANCE_OHM, np.float64)
+
+
+def _whitened(volts: NDArray[np.complex128], power: Array) -> NDArray[np.complex128]:
+    """Return records over what their noise is like, (bin,) in FFT order: loud parts of a spectrum are no lines."""
+    samples, order = volts.shape[1], np.argsort(np.fft.fftfreq(len(power)))
+    known = np.fft.fftfreq(len(power))[order]
+    wanted = np.interp(np.fft.fftfreq(samples), known, power[order], period=1.0)
+    least = np.finfo(np.float64).tiny
+    return np.asarray(np.fft.ifft(np.fft.fft(volts, axis=1) / np.sqrt(np.maximum(wanted, least)), axis=1))
+
+
+def _require_no_lines(volts: NDArray[np.complex128], rows: NDArray[Any], records: Records) -> None:
+    lines = strongest_lines(volts.real, volts.imag)
     if np.isfinite(lines).sum() > max(1.0, _RECORDS_WITH_LINES * len(rows)):
         row = int(np.flatnonzero(np.isfinite(lines))[0])
         raise UserError(
@@ -153,7 +189,3 @@ def _welch(rows: NDArray[Any], segment: int, records: Records) -> Array:
             f"{records.describe(int(rows[row]))}, at {lines[row] * records.sampling_rate_hz / 1e6:.3g} MHz after "
             "mixing: take records without signal"
         )
-    volts = series[..., 0].astype(np.complex128) + 1j * series[..., 1]
-    rate = records.sampling_rate_hz
-    _, power = signal.welch(volts, rate, "hann", segment, detrend=False, return_onesided=False, axis=-1)
-    return np.asarray(power / RESISTANCE_OHM, np.float64)

@@ -360,6 +360,12 @@ class Records:
             raise UserError(f"{self.files[0].path} has no column {name}; it has {', '.join(self.columns)}")
 
 
+def stated_ranges(records: Records) -> dict[str, list[float]]:
+    """Return the lowest and the highest value of what every file states of its apparatus, by name."""
+    values = {name: [file.stated[name] for file in records.files] for name in records.stated}
+    return {name: [min(found), max(found)] for name, found in values.items()}
+
+
 def _content_hashes(file: RecordFile) -> Rows:
     if schema.CONTENT_HASH in file.columns:
         return file.scalar(schema.CONTENT_HASH)

@@ -18,12 +18,14 @@ from torch.nn.functional import max_pool1d
 
 from cres import schema
 from cres.data.electrons import SERIES
+from cres.data.noise_of_rows import NoiseOfRows
 from cres.data.records import Records, open_records
 from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.evaluation.browser import ElectronPage, RecordPictures, chosen_rows, cut_note, electron_page
 from cres.transforms import FROZEN_EPOCH, AlignedSpectrum, KeyedRandom, WhiteNoise
 from cres.transforms.alignment import find_carrier
+from cres.transforms.bands import is_band
 from cres.transforms.spectrogram import STFT
 from cres.transforms.spectrum import to_complex
 from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
@@ -197,11 +199,20 @@ class _Maker:
             return {SERIES: WhiteNoise(self.records.sampling_rate_hz)(series, random, self.source.noise_scale)}
         batch: Batch = {"inputs": {SERIES: series}, "event_id": events}
         if self.model.settings:
-            columns = {name: self.records.scalar(name)[rows] for name in self.model.settings}
-            batch["observables"] = {name: torch.from_numpy(values) for name, values in columns.items()}
-            batch[STRENGTH] = torch.from_numpy(self.records.noise_densities()[rows])
-        inputs: Inputs = self.model.inject(batch, FROZEN_EPOCH, self.source.noise_scale)["inputs"]
+            batch |= self._settings(self.model.settings, rows)
+        inputs: Inputs = self.model.as_judged(batch, self.source.noise_scale)["inputs"]
         return {**inputs, SERIES: inputs[SERIES].float()}
+
+    def _settings(self, settings: Sequence[str], rows: NDArray[np.int64]) -> Batch:
+        """Return what a batch says of the apparatus of rows: settings, and their noise."""
+        columns = [name for name in settings if name in self.records.columns or not is_band(name)]
+        told = {name: torch.from_numpy(self.records.scalar(name)[rows]) for name in columns}
+        bands = [name for name in settings if name not in columns]
+        if not bands:
+            return {"observables": told, STRENGTH: torch.from_numpy(self.records.noise_densities()[rows])}
+        noise = NoiseOfRows.of(self.records, None, self.records.sampling_rate_hz, 0.0)
+        told |= dict(zip(bands, noise.bands(bands, rows).T, strict=True))
+        return {"observables": told, STRENGTH: noise.density_w_per_hz(rows)}
 
     def _spectrogram(self, noisy: Tensor, carrier: Tensor) -> Tensor:
         """Return the power around the carrier, (batch, frames, bins), over the mean of nominal noise."""

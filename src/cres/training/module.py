@@ -6,14 +6,23 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
+import torch
+from torch import Tensor
+
 from cres.data.electrons import SERIES
+from cres.data.module import CresDataModule
+from cres.errors import UserError
+from cres.training.noise_variation import MovingNoise, NoiseVariation
 from cres.training.streaming import noisy_pieces
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, RandomChain, RandomTransform, WhiteNoise
+from cres.transforms.bands import band_means, is_band
 from cres.transforms.coloured import ColouredNoise
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
+from cres.transforms.row_noise import RowNoise
 from reconstruction.models import Loss, PredictiveDistribution
 from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.records.batch import Batch
+from reconstruction.records.rows import Rows, RowsDataModule
 from reconstruction.shapes import Series
 from reconstruction.training.learning.denoising import DenoisingOptions
 from reconstruction.training.learning.learner import CARD, CalibrationMethod, Learner
@@ -27,6 +36,8 @@ from reconstruction.training.network.landmark import LandmarkOptions
 from reconstruction.training.network.reconstructor import EncoderFactory, HeadFactory, ViewFactory, build_reconstructor
 from reconstruction.training.network.sheet import SheetOptions
 from reconstruction.training.schedules import Schedule
+
+_ROWS_AT_ONCE = 4096
 
 __all__ = ["CARD", "PLACE", "CresModule", "NoiseFactory", "NonFiniteLoss", "Optimiser"]
 
@@ -54,6 +65,8 @@ class CresModule(Learner):
             spectrum that lies beside the data; empty for records that carry their own.
         noise_density_w_per_hz: Density of that white noise; linked from the data, whose simulation states it.
         noise_rows: Frequency and density of the measured spectrum; linked from the data.
+        noise_variation: How far level and slope of the noise's spectrum move in the training, electron by electron; a
+            model that is told its bands (condition.settings, noise_density_K_of_N_w_per_hz) is told what was drawn.
         receiver: What the receiver does to every record after the noise, in training and in judging: gain and phase
             drift, an ADC (GainPhaseDrift, Quantise) …; left out at noise scale 0, for records that were measured.
         augmentations: Random changes of the training records only.
@@ -111,10 +124,15 @@ class CresModule(Learner):
         masking: MaskingOptions | None = None,
         weight_column: str | None = None,
         sheet: list[SheetOptions] | None = None,
+        noise_variation: NoiseVariation | None = None,
     ) -> None:
         facts = {"sampling_rate_hz": sampling_rate_hz}
         white = partial(WhiteNoise, density_w_per_hz=noise_density_w_per_hz)
         nominal = white if noise_rows is None else partial(ColouredNoise, table=noise_rows)
+        bands = [] if condition is None else [name for name in condition.settings if is_band(name)]
+        if bands or noise_variation is not None:
+            _require_own_noise(noise, noise_variation)
+            nominal = partial(RowNoise, nominal(**facts), density_w_per_hz=noise_density_w_per_hz or 1.0)
         sources: list[NoiseFactory] = [nominal] if noise is None else noise
         sources_of_noise = RandomChain(with_facts(source, facts) for source in sources)
         behind = RandomChain(receiver or [])
@@ -124,7 +142,7 @@ class CresModule(Learner):
             ),
             Corruption(
                 Link(RandomChain(augmentations or []), SERIES, training_only=True, scaled=False),
-                Link(sources_of_noise, SERIES),
+                Link(sources_of_noise, SERIES, by_point=True),
                 Link(behind, SERIES, scope="receiver", needs_noise=True),
             ),
             loss,
@@ -143,6 +161,41 @@ class CresModule(Learner):
         self.noise, self.receiver = sources_of_noise, behind
         self.sampling_rate_hz = sampling_rate_hz
         self.nominal_strength = noise_density_w_per_hz or 1.0
+        self.moving: MovingNoise | None = None
+        """Spectra of rows and what is told of them, for models that are told any, or whose noise moves."""
+        if bands or noise_variation is not None:
+            own = (sampling_rate_hz, noise_density_w_per_hz, noise_rows)
+            self.moving = MovingNoise(bands, noise_variation, *own, added=noise is None)
+
+    def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Batch:
+        """Return the batch with noise, whose spectrum is drawn for each electron where the training varies it."""
+        if self.moving is not None:
+            random, learning = self._random(batch, epoch), epoch > FROZEN_EPOCH
+            batch = self.moving(batch, scale, random, learning=learning, varied=True)
+        return super().inject(batch, epoch, scale)
+
+    def as_judged(self, batch: Batch, scale: float) -> Batch:
+        """Return the batch with frozen noise of its own spectrum."""
+        if self.moving is not None:
+            random = self._random(batch, FROZEN_EPOCH)
+            batch = self.moving(batch, scale, random, learning=False, varied=False)
+        return super().inject(batch, FROZEN_EPOCH, scale)
+
+    def settings_to_tell(self, data: RowsDataModule, rows: Rows, learning: bool = False) -> Tensor:
+        """Return the settings (row, setting) as they will be told, those of the noise as it will be added."""
+        told = super().settings_to_tell(data, rows, learning)
+        scale = 1.0 if learning else self.noise_scale
+        if self.moving is None or not self.moving.tells(scale):
+            return told
+        assert isinstance(data, CresDataModule)
+        noise, places = data.noise_of_rows(), [self.settings.index(name) for name in self.moving.bands]
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            part = rows[start : start + _ROWS_AT_ONCE]
+            random = KeyedRandom(self.noise_seed, FROZEN_EPOCH, torch.from_numpy(data.records.event_ids[part]))
+            density = noise.density_w_per_hz(part)
+            density = self.moving.moved(density, random) if learning else density
+            told[start : start + len(part), places] = scale * band_means(density, self.moving.bands)
+        return told
 
     def judged(self, batch: Batch) -> Batch | None:
         """Return a batch as it is judged; nothing for "pieces", whose noise is made as they are read."""
@@ -159,3 +212,17 @@ class CresModule(Learner):
         random = KeyedRandom(self.noise_seed, FROZEN_EPOCH, batch["event_id"])
         dtype = next(self.reconstructor.parameters()).dtype
         return noisy_pieces(batch["pieces"], random, self.noise, self.receiver, self.noise_scale, dtype)
+
+
+def _require_own_noise(noise: list[NoiseFactory] | None, variation: NoiseVariation | None) -> None:
+    """Raise UserError where the noise that is told, or moves, is not the noise that is added."""
+    if noise:
+        raise UserError(
+            "model.noise names sources of noise of its own, and the model is told the spectrum of the data's noise, or "
+            "that one varies (model.noise_variation): leave model.noise out"
+        )
+    if noise is not None and variation is not None:
+        raise UserError(
+            "model.noise is empty, for records that carry their noise, and model.noise_variation moves noise that is "
+            "added: leave one of the two out"
+        )

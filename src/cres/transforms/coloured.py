@@ -80,11 +80,16 @@ class ShapedNoise(RandomTransform):
         samples = series.shape[1]
         frequency = torch.fft.fftfreq(samples, 1 / self.sampling_rate_hz, dtype=torch.float64, device=series.device)
         power = self.resistance_ohm / 2 * self.sampling_rate_hz * self.density_w_per_hz(frequency)
-        normal = random.normal(samples, series.shape[2] // 2, 2, stream=type(self).__name__)
-        with torch.autocast(series.device.type, enabled=False):
-            coefficients = torch.view_as_complex(normal).mul_(power.sqrt().float()[:, None])
-            noise = torch.view_as_real(torch.fft.ifft(coefficients, dim=1, norm="ortho")).flatten(-2)
+        noise = shaped_noise(power, series, random, type(self).__name__)
         return (noise * per_event(scale, series).sqrt()).to(series.dtype).add_(series)
+
+
+def shaped_noise(power: Tensor, series: Series, random: KeyedRandom, stream: str) -> Series:
+    """Return noise, float32, of a power at each bin of the FFT: V², (bin,) for all rows or (batch, bin)."""
+    normal = random.normal(series.shape[1], series.shape[2] // 2, 2, stream=stream)
+    with torch.autocast(series.device.type, enabled=False):
+        coefficients = torch.view_as_complex(normal).mul_(power.sqrt().float().unsqueeze(-1))
+        return torch.view_as_real(torch.fft.ifft(coefficients, dim=1, norm="ortho")).flatten(-2)
 
 
 class ColouredNoise(ShapedNoise):

@@ -70,8 +70,9 @@ class PolynomialMap(nn.Module):
         """Fit by least squares on the training split; return the robust spread of what remains, a target each.
 
         Rows beyond 6 robust standard deviations (a record in which noise passed for the line) are left out and the fit
-        repeated. A small set gets the terms of lowest total order, one for four rows at most. Raises UserError for
-        no rows or values that are not finite.
+        repeated. A small set gets the terms of lowest total order, one for four rows at most; a coordinate of few
+        different values (settings of as many apparatus) orders below their number, since nothing says what higher ones
+        do between. Raises UserError for no rows or values that are not finite.
         """
         if not len(coordinates):
             raise UserError("the polynomial map was given no training rows to be fitted on.")
@@ -81,13 +82,16 @@ class PolynomialMap(nn.Module):
         self.low.copy_(exact.amin(dim=0))
         self.high.copy_(torch.maximum(exact.amax(dim=0), self.low + torch.finfo(torch.float32).eps))
         self.fitted = True
-        affordable = self._terms_by_order()[: max(1, len(exact) // _ROWS_A_TERM)]
+        affordable = self._terms_by_order(exact)[: max(1, len(exact) // _ROWS_A_TERM)]
         return self._fit_without_outliers(self._basis(exact), wanted, affordable.to(exact.device))
 
-    def _terms_by_order(self) -> Tensor:
-        """Indices of the basis, lowest total order first."""
+    def _terms_by_order(self, coordinates: Coordinates) -> Tensor:
+        """Indices of the basis that these rows can fix, lowest total order first."""
         grid = torch.meshgrid(*(torch.arange(degree + 1) for degree in self.degrees), indexing="ij")
-        return torch.argsort(torch.stack(grid).sum(dim=0).flatten(), stable=True)
+        orders = torch.stack(grid).flatten(1)
+        different = torch.tensor([len(column.unique()) for column in coordinates.unbind(dim=1)])
+        by_order = torch.argsort(orders.sum(dim=0), stable=True)
+        return by_order[(orders < different.unsqueeze(1)).all(dim=0)[by_order]]
 
     def _fit_without_outliers(self, basis: Tensor, wanted: Tensor, terms: Tensor) -> Tensor:
         kept = torch.ones(len(basis), dtype=torch.bool, device=basis.device)

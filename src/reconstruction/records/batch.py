@@ -18,8 +18,8 @@ SETTINGS = "settings"
 """Input of a model that is told the apparatus: (batch, 1, setting), float64, NaN where it is not known. It stays as
 it is where inputs are corrupted, masked or cast."""
 STRENGTH = "strength"
-"""Of a batch whose rows are of several apparatus: power of the corruption of each row (batch,), in what unit a model's
-`nominal_strength` is."""
+"""Of a batch whose rows are of several apparatus: power of the corruption of each row (batch,), or of each row by
+frequency (batch, point), in what unit a model's `nominal_strength` is."""
 
 Inputs = Mapping[str, Tensor]
 Masks = Mapping[str, Tensor]

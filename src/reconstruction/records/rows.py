@@ -29,6 +29,8 @@ from reconstruction.records.splits import Split, require_fractions, split_by_eve
 from reconstruction.system import Column, System, find_system
 
 Rows = NDArray[np.int64]
+STATED = "stated"
+"""Fact of data: lowest and highest value of what their files state of all their rows, by name."""
 IDENTITIES = ("event_id", "content_hash")
 """Columns that name a row and measure nothing."""
 
@@ -174,6 +176,11 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
         """Return the names of what rows can tell of their apparatus: columns of numbers, and what a system derives."""
         names: Sequence[str] = self.records.scalar_columns
         return names
+
+    @property
+    def told(self) -> Sequence[str]:
+        """Names of what a model knows through its settings: them, and what follows from them in a system."""
+        return self.settings
 
     def settings_of(self, names: Sequence[str], rows: Rows) -> NDArray[np.float64]:
         """Return settings of rows, (rows, setting), NaN where they are not known.

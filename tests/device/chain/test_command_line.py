@@ -102,6 +102,10 @@ def test_a_landmark_a_mixture_and_an_ensemble(run: Run, tmp_path: Path) -> None:
 CLASSES = "{class_path: reconstruction.models.CategoricalHead, init_args: {classes: {low: 0, high: 1}}}"
 FURTHER = {
     "settings": ("condition: {settings: [kind, wall], by: attention, log: [wall]}", []),
+    "noise": (
+        "condition: {settings: [noise_density_3_of_8_w_per_hz], drop: 0.0}\nnoise_variation: {level: [0.5, 2.0]}",
+        [],
+    ),
     "weighted": ("weight_column: wall", []),
     "masked": (
         "masking: {spans: {spectrum: {share: 0.3, length: 2}}, bands: {spectrum: {length: 2}}, alone: true}",

@@ -1,10 +1,14 @@
-"""A figure over two settings of the apparatus, in colours; trained ones marked, white where there are no rows."""
+"""A figure over two settings of the apparatus, in colours; trained ones marked, white where there are no rows.
+
+Settings of a grid are cells; those that lie anywhere, as spots.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -12,6 +16,10 @@ from numpy.typing import NDArray
 from reconstruction.judging.measures.by_setting import OUTSIDE, TRAINED, SettingRow
 from reconstruction.judging.pictures.axes import colour_bar, legend
 from reconstruction.judging.pictures.plots import canvas, column_label, styled
+
+_GRID = 0.3
+"""Settings fill at least so much of the product of their values where they are a grid."""
+_SPOT = 240
 
 
 @styled
@@ -25,8 +33,12 @@ def settings_map(rows: Sequence[SettingRow], names: Sequence[str], label: str) -
     finite = cells[np.isfinite(cells)]
     low, high = finite.min(), finite.max()
     norm = LogNorm(low, high) if low > 0 and high / low > 3 else Normalize(low, high)
-    mesh = axes.pcolormesh(edges_of(x), edges_of(y), cells.T, norm=norm, rasterized=True)
-    colour_bar(figure, axes, mesh, label)
+    if len(finite) >= _GRID * cells.size:
+        drawn: ScalarMappable = axes.pcolormesh(edges_of(x), edges_of(y), cells.T, norm=norm, rasterized=True)
+    else:
+        column, line = np.nonzero(np.isfinite(cells))
+        drawn = axes.scatter(x[column], y[line], c=cells[column, line], norm=norm, s=_SPOT, marker="s")
+    colour_bar(figure, axes, drawn, label)
     for where, marker, said in ((TRAINED, "o", "trained"), (OUTSIDE, "x", "outside of the trained range")):
         chosen = np.array([row.where == where for row in rows])
         if chosen.any():

@@ -21,6 +21,7 @@ from reconstruction.errors import UserError, nearest
 from reconstruction.models import Calibration, CrossEntropy, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom, mix64
 from reconstruction.records.batch import SETTINGS, STRENGTH, Batch, Inputs, Masks, masks_of
+from reconstruction.records.rows import Rows, RowsDataModule
 from reconstruction.system import System, find_system
 from reconstruction.training.learning.averaging import Average
 from reconstruction.training.learning.checkpoints import LAST, Checkpoints
@@ -145,7 +146,11 @@ class Learner(pl.LightningModule):
 
     def judged(self, batch: Batch) -> Batch | None:
         """Return a batch as it is judged; None where that is only known as it is read."""
-        return self.inject(batch, FROZEN_EPOCH, self.noise_scale)
+        return self.as_judged(batch, self.noise_scale)
+
+    def as_judged(self, batch: Batch, scale: float) -> Batch:
+        """Return a batch with the frozen corruption of its own apparatus: what a training varies beside stays out."""
+        return self.inject(batch, FROZEN_EPOCH, scale)
 
     def predicted(self, batch: Batch, judged: Batch | None) -> PredictiveDistribution:
         """Return the distribution of a batch that `judged` has made ready."""
@@ -195,6 +200,10 @@ class Learner(pl.LightningModule):
         """Columns of the data that the model is told; none for most."""
         condition = self.reconstructor.condition
         return () if condition is None else condition.settings
+
+    def settings_to_tell(self, data: RowsDataModule, rows: Rows, learning: bool = False) -> Tensor:
+        """Return the settings (row, setting) of rows as the model will be told them, in training or to judge."""
+        return torch.from_numpy(data.settings_of(self.settings, rows))
 
     def told(self, batch: Batch) -> Tensor:
         """Return the settings of a batch, (batch, 1, setting) float64. Raises UserError where it lacks one."""
@@ -329,7 +338,8 @@ class Learner(pl.LightningModule):
         """
         judged = self.judged(batch)
         started = wall_seconds(self.device)
-        collected = collect(self.predicted(batch, judged), batch, self.calibrations, whole=True)
+        said = self.predicted(batch, judged)
+        collected = collect(said, batch if judged is None else judged, self.calibrations, whole=True)
         return {"collected": replace(collected, seconds=wall_seconds(self.device) - started)}
 
     # Average of the weights --------------------------------------------------------------------------------------

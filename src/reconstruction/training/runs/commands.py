@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.table import PredictionTable
-from reconstruction.random.keyed import FROZEN_EPOCH
 from reconstruction.records.rows import Rows, RowsDataModule
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.runs.origin import (
@@ -23,6 +22,7 @@ from reconstruction.training.runs.origin import (
     check_split,
     compare_apparatus,
     compare_settings,
+    compare_stated,
     require_same_readout,
     sample,
     together,
@@ -140,14 +140,17 @@ class Reconstruction:
     def compared(self, origin: Origin, rows: Rows) -> Origin:
         """Measure some of the rows with noise, as the model sees them, and compare with those of the training."""
         system, card = self.data.system, self.model.card
-        require_same_readout(system, card, self.data.file_facts())
+        facts = self.data.file_facts()
+        require_same_readout(system, card, facts)
         if self.model.settings:  # it is told the apparatus, and need not guess it from the records
-            return replace(origin, warning=compare_settings(card, self.data, rows))
+            told = self.model.settings_to_tell(self.data, rows).numpy()
+            said = (compare_settings(card, system, told), compare_stated(card, system, facts, self.data.told))
+            return replace(origin, warning=" ".join(filter(None, said)))
         if system.apparatus is None:
             return origin
         # inputs that are kept on the training device would meet the transforms on the processor
         placed = (self.model.placed(batch) for batch in self.data.rows_dataloader(sample(rows)))
-        noisy = [self.model.inject(batch, FROZEN_EPOCH, self.model.noise_scale)["inputs"] for batch in placed]
+        noisy = [self.model.as_judged(batch, self.model.noise_scale)["inputs"] for batch in placed]
         there = together([{name: values.cpu() for name, values in part.items()} for part in noisy])
         found = system.apparatus.measure(there, self.data, rows)
         return replace(origin, signature=found, warning=compare_apparatus(system, card, found))

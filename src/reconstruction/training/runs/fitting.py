@@ -97,7 +97,7 @@ def _fit_encoders(module: Learner, data: RowsDataModule) -> None:
 
 def fit_context(module: Learner, condition: Condition, data: RowsDataModule) -> None:
     """Standardise the settings on the training split, or add those of a model that is tuned on; the card keeps them."""
-    values = torch.from_numpy(data.settings_of(condition.settings, data.split.train))
+    values = module.settings_to_tell(data, data.split.train, learning=True)
     known = module.card.get(SETTINGS)
     if condition.context.fitted:
         condition.context.widen_range(values)

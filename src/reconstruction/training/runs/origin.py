@@ -22,7 +22,7 @@ from reconstruction.judging.tables.settings import OUTSIDE_SETTINGS
 from reconstruction.judging.tables.splits import LEARNED, described_split, look_up
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.records.batch import SETTINGS, Inputs
-from reconstruction.records.rows import RowsDataModule
+from reconstruction.records.rows import STATED, RowsDataModule
 from reconstruction.system import System
 from reconstruction.training.learning.rows_met import split_codes
 from reconstruction.training.learning.settings_met import outside_settings
@@ -32,6 +32,7 @@ SIGNATURE = "signature"
 
 MEASURED_ROWS = 512
 """Rows at most that are measured."""
+_SAME = 1e-9
 
 
 @dataclass(frozen=True)
@@ -142,24 +143,76 @@ def compare_apparatus(
     return sentence
 
 
-def compare_settings(card: Mapping[str, Any], data: RowsDataModule, rows: NDArray[np.int64]) -> str:
-    """Warn, once, of rows with settings outside of those that the model has met; returns the sentence, "" for none."""
+def compare_settings(card: Mapping[str, Any], system: System, told: NDArray[np.float64]) -> str:
+    """Warn, once, of settings (rows, setting) outside of those that the model has met, and of those that nobody knows.
+
+    Returns the sentences, "" for none.
+    """
     met = card[SETTINGS]
-    columns = dict(zip(met["names"], data.settings_of(met["names"], rows).T, strict=True))
-    outside = int(outside_settings(columns, met).sum())
-    if not outside:
+    columns = dict(zip(met["names"], told.T, strict=True))
+    sentence = " ".join(filter(None, (_outside(columns, met, system), _unknown(columns, system))))
+    if sentence:
+        rank_zero_warn(sentence, category=UserWarning)
+    return sentence
+
+
+def _outside(columns: Mapping[str, NDArray[np.float64]], met: Mapping[str, Any], system: System) -> str:
+    """Return the sentence about rows outside of the trained range."""
+    rows = outside_settings(columns, met)
+    if not rows.any():
         return ""
     told = [
         f"{name} is {np.nanmin(columns[name]):g} to {np.nanmax(columns[name]):g}, {low:g} to {high:g} in the training"
         for name, low, high in zip(met["names"], met["low"], met["high"], strict=True)
         if outside_settings({name: columns[name]}, {"names": [name], "low": [low], "high": [high]}).any()
     ]
-    sentence = (
-        f"{outside} of {data.system.count(len(rows))} have settings outside of those of the training "
+    return (
+        f"{int(rows.sum())} of {system.count(len(rows))} have settings outside of those of the training "
         f"({'; '.join(told)}): their error bars are widened, and the table flags them as {OUTSIDE_SETTINGS}"
+    )
+
+
+def _unknown(columns: Mapping[str, NDArray[np.float64]], system: System) -> str:
+    """Return the sentence about settings that are not known."""
+    missing = {name: int(np.isnan(values).sum()) for name, values in columns.items()}
+    names = [name for name, count in missing.items() if count]
+    if not names:
+        return ""
+    most, rows = max(missing.values()), len(next(iter(columns.values())))
+    return (
+        f"{', '.join(names)} {'are' if len(names) > 1 else 'is'} not known for {most} of {system.count(rows)}: the "
+        "model answers there as it learned to without, with its error bars for that"
+    )
+
+
+def compare_stated(card: Mapping[str, Any], system: System, facts: Mapping[str, Any], settings: Sequence[str]) -> str:
+    """Warn, once, of what files state of their apparatus otherwise than those of the training, and no setting tells.
+
+    `STATED` of the facts of the data: lowest and highest value by name. Returns the sentence, "" for none.
+    """
+    known: Mapping[str, Sequence[float]] = card.get("data", {}).get(STATED, {})
+    differing = [
+        f"{name} is {_range(low, high)}, {_range(*known[name])} in the training"
+        for name, (low, high) in facts.get(STATED, {}).items()
+        if name in known and name not in settings and not _within(low, high, *known[name])
+    ]
+    if not differing:
+        return ""
+    sentence = (
+        f"the {system.nouns} are of an apparatus that differs from those of the training in what the model is not told "
+        f"({'; '.join(differing)}): expect a bias and wrong error bars; train on such data, and tell the model"
     )
     rank_zero_warn(sentence, category=UserWarning)
     return sentence
+
+
+def _within(low: float, high: float, lowest: float, highest: float) -> bool:
+    slack = _SAME * max(abs(lowest), abs(highest))
+    return low >= lowest - slack and high <= highest + slack
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:.10g}" if low == high else f"{low:.10g} to {high:.10g}"
 
 
 def check_split(codes: NDArray[np.int64], system: System) -> None:
