@@ -66,7 +66,7 @@ class Size:
 
 SMALL = Size(
     10_000,
-    5000,
+    4000,
     (
         "--trainer.max_epochs=16",
         "--model.encoders.spectrum.init_args.width=32",
@@ -123,9 +123,11 @@ class Study:
         }
         records = open_records(self.folder / "test.hdf5")
         lines = heading(list(models))
-        for cell in (*((level, slope) for level in LEVELS for slope in SLOPES_DB), *BEYOND):
+        cells = [(level, slope) for level in LEVELS for slope in SLOPES_DB]
+        for cell in (*sorted(cells, key=lambda cell: cell[1] != 0), *BEYOND):
             judged = {name: self._judged(name, model, records, cell) for name, model in models.items()}
-            lines.append(row_of(judged, resolved_mask(records.scalar("sideband_snr")), cell))
+            resolved = resolved_mask(records.scalar("sideband_snr")[: self.size.judged])
+            lines.append(row_of(judged, resolved, cell))
             print(lines[-1], flush=True)
         print("\n".join(lines))
 
@@ -134,10 +136,11 @@ class Study:
         stored = self.folder / "judged" / f"{name}_{cell[0]:g}_{cell[1]:g}.npz"
         if not stored.exists():
             told = {"noise_spectrum": measured(self.folder / "noise", records, *cell)} if name == "told" else {}
-            parts = [of_volts(model, volts, records, rows, told) for volts, rows in noisy(records, *cell)]
+            noise = noisy(records, self.size.judged, *cell)
+            parts = [of_volts(model, volts, records, rows, told) for volts, rows in noise]
             stored.parent.mkdir(exist_ok=True)
             np.savez(stored, **{key: np.concatenate([part[key] for part in parts]) for key in parts[0]})
-        return dict(np.load(stored))
+        return {key: values[: self.size.judged] for key, values in np.load(stored).items()}
 
 
 def of_volts(
@@ -192,11 +195,11 @@ def noise_of(records: Records) -> RowNoise:
     return RowNoise(WhiteNoise(rate, density), rate, density)
 
 
-def noisy(records: Records, level: float, slope_db: float) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
-    """Yield volts with noise of a spectrum, and their rows: the same noise for every network."""
+def noisy(records: Records, count: int, level: float, slope_db: float) -> Iterator[tuple[Tensor, NDArray[np.int64]]]:
+    """Yield volts of the first `count` with noise of a spectrum, and their rows: the same noise for every network."""
     add = noise_of(records)
-    for start in range(0, len(records), _ROWS):
-        rows = np.arange(start, min(start + _ROWS, len(records)))
+    for start in range(0, count, _ROWS):
+        rows = np.arange(start, min(start + _ROWS, count))
         random = KeyedRandom(5, FROZEN_EPOCH, torch.from_numpy(records.event_ids[rows]))
         series = torch.from_numpy(records.read_series(rows))
         yield add(series, random, spectra(records, len(rows), level, slope_db)), rows

@@ -187,6 +187,8 @@ class Model:
         known, given = dict(truth or {}), dict(settings or {})
         if noise_spectrum is not None:
             given = self._noise(noise_spectrum, self._nominal) | given
+        elif noise_scale and self._bands:
+            given = self._noise("white", noise_scale * self._nominal) | given
         return self._estimates(series, rows, known | self._settings(given, known, len(series)))
 
     @property

@@ -40,7 +40,7 @@ TOLD = "noise_density_3_of_8_w_per_hz"
 CONFIG = """
 seed_everything: 3
 trainer: {max_epochs: 6, check_val_every_n_epoch: 6, accelerator: cpu, enable_progress_bar: false}
-data: {batch_size: 48, fractions: [0.6, 0.4, 0.0]}
+data: {batch_size: 48, fractions: [0.7, 0.3, 0.0]}
 model:
   noise_variation: {level: [0.3, 3.0], slope_db: [-10.0, 10.0], hidden: 0.1}
   condition: {settings: [noise_density_3_of_8_w_per_hz], log: [noise_density_3_of_8_w_per_hz], drop: 0.0}
@@ -93,7 +93,7 @@ def write_table(path: Path, level: float, slope_db: float, points: int = 512) ->
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Data, and two runs of one noise that moves: told of it, and not."""
     folder = tmp_path_factory.mktemp("noise")
-    write(folder / "train.hdf5", 1500, 0)
+    write(folder / "train.hdf5", 1300, 0)
     (folder / "told.yaml").write_text(CONFIG)
     for run, more in (("told", []), ("moved", ["--model.condition=null"])):
         main(
@@ -228,7 +228,7 @@ def test_what_cannot_move_or_be_told_is_one_sentence(
 
 
 def test_a_stopped_training_goes_on_with_the_same_draws(folder: Path, tmp_path: Path) -> None:
-    data = write(tmp_path / "few.hdf5", 200, 9)
+    data = write(tmp_path / "few.hdf5", 120, 9)
     fit = ["-c", str(folder / "told.yaml"), f"--data.data={data}", "--model.calibration=none"]
     fit += ["--model.schedule=reconstruction.training.schedules.Constant"]
     main(["fit", *fit, f"--run={tmp_path / 'whole'}", "--trainer.max_epochs=2"])
@@ -254,7 +254,7 @@ def within(table: PredictionTable) -> float:
     return float(np.mean([np.abs(table.residual(name)) < table.std(name) for name in table.targets]))
 
 
-CELLS = [(0.35, -8.0), (1.0, 8.0), (2.7, 8.0)]
+CELLS = [(0.35, -8.0), (2.7, 8.0)]
 
 
 def test_who_is_told_stays_calibrated_where_the_noise_moves_and_who_is_not_fails(folder: Path, tmp_path: Path) -> None:
@@ -276,7 +276,7 @@ def test_who_is_told_stays_calibrated_where_the_noise_moves_and_who_is_not_fails
 
 
 def test_the_noise_of_a_simulation_is_that_of_the_table_beside_it(folder: Path, tmp_path: Path) -> None:
-    data = write(tmp_path / "clean.hdf5", 1000, 30)
+    data = write(tmp_path / "clean.hdf5", 700, 30)
     without = predict(folder, "told", data)
     np.testing.assert_allclose(without.column(TOLD), NOMINAL)
     write_table(spectrum_path(data), 2.4, -8.0)
@@ -291,8 +291,8 @@ def test_the_noise_of_a_simulation_is_that_of_the_table_beside_it(folder: Path, 
 
 
 def test_noise_that_nobody_measured_makes_wide_error_bars_and_is_said(folder: Path, tmp_path: Path) -> None:
-    data = write(tmp_path / "unknown.hdf5", 600, 40, (0.5, 0.0))
-    with pytest.warns(UserWarning, match=f"{TOLD} is not known for 600 of 600 electrons"):
+    data = write(tmp_path / "unknown.hdf5", 400, 40, (0.5, 0.0))
+    with pytest.warns(UserWarning, match=f"{TOLD} is not known for 400 of 400 electrons"):
         unknown = predict(folder, "told", data, "--noise_scale=0")
     write_table(spectrum_path(data), 0.5, 0.0)
     known = predict(folder, "told", data, "--noise_scale=0")
@@ -334,6 +334,8 @@ def test_in_python_a_table_is_named(folder: Path, tmp_path: Path) -> None:
     said, on_file = model(volts, noise_spectrum=table), predict(folder, "told", data, "--noise_scale=0")
     np.testing.assert_allclose(said["energy_std_ev"], on_file.std("energy_ev"), rtol=1e-4)
     np.testing.assert_allclose(model(volts, noise_spectrum="white")[TOLD], NOMINAL)
+    np.testing.assert_allclose(model(volts, noise_scale=0.5)[TOLD], 0.5 * NOMINAL)
+    assert np.isnan(model(volts)[TOLD]).all()
     with pytest.raises(UserError, match="told no spectrum of the noise"):
         cres.load(folder / "moved")(volts, noise_spectrum=table)
 
