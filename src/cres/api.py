@@ -174,8 +174,8 @@ class Model:
             known = {name: v for name, v in volts.columns.items() if v.ndim == 1 and name != schema.EVENT_ID}
             ids = volts[schema.EVENT_ID] if event_id is None else event_id
             told = self._noise("white", volts.noise_density_w_per_hz) if noise_spectrum is None and self._bands else {}
-            given = {"settings": told | dict(settings or {}), "noise_spectrum": noise_spectrum}
-            return self(volts.volts(), event_id=ids, truth=known, **given)
+            said = told | dict(settings or {})
+            return self(volts.volts(), event_id=ids, truth=known, settings=said, noise_spectrum=noise_spectrum)
         series = self._series(volts)
         rows = np.arange(len(series)) if event_id is None else np.asarray(event_id, np.int64)
         if len(rows) != len(series):
@@ -184,7 +184,8 @@ class Model:
             raise UserError(f"noise_scale is {noise_scale}; it is 0 or more")
         if noise_scale:
             series = _with_noise(series, rows, self.sampling_rate_hz, self._nominal, float(noise_scale))
-        known, given = dict(truth or {}), dict(settings or {})
+        known = dict(truth or {})
+        given: dict[str, Any] = dict(settings or {})
         if noise_spectrum is not None:
             given = self._noise(noise_spectrum, self._nominal) | given
         elif noise_scale and self._bands:

@@ -128,11 +128,12 @@ class CresModule(Learner):
     ) -> None:
         facts = {"sampling_rate_hz": sampling_rate_hz}
         white = partial(WhiteNoise, density_w_per_hz=noise_density_w_per_hz)
-        nominal = white if noise_rows is None else partial(ColouredNoise, table=noise_rows)
+        nominal: NoiseFactory = white if noise_rows is None else partial(ColouredNoise, table=noise_rows)
         bands = [] if condition is None else [name for name in condition.settings if is_band(name)]
         if bands or noise_variation is not None:
             _require_own_noise(noise, noise_variation)
-            nominal = partial(RowNoise, nominal(**facts), density_w_per_hz=noise_density_w_per_hz or 1.0)
+            steady = nominal(sampling_rate_hz=sampling_rate_hz)
+            nominal = partial(RowNoise, steady, density_w_per_hz=noise_density_w_per_hz or 1.0)
         sources: list[NoiseFactory] = [nominal] if noise is None else noise
         sources_of_noise = RandomChain(with_facts(source, facts) for source in sources)
         behind = RandomChain(receiver or [])

@@ -64,12 +64,12 @@ def logarithmic_when_wide(axes: Axes, values: NDArray[np.float64]) -> None:
         axes.set_ylim(bottom=0)
 
 
-def colour_bar(figure: Figure, axes: Axes, mesh: Collection, label: str) -> None:
+def colour_bar(figure: Figure, axes: Axes, drawn: Collection, label: str) -> None:
     """Add a colour bar in a place of its own, so that its label stays inside."""
     left, bottom, width, height = axes.get_position().bounds
     axes.set_position((left, bottom, 0.76 * width, height))
-    bar = figure.colorbar(mesh, cax=figure.add_axes((left + 0.79 * width, bottom, 0.035, height)), label=label)
-    if isinstance(mesh.norm, LogNorm):
+    bar = figure.colorbar(drawn, cax=figure.add_axes((left + 0.79 * width, bottom, 0.035, height)), label=label)
+    if isinstance(drawn.norm, LogNorm):
         plain_log(bar.ax.yaxis)
 
 

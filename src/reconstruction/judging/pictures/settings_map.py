@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.cm import ScalarMappable
+from matplotlib.collections import Collection
 from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -34,7 +34,7 @@ def settings_map(rows: Sequence[SettingRow], names: Sequence[str], label: str) -
     low, high = finite.min(), finite.max()
     norm = LogNorm(low, high) if low > 0 and high / low > 3 else Normalize(low, high)
     if len(finite) >= _GRID * cells.size:
-        drawn: ScalarMappable = axes.pcolormesh(edges_of(x), edges_of(y), cells.T, norm=norm, rasterized=True)
+        drawn: Collection = axes.pcolormesh(edges_of(x), edges_of(y), cells.T, norm=norm, rasterized=True)
     else:
         column, line = np.nonzero(np.isfinite(cells))
         drawn = axes.scatter(x[column], y[line], c=cells[column, line], norm=norm, s=_SPOT, marker="s")
