@@ -23,7 +23,7 @@ from cres.errors import UserError
 from cres.evaluation import PredictionTable
 from cres.training.noise_variation import NoiseVariation
 from cres.transforms import FROZEN_EPOCH, ColouredNoise, KeyedRandom, WhiteNoise
-from cres.transforms.bands import band_means, band_names, band_of, grid_hz
+from cres.transforms.bands import band_means, band_of, grid_hz
 from cres.transforms.row_noise import RowNoise
 from reconstruction.records.batch import SETTINGS, STRENGTH
 from reconstruction.training.command_line.cli import main
@@ -117,7 +117,7 @@ def test_the_bands_of_rows_are_means_of_the_tables_beside_their_files(tmp_path: 
     write_table(spectrum_path(files[0]), 1.3, 4.0)
     write_table(spectrum_path(files[1]), 0.7, -5.0, points=2048)
     data = CresDataModule([str(file) for file in files])
-    names = (*band_names(8), "noise_density_2_of_3_w_per_hz")
+    names = (*(f"noise_density_{band}_of_8_w_per_hz" for band in range(1, 9)), "noise_density_2_of_3_w_per_hz")
     told = data.settings_of(names, np.array([0, 4, 7, 14]))
     for row, (level, slope_db, points) in zip(told, [(1.3, 4.0, 2048)] * 2 + [(0.7, -5.0, 2048)], strict=False):
         for value, name in zip(row, names, strict=True):

@@ -34,11 +34,6 @@ def is_band(setting: str) -> bool:
     return _NAME.fullmatch(setting) is not None
 
 
-def band_names(bands: int) -> tuple[str, ...]:
-    """Return the names of all of so many bands."""
-    return tuple(f"noise_density_{band}_of_{bands}_w_per_hz" for band in range(1, bands + 1))
-
-
 def band_of(setting: str) -> tuple[int, int]:
     """Return which band, from 1 on, of how many a setting is the density of. Raises UserError where there is none."""
     found = _NAME.fullmatch(setting)
