@@ -284,10 +284,10 @@ def test_the_noise_of_a_simulation_is_that_of_the_table_beside_it(folder: Path, 
     assert float(np.median(beside.std("energy_ev") / without.std("energy_ev"))) == pytest.approx(
         math.sqrt(density(2.4, -8.0, LINE_HZ)), rel=0.1
     )
-    assert abs(within(beside) - 0.683) < 0.05
+    assert abs(within(beside) - 0.683) < 0.08
     hotter = predict(folder, "told", data, "--noise_scale=0.5", "--data.noise_spectrum=white")
     np.testing.assert_allclose(hotter.column(TOLD), 0.5 * NOMINAL)
-    assert abs(within(hotter) - 0.683) < 0.05
+    assert abs(within(hotter) - 0.683) < 0.08
 
 
 def test_noise_that_nobody_measured_makes_wide_error_bars_and_is_said(folder: Path, tmp_path: Path) -> None:

@@ -136,21 +136,23 @@ def test_the_page_of_electrons_tells_it_what_the_table_was_told(run, told):
 
 def test_what_it_is_not_told_of_another_apparatus_is_said(run, told, tiny, tmp_path):
     """The field of the files' own simulation: the model knows of none, then of one, and then meets another."""
-    data = [shutil.copy(told / f"{seed}.hdf5", tmp_path) for seed in range(2)]
 
-    def state(field_t: float) -> None:
-        for path in data:
-            with h5py.File(path, "a") as file:
+    def stating(field_t: float) -> str:
+        """Return the option that names copies of the files whose simulation says this field."""
+        folder = tmp_path / f"{field_t}"
+        folder.mkdir()
+        for seed in range(2):
+            with h5py.File(shutil.copy(told / f"{seed}.hdf5", folder), "a") as file:
                 file.attrs["config"] = json.dumps({"trap": {"kind": "bathtub", "field_t": field_t}})
+        return f"--data.data={folder}"
 
-    options = [f"--data.data={json.dumps(data)}", f"--run={tmp_path / 'run'}"]
-    state(0.959)
-    main(["predict", f"--run={run}", *options[:1], f"--predictions={tmp_path / 'unsaid'}"])  # its files stated nothing
+    same, other = stating(0.959), stating(0.9591)
+    main(["predict", f"--run={run}", same, f"--predictions={tmp_path / 'unsaid'}"])  # its files stated nothing
+    its = f"--run={tmp_path / 'run'}"
     told_kelvin = ["--model.condition.settings=[noise_temperature_k]", "--trainer.max_epochs=1"]
-    main(["fit", "-c", str(tiny), *options, *told_kelvin])
-    main(["predict", *options, f"--predictions={tmp_path / 'same'}"])
+    main(["fit", "-c", str(tiny), same, its, *told_kelvin])
+    main(["predict", same, its, f"--predictions={tmp_path / 'same'}"])
     assert PredictionTable.read(tmp_path / "same").attributes["apparatus_warning"] == ""
-    state(0.9591)
     with pytest.warns(UserWarning, match=r"not told \(field_t is 0\.9591, 0\.959 in the training\): expect a bias"):
-        main(["predict", *options, f"--predictions={tmp_path / 'other'}"])
+        main(["predict", other, its, f"--predictions={tmp_path / 'other'}"])
     assert "field_t" in PredictionTable.read(tmp_path / "other").attributes["apparatus_warning"]
