@@ -95,6 +95,16 @@ def test_between_radii_there_are_no_gaps() -> None:
     assert (high - low) / 2 < 1.6 or (high - low) / 2 > 2.4
 
 
+def test_a_ridge_between_two_radii_keeps_its_weight() -> None:
+    """Half of the weight lies along the radii, half along the pitch angles at one radius, without neighbours."""
+    weight, values = np.zeros((13, 13)), np.zeros((13, 13))
+    weight[0] = np.exp(-((np.arange(13.0) - 6) ** 2) / 8)
+    weight[1:, 4] = weight[0].sum() / 12
+    values[1:] = 10.0
+    points, shares = between_radii(weight, values, np.full_like(weight, 0.1))
+    assert shares[points > 5].sum() / shares.sum() == pytest.approx(0.5, abs=1e-6)
+
+
 @pytest.mark.parametrize(("norm", "peak"), [(0.3, 0.8), (4.0, 5.0), (20.0, 21.0)])
 def test_the_likelihood_ratio_integrates_the_common_phase_and_averages_the_axial_one(norm: float, peak: float) -> None:
     overlap = peak * (1 + 0.05 * np.cos(2 * np.pi * np.arange(FINE_PHASES) / FINE_PHASES))

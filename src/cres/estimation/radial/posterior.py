@@ -42,6 +42,9 @@ PARTS = 4
 # Of a unit Gaussian, the medians of its three thirds.
 QUANTILES = (-0.9674, 0.0, 0.9674)
 NEGLIGIBLE_WEIGHT = 1e-8
+# What a template keeps for its own place, over what it gives to the places around it.
+ALONE = 1e-3
+LARGEST_LOG_RATIO = 300.0
 ANYWHERE = 401
 BINS = 4096
 # What lies outside of the bins at either end.
@@ -214,19 +217,31 @@ class RadialEstimator:
 def between_radii(weight: Array, values: Array, spread: Array) -> tuple[Array, Array]:
     """Return points with weights, (point,) each, of what is given at pitch angles and radii, (pitch, radius).
 
-    Between radii values are linear and weights exponential; at each place a Gaussian spread is three points. A sum over
+    Each template's weight is spread over its part of the radii, half way to its neighbours, as weights that are
+    exponential and values that are linear between them tell; its sum stays, also where both neighbours have none: there
+    a ridge runs along the pitch angles between two radii. At each place a Gaussian spread is three points. A sum over
     the radii alone would leave gaps, and intervals that end at their edges are too short.
     """
     with np.errstate(divide="ignore"):
         log_weight = np.log(weight)
+    kept = log_weight > log_weight.max() + math.log(NEGLIGIBLE_WEIGHT)
+    padded = np.pad(log_weight, ((0, 0), (1, 1)), constant_values=-np.inf)
+    values, spread = (np.pad(each, ((0, 0), (1, 1)), mode="edge") for each in (values, spread))
+    here, found = slice(1, -1), []
+    for part in (np.arange(PARTS) + 0.5) / PARTS - 0.5:
+        there = slice(2, None) if part > 0 else slice(None, -2)
+        with np.errstate(invalid="ignore"):
+            share = np.exp(np.minimum(abs(part) * (padded[:, there] - padded[:, here]), LARGEST_LOG_RATIO))
+        value, width = ((1 - abs(part)) * v[:, here] + abs(part) * v[:, there] for v in (values, spread))
+        apart = np.abs(values[:, there] - values[:, here]) / PARTS
+        found.append((np.nan_to_num(share), value, np.sqrt(width**2 + apart**2 / 12)))
+    # the template itself, without which one between two of no weight would have no place
+    found.append((np.full_like(weight, ALONE), values[:, here], spread[:, here]))
+    total = sum(share for share, _, _ in found)
     points, shares = [], []
-    apart = np.diff(values, axis=1) / PARTS
-    for part in (np.arange(PARTS) + 0.5) / PARTS:
-        share, value, width = ((1 - part) * v[:, :-1] + part * v[:, 1:] for v in (log_weight, values, spread))
-        width = np.sqrt(width**2 + apart**2 / 12)
-        kept = share > log_weight.max() + math.log(NEGLIGIBLE_WEIGHT)
+    for share, value, width in found:
         points += [value[kept] + quantile * width[kept] for quantile in QUANTILES]
-        shares += [np.exp(share[kept])] * len(QUANTILES)
+        shares += [(weight * share / total)[kept]] * len(QUANTILES)
     return np.concatenate(points), np.concatenate(shares)
 
 
