@@ -227,7 +227,8 @@ def between_radii(weight: Array, values: Array, spread: Array) -> tuple[Array, A
     kept = log_weight > log_weight.max() + math.log(NEGLIGIBLE_WEIGHT)
     padded = np.pad(log_weight, ((0, 0), (1, 1)), constant_values=-np.inf)
     values, spread = (np.pad(each, ((0, 0), (1, 1)), mode="edge") for each in (values, spread))
-    here, found = slice(1, -1), []
+    here = slice(1, -1)
+    found: list[tuple[Array, Array, Array]] = []
     for part in (np.arange(PARTS) + 0.5) / PARTS - 0.5:
         there = slice(2, None) if part > 0 else slice(None, -2)
         with np.errstate(invalid="ignore"):
@@ -237,8 +238,9 @@ def between_radii(weight: Array, values: Array, spread: Array) -> tuple[Array, A
         found.append((np.nan_to_num(share), value, np.sqrt(width**2 + apart**2 / 12)))
     # the template itself, without which one between two of no weight would have no place
     found.append((np.full_like(weight, ALONE), values[:, here], spread[:, here]))
-    total = sum(share for share, _, _ in found)
-    points, shares = [], []
+    total = np.sum([share for share, _, _ in found], axis=0)
+    points: list[Array] = []
+    shares: list[Array] = []
     for share, value, width in found:
         points += [value[kept] + quantile * width[kept] for quantile in QUANTILES]
         shares += [(weight * share / total)[kept]] * len(QUANTILES)
