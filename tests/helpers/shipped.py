@@ -11,7 +11,9 @@ TRAINING = (
     "conformer",
     "convnet",
     "denoise",
+    "denoise_first",
     "fusion",
+    "generate",
     "linoss",
     "lstm",
     "many_apparatus",
@@ -20,6 +22,7 @@ TRAINING = (
     "s4d",
     "s4d_gpu",
     "s4d_time",
+    "super_resolve",
     "told_noise",
 )
 SIMULATION = (

@@ -1,9 +1,5 @@
 """A network that draws showers: cells given energy, particle and the thickness of the layers, by flow matching.
 
-Noise x₀ flows to a shower x₁ along dx/dt = v(x, t, condition), t from 0 to 1. The velocity is learned from straight
-ways between both, x_t = (1 − t) x₀ + t x₁: the mean of (v(x_t, t) − (x₁ − x₀))² is least where the flow carries the one
-distribution into the other.                    Lipman et al. 2023, arXiv:2210.02747, eq. 23
-
 What flows are signed roots of the cells' shares of E, standardised, and the sum of all cells over E as a coordinate of
 its own, to which the cells are scaled in the end: its width is a few per cent, and would drown in the errors of cells.
 """
@@ -25,14 +21,12 @@ from collider.showers.events import simulate_events
 from collider.showers.parameters import checked_energies
 from collider.showers.particles import HADRONS, NAMES, PDG_CODES, PHOTON, pdg_codes
 from reconstruction.errors import UserError
-from reconstruction.shapes import Float
+from reconstruction.models.flow_matching import FLOW_STEPS, FlowMatching
 
 Values = NDArray[np.float64]
 
-WIDTH, DEPTH, FREQUENCIES = 256, 4, 8
+WIDTH, DEPTH = 256, 4
 BATCH, LEARNING_RATE, AVERAGE = 256, 2e-3, 0.998
-FLOW_STEPS: Final = 16
-"""Of the midpoint rule from noise to showers."""
 MARGIN: Final = 0.02
 """So far beyond the range of the training may be drawn: what is drawn from a range never reaches its ends."""
 _AT_ONCE: Final = 4096
@@ -82,27 +76,18 @@ class ShowerGenerator(nn.Module):
     def __init__(self, cells: int, width: int = WIDTH, depth: int = DEPTH) -> None:
         super().__init__()
         self.cells = cells
-        self.start = nn.Linear(cells + 1 + 2 * FREQUENCIES + 3, width)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-            for _ in range(depth)
-        )
-        self.end = nn.Linear(width, cells + 1)
+        self.flow = FlowMatching(cells + 1, 3, width, depth)
         self.register_buffer("shift", torch.zeros(cells + 1))
         self.register_buffer("scale", torch.ones(cells + 1))
         self.register_buffer("ranges", torch.zeros(2, 2, dtype=torch.float64))
         self.register_buffer("kinds", torch.zeros(len(PDG_CODES), dtype=torch.bool))
 
-    def velocity(
-        self, place: Float[Tensor, "batch value"], time: Float[Tensor, "batch 1"], given: Float[Tensor, "batch 3"]
-    ) -> Float[Tensor, "batch value"]:
-        """Return v(x, t, condition)."""
-        angles = time * (torch.pi * 2.0 ** torch.arange(FREQUENCIES, device=time.device))
-        values = self.start(torch.cat([place, angles.sin(), angles.cos(), given], dim=1))
-        for block in self.blocks:
-            values = values + block(values)
-        velocity: Tensor = self.end(values)
-        return velocity
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
+        """Take states of before the flow was a module of its own, too."""
+        for name in [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]:
+            if name.partition(".")[0] in ("start", "blocks", "end"):
+                state_dict[f"{prefix}flow.{name}"] = state_dict.pop(f"{prefix}{name}")
+        super()._load_from_state_dict(state_dict, prefix, *more)
 
     def fit(self, showers: Conditioned, steps: int = 5000, seed: int = 0) -> list[float]:
         """Train on showers; returns the loss of each step. The weights are those of an average over the last ones.
@@ -145,8 +130,7 @@ class ShowerGenerator(nn.Module):
     def _loss(self, wanted: Tensor, given: Tensor, random: torch.Generator) -> Tensor:
         noise = torch.randn(wanted.shape, generator=random).to(wanted.device)
         time = torch.rand(len(wanted), 1, generator=random).to(wanted.device)
-        reached = self.velocity(torch.lerp(noise, wanted, time), time, given)
-        return (reached - (wanted - noise)).square().mean()
+        return self.flow.loss(wanted, given, noise, time)
 
     @torch.no_grad()
     def generate(
@@ -169,18 +153,11 @@ class ShowerGenerator(nn.Module):
         given, random = self._conditions(wanted), torch.Generator().manual_seed(seed)
         noise = torch.randn(len(energies), self.cells + 1, generator=random).to(given.device)
         parts = [
-            self._flown(*pair, flow_steps) for pair in zip(noise.split(_AT_ONCE), given.split(_AT_ONCE), strict=True)
+            self.flow.flown(*pair, flow_steps) * self.scale + self.shift
+            for pair in zip(noise.split(_AT_ONCE), given.split(_AT_ONCE), strict=True)
         ]
         drawn = torch.cat(parts).cpu().double().numpy() if parts else np.zeros((0, self.cells + 1))
         return dataclasses.replace(wanted, cells_gev=decoded(drawn, energies))
-
-    def _flown(self, place: Tensor, given: Tensor, steps: int) -> Tensor:
-        """Return where noise flows to, in units of `encoded`: midpoint rule."""
-        for step in range(steps):
-            time = torch.full((len(place), 1), step / steps, device=place.device)
-            middle = place + self.velocity(place, time, given) / (2 * steps)
-            place = place + self.velocity(middle, time + 0.5 / steps, given) / steps
-        return place * self.scale + self.shift
 
     def _conditions(self, showers: Conditioned) -> Tensor:
         """Return ln E and the thickness, both from −1 to 1 over the training, and ±1 for photons or not."""

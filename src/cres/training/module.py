@@ -25,12 +25,15 @@ from reconstruction.records.batch import Batch
 from reconstruction.records.rows import Rows, RowsDataModule
 from reconstruction.shapes import Series
 from reconstruction.training.learning.denoising import DenoisingOptions
+from reconstruction.training.learning.generation import GenerationOptions
 from reconstruction.training.learning.learner import CARD, CalibrationMethod, Learner
 from reconstruction.training.learning.loss_watch import NonFiniteLoss
 from reconstruction.training.learning.masking import MaskingOptions
 from reconstruction.training.learning.optimiser import Optimiser
 from reconstruction.training.learning.place import PLACE
+from reconstruction.training.learning.super_resolution import SuperResolutionOptions
 from reconstruction.training.network.corruption import Corruption, Link
+from reconstruction.training.network.denoise_first import DenoiseFirstOptions
 from reconstruction.training.network.facts import with_facts
 from reconstruction.training.network.landmark import LandmarkOptions
 from reconstruction.training.network.reconstructor import EncoderFactory, HeadFactory, ViewFactory, build_reconstructor
@@ -80,6 +83,10 @@ class CresModule(Learner):
             detection efficiency; only ratios matter.
         sheet: Targets of a FlowHead that follow from others and from what is measured, each with its orders: the flow
             learns what is left.
+        super_resolution: Rebuild the view of whole noiseless records from their first samples, beside the targets or
+            alone.
+        generation: Draw records for given targets, learned beside the targets or alone.
+        denoise_first: A denoiser before the encoder of a view, trained apart, frozen, or together with the targets.
         optimiser: Learning rates and decay.
         schedule: Shape of the learning rate over the training.
         compile_encoders: Compile the layers of the encoders with torch.compile when training; the first step then takes
@@ -125,6 +132,9 @@ class CresModule(Learner):
         weight_column: str | None = None,
         sheet: list[SheetOptions] | None = None,
         noise_variation: NoiseVariation | None = None,
+        super_resolution: SuperResolutionOptions | None = None,
+        generation: GenerationOptions | None = None,
+        denoise_first: DenoiseFirstOptions | None = None,
     ) -> None:
         facts = {"sampling_rate_hz": sampling_rate_hz}
         white = partial(WhiteNoise, density_w_per_hz=noise_density_w_per_hz)
@@ -139,7 +149,16 @@ class CresModule(Learner):
         behind = RandomChain(receiver or [])
         super().__init__(
             build_reconstructor(
-                facts, targets, views, encoders, head, fusion, landmark, condition=condition, sheet=sheet
+                facts,
+                targets,
+                views,
+                encoders,
+                head,
+                fusion,
+                landmark,
+                condition=condition,
+                sheet=sheet,
+                denoise_first=denoise_first,
             ),
             Corruption(
                 Link(RandomChain(augmentations or []), SERIES, training_only=True, scaled=False),
@@ -158,6 +177,8 @@ class CresModule(Learner):
             noise_seed,
             masking,
             weight_column,
+            super_resolution,
+            generation,
         )
         self.noise, self.receiver = sources_of_noise, behind
         self.sampling_rate_hz = sampling_rate_hz

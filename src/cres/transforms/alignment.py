@@ -10,7 +10,7 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from cres.errors import UserError
-from cres.transforms.spectrum import at_least_float32, band_bins, crop_bins, to_complex
+from cres.transforms.spectrum import ComplexChannels, at_least_float32, band_bins, crop_bins, to_complex
 from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.shapes import Series
@@ -56,15 +56,18 @@ def demodulate(records: Records, frequency_hz: Float[Tensor, "batch"], sampling_
     return records * torch.polar(angle.new_ones(()), angle).unsqueeze(2)
 
 
-def fold_on_carrier(records: Records, bins: int) -> Float[Tensor, "batch bin fold"]:
+def fold_on_carrier(
+    records: Records, bins: int, reference: Complex[Tensor, "batch 1 channel"] | None = None
+) -> Float[Tensor, "batch bin fold"]:
     """Return the two sides of demodulated records' spectra folded onto each other, carrier phase removed.
 
-    With X the orthonormal FFT over e^{i arg X(0)}: (X(+δ) + X*(−δ))/√2 and (X(+δ) − X*(−δ))/√2 for δ = 1 … bins, each
-    as real and imaginary part: four real columns a channel. A line at +δ and its mirror image at −δ, whose phases
-    differ only by the sign of the axial phase, then stand in phase in one place. White noise keeps its variance.
+    The phase is that of X(0), or of `reference`. With X the orthonormal FFT over e^{i arg X(0)}: (X(+δ) + X*(−δ))/√2
+    and (X(+δ) − X*(−δ))/√2 for δ = 1 … bins, each as real and imaginary part: four real columns a channel. A line at +δ
+    and its mirror image at −δ, whose phases differ only by the sign of the axial phase, then stand in phase in one
+    place. White noise keeps its variance.
     """
     spectrum = torch.fft.fft(records, dim=1, norm="ortho")
-    reference = spectrum[:, :1]
+    reference = spectrum[:, :1] if reference is None else reference
     # a record without signal has no phase, and stays without
     turn = torch.sgn(reference) * math.sqrt(0.5)
     upper = spectrum[:, 1 : bins + 1] * turn.conj_physical()
@@ -117,14 +120,45 @@ class AlignedSpectrum(RecordView):
 
     def forward(self, series: Series) -> View:
         """Return the folded spectrum and the two scalars; at least float32, whatever autocast says."""
-        exact = at_least_float32(series)
         with torch.autocast(series.device.type, enabled=False):
-            records = to_complex(exact / self.scale_volt)
-            carrier = find_carrier(records, self.sampling_rate_hz, self.band_hz)
-            aligned = demodulate(records, carrier.frequency_hz, self.sampling_rate_hz)
-            folded = fold_on_carrier(aligned, self.bins(series.shape[1]))
-            offset_mhz = (carrier.frequency_hz - sum(self.band_hz) / 2) / 1e6
-            scalars = torch.stack((offset_mhz.to(exact.dtype), carrier.amplitude.clamp(min=1e-6).log()), dim=1)
+            records = self._scaled(series)
+            return self._folded(series, records, find_carrier(records, self.sampling_rate_hz, self.band_hz), None)
+
+    def framed(self, series: Series, guide: Series) -> View:
+        """Return the view of records aligned on the carrier of others, their phase removed; scalars are the others'."""
+        with torch.autocast(series.device.type, enabled=False):
+            others = self._scaled(guide)
+            carrier = find_carrier(others, self.sampling_rate_hz, self.band_hz)
+            reference = demodulate(others, carrier.frequency_hz, self.sampling_rate_hz).mean(dim=1, keepdim=True)
+            return self._folded(series, self._scaled(series), carrier, reference)
+
+    def unfolded(
+        self, folded: Float[Tensor, "batch bin fold"], guide: Series
+    ) -> tuple[Float[Tensor, "batch line"], Complex[Tensor, "batch line port"]]:
+        """Return frequencies (Hz, after mixing, ascending) and spectrum (volts) of a series in the frame of `guide`.
+
+        The inverse of `framed`; orthonormal, as the spectrum itself. The carrier's own bin is in no view, and missing.
+        """
+        with torch.autocast(folded.device.type, enabled=False):
+            others = self._scaled(guide)
+            carrier = find_carrier(others, self.sampling_rate_hz, self.band_hz)
+            reference = demodulate(others, carrier.frequency_hz, self.sampling_rate_hz).mean(dim=1, keepdim=True)
+            sides = torch.view_as_complex(folded.unflatten(2, (-1, 2, 2)).contiguous())
+            turn = torch.sgn(reference) * (self.scale_volt * math.sqrt(0.5))
+            upper = (sides[..., 0] + sides[..., 1]) * turn
+            lower = (sides[..., 0] - sides[..., 1]).conj() * turn
+        offsets = self._axis_hz(guide)
+        frequency = carrier.frequency_hz[:, None] + torch.cat((-offsets.flip(0), offsets))
+        return frequency, torch.cat((lower.flip(1), upper), dim=1)
+
+    def _scaled(self, series: Series) -> ComplexChannels:
+        return to_complex(at_least_float32(series) / self.scale_volt)
+
+    def _folded(self, series: Series, records: ComplexChannels, carrier: Carrier, reference: Tensor | None) -> View:
+        aligned = demodulate(records, carrier.frequency_hz, self.sampling_rate_hz)
+        folded = fold_on_carrier(aligned, self.bins(series.shape[1]), reference)
+        offset_mhz = (carrier.frequency_hz - sum(self.band_hz) / 2) / 1e6
+        scalars = torch.stack((offset_mhz.to(folded.dtype), carrier.amplitude.clamp(min=1e-6).log()), dim=1)
         return View(folded, scalars, self._axis_hz(series))
 
     def _axis_hz(self, series: Series) -> Float[Tensor, "position"]:

@@ -116,6 +116,10 @@ class FilteredView(RecordView):
         view: View = self.view(self.filters(series))
         return view
 
+    def framed(self, series: Series, guide: Series) -> View:
+        """Return the inner view in the frame of another record that is filtered alike."""
+        return self.view.framed(self.filters(series), self.filters(guide))
+
     def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths | None:
         """Return the lengths as the inner view has them."""
         return self.view.lengths(lengths, samples, positions)

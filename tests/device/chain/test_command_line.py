@@ -112,6 +112,17 @@ FURTHER = {
         [],
     ),
     "samples": ("masking: {samples: {spectrum: {share: 0.5, length: 32}}}", []),
+    "super-resolution": ("super_resolution: {view: spectrum, samples: 128}", []),
+    "generation": (
+        "generation: {view: spectrum, prior: flow, rendering: "
+        "{class_path: cres.simulation.rendered_lines.RenderedLines}}",
+        ["--data.targets=[energy_eV,pitch_angle_deg,radius_m]"],
+    ),
+    "denoiser first": (
+        "denoise_first: {view: spectrum, encoder: {class_path: reconstruction.models.S4DEncoder, "
+        "init_args: {width: 6, state: 4, depth: 1}}}",
+        [],
+    ),
     "classes": (f"head: {CLASSES}", ["--data.targets=[kind]"]),
 }
 

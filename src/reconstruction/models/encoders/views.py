@@ -33,6 +33,14 @@ class RecordView(nn.Module, ABC):
     def forward(self, series: Series) -> View:
         """Return the view of a batch of records."""
 
+    def framed(self, series: Series, guide: Series) -> View:
+        """Return the view of records, placed and turned as that of `guide` is: of views that find their own frame.
+
+        For others it is the view. Linear in `series` where the view is linear but for its frame.
+        """
+        view: View = self(series)
+        return view
+
     def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths | None:
         """Return how many of the view's positions hold something of records of `lengths` of their `samples`.
 

@@ -50,16 +50,28 @@ class Average:
         self.other = dict(stored["other"])
         if stored["in_use"]:
             self.other = {name: weights[_key(name)] for name in stored["other"]}
-            weights |= {_key(name): value for name, value in stored["other"].items()}
+            _replace(weights, stored["other"])
 
 
-def evaluation_weights(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+def evaluation_weights(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """Return the state to predict with: the average of the weights where there is one, else the weights."""
     weights = dict(checkpoint["state_dict"])
     average = checkpoint[AVERAGE]
     if not average["in_use"]:
-        weights |= {_key(name): value for name, value in average["other"].items()}
+        _replace(weights, average["other"])
     return weights
+
+
+def _replace(weights: dict[str, Any], other: Mapping[str, Tensor]) -> None:
+    """Put other parameters of the reconstructor into a state, under all names: a decoder's encoder is the same one."""
+    names: dict[tuple[int, torch.Size], list[str]] = {}
+    for name, value in weights.items():
+        if isinstance(value, Tensor) and value.numel():
+            names.setdefault((value.data_ptr(), value.shape), []).append(name)
+    for name, value in other.items():
+        known = weights[_key(name)]
+        for alias in names.get((known.data_ptr(), known.shape), [_key(name)]):
+            weights[alias] = value
 
 
 def _key(name: str) -> str:

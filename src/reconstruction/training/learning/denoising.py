@@ -9,17 +9,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import lightning.pytorch as pl
-from torch import Tensor, nn
+from torch import Tensor
 
 from reconstruction.errors import UserError, nearest
 from reconstruction.judging.tables.columns import CLASSES, class_list
 from reconstruction.models import Denoiser, Encoder, SeriesLoss, SeriesMSE, set_trainable
-from reconstruction.records.batch import SETTINGS, Inputs
+from reconstruction.random.keyed import KeyedRandom
+from reconstruction.records.batch import SETTINGS, Batch, Inputs
 from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import read_with_fallback
 from reconstruction.training.learning.rows_met import also_trained_on
+from reconstruction.training.learning.side_task import SideTask
 from reconstruction.training.network.reconstructor import Reconstructor
 
 _MODEL = "reconstructor."
@@ -46,11 +49,14 @@ class DenoisingOptions:
     alone: bool = False
 
 
-class Denoising(nn.Module):
+class Denoising(SideTask):
     """The decoder on a reconstructor's encoder, and its loss. The encoder stays the reconstructor's own."""
+
+    name: ClassVar[str] = "denoising"
 
     def __init__(self, options: DenoisingOptions, reconstructor: Reconstructor) -> None:
         super().__init__()
+        self.alone = options.alone
         views, encoders = reconstructor.views, reconstructor.fusion.encoders
         if options.view not in views:
             raise UserError(
@@ -74,6 +80,17 @@ class Denoising(nn.Module):
         wanted = view(clean[view.reads]).series  # type: ignore[index]
         made = view(noisy[view.reads]).series  # type: ignore[index]
         return self.options.weight * self.criterion(self.denoiser(made), wanted).mean()
+
+    def objective(self, reconstructor: Reconstructor, noisy: Batch, clean: Batch, random: KeyedRandom) -> Tensor:
+        """Return the loss of a batch."""
+        loss: Tensor = self(reconstructor, noisy["inputs"], clean["inputs"])
+        return loss
+
+    def of_nothing(
+        self, reconstructor: Reconstructor, noisy: Batch, clean: Batch, random: KeyedRandom
+    ) -> Tensor | None:
+        """Return None: a record without lines is what most of a view is."""
+        return None
 
 
 class FineTune(pl.Callback):

@@ -7,8 +7,6 @@ prediction is frozen and nominal, so that a score depends on the weights alone.
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -18,19 +16,23 @@ from torch import Tensor, nn
 
 from reconstruction.clock import wall_seconds
 from reconstruction.errors import UserError, nearest
-from reconstruction.models import Calibration, CrossEntropy, Encoder, GaussianNLL, Loss, PredictiveDistribution, combine
+from reconstruction.models import Calibration, CrossEntropy, GaussianNLL, Loss, PredictiveDistribution, combine
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom, mix64
 from reconstruction.records.batch import SETTINGS, STRENGTH, Batch, Inputs, Masks, masks_of
 from reconstruction.records.rows import Rows, RowsDataModule
 from reconstruction.system import System, find_system
 from reconstruction.training.learning.averaging import Average
 from reconstruction.training.learning.checkpoints import LAST, Checkpoints
+from reconstruction.training.learning.compiling import compile_encoders
 from reconstruction.training.learning.denoising import Denoising, DenoisingOptions
+from reconstruction.training.learning.generation import Generation, GenerationOptions
 from reconstruction.training.learning.loss_watch import LossWatch, NonFiniteLoss, first_of_all
-from reconstruction.training.learning.masking import HidingOptions, HidingTask
+from reconstruction.training.learning.masking import HidingOptions
 from reconstruction.training.learning.metrics import Collected, EpochLoss, collect, validation_metrics
 from reconstruction.training.learning.optimiser import Optimiser, with_schedule
 from reconstruction.training.learning.place import PlaceInEpoch
+from reconstruction.training.learning.side_task import SideTask, cost_of_nothing
+from reconstruction.training.learning.super_resolution import SuperResolution, SuperResolutionOptions
 from reconstruction.training.network.corruption import Corruption
 from reconstruction.training.network.easing import Easing
 from reconstruction.training.network.reconstructor import Outcome, Reconstructor
@@ -47,8 +49,9 @@ class Learner(pl.LightningModule):
     """Trains a reconstructor. A system's own class builds it of what a configuration says.
 
     reconstructor: what learns. corruption: what is done to its inputs before. denoising: rebuild a view without its
-    noise; masking: rebuild what is hidden of views; both beside the targets or alone. weight_column: how much
-    each row counts in the loss of the targets. seed: of the corruption in training; noise_seed: of the frozen one that
+    noise; masking: rebuild what is hidden of views; super_resolution: rebuild a view of whole records from their first
+    samples; generation: draw records for given targets; each beside the targets or alone. weight_column: how much each
+    row counts in the loss of the targets. seed: of the corruption in training; noise_seed: of the frozen one that
     judges, whatever the training's seed, so that trainings are judged on the same records.
     """
 
@@ -70,6 +73,8 @@ class Learner(pl.LightningModule):
         noise_seed: int = 0,
         masking: HidingOptions | None = None,
         weight_column: str | None = None,
+        super_resolution: SuperResolutionOptions | None = None,
+        generation: GenerationOptions | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= ema_decay < 1:
@@ -82,12 +87,19 @@ class Learner(pl.LightningModule):
         self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
         self.row_weights = None if weight_column is None else RowWeights(weight_column)
         self.masking = None if masking is None else masking.task(self.reconstructor)
-        for name, task in (("denoising", self.denoising), ("masking", self.masking)):
-            if task is not None and self.reconstructor.condition is not None:
-                raise UserError(f"model.{name} rebuilds views without settings: leave it or model.condition out")
-        self.regresses = not any(task.alone for task in (denoising, masking) if task is not None)
-        if not self.regresses:
-            self._leave_out_targets()
+        self.super_resolution = None if super_resolution is None else SuperResolution(super_resolution, reconstructor)
+        self.generation = None if generation is None else Generation(generation, reconstructor)
+        names = [*(task.name for task in self.tasks), *(["masking"] if masking is not None else [])]
+        if names and self.reconstructor.condition is not None:
+            raise UserError(f"model.{names[0]} reads views without settings: leave it or model.condition out")
+        alone = [*(task.alone for task in self.tasks), masking is not None and masking.alone]
+        self.regresses = not any(alone)
+        if not self.regresses:  # head, fusion and pooling are for the targets
+            self.reconstructor.requires_grad_(False)
+            for task in self.tasks:
+                task.let_learn()
+            if self.masking is not None:
+                self.masking.let_learn()
         self.loss = loss or (CrossEntropy() if reconstructor.head.classes else GaussianNLL())
         self.optimiser, self.schedule = optimiser or Optimiser(), schedule or Cosine()
         self.compile_encoders, self.compile_mode = compile_encoders, compile_mode
@@ -113,12 +125,11 @@ class Learner(pl.LightningModule):
         """Predictions of the validation split after the last epoch, of all processes."""
         self._validation: list[Collected] = []
 
-    def _leave_out_targets(self) -> None:
-        """Leave out of the training what only the targets need: head, fusion, pooling."""
-        self.reconstructor.requires_grad_(False)
-        for task in (self.denoising, self.masking):
-            if task is not None:
-                task.let_learn()
+    @property
+    def tasks(self) -> list[SideTask]:
+        """What is learned beside the targets, or in their place."""
+        every = (self.denoising, self.super_resolution, self.generation)
+        return [task for task in every if task is not None]
 
     @property
     def system(self) -> System:
@@ -188,6 +199,14 @@ class Learner(pl.LightningModule):
         inputs = self.corruption(batch["inputs"], masks_of(batch), random, scale, judging, strength)
         return batch | {"inputs": inputs if not self.settings else inputs | {SETTINGS: self.told(batch)}}
 
+    def augmented(self, batch: Batch, epoch: int) -> Batch:
+        """Return the batch as `inject` changes it before the noise: what a task beside the targets should rebuild."""
+        if epoch <= FROZEN_EPOCH or not (self.tasks or self.reconstructor.front):
+            return batch
+        return batch | {
+            "inputs": self.corruption.augmented(batch["inputs"], masks_of(batch), self._random(batch, epoch))
+        }
+
     def _random(self, batch: Batch, epoch: int) -> KeyedRandom:
         """Return the random numbers of a batch's rows: other ones in each epoch of the training, frozen to judge."""
         seed = self.noise_seed if epoch <= FROZEN_EPOCH else self.seed
@@ -235,13 +254,20 @@ class Learner(pl.LightningModule):
         if outcome is None:
             loss = next(iter(noisy["inputs"].values())).new_zeros(())
         else:
-            loss = self.regression_loss(outcome, noisy)
-        if self.denoising is not None:
-            loss = loss + self.denoising(self.reconstructor, noisy["inputs"], clean["inputs"])
+            done = self._done(epoch)
+            loss = self.reconstructor.with_denoiser(self.regression_loss(outcome, noisy), outcome, noisy, clean, done)
+        for task in self.tasks:
+            random = self._random(noisy, epoch)
+            loss = loss + task.objective(self.reconstructor, noisy, clean, random)
         if self.masking is not None:
             random = self._random(noisy, epoch)
             loss = loss + self.masking(self.reconstructor, noisy["inputs"], masks_of(noisy), random)
         return loss, outcome
+
+    def _done(self, epoch: int) -> float:
+        """Return the share of the epochs that lies behind; all of them where it is judged, or the end is not known."""
+        last = self._trainer.max_epochs if self._trainer is not None else None
+        return 1.0 if epoch <= FROZEN_EPOCH or not last or last < 2 else epoch / (last - 1)
 
     def regression_loss(self, outcome: Outcome, batch: Batch) -> Tensor:
         """Return the mean loss of the targets, with that of the landmark."""
@@ -268,7 +294,8 @@ class Learner(pl.LightningModule):
         """Return the loss of corrupted inputs as the curriculum wants them now."""
         clean = self.easing.prepared(batch)
         noisy = self.easing.finished(self.inject(clean, self.current_epoch, self.easing.noise_scale))
-        loss = self.objective(noisy, self.easing.finished(clean), self.current_epoch)[0]
+        wanted = self.easing.finished(self.augmented(clean, self.current_epoch))
+        loss = self.objective(noisy, wanted, self.current_epoch)[0]
         self.watch.note(loss, clean, self.current_epoch, batch_idx)
         size = len(batch["event_id"])
         self.epoch_loss.update(loss, size)
@@ -311,17 +338,16 @@ class Learner(pl.LightningModule):
             return
         loss, outcome = self.objective(judged, batch)
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["event_id"]), sync_dist=True)
+        floor = cost_of_nothing(self.tasks, self.reconstructor, judged, batch, self._random(judged, FROZEN_EPOCH))
         if self.masking is not None:
-            self._log_floor(self.masking, judged)
+            random = self._random(judged, FROZEN_EPOCH)
+            hidden = self.masking.of_nothing(self.reconstructor, judged["inputs"], masks_of(judged), random)
+            floor = hidden if floor is None else floor + hidden
+        if floor is not None:
+            self.log("val/loss_of_nothing", floor, batch_size=len(batch["event_id"]), sync_dist=True)
         if outcome is not None:
             physical = self.reconstructor.physical(outcome.distribution)
             self._validation.append(collect(physical, batch, [self.reconstructor.calibration]))
-
-    def _log_floor(self, masking: HidingTask, judged: Batch) -> None:
-        """Log what rebuilding would cost who rebuilds nothing, to compare the loss with."""
-        random = self._random(judged, FROZEN_EPOCH)
-        floor = masking.of_nothing(self.reconstructor, judged["inputs"], masks_of(judged), random)
-        self.log("val/loss_of_nothing", floor, batch_size=len(judged["event_id"]), sync_dist=True)
 
     def on_validation_epoch_end(self) -> None:
         """Log σ68 of every target in its unit, and the coverage of the stated intervals."""
@@ -380,15 +406,8 @@ class Learner(pl.LightningModule):
 
     def setup(self, stage: str) -> None:
         """Compile what was asked for. Raises UserError where there is no compiler."""
-        if stage != "fit" or not self.compile_encoders:
-            return
-        compiler = os.environ.get("CXX", "g++")
-        if self.trainer.strategy.root_device.type == "cpu" and shutil.which(compiler) is None:
-            raise UserError(f"model.compile_encoders needs a C++ compiler, but there is no {compiler}: install it")
-        for encoder in self.reconstructor.fusion.encoders.values():
-            assert isinstance(encoder, Encoder)
-            for layer in encoder.layers:
-                layer.compile(mode=self.compile_mode)
+        if stage == "fit" and self.compile_encoders:
+            compile_encoders(self.reconstructor, self.trainer.strategy.root_device.type, self.compile_mode)
 
     def configure_optimizers(self) -> Any:
         """Return AdamW with groups from the layers' types, and the schedule."""

@@ -68,6 +68,14 @@ class Corruption(nn.Module):
             changed[link.reads] = link(changed[link.reads], random, of_rows)
         return {name: within(values, masks.get(name)) for name, values in changed.items()}
 
+    def augmented(self, inputs: Inputs, masks: Masks, random: KeyedRandom) -> dict[str, Tensor]:
+        """Return the inputs with what an augmentation does to them in training, without any noise."""
+        changed = dict(inputs)
+        for link in self._in_use(1.0, judging=False):
+            if link.training_only:
+                changed[link.reads] = link(changed[link.reads], random, 1.0)
+        return {name: within(values, masks.get(name)) for name, values in changed.items()}
+
     def _in_use(self, scale: float, judging: bool) -> list[Link]:
         links = [link for link in self.links if isinstance(link, Link)]
         return [link for link in links if not (link.training_only and judging) and (scale or not link.needs_noise)]

@@ -29,9 +29,10 @@ from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.models.precision import in_precision
 from reconstruction.models.predictive.flow import Flow
 from reconstruction.models.scaling import Standardise
-from reconstruction.records.batch import Inputs, Masks, lengths_from
+from reconstruction.records.batch import Batch, Inputs, Masks, lengths_from
 from reconstruction.shapes import Features, Lengths, Series, Targets
 from reconstruction.training.network.condition import Condition
+from reconstruction.training.network.denoise_first import DenoiseFirst, DenoiseFirstOptions
 from reconstruction.training.network.facts import with_facts
 from reconstruction.training.network.landmark import Landmark, LandmarkOptions, Measured
 from reconstruction.training.network.sheet import Sheet, SheetOptions
@@ -69,11 +70,15 @@ class HeadFactory(Protocol):
 
 
 class Outcome(NamedTuple):
-    """What a forward pass gives: the distribution of the standardised targets, pooling weights, the landmark."""
+    """What a forward pass gives: the distribution of the standardised targets, pooling weights, the landmark.
+
+    denoised: the series that the encoder read, where a denoiser stands before it.
+    """
 
     distribution: PredictiveDistribution
     encoded: dict[str, Encoded]
     measured: Measured | None
+    denoised: Series | None = None
 
 
 class Reconstructor(nn.Module):
@@ -98,6 +103,7 @@ class Reconstructor(nn.Module):
         yardstick: Yardstick | None = None,
         condition: ConditionOptions | None = None,
         sheet: Sequence[SheetOptions] | None = None,
+        denoise_first: DenoiseFirstOptions | None = None,
     ) -> None:
         super().__init__()
         _check_names(views, encoders)
@@ -105,6 +111,7 @@ class Reconstructor(nn.Module):
             raise UserError("a landmark guesses targets, a yardstick measures them in something else: give one of both")
         self.targets = targets
         self.views = nn.ModuleDict(views)
+        self.front = None if denoise_first is None else _front(denoise_first, views)
         self.input_names = tuple(dict.fromkeys(view.reads for view in views.values()))
         self.fusion = Fusion(encoders, "concatenate" if len(encoders) == 1 else fusion)
         scalars = sum(view.scalar_count for view in views.values())
@@ -133,6 +140,10 @@ class Reconstructor(nn.Module):
     def _told(self, inputs: Inputs, masks: Masks, told: ToldContext | None) -> Outcome:
         seen = {name: self.seen(name, inputs, masks) for name in self.views}
         views = {name: view for name, (view, _) in seen.items()}
+        denoised = None
+        if self.front is not None:
+            denoised = self.front(views[self.front.view].series)
+            views[self.front.view] = views[self.front.view]._replace(series=denoised)
         encoded = {
             name: _encode(encoder, views[name].series, seen[name][1], self.condition, told)
             for name, encoder in self.fusion.encoders.items()
@@ -143,13 +154,14 @@ class Reconstructor(nn.Module):
             features = self.condition.features(_joined(features), told)
         if self.landmark is None:
             said = self._along_sheet(self.head(_joined(features)), scalars)
-            return Outcome(self._of_targets(said, inputs), encoded, None)
+            return Outcome(self._of_targets(said, inputs), encoded, None, denoised)
         name = self.landmark.options.view
         known = scalars if told is None else torch.cat((scalars.double(), told.coordinates), dim=1)
         measured = self.landmark(views[name], encoded[name], known)
         anchor = measured.anchor if self.sheet is None else self.sheet.anchored(measured.anchor)
         said = self.head(_joined([*features, measured.features]), anchor)
-        return Outcome(self._along_sheet(said, columns([measured.place_mhz, scalars.double()])), encoded, measured)
+        said = self._along_sheet(said, columns([measured.place_mhz, scalars.double()]))
+        return Outcome(said, encoded, measured, denoised)
 
     def _along_sheet(self, distribution: PredictiveDistribution, known: Tensor) -> PredictiveDistribution:
         """Return what the head says of the coordinates of a sheet, as a distribution of the targets."""
@@ -171,6 +183,17 @@ class Reconstructor(nn.Module):
         size, ratio, target = self.yardstick(inputs), self.ratio_scaler, self.target_scaler
         scale, shift = size * ratio.scale / target.scale, (size * ratio.shift - target.shift) / target.scale
         return distribution.affine(scale.to(distribution.dtype), shift.to(distribution.dtype))
+
+    def with_denoiser(self, loss: Tensor, outcome: Outcome, noisy: Batch, clean: Batch, done: float) -> Tensor:
+        """Return the loss of the targets together with that of the denoiser before the encoder, where there is one.
+
+        done: share of the training that lies behind, which weighs them.
+        """
+        if self.front is None or outcome.denoised is None:
+            return loss
+        view = self.views[self.front.view]
+        assert isinstance(view, RecordView)
+        return self.front.together(loss, outcome.denoised, view, noisy["inputs"], clean["inputs"], done)
 
     def named(self, inputs: Inputs | Tensor) -> Inputs:
         """Return the inputs by name; a bare tensor is the one input that the views read."""
@@ -209,6 +232,8 @@ class Reconstructor(nn.Module):
         """
         if self.condition is not None:
             raise UserError("a model that is told settings reads whole records: their pieces come without any")
+        if self.front is not None:
+            raise UserError("a model with a denoiser before its encoder (model.denoise_first) reads whole records")
         features = []
         for name, encoder in self.fusion.encoders.items():
             assert isinstance(encoder, S4DEncoder)
@@ -260,18 +285,27 @@ def build_reconstructor(
     yardstick: Yardstick | None = None,
     condition: ConditionOptions | None = None,
     sheet: Sequence[SheetOptions] | None = None,
+    denoise_first: DenoiseFirstOptions | None = None,
 ) -> Reconstructor:
     """Make views with the facts that they ask for by name, encoders for their channels, and a head for the targets."""
     _check_names(views, encoders)
     made = {name: with_facts(view, facts) for name, view in views.items()}
     more = condition.width if condition is not None and condition.by == "concatenation" else 0
     read = {name: encoders[name](in_channels=view.channels + more) for name, view in made.items()}
-    return Reconstructor(made, read, head, targets, fusion, landmark, yardstick, condition, sheet)
+    return Reconstructor(made, read, head, targets, fusion, landmark, yardstick, condition, sheet, denoise_first)
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
     """Concatenate features in the dtype of the first, leaving out those without columns."""
     return columns([in_precision(part, parts[0].dtype) for part in parts if part.shape[-1]])
+
+
+def _front(options: DenoiseFirstOptions, views: Mapping[str, RecordView]) -> DenoiseFirst:
+    if options.view not in views:
+        raise UserError(
+            f"model.denoise_first.view is {options.view!r}, but no view is called so{nearest(options.view, views)}"
+        )
+    return DenoiseFirst(options, views[options.view])
 
 
 def _landmark(

@@ -26,7 +26,14 @@ from reconstruction.records.loader import ResumableLoader
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.shapes import Targets
 from reconstruction.training.learning.averaging import evaluation_weights
-from reconstruction.training.learning.checkpoints import BEST, LAST, Checkpoints, read_checkpoint, write_atomically
+from reconstruction.training.learning.checkpoints import (
+    BEST,
+    LAST,
+    Checkpoints,
+    read_checkpoint,
+    read_with_fallback,
+    write_atomically,
+)
 from reconstruction.training.learning.denoising import RANGES
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.settings_met import described_settings
@@ -61,8 +68,14 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
     reconstructor = module.reconstructor
     reconstructor.calibration.reset()
     _fit_encoders(module, data)
+    front = reconstructor.front
+    if front is not None and not front.started and front.options.checkpoint is not None:
+        weights = evaluation_weights(read_with_fallback(Path(front.options.checkpoint))[0])
+        front.start_from(weights, front.options.checkpoint)
     if module.masking is not None and not module.masking.fitted:
         module.masking.fit(reconstructor, _noisy_inputs(module, data))
+    for task in module.tasks:
+        task.fit(reconstructor, lambda: _noisy_batches(module, data))
     if module.row_weights is not None and not module.row_weights.fitted:
         module.row_weights.fit(_weights(module.row_weights.column, data))
     if reconstructor.condition is not None:
@@ -108,9 +121,13 @@ def fit_context(module: Learner, condition: Condition, data: RowsDataModule) -> 
 
 def _noisy_inputs(module: Learner, data: RowsDataModule) -> Iterator[tuple[Inputs, Masks]]:
     """Yield training inputs with frozen nominal noise, and their masks."""
+    return ((batch["inputs"], masks_of(batch)) for batch in _noisy_batches(module, data))
+
+
+def _noisy_batches(module: Learner, data: RowsDataModule) -> Iterator[Batch]:
+    """Yield training batches with frozen nominal noise."""
     for batch in islice(data.train_dataloader(), NOISY_BATCHES):
-        noisy = module.inject(module.placed(batch), FROZEN_EPOCH)
-        yield noisy["inputs"], masks_of(noisy)
+        yield module.inject(module.placed(batch), FROZEN_EPOCH)
 
 
 def _weights(column: str, data: RowsDataModule) -> Tensor:

@@ -1,0 +1,241 @@
+"""How well a network draws records for given energy, pitch angle and radius, against a simulated-simulated floor.
+
+    python benchmarks/generation.py                    12 000 short records, 1 400 steps, 2 000 judged; one core
+    python benchmarks/generation.py --records 100000 --steps 30000 --judged 20000
+    python benchmarks/generation.py --pretrained runs/pretrain/checkpoints/best.ckpt --trainable_layers 0
+
+Trains configs/generate.yaml on simulated records with noise and draws records for the energies, pitch angles and
+radii of electrons that it has not seen, with the flow that draws latent numbers, and with the same network's normal
+prior in its place. Drawn and simulated ones get noise alike. A classifier sees where each line should stand: the
+spectrum there and in the bins beside it, turned by the phase of the strongest, and what was given. Its area under the
+ROC curve between two sets of simulated records is the floor; between simulated ones and ones that are wrong it has to
+rise: ones without sidebands, ones whose lines have phases of their own, ones for a pitch angle 0.1° off. Then the
+likelihood reads simulated and drawn records: the part that noise does not explain (p below 0.01), and the pulls of
+energy and pitch angle from what was asked for. Short records have a quarter of the default's noise density, so that
+an electron has the signal-to-noise ratio of a whole record. The same command goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from numpy.typing import NDArray
+from torch import Tensor
+
+from collider.showers.separation import area_between
+from cres import errors
+from cres.data.electrons import SERIES
+from cres.data.module import CresDataModule
+from cres.estimation.apparatus import Apparatus
+from cres.estimation.fit.likelihood import LikelihoodEstimator
+from cres.estimation.search.matched_filter import MatchedFilter
+from cres.simulation import SimulationConfig
+from cres.transforms import FROZEN_EPOCH
+from cres.transforms.spectrum import to_complex
+from reconstruction.training.command_line.cli import main as command
+from reconstruction.training.learning.generation import Generation
+from reconstruction.training.learning.learner import Learner
+from reconstruction.training.runs.loading import load_module
+
+ROOT = Path(__file__).parents[1]
+SAMPLES, BATCH, NOISE_K = 2048, 32, 5.8843
+SEEDS = {"train": "41", "simulated": "42", "again": "43"}
+BESIDE = 2
+"""Bins on either side of a line that the classifier sees."""
+OFF_DEG = 0.1
+FIT_BLOCK = 128
+QUIET = ("--trainer.enable_progress_bar=false", "--figures.every_epochs=0", "--early_stopping.patience=100000")
+Values = NDArray[np.float64]
+
+
+def make_records(folder: Path, name: str, count: int) -> Path:
+    """Simulate and prepare; what is there stays."""
+    data, raw, config = (folder / one for one in (f"{name}_{count}.hdf5", f"raw_{name}_{count}", "simulation.yaml"))
+    config.write_text(
+        yaml.safe_dump({"readout": {"samples": SAMPLES, "noise_temperature_k": NOISE_K * SAMPLES / 8192}})
+    )
+    if not data.exists():
+        made = ("--events", str(count), "--seed", SEEDS[name], "-c", str(config), "--output", str(raw))
+        prepared = ("--input", str(raw), "--output", str(data))
+        for step in (("scripts/simulate.py", *made), ("scripts/data_prep.py", *prepared)):
+            subprocess.run([sys.executable, *step], cwd=ROOT, check=True)
+    return data
+
+
+def train(data: Path, run: Path, steps: int, records: int, options: list[str]) -> Learner:
+    """Train and load; a training that is done is not done again."""
+    if not (run / "done").exists():
+        epochs = max(1, round(steps / (0.95 * records / BATCH)))
+        size = [f"--trainer.max_epochs={epochs}", f"--data.batch_size={BATCH}", "--data.fractions=[0.95,0.05,0]"]
+        what = f"--model.generation.rendering.init_args.simulation={data.parent / 'simulation.yaml'}"
+        given = [f"--data.data={data}", f"--run={run}", what, *size, *QUIET]
+        if command(["fit", "-c", str(ROOT / "configs" / "generate.yaml"), *given, *options]):
+            raise errors.UserError("the training was stopped: the same command goes on")
+        (run / "done").touch()
+    return load_module(run / "checkpoints" / "best.ckpt")
+
+
+class Electrons:
+    """Records of a file or of a network with noise, (record, sample, 2), and what was given."""
+
+    def __init__(self, noisy: Tensor, given: Tensor) -> None:
+        self.noisy, self.given = noisy, given
+
+    @classmethod
+    def with_noise(cls, clean: Tensor, given: Tensor, event_id: Tensor, model: Learner) -> Electrons:
+        """Return records with the noise that judges."""
+        batch = {"inputs": {SERIES: clean}, "event_id": event_id}
+        return cls(model.inject(batch, FROZEN_EPOCH)["inputs"][SERIES], given)
+
+    def first(self, count: int) -> Electrons:
+        """Return the first of them."""
+        return Electrons(self.noisy[:count], self.given[:count])
+
+    @classmethod
+    def of_file(cls, path: Path, model: Learner) -> Electrons:
+        """Return the electrons of a file."""
+        source = CresDataModule(str(path), targets=model.targets, batch_size=512)
+        batches = list(source.rows_dataloader(np.arange(len(source.records.event_ids))))
+        clean = torch.cat([batch["inputs"][SERIES] for batch in batches])
+        return cls.with_noise(
+            clean, *(torch.cat([batch[name] for batch in batches]) for name in ("targets", "event_id")), model
+        )
+
+
+def features(electrons: Electrons, task: Generation) -> Values:
+    """Return what the classifier sees, in units of the noise."""
+    rendering, names = task.rendering, task.targets
+    truths = dict(zip(names, electrons.given.unbind(1), strict=True))
+    samples = electrons.noisy.shape[1]
+    time_of = torch.arange(samples) / samples
+    found = []
+    for offset in range(-BESIDE, BESIDE + 1):
+        angle = -2 * torch.pi * offset * time_of
+        shifted = to_complex(electrons.noisy)[:, :, 0] * torch.polar(torch.ones_like(angle), angle)
+        found.append(rendering.values(torch.view_as_real(shifted), truths))
+    lines = torch.view_as_complex(torch.stack(found, dim=1).unflatten(2, (-1, 2)).contiguous()).flatten(1)
+    strongest = lines.gather(1, lines.abs().argmax(dim=1, keepdim=True))
+    turned = torch.view_as_real(lines * (strongest.conj() / strongest.abs())).flatten(1)
+    return torch.cat((turned, lines.abs(), task.conditions(electrons.given).float()), dim=1).double().numpy()
+
+
+def wrong(task: Generation, like: Electrons, event_id: Tensor, model: Learner) -> dict[str, Electrons]:
+    """Return drawn records that are wrong in a way that a classifier has to see."""
+    clean = task.draw(like.given, SAMPLES, seed=5)
+    truths = dict(zip(task.targets, like.given.unbind(1), strict=True))
+    lines = task.rendering.values(clean, truths)
+    central = torch.tensor([m == 0 for m in task.rendering.harmonics]).repeat_interleave(2)
+    pairs = torch.view_as_complex(lines.unflatten(1, (-1, 2)).contiguous())
+    angle = 2 * torch.pi * torch.rand(pairs.shape, generator=torch.Generator().manual_seed(1))
+    own = torch.view_as_real(pairs * torch.polar(torch.ones_like(angle), angle)).flatten(1)
+    column = task.targets.index("pitch_angle_deg")
+    off = like.given.clone()
+    off[:, column] = (off[:, column] + OFF_DEG).clamp(max=float(task.conditions.high[column]))
+    made = {
+        "without sidebands": task.rendering.series(lines * central, truths, SAMPLES),
+        "lines with phases of their own": task.rendering.series(own, truths, SAMPLES),
+        f"for a pitch angle {OFF_DEG:g}° off": task.draw(off, SAMPLES, seed=5),
+    }
+    return {name: Electrons.with_noise(one, like.given, event_id, model) for name, one in made.items()}
+
+
+def residuals(electrons: Electrons, likelihood: LikelihoodEstimator) -> str:
+    """Return cells: the part of records that noise does not explain, middle and width of pulls from what was given."""
+    found = [likelihood.estimate(to_complex(part.double())[:, :, 0]) for part in electrons.noisy.split(FIT_BLOCK)]
+    goodness, converged = (torch.cat([getattr(one, name) for one in found]) for name in ("goodness", "converged"))
+    estimate = torch.cat([one.parameters[:, :2] for one in found])
+    std = torch.cat([one.covariance[:, :2, :2] for one in found]).diagonal(dim1=1, dim2=2).sqrt()
+    pulls = ((estimate - electrons.given[:, :2]) / std)[converged].numpy()
+    bad = float((goodness < 0.01).double().mean())
+    low, middle, high = np.nanquantile(pulls, [0.1587, 0.5, 0.8413], axis=0)
+    cells = [f"{100 * bad:.2f} ± {100 * np.sqrt(max(bad, 1e-3) / len(goodness)):.2f}"]
+    cells += [f"{middle[i]:+.3f}, {(high[i] - low[i]) / 2:.3f}" for i in range(2)]
+    return " | ".join(cells)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--records", type=int, default=12_000, help="records to train on (default %(default)s)")
+    parser.add_argument("--judged", type=int, default=2_000, help="records of each kind to judge (default %(default)s)")
+    parser.add_argument("--fitted", type=int, default=256, help="of them read by the likelihood (default %(default)s)")
+    parser.add_argument("--steps", type=int, default=1_400, help="steps of the training (default %(default)s)")
+    parser.add_argument("--pretrained", help="checkpoint whose encoder is fine-tuned")
+    parser.add_argument("--trainable_layers", type=int, help="how many of its layers learn; default: all")
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "generation", help="default: %(default)s")
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    folder = arguments.folder.resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    options, start = [], "from_scratch"
+    if arguments.pretrained:
+        options, start = [f"--fine_tune.checkpoint={arguments.pretrained}"], f"pre_trained_{arguments.trainable_layers}"
+    if arguments.trainable_layers is not None:
+        options.append(f"--fine_tune.trainable_layers={arguments.trainable_layers}")
+    data = make_records(folder, "train", arguments.records)
+    files = [make_records(folder, name, arguments.judged) for name in ("simulated", "again")]
+    likelihood = LikelihoodEstimator(
+        MatchedFilter(Apparatus.from_config(SimulationConfig.from_yaml(folder / "simulation.yaml")))
+    )
+    judge(arguments, folder, data, files, likelihood, start, options)
+
+
+@torch.no_grad()
+def judge(
+    arguments: argparse.Namespace,
+    folder: Path,
+    data: Path,
+    files: list[Path],
+    likelihood: LikelihoodEstimator,
+    start: str,
+    options: list[str],
+) -> None:
+    """Train what is not trained, and print the tables."""
+    areas: dict[str, tuple[float, float]] = {}
+    fitted: dict[str, str] = {}
+    with torch.enable_grad():
+        run = folder / f"{start}_{arguments.records}_{arguments.steps}"
+        model = train(data, run, arguments.steps, arguments.records, options)
+    task, few = model.generation, arguments.fitted
+    assert task is not None
+    truth, again = (Electrons.of_file(path, model) for path in files)
+    seen, ids = features(truth, task), torch.arange(len(again.given)) + 10**9
+    areas["simulated"] = _area(seen, features(again, task))
+    fitted["simulated"] = residuals(again.first(few), likelihood)
+    flow = task.flow
+    for prior, used in (("flow", flow), ("normal", None)):
+        task.flow = used
+        begun = time.process_time()
+        drawn = Electrons.with_noise(task.draw(again.given, SAMPLES, seed=3), again.given, ids, model)
+        rate = len(ids) / (time.process_time() - begun)
+        name = f"drawn, prior: {prior}"
+        areas[name], fitted[name] = _area(seen, features(drawn, task)), residuals(drawn.first(few), likelihood)
+        print(f"{name}: {rate:.0f} records with noise a second of processor", flush=True)
+    task.flow = flow
+    for name, electrons in wrong(task, again, ids, model).items():
+        areas[name] = _area(seen, features(electrons, task))
+        fitted[name] = residuals(electrons.first(few), likelihood)
+    heads = ("area under the curve", "p below 0.01 (%)", "pull of the energy: middle, width", "of the pitch angle")
+    print(f"\n| told from {arguments.judged} simulated records | {' | '.join(heads)} |")
+    print("|---" * 5 + "|")
+    for name, (area, chance) in areas.items():
+        print(f"| {name} | {area:.3f} (chance: 0.5 ± {chance:.3f}) | {fitted[name]} |")
+
+
+def _area(first: Values, second: Values) -> tuple[float, float]:
+    with torch.enable_grad():
+        return area_between(first, second)
+
+
+if __name__ == "__main__":
+    errors.run(main)
