@@ -44,8 +44,8 @@ from cres.simulation import SimulationConfig
 from cres.transforms import FROZEN_EPOCH
 from cres.transforms.spectrum import to_complex
 from reconstruction.training.command_line.cli import main as command
-from reconstruction.training.learning.generation import Generation
 from reconstruction.training.learning.learner import Learner
+from reconstruction.training.learning.tasks.generation import Generation
 from reconstruction.training.runs.loading import load_module
 
 ROOT = Path(__file__).parents[1]

@@ -86,8 +86,9 @@ ROOMS = {
         "arguments cli explain failures hardware help options settled study sweep_check wanted"
     ),
     ("cres.training", "reconstruction.training.learning"): (
-        "averaging batch_finder checkpoints denoising electrons>rows_met loss_watch metrics rate_finder"
+        "averaging batch_finder checkpoints electrons>rows_met loss_watch metrics rate_finder"
     ),
+    ("cres.training", "reconstruction.training.learning.tasks"): ("denoising"),
     ("cres.training", "reconstruction.training.network"): ("landmark reconstructor"),
     ("cres.training", "reconstruction.training.export"): ("onnx_export real_arithmetic"),
     ("cres.training", "reconstruction.training.runs"): (
@@ -98,6 +99,7 @@ ROOMS = {
     ("cres.transforms", "reconstruction"): ("buffers>exact_buffers"),
     ("cres.transforms", "reconstruction.models"): ("scaling"),
     ("cres.transforms", "reconstruction.random"): ("processor_random random>keyed"),
+    ("reconstruction.training.learning", "reconstruction.training.learning.tasks"): ("denoising masking"),
 }
 """From which package to which, and the names of the modules that moved; `old>new` where one has another name now."""
 

@@ -69,7 +69,7 @@ def test_the_chosen_layers_learn_and_the_others_keep_every_bit(pretrained, recor
 
 def test_a_frozen_layer_that_learns_is_noticed(pretrained, records, tmp_path, monkeypatch):
     """The check above can fail: nothing freezes the encoder here."""
-    monkeypatch.setattr("reconstruction.training.learning.denoising.set_trainable", lambda *_: None)
+    monkeypatch.setattr("reconstruction.training.learning.tasks.denoising.set_trainable", lambda *_: None)
     options = [f"--fine_tune.checkpoint={pretrained}", "--fine_tune.trainable_layers=0"]
     tuned = fit("s4d.yaml", records, tmp_path, *options)
     assert changed_layers(weights(pretrained), weights(tuned))[1] != LEARNS["0"]

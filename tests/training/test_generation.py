@@ -23,7 +23,7 @@ from reconstruction.models.rendering import Rendering
 from reconstruction.training.command_line.cli import CommandLine
 from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import read_checkpoint
-from reconstruction.training.learning.generation import divergence
+from reconstruction.training.learning.tasks.generation import divergence
 from reconstruction.training.runs.loading import load_module
 
 CONFIGS = Path(__file__).parents[2] / "configs"

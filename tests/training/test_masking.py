@@ -20,7 +20,7 @@ from reconstruction.random.stretches import draw_stretches
 from reconstruction.training.command_line.cli import CommandLine, main
 from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import read_checkpoint
-from reconstruction.training.learning.masking import Hidden, HiddenBands, HiddenSpans, Masking, MaskingOptions
+from reconstruction.training.learning.tasks.masking import Hidden, HiddenBands, HiddenSpans, Masking, MaskingOptions
 from reconstruction.training.network.reconstructor import Reconstructor
 from reconstruction.training.runs.fitting import fit_scalers
 

@@ -23,7 +23,7 @@ from reconstruction.models.encoders.views import View
 from reconstruction.training.command_line.cli import CommandLine, main
 from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import read_checkpoint
-from reconstruction.training.learning.super_resolution import SuperResolution, SuperResolutionOptions
+from reconstruction.training.learning.tasks.super_resolution import SuperResolution, SuperResolutionOptions
 from reconstruction.training.network.reconstructor import Reconstructor
 from reconstruction.training.runs.loading import load_module
 

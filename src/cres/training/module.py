@@ -24,14 +24,14 @@ from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.records.batch import Batch
 from reconstruction.records.rows import Rows, RowsDataModule
 from reconstruction.shapes import Series
-from reconstruction.training.learning.denoising import DenoisingOptions
-from reconstruction.training.learning.generation import GenerationOptions
 from reconstruction.training.learning.learner import CARD, CalibrationMethod, Learner
 from reconstruction.training.learning.loss_watch import NonFiniteLoss
-from reconstruction.training.learning.masking import MaskingOptions
 from reconstruction.training.learning.optimiser import Optimiser
 from reconstruction.training.learning.place import PLACE
-from reconstruction.training.learning.super_resolution import SuperResolutionOptions
+from reconstruction.training.learning.tasks.denoising import DenoisingOptions
+from reconstruction.training.learning.tasks.generation import GenerationOptions
+from reconstruction.training.learning.tasks.masking import MaskingOptions
+from reconstruction.training.learning.tasks.super_resolution import SuperResolutionOptions
 from reconstruction.training.network.corruption import Corruption, Link
 from reconstruction.training.network.denoise_first import DenoiseFirstOptions
 from reconstruction.training.network.facts import with_facts

@@ -18,7 +18,7 @@ from reconstruction.records.rows import RowsDataModule
 from reconstruction.system import DEFAULT, System, class_of
 from reconstruction.training.command_line.study import StudyPoint
 from reconstruction.training.learning.checkpoints import Checkpoints, EarlyStopping
-from reconstruction.training.learning.denoising import FineTune
+from reconstruction.training.learning.tasks.denoising import FineTune
 from reconstruction.training.runs.interruption import StopOnSignal
 from reconstruction.training.watching.figures import Figures
 

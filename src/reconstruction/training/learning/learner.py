@@ -24,15 +24,15 @@ from reconstruction.system import System, find_system
 from reconstruction.training.learning.averaging import Average
 from reconstruction.training.learning.checkpoints import LAST, Checkpoints
 from reconstruction.training.learning.compiling import compile_encoders
-from reconstruction.training.learning.denoising import Denoising, DenoisingOptions
-from reconstruction.training.learning.generation import Generation, GenerationOptions
 from reconstruction.training.learning.loss_watch import LossWatch, NonFiniteLoss, first_of_all
-from reconstruction.training.learning.masking import HidingOptions
 from reconstruction.training.learning.metrics import Collected, EpochLoss, collect, validation_metrics
 from reconstruction.training.learning.optimiser import Optimiser, with_schedule
 from reconstruction.training.learning.place import PlaceInEpoch
-from reconstruction.training.learning.side_task import SideTask, cost_of_nothing
-from reconstruction.training.learning.super_resolution import SuperResolution, SuperResolutionOptions
+from reconstruction.training.learning.tasks.denoising import Denoising, DenoisingOptions
+from reconstruction.training.learning.tasks.generation import Generation, GenerationOptions
+from reconstruction.training.learning.tasks.masking import HidingOptions
+from reconstruction.training.learning.tasks.side_task import SideTask, cost_of_nothing
+from reconstruction.training.learning.tasks.super_resolution import SuperResolution, SuperResolutionOptions
 from reconstruction.training.network.corruption import Corruption
 from reconstruction.training.network.easing import Easing
 from reconstruction.training.network.reconstructor import Outcome, Reconstructor
@@ -257,8 +257,7 @@ class Learner(pl.LightningModule):
             done = self._done(epoch)
             loss = self.reconstructor.with_denoiser(self.regression_loss(outcome, noisy), outcome, noisy, clean, done)
         for task in self.tasks:
-            random = self._random(noisy, epoch)
-            loss = loss + task.objective(self.reconstructor, noisy, clean, random)
+            loss = loss + task.objective(self.reconstructor, noisy, clean, self._random(noisy, epoch))
         if self.masking is not None:
             random = self._random(noisy, epoch)
             loss = loss + self.masking(self.reconstructor, noisy["inputs"], masks_of(noisy), random)

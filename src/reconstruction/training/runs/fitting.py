@@ -34,9 +34,9 @@ from reconstruction.training.learning.checkpoints import (
     read_with_fallback,
     write_atomically,
 )
-from reconstruction.training.learning.denoising import RANGES
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.settings_met import described_settings
+from reconstruction.training.learning.tasks.denoising import RANGES
 from reconstruction.training.network.condition import Condition
 from reconstruction.training.runs.origin import MEASURED_ROWS, SIGNATURE, rows_of, together
 

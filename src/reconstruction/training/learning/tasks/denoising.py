@@ -22,7 +22,7 @@ from reconstruction.records.batch import SETTINGS, Batch, Inputs
 from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import read_with_fallback
 from reconstruction.training.learning.rows_met import also_trained_on
-from reconstruction.training.learning.side_task import SideTask
+from reconstruction.training.learning.tasks.side_task import SideTask
 from reconstruction.training.network.reconstructor import Reconstructor
 
 _MODEL = "reconstructor."

@@ -25,7 +25,7 @@ from reconstruction.models.scaling import Standardise
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.records.batch import Batch, masks_of
 from reconstruction.shapes import Features, Float, Series, Targets
-from reconstruction.training.learning.side_task import SideTask
+from reconstruction.training.learning.tasks.side_task import SideTask
 from reconstruction.training.network.reconstructor import Reconstructor
 
 AT_ONCE = 256

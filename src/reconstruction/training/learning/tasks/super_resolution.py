@@ -20,7 +20,7 @@ from reconstruction.models.encoders.views import RecordView
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.records.batch import Batch, Inputs, Masks, masks_of
 from reconstruction.shapes import Lengths, Series
-from reconstruction.training.learning.side_task import SideTask
+from reconstruction.training.learning.tasks.side_task import SideTask
 from reconstruction.training.network.reconstructor import Reconstructor
 
 
