@@ -213,7 +213,7 @@ def test_every_configuration_of_the_repository_is_understood(records, tmp_path):
         if path.stem == "classify":  # its target is another; test_classify.py trains with it
             continue
         cli = CommandLine("fit", ["-c", str(path), f"--data.data={records}", f"--run={tmp_path / path.stem}"])
-        assert cli.model.reconstructor.targets == ("energy_eV", "pitch_angle_deg"), path
+        assert cli.model.reconstructor.targets[:2] == ("energy_eV", "pitch_angle_deg"), path  # radii behind, in some
 
 
 def test_records_in_another_unit_are_noticed(trained, make_records, tmp_path):
