@@ -160,7 +160,8 @@ class Reconstructor(nn.Module):
         measured = self.landmark(views[name], encoded[name], known)
         anchor = measured.anchor if self.sheet is None else self.sheet.anchored(measured.anchor)
         said = self.head(_joined([*features, measured.features]), anchor)
-        said = self._along_sheet(said, columns([measured.place_mhz, scalars.double()]))
+        if self.sheet is not None:
+            said = self._along_sheet(said, columns([measured.place_mhz, scalars.double()]))
         return Outcome(said, encoded, measured, denoised)
 
     def _along_sheet(self, distribution: PredictiveDistribution, known: Tensor) -> PredictiveDistribution:
