@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,10 @@ from jaxtyping import install_import_hook
 
 matplotlib.use("Agg")
 install_import_hook(["cres", "reconstruction"], "beartype.beartype")
+
+# A shell starts what runs in its background with interrupts ignored, and every program that a test starts inherits that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure, and the same commit gives the same verdict.
 hypothesis.settings.register_profile("cres", deadline=None, derandomize=True, max_examples=50)
