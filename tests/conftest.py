@@ -16,7 +16,7 @@ from jaxtyping import install_import_hook
 matplotlib.use("Agg")
 install_import_hook(["cres", "reconstruction"], "beartype.beartype")
 
-# A shell starts what runs in its background with interrupts ignored, and every program that a test starts inherits that.
+# A shell starts what runs in its background with interrupts ignored; every program that a test starts inherits that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import itertools
 import sys
 from types import FrameType
@@ -17,6 +18,7 @@ from cres.estimation.fit.likelihood import FREE, LikelihoodEstimator, likelihood
 from cres.estimation.fit.posterior import credible_half_width
 from cres.estimation.fit.products import LineProducts, SampleProducts
 from cres.estimation.fit.seeded import Seed, SeededEstimator, with_network
+from cres.estimation.forward import LineModel
 from cres.estimation.noise import White
 from cres.estimation.search.detection import false_alarm_threshold
 from cres.estimation.search.matched_filter import MatchedFilter
@@ -45,6 +47,14 @@ def chosen(simulated) -> np.ndarray:  # type: ignore[no-untyped-def]
 @pytest.fixture(scope="module")
 def fitted(simulated, estimator, chosen):  # type: ignore[no-untyped-def]
     return estimator.estimate(simulated.noisy[chosen])
+
+
+def test_every_python_sees_that_a_forward_model_knows_its_lines(simulated) -> None:  # type: ignore[no-untyped-def]
+    """From 3.12 on, protocols look at classes and `__dict__` alone; a buffer would mean the slow products there."""
+    model = simulated.apparatus.model
+    assert isinstance(model, LineModel)
+    for name in ("jacobian", "lines", "time_s"):
+        inspect.getattr_static(model, name)
 
 
 def test_templates_are_the_forward_model(simulated, matched_filter, chosen) -> None:  # type: ignore[no-untyped-def]

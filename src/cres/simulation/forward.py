@@ -69,8 +69,16 @@ class ForwardModel(nn.Module):
         self.config = config
         self._tracks = TrackModel(config, table)
         time_s = torch.arange(config.readout.samples, dtype=torch.float64) / config.readout.sampling_rate_hz
-        self.register_buffer("time_s", time_s, persistent=False)
-        self.time_s: Tensor
+        self.register_buffer("_time_s", time_s, persistent=False)
+        self._time_s: Tensor
+
+    @property
+    def time_s(self) -> Float[Tensor, "samples"]:
+        """Times of the samples from the record's start.
+
+        A property, for whoever asks whether this is a `LineModel`: from Python 3.12 on, protocols do not see buffers.
+        """
+        return self._time_s
 
     def forward(self, parameters: Float[Tensor, "batch 6"]) -> Complex[Tensor, "batch samples"]:
         """Return the records in volts, complex128: I + iQ."""
