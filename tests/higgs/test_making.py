@@ -17,7 +17,7 @@ from collisions import needed
 from collider.generation import Cuts, EventFilter, EventGenerator, Process, Wanted
 from collider.generation.files import write_files
 from collider.higgs.making.command import in_turn, main, plan
-from collider.higgs.making.config import ROLES, HiggsConfig, config_path, searches
+from collider.higgs.making.config import ROLES, HiggsConfig, search_path
 from collider.higgs.making.processes import BACKGROUNDS, CLASSES, signal_process, trilepton_cuts
 from collider.higgs.making.samples import (
     HiggsColumns,
@@ -240,6 +240,7 @@ BAD = [
     ({"channels": ("3mu", "3mu")}, "each once"),
     ({"folds": 0}, "folds must be from 1 to 100"),
     ({"luminosity_fb": -1.0}, "luminosity_fb must be more than 0"),
+    ({"luminosity_fb": float("inf")}, "finite"),
     ({"branching_ratio": 0.0}, "branching_ratio between 0 and 1"),
     ({"weigh_b_tags": ("wz",)}, "weigh_b_tags of a search: there is no 'wz'"),
 ]
@@ -261,6 +262,7 @@ def test_what_cannot_be_searched_is_one_sentence(change, message):
         ("trained: [[130, 90]]", "a search names its mass points"),
         ("points: {trained: [[130, 90]]}\nchanels: [3mu]", "unknown key 'chanels'.*channels"),
         ("points: {trained: [[130, 90]]}\nbackgrounds: {wz: {name: wz, subprocesses: [a]}}", "there is no 'wz'"),
+        ("points: {trained: [[130, 90]]}\nbackgrounds: {ttx: {lhe_file: a.lhe}}", "Process lacks 'name'"),
         ("", "a search names its mass points"),
     ],
 )
@@ -275,7 +277,7 @@ def test_a_file_that_says_no_search_is_one_sentence(text, message, tmp_path):
 
 def test_a_set_that_does_not_exist_is_named():
     with pytest.raises(UserError, match=r"no set of mass points 'sevn'.*seven"):
-        config_path("sevn")
+        search_path("sevn")
 
 
 @pytest.mark.parametrize(
@@ -292,18 +294,19 @@ def test_weights_that_no_network_can_learn_with_are_refused(weights, message):
 
 
 def test_the_sets_that_come_along():
-    # further files of a user may lie beside them
-    assert {path.stem for path in shipped.higgs_points()} <= set(searches())
     for path in shipped.higgs_points():
+        assert search_path(path.stem) == path
         assert isinstance(HiggsConfig.from_yaml(path), HiggsConfig)
-    points = HiggsConfig.from_yaml(config_path("points")).points
+    with pytest.raises(UserError, match="no set of mass points 'small'"):  # a training
+        search_path("small")
+    points = HiggsConfig.from_yaml(search_path("points")).points
     assert {role: len(some) for role, some in points.items()} == {
         "trained": 11,
         "edge": 1,
         "interpolated": 3,
         "extrapolated": 2,
     }
-    seven = HiggsConfig.from_yaml(config_path("seven"))
+    seven = HiggsConfig.from_yaml(search_path("seven"))
     assert len(seven.prior_points) == 7
     assert len(seven.points["validation"]) == 3
     assert set(seven.points) <= set(ROLES)

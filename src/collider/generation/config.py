@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -59,7 +60,7 @@ class GenerationConfig:
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
         except TypeError as error:
-            raise UserError(f"{path}: {_missing(error)}") from error
+            raise UserError(f"{path}: {lacking(error)}") from error
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values, as they are written into files."""
@@ -81,24 +82,29 @@ def _word(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-def _missing(error: TypeError) -> str:
+def lacking(error: TypeError) -> str:
     """Return in words which keys a part of a configuration lacks, from what Python says of its arguments."""
     what, _, names = str(error).partition(" missing ")
     return f"{what.removesuffix('.__init__()')} lacks {names.partition(': ')[2] or names}"
 
 
-def configs_folder() -> Path:
-    """Return the folder of our configurations: that of the checkout, or the copy that a wheel brings."""
-    checkout = _PACKAGE.parents[1] / "configs" / "generation"
-    return checkout if checkout.is_dir() else _PACKAGE / "configs" / "generation"
+def configs_folder(part: str = "generation") -> Path:
+    """Return the folder of our configurations of a part: that of the checkout, or the copy that a wheel brings."""
+    checkout = _PACKAGE.parents[1] / "configs" / part
+    return checkout if checkout.is_dir() else _PACKAGE / "configs" / part
 
 
-def config_path(wanted: str) -> Path:
-    """Return the file of a configuration: a path, or the name of one of ours. Raises UserError with the nearest one."""
+def config_path(
+    wanted: str, part: str = "generation", noun: str = "process", holds: Callable[[str], bool] = lambda text: True
+) -> Path:
+    """Return the file of a configuration: a path, or the name of one of ours. Raises UserError with the nearest one.
+
+    noun: what it is. holds: whether a text of the part's folder is one, beside which others may lie.
+    """
     given = Path(wanted)
     if given.suffix in (".yaml", ".yml") or given.is_file():
         return given
-    known = [path.stem for path in sorted(configs_folder().glob("*.yaml"))]
+    known = [path.stem for path in sorted(configs_folder(part).glob("*.yaml")) if holds(path.read_text())]
     if wanted not in known:
-        raise UserError(f"there is no process {wanted!r}{nearest(wanted, known)}; ours are {', '.join(known)}")
-    return configs_folder() / f"{wanted}.yaml"
+        raise UserError(f"there is no {noun} {wanted!r}{nearest(wanted, known)}; ours are {', '.join(known)}")
+    return configs_folder(part) / f"{wanted}.yaml"

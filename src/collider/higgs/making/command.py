@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from collider.generation.files import SampleFile, write_files
-from collider.higgs.making.config import HiggsConfig, config_path
+from collider.higgs.making.config import HiggsConfig, search_path
 from collider.higgs.making.samples import MANIFEST, HiggsSample, missing_files, samples_of, write_manifest
 from reconstruction.command import Parser, task, whole
 from reconstruction.paths import path_of, place_of
@@ -54,7 +54,7 @@ def command_line() -> Parser:
 def main() -> int:
     """Run the command."""
     arguments = command_line().parse_args()
-    config = HiggsConfig.from_yaml(config_path(arguments.config))
+    config = HiggsConfig.from_yaml(search_path(arguments.config))
     if arguments.seed is not None:
         config = dataclasses.replace(config, seed=arguments.seed)
     background_events = arguments.background_events or arguments.events

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from collider.generation import Clustering, Cuts, Detector, GenerationConfig, Leptons, Process, Selection
-from collider.generation.config import worded
+from collider.generation.config import config_path, lacking, worded
 from collider.higgs.making.processes import (
     BACKGROUNDS,
     DIBOSON,
@@ -34,7 +35,6 @@ LOOSE: Final = Leptons(isolation=0.6, cone=0.2)
 """Leptons that are taken loosely, their isolation for the network to judge: with 0.15 within 0.3 less than one of ten
 thousand pairs of top quarks with two leptons has a third one that is isolated."""
 FB_PER_PB: Final = 1000.0
-_PACKAGE: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,11 @@ class HiggsConfig:
             raise UserError(f"folds must be from 1 to 100, not {self.folds!r}")
         if self.seed not in SEED:
             raise UserError(f"seed must be {SEED}, not {self.seed!r}")
-        if not self.luminosity_fb > 0 or not 0 < self.branching_ratio < 1:
-            raise UserError("luminosity_fb must be more than 0 and branching_ratio between 0 and 1")
+        if not 0 < self.luminosity_fb < math.inf or not 0 < self.branching_ratio < 1:
+            raise UserError(
+                "luminosity_fb must be more than 0 and finite, and branching_ratio between 0 and 1, not "
+                f"{self.luminosity_fb!r} and {self.branching_ratio!r}"
+            )
         wrong = next((role for role, events in self.events.items() if events < 1), None)
         if wrong is not None:
             raise UserError(f"events of {wrong} points must be 1 or more, not {self.events[wrong]!r}")
@@ -142,6 +145,8 @@ class HiggsConfig:
             return build(cls, worded(given), "the configuration")
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+        except TypeError as error:
+            raise UserError(f"{path}: {lacking(error)}") from error
 
 
 def _require_known(what: str, names: Any, known: Any) -> None:
@@ -155,25 +160,6 @@ def _listed(known: Any) -> str:
     return f"known are {', '.join(known)}" if known else "none are known"
 
 
-def configs_folder() -> Path:
-    """Return the folder of our configurations: that of the checkout, or the copy that a wheel brings."""
-    checkout = _PACKAGE.parents[1] / "configs" / "higgs"
-    return checkout if checkout.is_dir() else _PACKAGE / "configs" / "higgs"
-
-
-def searches() -> list[str]:
-    """Return the names of our sets of mass points; trainings lie beside them, and name their system."""
-    return [path.stem for path in sorted(configs_folder().glob("*.yaml")) if "\npoints:" in f"\n{path.read_text()}"]
-
-
-def config_path(wanted: str) -> Path:
-    """Return the file of a configuration: a path, or the name of one of ours. Raises UserError with the nearest one."""
-    given = Path(wanted)
-    if given.suffix in (".yaml", ".yml") or given.is_file():
-        return given
-    known = searches()
-    if wanted not in known:
-        raise UserError(
-            f"there is no set of mass points {wanted!r}{nearest(wanted, known)}; ours are {', '.join(known)}"
-        )
-    return configs_folder() / f"{wanted}.yaml"
+def search_path(wanted: str) -> Path:
+    """Return the file of a set of mass points: a path, or the name of one of ours. Trainings lie beside these."""
+    return config_path(wanted, "higgs", "set of mass points", lambda text: "\npoints:" in f"\n{text}")
