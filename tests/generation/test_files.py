@@ -296,6 +296,9 @@ def test_pythia_showers_a_les_houches_file(tmp_path):
     assert found["weight_pb"].sum() == pytest.approx(2.0)
     with pytest.raises(UserError, match="ends after 8 events, of which 8 pass the selection: ask for at most 8"):
         write_files(files_of(config, 9, tmp_path / "more"))
+    # each file would begin with the first event again
+    (one,) = files_of(config, 8, tmp_path, events_per_file=3)
+    assert (one.start, one.stop) == (0, 8)
 
 
 # Configurations and the command -------------------------------------------------------------------------------------

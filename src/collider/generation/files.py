@@ -75,7 +75,13 @@ def files_of(
     stem: str | None = None,
     added: AddedColumns | None = None,
 ) -> list[SampleFile]:
-    """Return the files that hold `events` kept events of a process; stem of their names: None is the process's name."""
+    """Return the files that hold `events` kept events of a process; stem of their names: None is the process's name.
+
+    Events of a Les Houches file come in its order from its first one on: one file holds all of them, since each of
+    several would begin with the same ones.
+    """
+    if config.process.lhe_file:
+        events_per_file = max(1, events)
     starts = range(0, events, events_per_file)
     return [
         SampleFile(
