@@ -12,10 +12,14 @@ import torch
 import yaml
 from higgs_trainings import smallest
 
+from collider.higgs.judging import trees
 from collider.higgs.judging.command import main as compare
+from collider.higgs.judging.command import reference_of
 from collider.higgs.judging.scores import Network, unseen
 from collider.higgs.learning.data import HiggsDataModule
+from collider.higgs.learning.files import SIGNAL
 from collider.higgs.learning.views import OBJECTS
+from collider.higgs.making.samples import MASSES
 from cres.commands.stages import main as stages
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.table import PredictionTable
@@ -120,6 +124,41 @@ def test_what_cannot_be_compared_is_said(runs, samples, monkeypatch, tmp_path):
     ):
         with pytest.raises(UserError, match=said):
             compared(monkeypatch, *(arguments if "--data" in arguments else [*arguments, "--data", samples]))
+
+
+def test_networks_of_other_channels_are_not_compared(runs, samples, monkeypatch):
+    known = Network.load
+
+    def one_channel(folder):
+        network = known(folder)
+        if folder.name == "alone":
+            network.module.card["data"]["channels"] = ["3mu"]
+        return network
+
+    monkeypatch.setattr(Network, "load", one_channel)
+    with pytest.raises(UserError, match=r"alone and .*joint0 were trained on other channels"):
+        compared(monkeypatch, runs / "joint0", "--dedicated", runs / "alone", "--data", samples)
+
+
+def test_without_a_manifest_the_signal_stands_for_no_branching_ratio(samples, tmp_path):
+    assert reference_of(str(samples)) == pytest.approx(0.01 / (2 * 833.9))
+    assert np.isnan(reference_of(str(tmp_path)))
+
+
+def test_trees_are_told_of_backgrounds_what_signals_have(samples, monkeypatch):
+    """A point that is rare among the signals is as rare among backgrounds: else to be told it says what an event is."""
+    files = HiggsDataModule(str(samples)).records
+    kinds, mass = files.scalar("class"), files.scalar(MASSES[0])
+    signal = np.flatnonzero(kinds == SIGNAL)
+    rare = signal[mass[signal] == 130][:20]
+    rows = np.concatenate([signal[mass[signal] == 115], rare, np.flatnonzero(kinds != SIGNAL)])
+    fitted = []
+    monkeypatch.setattr(trees, "_fitted", lambda features, kinds, weights: fitted.append((features, kinds)))
+    trees.Trees.fit(files, rows, {})
+    ((features, told_kinds),) = fitted
+    shares = [np.mean(features[mine, -2] == 130) for mine in (told_kinds == SIGNAL, told_kinds != SIGNAL)]
+    assert 0 < shares[0] < 0.2
+    assert shares[1] == pytest.approx(shares[0], abs=0.03)
 
 
 def test_predictions_of_the_core_flag_masses_outside(runs, samples, tmp_path):

@@ -116,6 +116,24 @@ def test_profiling_is_what_a_minimiser_finds():
         assert asimov_statistic(mu, S, B, SIGMA) == pytest.approx(wanted, abs=1e-8)
 
 
+def test_no_background_is_profiled_below_none():
+    """Where a bin's background is hardly known, a larger signal must not be paid for with less than no background."""
+    signal, background, sigma = np.array([1.0]), np.array([300.0]), np.array([0.6])
+    for mu in (100.0, 400.0, 2000.0):
+        nll = lambda gamma, mu=mu: (  # noqa: E731
+            2 * (mu + gamma * 300 - 300 * np.log(mu + gamma * 300)) + ((gamma - 1) / 0.6) ** 2
+        )
+        slow = minimize_scalar(nll, bounds=(0, 3), method="bounded", options={"xatol": 1e-10}).x
+        assert profiled(mu, signal, background, sigma)[0] == pytest.approx(slow, abs=1e-6)
+    assert profiled(2000.0, signal, background, sigma)[0] == 0
+
+
+def test_a_limit_is_found_whatever_the_signal_is_weighed_with():
+    limit = expected_limits(S, B, SIGMA)[2]
+    for factor in (1e-12, 1e12):
+        assert expected_limits(factor * S, B, SIGMA)[2] == pytest.approx(limit / factor, rel=1e-6)
+
+
 def test_a_limit_with_much_background_is_gaussian():
     """s/√b known: μ₉₅ = Φ⁻¹(1 − 0.05 Φ(N)) + N standard deviations    Cowan et al. 2011, arXiv:1007.1727, eq. 89"""
     found = expected_limits(np.array([1.0]), np.array([1e8]), np.array([0.0]))
@@ -153,3 +171,9 @@ def test_calibration_is_judged_on_equally_frequent_classes():
     told = even_told([Scored(one.probabilities[rare], one.kinds[rare], one.weights[rare])])
     assert np.bincount(told.truth).tolist() == [10, 10, 10, 10]
     assert not len(even_told([]).truth)
+    # at each of several points the backgrounds are the same events, and each is judged once
+    others = one.probabilities[one.kinds != SIGNAL]
+    several = even_told([one] * 5)
+    assert np.bincount(several.truth).tolist() == [50, 50, 50, 50]
+    judged = several.probabilities[several.truth != SIGNAL]
+    assert len(np.unique(judged, axis=0)) == len(np.unique(others, axis=0)) == 150

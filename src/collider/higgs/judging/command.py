@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -23,15 +24,14 @@ from collider.higgs.judging.report import DATA, in_words, write_report
 from collider.higgs.judging.scores import Network, runs_in, trained_rows, unseen
 from collider.higgs.judging.trees import Trees
 from collider.higgs.learning.data import HiggsDataModule
-from collider.higgs.learning.files import Point
 from collider.higgs.learning.samples import manifest_of, roles_of
+from collider.higgs.making.config import Point
 from collider.higgs.making.processes import TOP_PAIR_PB
 from reconstruction.command import Parser, whole
 from reconstruction.errors import UserError
-from reconstruction.paths import path_of
+from reconstruction.paths import path_of, place_of
 from reconstruction.progress import progress_bar
 
-UNIT_REFERENCE = 1e-5
 FINISHED = "finished.json"
 """Of scripts/stages.py: what a training took."""
 
@@ -45,12 +45,12 @@ def command_line() -> Parser:
     parser.add_argument(
         "--dedicated",
         type=path_of,
-        nargs="*",
+        nargs="+",
         default=[],
         metavar="RUN",
         help="runs of one mass point each, or folders of them",
     )
-    parser.add_argument("--data", default="data/higgs", help="folder of samples (default: data/higgs)")
+    parser.add_argument("--data", type=place_of, default="data/higgs", help="folder of samples (default: data/higgs)")
     parser.add_argument("--output", type=path_of, default=None, help="folder (default: RUN/judged)")
     parser.add_argument("--resamples", type=whole(), default=RESAMPLES, help="bootstrap samples of the events")
     parser.add_argument("--no-trees", action="store_true", help="leave the boosted trees out")
@@ -77,7 +77,7 @@ def compared(
     networks: Sequence[Network], alone: Sequence[Network], folder: str, trees: bool, resamples: int
 ) -> MassComparison:
     """Return what is compared, on the events that no network met. Raises UserError for what cannot be."""
-    _require_alike(networks)
+    _require_alike(networks, alone)
     dedicated = _by_point(alone)
     roles = roles_of(manifest_of(folder) or {})
     data = HiggsDataModule(folder, points=tuple(roles) or None, channels=tuple(_channels(networks[0])))
@@ -107,14 +107,22 @@ def _channels(network: Network) -> list[str]:
     return list(network.module.card["data"].get("channels", ()))
 
 
-def _require_alike(networks: Sequence[Network]) -> None:
+def _require_alike(networks: Sequence[Network], alone: Sequence[Network]) -> None:
+    """Raise UserError for networks of which one is told nothing, or which do not belong beside the first."""
+    first = networks[0]
     for network in networks:
         if not network.told:
             raise UserError(
                 f"{network.folder} is told no masses: it belongs behind --dedicated, or wants model.condition"
             )
-        if network.points != networks[0].points:
-            raise UserError(f"{network.folder} and {networks[0].folder} were trained on other mass points: no ensemble")
+        if network.points != first.points:
+            raise UserError(f"{network.folder} and {first.folder} were trained on other mass points: no ensemble")
+    for network in (*networks, *alone):
+        if sorted(_channels(network)) != sorted(_channels(first)):
+            raise UserError(
+                f"{network.folder} and {first.folder} were trained on other channels (data.channels): the same events "
+                "are no fair test of both"
+            )
 
 
 def _by_point(alone: Sequence[Network]) -> dict[Point, Network]:
@@ -142,11 +150,14 @@ def _trees(data: HiggsDataModule, network: Network, dedicated: dict[Point, Netwo
 
 
 def reference_of(folder: str) -> float:
-    """Return the branching ratio that weights of signals stand for: half of their cross-section over that of tt̄."""
+    """Return the branching ratio that weights of signals stand for: half of their cross-section over that of tt̄.
+
+    NaN where no manifest says their cross-section.
+    """
     manifest = manifest_of(folder) or {}
     signals = [one for one in manifest.get("samples", {}).values() if "mass_a_gev" in one]
     known = [float(one["cross_section_pb"]) for one in signals if "cross_section_pb" in one]
-    return float(np.median(known)) / (2 * TOP_PAIR_PB) if known else UNIT_REFERENCE
+    return float(np.median(known)) / (2 * TOP_PAIR_PB) if known else math.nan
 
 
 def times_of(networks: Sequence[Network], alone: Sequence[Network]) -> dict[str, float]:

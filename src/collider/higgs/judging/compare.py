@@ -11,9 +11,11 @@ import numpy as np
 
 from collider.higgs.judging.figures import RESAMPLES, Scored, binned, bins_of, figures_of
 from collider.higgs.judging.limits import BANDS, expected_limits, relative_uncertainty
-from collider.higgs.judging.scores import Array, Network, Unseen
+from collider.higgs.judging.scores import Network, Unseen
 from collider.higgs.judging.trees import Trees
-from collider.higgs.learning.files import MASSES, SIGNAL, Point
+from collider.higgs.learning.files import CLASSES, SIGNAL
+from collider.higgs.making.config import Point
+from collider.higgs.making.samples import MASSES
 from reconstruction.judging.measures.bootstrap import Figure
 from reconstruction.judging.measures.separation import Told, chance_errors, separation_figures
 
@@ -104,7 +106,7 @@ class MassComparison:
     events: Unseen
     roles: Mapping[Point, str]
     reference: float
-    """Branching ratio that the signal's weights are made with."""
+    """Branching ratio that the signal's weights are made with; NaN, with which there are no limits, if not known."""
     resamples: int = RESAMPLES
     systematic: float = SYSTEMATIC
 
@@ -135,7 +137,7 @@ class MassComparison:
             {name: lost[NETWORK].over(one) for name, one in lost.items() if name != NETWORK},
             float(np.std([one[:, SIGNAL] for one in members], axis=0).mean()) if len(members) > 1 else math.nan,
             self._told_others(point, rows) if full else {},
-            {name: self._limits(one) for name, one in scored.items()} if full else {},
+            {name: self._limits(one) for name, one in scored.items()} if full and math.isfinite(self.reference) else {},
             scored,
         )
 
@@ -184,14 +186,17 @@ def calibration_of(results: Sequence[PointResult]) -> dict[str, float]:
 
 
 def even_told(scored: Sequence[Scored], seed: int = 0) -> Told:
-    """Return events of which each class is as frequent as the rarest one: what the probabilities are meant for."""
+    """Return events of which each class is as frequent as the rarest one: what the probabilities are meant for.
+
+    The backgrounds of all points are the same events: each is told the masses of one point, as in a training. Told
+    those of every point it would come so many times, and what chance makes of independent events would be too little.
+    """
     random = np.random.default_rng(seed)
-    parts: list[tuple[Array, Any]] = []
-    for one in scored:
-        fewest = int(np.bincount(one.kinds).min())
-        for kind in np.unique(one.kinds):
-            rows = random.permutation(np.flatnonzero(one.kinds == kind))[:fewest]
-            parts.append((one.probabilities[rows], one.kinds[rows]))
-    if not parts:
-        return Told(np.zeros((0, 4)), np.zeros(0, np.int64))
-    return Told(np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts]))
+    probabilities, kinds = np.zeros((0, len(CLASSES))), np.zeros(0, np.int64)
+    for place, one in enumerate(scored):
+        turn = np.cumsum(~one.signal) % len(scored) == place
+        mine = one.signal | turn
+        probabilities, kinds = np.concatenate([probabilities, one.probabilities[mine]]), np.r_[kinds, one.kinds[mine]]
+    fewest = int(np.bincount(kinds, minlength=len(CLASSES)).min())
+    rows = [random.permutation(np.flatnonzero(kinds == kind))[:fewest] for kind in CLASSES.values()]
+    return Told(probabilities[np.concatenate(rows)], kinds[np.concatenate(rows)])

@@ -86,14 +86,19 @@ def figures_of(scored: Scored, resamples: int = RESAMPLES, seed: int = 0) -> dic
 
 def working_points(score: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Array, Array]:
     """Return signal efficiency at 1 % background, and 1/background at half of the signal; ∞ where none is left."""
-    order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.diff(score[order], append=-np.inf) < 0)  # events with one score pass together
-    ours, others = (np.cumsum(weights[:, order] * chosen[order], axis=1)[:, last] for chosen in (signal, ~signal))
-    ours, others = ours / ours[:, -1:], others / others[:, -1:]
+    ours, others = kept_shares(score, signal, weights)
     kept = np.where(others <= BACKGROUND_KEPT, ours, 0.0).max(axis=1)
     passed = np.where(ours >= SIGNAL_KEPT, others, 1.0).min(axis=1)
     with np.errstate(divide="ignore"):
         return kept, 1 / passed
+
+
+def kept_shares(score: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Array, Array]:
+    """Return the shares of signal and background (replicate, threshold) that are kept, as the threshold falls."""
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.diff(score[order], append=-np.inf) < 0)  # events with one score pass together
+    ours, others = (np.cumsum(weights[:, order] * chosen[order], axis=1)[:, last] for chosen in (signal, ~signal))
+    return ours / ours[:, -1:], others / others[:, -1:]
 
 
 def bins_of(score: Array, signal: NDArray[np.bool_]) -> NDArray[np.int64]:

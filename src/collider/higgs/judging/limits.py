@@ -20,19 +20,21 @@ LEVEL: Final = 0.95
 BANDS: Final = (-2, -1, 0, 1, 2)
 """Standard deviations of the background's fluctuation: median, and the two bands around it."""
 SMALLEST, LARGEST = 1e-6, 1e9
+"""Expected signal events, in all bins, between which the limit lies."""
 _LEAST_SIGMA: Final = 1e-6
 
 
 def profiled(mu: float, signal: Array, background: Array, sigma: Array) -> Array:
-    """Return γ (bin,) that is most likely at μ, for data that are the background's expectation b.
+    """Return γ ≥ 0 (bin,) that is most likely at μ, for data that are the background's expectation b.
 
     The root of (b/σ²) γ² + (b² + (μs − b)/σ²) γ + b (μs − b) − μs/σ² = 0, from ∂/∂γ of the likelihood.
     """
     s, b, precision = mu * signal, background, 1 / sigma**2
     linear, constant = b**2 + (s - b) * precision, b * (s - b) - s * precision
     root = np.sqrt(linear**2 - 4 * b * precision * constant)
-    # of the two forms of the root the one that adds numbers of one sign
-    return np.where(linear > 0, -2 * constant / (linear + root), (root - linear) / (2 * b * precision))
+    # of the two forms of the root the one that adds numbers of one sign; no background is less than none
+    gamma = np.where(linear > 0, -2 * constant / (linear + root), (root - linear) / (2 * b * precision))
+    return np.maximum(gamma, 0.0)
 
 
 def asimov_statistic(mu: float, signal: Array, background: Array, sigma: Array) -> float:
@@ -68,7 +70,7 @@ def expected_limits(
     def over(log_mu: float, band: float) -> float:
         return expected_cls(float(np.exp(log_mu)), band, s, b, width) - (1 - level)
 
-    low, high = np.log(SMALLEST), np.log(LARGEST)
+    low, high = np.log(SMALLEST / s.sum()), np.log(LARGEST / s.sum())
     return [float(np.exp(brentq(over, low, high, args=(band,), xtol=1e-8))) for band in bands]
 
 

@@ -8,14 +8,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
-from numpy.typing import NDArray
 
 from collider.higgs.judging.compare import EXTRAPOLATED, NETWORK, TRAINED, TREES, PointResult
+from collider.higgs.judging.figures import kept_shares
 from collider.higgs.judging.limits import BANDS
-from collider.higgs.learning.files import Point
+from collider.higgs.making.config import Point
 from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.pictures.axes import INK, as_percent, colour_bar, legend, plain_log
-from reconstruction.judging.pictures.class_plots import roc
 from reconstruction.judging.pictures.plots import Curve, canvas, styled
 
 HIGGS_AXIS, A_AXIS = "mass of H⁺ (GeV)", "mass of A (GeV)"
@@ -34,7 +33,7 @@ def roc_picture(result: PointResult) -> Figure:
     """Signal kept against background kept with it, each background alike, at one point."""
     figure, axes = canvas()
     for place, (name, scored) in enumerate(result.scored.items()):
-        passed, kept = weighted_roc(scored.score(), scored.signal, scored.even)
+        kept, passed = (np.append(0.0, one[0]) for one in kept_shares(scored.score(), scored.signal, scored.even[None]))
         curve = _curve(name, place)
         label = f"{name}: {result.figures[name]['auc'].value:.3f}"
         axes.plot(passed, kept, color=curve.colour, label=label, drawstyle="steps-post")
@@ -46,16 +45,6 @@ def roc_picture(result: PointResult) -> Figure:
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
     legend(axes)
     return figure
-
-
-def weighted_roc(score: Array, signal: NDArray[np.bool_], weights: Array) -> tuple[Array, Array]:
-    """Return the share of the background's and of the signal's weight above a threshold, as it falls."""
-    if np.ptp(weights[signal]) == 0 and np.ptp(weights[~signal]) == 0:
-        return roc(score, signal)
-    order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.diff(score[order], append=-np.inf) < 0)
-    ours, others = (np.cumsum((weights * chosen)[order])[last] for chosen in (signal, ~signal))
-    return np.append(0.0, others / others[-1]), np.append(0.0, ours / ours[-1])
 
 
 @styled

@@ -10,6 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 import collider
 from collider.higgs.judging import pictures
 from collider.higgs.judging.compare import (
@@ -28,7 +30,7 @@ from collider.higgs.judging.compare import (
 )
 from collider.higgs.judging.limits import BANDS
 from collider.higgs.judging.trees import STEPS
-from collider.higgs.learning.files import Point
+from collider.higgs.making.config import Point
 from reconstruction.files import write_whole
 from reconstruction.judging.measures.bootstrap import Figure
 from reconstruction.judging.pictures.class_plots import reliability
@@ -87,15 +89,9 @@ def medians(results: Sequence[PointResult]) -> dict[str, dict[str, float]]:
         mine = [one for one in results if one.where == where and one.full]
         names = dict.fromkeys(name for one in mine for name in one.ratio)
         found[where] = {
-            name: float(_median([one.ratio[name].value for one in mine if name in one.ratio])) for name in names
+            name: float(np.median([one.ratio[name].value for one in mine if name in one.ratio])) for name in names
         }
     return found
-
-
-def _median(values: Sequence[float]) -> float:
-    ordered = sorted(values)
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2
 
 
 def in_words(comparison: MassComparison, results: Sequence[PointResult], times: Mapping[str, float]) -> list[str]:
@@ -137,10 +133,6 @@ def _name(point: Point) -> str:
     return f"({point[0]:g}, {point[1]:g})"
 
 
-def _file(point: Point) -> str:
-    return f"{point[0]:g}-{point[1]:g}"
-
-
 def notes_of(comparison: MassComparison, results: Sequence[PointResult]) -> list[str]:
     """Return what has to be known beside the figures."""
     few = min((one.events for one in results if one.full), default=0)
@@ -152,6 +144,8 @@ def notes_of(comparison: MassComparison, results: Sequence[PointResult]) -> list
         "Signal and every background count the same in AUC, accuracy, efficiency and rejection; significance and "
         "limits are of expected events.",
     ]
+    if not math.isfinite(comparison.reference):
+        notes.append("No limits: without samples.json it is not known which branching ratio the weights stand for.")
     if comparison.trees is not None:
         notes.append(f"Boosted trees: {STEPS} steps of HistGradientBoostingClassifier on quantities and the masses.")
     return notes

@@ -12,7 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from collider.higgs.learning.data import HiggsDataModule
-from collider.higgs.learning.files import CLASSES, MASSES, SIGNAL, EventFiles, Point
+from collider.higgs.learning.files import CLASSES, SIGNAL, EventFiles
+from collider.higgs.making.config import Point
+from collider.higgs.making.samples import MASSES
 from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.settings import SETTINGS

@@ -12,8 +12,10 @@ from typing import Any, Final
 import numpy as np
 
 from collider.higgs.judging.scores import Array, Rows
-from collider.higgs.learning.files import CLASSES, MASSES, RELATIVE, SIGNAL, EventFiles, Point
+from collider.higgs.learning.files import CLASSES, RELATIVE, SIGNAL, EventFiles
 from collider.higgs.learning.views import CHANNELS
+from collider.higgs.making.config import Point
+from collider.higgs.making.samples import MASSES
 from collider.higgs.quantities import high_level_quantities
 from reconstruction.errors import UserError
 
@@ -57,7 +59,7 @@ class Trees:
         kinds, weights = (np.asarray(files.scalar(name)) for name in ("class", RELATIVE))
         signal, background = rows[kinds[rows] == SIGNAL], rows[kinds[rows] != SIGNAL]
         own = np.column_stack([files.scalar(name)[signal] for name in MASSES])
-        told = np.concatenate([own, _drawn(np.unique(own, axis=0), TIMES * len(background))])
+        told = np.concatenate([own, _drawn(own, TIMES * len(background))])
         chosen = np.concatenate([signal, np.tile(background, TIMES)])
         joint = _fitted(np.column_stack([quantities[chosen], told]), kinds[chosen], weights[chosen])
         dedicated = {point: _fitted(quantities[mine], kinds[mine], weights[mine]) for point, mine in alone.items()}
@@ -73,9 +75,9 @@ class Trees:
         return np.asarray(said, np.float64)
 
 
-def _drawn(points: Array, count: int) -> Array:
-    """Return masses (count, 2), all points alike."""
-    return points[np.random.default_rng(0).integers(len(points), size=count)]
+def _drawn(own: Array, count: int) -> Array:
+    """Return masses (count, 2) as often as signals (event, 2) have them, which give no class away."""
+    return own[np.random.default_rng(0).integers(len(own), size=count)]
 
 
 def _fitted(features: Array, kinds: Any, weights: Array) -> Any:
