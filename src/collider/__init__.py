@@ -1,4 +1,5 @@
-"""collider: collisions (`collider.generation`) and particles in detectors (`collider.showers`).
+"""collider: collisions (`collider.generation`), particles in detectors (`collider.showers`), jets (`collider.jets`) and
+a search for charged Higgs bosons (`collider.higgs`).
 
 It shares the ground of `reconstruction` with `cres` and imports nothing of it.
 """

@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from collider.higgs.learning.data import HiggsDataModule, split_by_fold
-from collider.higgs.learning.files import MASSES, SIGNAL, EventFiles, difficulty
+from collider.higgs.learning.files import SIGNAL, EventFiles, difficulty
 from collider.higgs.learning.samples import event_paths
 from collider.higgs.learning.views import CHANNELS, OBJECTS, ObjectsView, Turned
+from collider.higgs.making.samples import MASSES
 from reconstruction.errors import UserError
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.training.stages.run import apparatus_of
@@ -87,6 +88,37 @@ def test_each_class_and_each_point_comes_as_often(samples, tmp_path):
     assert counts.max() - counts.min() <= 6
     points = np.unique(observables[MASSES[0]].numpy()[drawn == SIGNAL], return_counts=True)[1]
     assert points.max() - points.min() <= 1
+
+
+def test_masses_that_no_signal_has_are_told_to_no_background(data):
+    """A curriculum that begins with wide gaps draws no signal of a narrow one: to be told one gives the class away."""
+    loader = data.train_dataloader()
+    ease = data.records.scalar("difficulty")[data.split.train]
+    loader.order_by_ease(np.argsort(ease, kind="stable"))
+    loader.use_easiest(0.4)
+    kinds = dict(zip(data.records.event_ids.tolist(), data.records.scalar("class").tolist(), strict=True))
+    told: dict[bool, set[float]] = {True: set(), False: set()}
+    for batch in loader:
+        for event, mass in zip(batch["event_id"].tolist(), batch["observables"][MASSES[1]].tolist(), strict=True):
+            told[kinds[event] == SIGNAL].add(mass)
+    assert told[False] <= told[True]
+    assert len(told[True]) < len(higgs_samples.POINTS)
+
+
+def test_backgrounds_are_told_rare_points_as_rarely_where_nothing_is_balanced(samples, tmp_path):
+    shutil.copytree(samples, tmp_path / "data")
+    rare = higgs_samples.events("signal", 20, 1, (130.0, 90.0))
+    higgs_samples.write_sample(tmp_path / "data" / "signal_130_90", rare)
+    data = HiggsDataModule(str(tmp_path / "data"), batch_size=64, balanced=False)
+    kinds = dict(zip(data.records.event_ids.tolist(), data.records.scalar("class").tolist(), strict=True))
+    told: dict[bool, list[bool]] = {True: [], False: []}
+    for epoch in range(4):
+        drawn = rows_of(data, epoch)
+        for event, mass in zip(drawn["event_id"].tolist(), drawn[MASSES[1]].tolist(), strict=True):
+            told[kinds[event] == SIGNAL].append(mass == 90.0)
+    shares = [float(np.mean(told[signal])) for signal in (True, False)]
+    assert shares[0] == pytest.approx(20 / 420, abs=1e-9)
+    assert abs(shares[1] - shares[0]) < 4 * np.sqrt(shares[0] / len(told[False]) * 4)
 
 
 def test_validation_is_of_the_same_mixture(data):

@@ -9,19 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from collider.higgs.learning.files import (
-    CLASSES,
-    DIFFICULTY,
-    MAKER,
-    MASSES,
-    RELATIVE,
-    SIGNAL,
-    EventFiles,
-    Point,
-    difficulty,
-)
+from collider.higgs.learning.files import CLASSES, DIFFICULTY, HARDNESS, MAKER, RELATIVE, SIGNAL, EventFiles, difficulty
 from collider.higgs.learning.samples import event_paths, points_to_train_on
 from collider.higgs.learning.views import OBJECTS
+from collider.higgs.making.config import Point
+from collider.higgs.making.samples import MASSES
 from reconstruction.errors import UserError
 from reconstruction.random.keyed import FROZEN_EPOCH, mix64
 from reconstruction.records.batch import Batch, masks_from
@@ -37,8 +29,9 @@ FEWEST_FOLDS = 3
 class EventRows(Dataset[Batch]):
     """Batches of chosen events.
 
-    redraw: backgrounds are told other masses in each epoch, keyed by `seed`. repeats: how often each of the events
-    stands before in the list, for lists that hold events several times.
+    redraw: backgrounds are told other masses in each epoch, keyed by `seed`, of the signals in their batch: whatever a
+    training draws of them (a curriculum, unbalanced points), what is told gives no class away. repeats: how often each
+    of the events stands before in the list, for lists that hold events several times.
     """
 
     def __init__(self, chosen: Chosen, redraw: bool, seed: int, repeats: NDArray[np.int64] | None = None) -> None:
@@ -61,26 +54,28 @@ class EventRows(Dataset[Batch]):
             "repeat": torch.tensor([self._repeat(draw) for draw in draws]),
         } | self.chosen.numbers(rows)
         if self.repeats is not None:
-            self._tell(batch, rows, FROZEN_EPOCH)
+            self._tell(batch, rows, FROZEN_EPOCH, of_batch=False)
         elif self.redraw and draws:
-            self._tell(batch, rows, draws[0].epoch)
+            self._tell(batch, rows, draws[0].epoch, of_batch=True)
         return batch
 
     def _repeat(self, draw: Draw) -> int:
         return draw.repeat if self.repeats is None else int(self.repeats[draw.row])
 
-    def _tell(self, batch: Batch, rows: NDArray[np.int64], epoch: int) -> None:
-        """Tell backgrounds masses of the signals, other ones whenever an event is drawn."""
+    def _tell(self, batch: Batch, rows: NDArray[np.int64], epoch: int, of_batch: bool) -> None:
+        """Tell backgrounds masses of signals, of those in the batch or of all, other ones whenever one is drawn."""
         files: EventFiles = self.chosen.records
         event = batch["event_id"] ^ mix64(batch["repeat"])
-        drawn, columns = files.drawn(event.numpy(), epoch, self.seed), batch["observables"]
+        signal = files.scalar("class")[rows] == SIGNAL
+        masses = np.column_stack([files.scalar(name)[rows] for name in MASSES])
+        drawn = files.drawn(event.numpy(), epoch, self.seed, masses[signal] if of_batch else None)
         if drawn is None:
             return
-        signal = files.scalar("class")[rows] == SIGNAL
-        told = [np.where(signal, files.scalar(name)[rows], drawn[:, place]) for place, name in enumerate(MASSES)]
-        made = dict(zip(MASSES, told, strict=True)) | {DIFFICULTY: files.scalar(RELATIVE)[rows] * difficulty(*told)}
+        columns, told = batch["observables"], np.where(signal[:, None], masses, drawn).T
+        hard = difficulty(*told)
+        made = dict(zip(MASSES, told, strict=True)) | {HARDNESS: hard, DIFFICULTY: files.scalar(RELATIVE)[rows] * hard}
         for name in made.keys() & columns.keys():
-            columns[name] = torch.from_numpy(made[name])
+            columns[name] = torch.from_numpy(np.ascontiguousarray(made[name]))
 
 
 class HiggsDataModule(RowsDataModule):

@@ -22,23 +22,23 @@ from numpy.typing import NDArray
 
 from collider.higgs.learning.views import CHANNELS, MISSING
 from collider.higgs.making import processes
+from collider.higgs.making.config import Point
+from collider.higgs.making.samples import MASSES
 from reconstruction.errors import UserError, nearest
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom
 from reconstruction.records.recent import RecentlyUsed
 
 Rows = NDArray[np.int64]
 Values = NDArray[Any]
-Point = tuple[float, float]
-"""(mH⁺, mA) in GeV."""
 
-MASSES: Final = ("mass_charged_higgs_gev", "mass_a_gev")
 CLASSES: Final = {name: code for code, name in enumerate(processes.CLASSES)}
 """Code of each class by its name."""
 SIGNAL: Final = CLASSES[processes.SIGNAL]
 NEEDED: Final = ("event_id", "class", "channel", "weight", "fold", "objects", "missing_pt_gev", "missing_phi_rad")
-RELATIVE, DIFFICULTY = "relative_weight", "difficulty_weight"
-"""Columns that are made of others: an event's weight over the mean of its class (of its point, for signals), and that
-times how hard its point is."""
+RELATIVE, HARDNESS, DIFFICULTY = "relative_weight", "difficulty", "difficulty_weight"
+"""Columns that are made of others: an event's weight over the mean of its class (of its point, for signals), how hard
+the point is that it is told, and the product of both."""
+_MISSING_MOMENTUM: Final = ("missing_pt_gev", "missing_phi_rad")
 LEAST_GAP: Final = 0.1
 MAKER: Final = "`python scripts/higgs.py`"
 
@@ -161,17 +161,23 @@ class EventFiles:
             own = np.asarray(numbers[name], np.float64)
             numbers[name] = own if frozen is None else np.where(numbers["class"] == SIGNAL, own, frozen[:, place])
         numbers[RELATIVE] = _relative(numbers)
-        numbers[DIFFICULTY] = numbers[RELATIVE] * difficulty(*(numbers[name] for name in MASSES))
+        numbers[HARDNESS] = difficulty(*(numbers[name] for name in MASSES))
+        numbers[DIFFICULTY] = numbers[RELATIVE] * numbers[HARDNESS]
         return numbers
 
-    def drawn(self, event_id: Values, epoch: int, seed: int = 0) -> NDArray[np.float64] | None:
-        """Return masses (event, 2) of the signals at hand, drawn for each event anew each epoch; None without any."""
-        if not self.points:
+    def drawn(
+        self, event_id: Values, epoch: int, seed: int = 0, among: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64] | None:
+        """Return masses (event, 2) of signals, drawn for each event anew each epoch; None without any.
+
+        among: masses (signal, 2) to draw from, all alike; None, or none: those of the points at hand.
+        """
+        points = np.array(self.points, np.float64) if among is None or not len(among) else among
+        if not len(points):
             return None
         random = KeyedRandom(seed, epoch, torch.from_numpy(np.asarray(event_id, np.int64)), scope="masses")
         drawn = random.uniform(1, stream="point")[:, 0].numpy()
-        places = np.minimum((drawn * len(self.points)).astype(np.int64), len(self.points) - 1)
-        return np.array(self.points, np.float64)[places]
+        return points[np.minimum((drawn.astype(np.float64) * len(points)).astype(np.int64), len(points) - 1)]
 
     @property
     def event_ids(self) -> Rows:

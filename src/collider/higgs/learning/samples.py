@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from collider.higgs.learning.files import MAKER, MASSES, Point
-from collider.higgs.making.config import EDGE, TRAINED
-from collider.higgs.making.samples import MANIFEST
+from collider.higgs.learning.files import MAKER
+from collider.higgs.making.config import EDGE, TRAINED, Point
+from collider.higgs.making.samples import MANIFEST, MASSES
 from reconstruction.errors import UserError
 from reconstruction.files import read_json
 
