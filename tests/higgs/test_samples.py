@@ -178,6 +178,44 @@ def test_objects_beyond_those_of_an_event_are_padding(data):
     assert torch.equal(made.scalars[:, 1], mask[:, 1:].sum(1).float())
 
 
+def test_a_file_of_several_points_gives_those_that_are_wanted(samples, tmp_path):
+    both = [higgs_samples.events("signal", 30, seed, point) for seed, point in enumerate(higgs_samples.POINTS[:2])]
+    joined = {name: np.concatenate([one[name] for one in both]) for name in both[0]}
+    path = higgs_samples.write_sample(tmp_path / "both", joined)
+    backgrounds = [str(samples / name) for name in higgs_samples.BACKGROUNDS]
+    one = HiggsDataModule([str(path), *backgrounds], points=higgs_samples.POINTS[:1]).records
+    assert one.points == [higgs_samples.POINTS[0]]
+    assert (one.scalar("class") == SIGNAL).sum() == 30
+    np.testing.assert_array_equal(
+        one.objects(np.flatnonzero(one.scalar("class") == SIGNAL))[:, 1, -3], both[0]["object_pt_gev"][:, 0]
+    )
+
+
+def test_files_that_a_manifest_does_not_list_are_left_over(samples, tmp_path):
+    """Of a sample that was larger before: their weights are shares of that."""
+    shutil.copytree(samples, tmp_path / "data")
+    manifest = json.loads((tmp_path / "data" / "samples.json").read_text())
+    for name, entry in manifest["samples"].items():
+        entry["files"] = [f"{name}/events_0000.hdf5"]
+    (tmp_path / "data" / "samples.json").write_text(json.dumps(manifest))
+    left = higgs_samples.events("ttx", 50, 300)
+    higgs_samples.write_sample(tmp_path / "data" / "left", left).rename(tmp_path / "data" / "ttx" / "events_0001.hdf5")
+    data = HiggsDataModule(str(tmp_path / "data"))
+    assert (data.records.scalar("class") == 3).sum() == 200
+    (tmp_path / "data" / "diboson" / "events_0000.hdf5").unlink()
+    with pytest.raises(UserError, match=r"lists .*diboson/events_0000.hdf5, which is not there"):
+        len(HiggsDataModule(str(tmp_path / "data")).records)
+
+
+def test_a_checkpoint_says_points_channels_and_fold(samples):
+    """An ensemble is calibrated on the validation fold of its training, whatever is predicted."""
+    trained = HiggsDataModule(str(samples), fold=2, channels=("1e2mu",))
+    now = HiggsDataModule(str(samples), points=((170.0, 97.0),)).as_trained(trained.file_facts(), ("class",))
+    assert now.records.points == trained.records.points
+    for part in ("train", "validation", "test"):
+        np.testing.assert_array_equal(getattr(now.split, part), getattr(trained.split, part))
+
+
 def test_memory_for_objects_may_be_bounded(samples, data):
     few = HiggsDataModule(str(samples), batch_size=64, memory_mb=0.2)
     rows = np.arange(len(data.records))[::7]
@@ -244,11 +282,35 @@ def replaced(name, change):
         (replaced("event_id", lambda w: w[:1].repeat(len(w))), "is in .*diboson.* and in .*diboson"),
         (lambda file: file.__delitem__("fold"), "has no column fold"),
         (lambda file: file.__setitem__("mine", np.zeros(200)), "has a column mine and .* has not"),
+        (replaced("weight", lambda w: w.astype("S8")), "column weight is to hold one number a row"),
+        (replaced("weight", lambda w: w[0]), "has no column weight"),
+        (lambda file: file.move("weight", "inner/weight"), "has no column weight"),
+        (replaced("object_eta", lambda w: w[:, 0]), "column object_eta is to hold a number for each object"),
+        (replaced("object_eta", lambda w: w[:, :9]), "object_eta has 9 places for objects, and object_kind has 14"),
+        (
+            lambda file: [replaced(name, lambda w: w[:, :9])(file) for name in CHANNELS],
+            "has places for 14 objects and .* for 9: make both",
+        ),
+        (replaced("missing_pt_gev", lambda w: w * np.nan), "row 0, column missing_pt_gev: nan is no value of it"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_one_sentence(samples, tmp_path, change, said):
     with pytest.raises(UserError, match=said):
         len(broken(samples, tmp_path, change).records)
+
+
+def test_objects_and_masses_that_are_no_numbers_are_one_sentence(samples, tmp_path):
+    columns = higgs_samples.events("ttx", 9, 500)
+    columns["object_pt_gev"][4, 2] = np.nan
+    records = EventFiles([higgs_samples.write_sample(tmp_path / "one", columns)])
+    with pytest.raises(UserError, match="row 4, column object_pt_gev: holds NaN"):
+        records.objects(np.arange(2))
+    signal = higgs_samples.events("signal", 9, 501, (130.0, 90.0))
+    signal["mass_a_gev"][3] = np.nan
+    with pytest.raises(UserError, match="row 3, column mass_a_gev: nan is no value"):
+        EventFiles([higgs_samples.write_sample(tmp_path / "other", signal)])
+    with pytest.raises(UserError, match=r"no events at .*absent"):
+        len(HiggsDataModule([str(samples), str(tmp_path / "absent")]).records)
 
 
 def test_what_is_missing_is_one_sentence(samples, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -157,7 +158,16 @@ class HiggsDataModule(RowsDataModule):
             "points": [list(point) for point in self.records.points],
             "channels": list(self.channels),
             "fold": self.fold if self.split_by == FOLD else None,
+            "positions": 1 + self.records.files[0].width,
         }
+
+    def as_trained(self, facts: Mapping[str, Any], targets: tuple[str, ...]) -> RowsDataModule:
+        """Return the files and the split that a checkpoint's facts of its data name: its points, channels and fold."""
+        training = super().as_trained(facts, targets)
+        assert isinstance(training, HiggsDataModule)
+        training.points, training.channels = tuple(map(tuple, facts["points"])), tuple(facts["channels"])
+        training.fold = self.fold if facts["fold"] is None else facts["fold"]
+        return training
 
     @property
     def split(self) -> Split:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import torch
 
@@ -18,9 +18,6 @@ from reconstruction.judging.tables.columns import CLASSES
 from reconstruction.training.export.program import EXAMPLE_BATCH, Example, write_program
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.runs.predictions import checkpoint_hash
-
-POSITIONS: Final = 15
-"""The missing momentum and the objects of files of `scripts/higgs.py`."""
 
 
 def export(module: Learner, checkpoints: Sequence[Path], output: Path) -> Path:
@@ -32,19 +29,20 @@ def export(module: Learner, checkpoints: Sequence[Path], output: Path) -> Path:
     data = module.card["data"]
     made_by = checkpoint_hash(checkpoints)
     about = {"channels": list(CHANNELS), "points": data["points"], "checkpoint_hash": made_by}
-    names = write_program(module, _events(), output, about)
+    positions = int(data["positions"])
+    names = write_program(module, _events(positions), output, about)
     card = output.with_suffix(".md")
     write_whole(card, _card(module, made_by, output.name).encode())
-    print(f"{output}: objects (batch, {POSITIONS}, {len(CHANNELS)}) → {', '.join(names)}; card {card}")
+    print(f"{output}: objects (batch, {positions}, {len(CHANNELS)}) → {', '.join(names)}; card {card}")
     return output
 
 
-def _events() -> Example:
-    """Return events with all of their objects, some of each kind."""
+def _events(positions: int) -> Example:
+    """Return events of so many positions, with all of their objects, some of each kind."""
     generator = torch.Generator().manual_seed(0)
-    values = torch.rand(EXAMPLE_BATCH, POSITIONS, len(CHANNELS), generator=generator)
+    values = torch.rand(EXAMPLE_BATCH, positions, len(CHANNELS), generator=generator)
     kinds = torch.tensor(KINDS, dtype=torch.float32)
-    values[..., CHANNELS.index("object_kind")] = kinds[1 + torch.arange(POSITIONS) % (len(KINDS) - 1)]
+    values[..., CHANNELS.index("object_kind")] = kinds[1 + torch.arange(positions) % (len(KINDS) - 1)]
     values[:, 0, CHANNELS.index("object_kind")] = kinds[0]
     values[..., CHANNELS.index("object_pt_gev")] *= 100
     return Example(OBJECTS, values)
@@ -61,8 +59,8 @@ def _card(module: Learner, made_by: str, file: str) -> str:
         "Tells a charged Higgs boson, H± → W A with A → μμ, from its backgrounds in one event of a hadron collider.",
         "",
         "## Input",
-        f"- objects, float32, (batch, {POSITIONS}, {len(CHANNELS)}): {', '.join(CHANNELS)}; kinds are 0 missing "
-        "momentum, 1 jet, 11 electron, 13 muon; the missing momentum first, zeros behind the last object",
+        f"- objects, float32, (batch, {data['positions']}, {len(CHANNELS)}): {', '.join(CHANNELS)}; kinds are 0 "
+        "missing momentum, 1 jet, 11 electron, 13 muon; the missing momentum first, zeros behind the last object",
         *([f"- settings, float64, (batch, 2): {', '.join(module.settings)}"] if module.settings else []),
         "",
         "## Training",
@@ -77,19 +75,19 @@ def _card(module: Learner, made_by: str, file: str) -> str:
         "- probabilities are for classes that are equally frequent: expected ones want the weights of their samples",
         "- masses outside of the trained ones are answered as at their edge, with flatter probabilities",
         "- trained on Pythia with smeared objects: data of a detector, or another selection, look otherwise",
-        *(_usage(file, bool(module.settings)) if file.endswith(".pt2") else []),
+        *(_usage(file, data["positions"], bool(module.settings)) if file.endswith(".pt2") else []),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _usage(file: str, told: bool) -> list[str]:
+def _usage(file: str, positions: int, told: bool) -> list[str]:
     return [
         "",
         "## Use",
         "```python",
         "import torch",
         f'model = torch.export.load("{file}").module()',
-        f"objects = torch.zeros(2, {POSITIONS}, {len(CHANNELS)})                # fill with events",
+        f"objects = torch.zeros(2, {positions}, {len(CHANNELS)})                # fill with events",
         *(["masses = torch.tensor([[130.0, 90.0]] * 2, dtype=torch.float64)"] if told else []),
         f'print(model(objects{", masses" if told else ""})["class_probability"])',
         "```",

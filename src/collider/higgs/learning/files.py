@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
@@ -56,6 +56,8 @@ class EventFile:
     attributes: dict[str, Any]
     numbers: dict[str, Values]
     kept: Rows
+    width: int
+    """Places for objects in each row."""
 
     @classmethod
     def read(cls, path: Path, channels: Sequence[str] = ()) -> EventFile:
@@ -67,17 +69,42 @@ class EventFile:
         try:
             with h5py.File(path, "r", locking=False) as file:
                 attributes = dict(file.attrs)
-                lengths = {name: len(file[name]) for name in file}
-                _require_columns(path, lengths)
-                numbers = {name: file[name][()] for name in file if file[name].ndim == 1}
+                columns = {name: one for name, one in file.items() if isinstance(one, h5py.Dataset) and one.ndim}
+                _require_columns(path, columns)
+                numbers = {name: one[()] for name, one in columns.items() if one.ndim == 1 and _numeric(one)}
+                width = columns[CHANNELS[0]].shape[1]
         except OSError as error:
             raise UserError(f"{path} cannot be read as HDF5 ({error}): remove it and make it again") from error
         kept = np.flatnonzero(np.isin(numbers["channel"], _numbers_of(path, attributes, channels)))
         if not channels:
             kept = np.arange(len(numbers["channel"]))
-        made = cls(path, attributes, {name: values[kept] for name, values in numbers.items()}, kept)
+        made = cls(path, attributes, {name: values[kept] for name, values in numbers.items()}, kept, width)
+        made._require_finite()
         made._require_weights()
         return made
+
+    def of(self, points: Sequence[Point]) -> EventFile:
+        """Return the file without the signals of other points."""
+        signal = self.numbers["class"] == SIGNAL
+        masses = np.column_stack([np.asarray(self.numbers[name], np.float64) for name in MASSES])
+        wanted = ~signal
+        for point in points:
+            wanted |= signal & np.isclose(masses, point, rtol=1e-6).all(axis=1)
+        chosen = {name: values[wanted] for name, values in self.numbers.items()}
+        return replace(self, numbers=chosen, kept=self.kept[wanted])
+
+    def _require_finite(self) -> None:
+        """Raise UserError for missing momenta that are no numbers, and for masses of signals that are none."""
+        signal = self.numbers["class"] == SIGNAL
+        for name in (*_MISSING_MOMENTUM, *MASSES):
+            values = np.asarray(self.numbers[name], np.float64)
+            bad = ~np.isfinite(values) if name not in MASSES else signal & ~(np.isfinite(values) & (values > 0))
+            if bad.any():
+                row = int(np.flatnonzero(bad)[0])
+                raise UserError(
+                    f"{self.path} row {self.kept[row]}, column {name}: {values[row]:g} is no value of it: make the "
+                    "file again"
+                )
 
     def _require_weights(self) -> None:
         """Raise UserError for weights that are negative or no numbers, and for events of no known class."""
@@ -109,9 +136,19 @@ class EventFile:
 
 
 def read_objects(file: EventFile) -> NDArray[np.float32]:
-    """Return the objects of a file's rows (row, 1 + object, channel), the missing momentum first, zeros behind."""
-    with h5py.File(file.path, "r", locking=False) as opened:
-        seen = np.stack([np.asarray(opened[name][()], np.float32) for name in CHANNELS], axis=-1)
+    """Return the objects of a file's rows (row, 1 + object, channel), the missing momentum first, zeros behind.
+
+    Raises UserError where they cannot be read, or are no numbers.
+    """
+    try:
+        with h5py.File(file.path, "r", locking=False) as opened:
+            seen = np.stack([np.asarray(opened[name][()], np.float32) for name in CHANNELS], axis=-1)
+    except OSError as error:
+        raise UserError(f"{file.path} cannot be read as HDF5 ({error}): remove it and make it again") from error
+    bad = np.argwhere(~np.isfinite(seen))
+    if len(bad):
+        row, _, channel = bad[0]
+        raise UserError(f"{file.path} row {row}, column {CHANNELS[channel]}: holds NaN or infinity")
     lead = np.zeros((len(seen), 1, len(CHANNELS)), np.float32)[file.kept]
     lead[:, 0, CHANNELS.index("object_kind")] = MISSING
     lead[:, 0, CHANNELS.index("object_pt_gev")] = file.numbers["missing_pt_gev"]
@@ -136,7 +173,8 @@ class EventFiles:
     ) -> None:
         files = [EventFile.read(path, channels) for path in paths]
         _require_alike(files)
-        self.files = files if points is None else [file for file in files if _wanted(file, points)]
+        chosen = files if points is None else [file.of(points) for file in files]
+        self.files = [file for file, whole in zip(chosen, files, strict=True) if len(file) or not len(whole)]
         self.starts: Rows = np.cumsum([0, *map(len, self.files)])
         if not len(self):
             raise UserError(f"there are no events in the {len(files)} files of the data: {MAKER} makes them")
@@ -224,22 +262,39 @@ class EventFiles:
         return [place for place, file in enumerate(self.files) if not file.points]
 
 
-def _require_columns(path: Path, lengths: dict[str, int]) -> None:
+def _require_columns(path: Path, columns: dict[str, Any]) -> None:
     for name in (*NEEDED, *MASSES, *CHANNELS):
-        if name not in lengths:
+        if name not in columns:
             raise UserError(
-                f"{path} has no column {name}{nearest(name, lengths)}: a sample of this search is a folder of HDF5 "
+                f"{path} has no column {name}{nearest(name, columns)}: a sample of this search is a folder of HDF5 "
                 f"files as {MAKER} writes them"
             )
-    rows = lengths["event_id"]
-    other = next((name for name, count in lengths.items() if count != rows), None)
-    if other is not None:
-        raise UserError(f"{path}: column {other} has {lengths[other]} rows, and event_id has {rows}")
+        dimensions = 2 if name in CHANNELS else 1
+        if columns[name].ndim != dimensions or not _numeric(columns[name]):
+            what = "a number for each object of each row" if name in CHANNELS else "one number a row"
+            raise UserError(f"{path}: column {name} is to hold {what}: make the file again with {MAKER}")
+    rows, width = columns["event_id"].shape[0], columns[CHANNELS[0]].shape[1]
+    for name, column in columns.items():
+        if column.shape[0] != rows:
+            raise UserError(f"{path}: column {name} has {column.shape[0]} rows, and event_id has {rows}")
+        if name in CHANNELS and column.shape[1] != width:
+            raise UserError(
+                f"{path}: column {name} has {column.shape[1]} places for objects, and {CHANNELS[0]} has {width}"
+            )
+
+
+def _numeric(column: Any) -> bool:
+    return column.dtype.kind in "biuf"
 
 
 def _require_alike(files: Sequence[EventFile]) -> None:
-    """Raise UserError where files have other columns than the first, or events of the same id."""
+    """Raise UserError where files have other columns or objects than the first, or events of the same id."""
     for file in files[1:]:
+        if file.width != files[0].width:
+            raise UserError(
+                f"{file.path} has places for {file.width} objects and {files[0].path} for {files[0].width}: make both "
+                "with one most_objects"
+            )
         differ = set(file.numbers) ^ set(files[0].numbers)
         if differ:
             name = sorted(differ)[0]
@@ -253,10 +308,6 @@ def _require_alike(files: Sequence[EventFile]) -> None:
                 if event in seen:
                     raise UserError(f"the event {event} is in {seen[event]} and in {file.path}: leave one of them out")
                 seen[event] = file.path
-
-
-def _wanted(file: EventFile, points: Sequence[Point]) -> bool:
-    return not file.points or any(_same(point, one) for point in file.points for one in points)
 
 
 def _same(one: Point, other: Point) -> bool:

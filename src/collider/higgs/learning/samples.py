@@ -19,12 +19,15 @@ TO_TRAIN_ON: Final = (TRAINED, EDGE)
 def event_paths(data: str | Sequence[str]) -> list[Path]:
     """Return the files that folders of samples, samples, files or patterns name, each once.
 
-    Raises UserError where there is none, and for one that is named twice.
+    Of a folder with a manifest they are those that it lists: others may be left from a larger sample, whose weights
+    they have. Raises UserError where there is none, and for one that is named twice.
     """
     given = [data] if isinstance(data, str) else list(data)
-    paths = [path for one in given for path in _named(Path(one))]
-    if not paths:
-        raise UserError(f"there are no events at {', '.join(given) or 'data.data'}: {MAKER} makes some in data/higgs/")
+    named = {one: _named(Path(one)) for one in given}
+    nowhere = next((one for one, found in named.items() if not found), None if given else "data.data")
+    if nowhere is not None:
+        raise UserError(f"there are no events at {nowhere}: {MAKER} makes some in data/higgs/")
+    paths = [path for one in given for path in named[one]]
     twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
     if twice is not None:
         raise UserError(f"data.data names {twice} twice: name each file once")
@@ -33,10 +36,23 @@ def event_paths(data: str | Sequence[str]) -> list[Path]:
 
 def _named(path: Path) -> list[Path]:
     if path.is_dir():
+        listed = _listed(path)
+        if listed:
+            return listed
         return sorted(path.glob("*.hdf5")) or sorted(path.glob("*/*.hdf5"))
     if any(sign in str(path) for sign in "*?["):
         return sorted(Path().glob(str(path)) if not path.is_absolute() else Path("/").glob(str(path)[1:]))
     return [path] if path.exists() else []
+
+
+def _listed(folder: Path) -> list[Path]:
+    """Return the files that the manifest of a folder lists; none without one. Raises UserError where one is missing."""
+    samples = (manifest_of(str(folder)) or {}).get("samples", {}).values()
+    paths = [folder / name for one in samples for name in one.get("files", ())]
+    missing = next((path for path in paths if not path.is_file()), None)
+    if missing is not None:
+        raise UserError(f"{folder / MANIFEST} lists {missing}, which is not there: {MAKER} makes it again")
+    return sorted(paths)
 
 
 def manifest_of(data: str | Sequence[str]) -> dict[str, Any] | None:
