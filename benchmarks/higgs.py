@@ -129,6 +129,9 @@ def command_line() -> Parser:
 def main() -> int:
     """Make, train, compare; further options go to every training."""
     arguments, others = command_line().parse_known_args()
+    unknown = next((one for one in others if one.startswith("--") and "." not in one.partition("=")[0]), None)
+    if unknown is not None:  # those of a training are made of parts; said before hours of events are made
+        raise UserError(f"{unknown} is no option of this benchmark, nor of a training, such as --trainer.max_epochs=5")
     folder: Path = arguments.output.resolve()
     data = (arguments.data or folder / "data").resolve()
     backgrounds = arguments.background_events or arguments.events
