@@ -309,14 +309,14 @@ def test_objects_and_masses_that_are_no_numbers_are_one_sentence(samples, tmp_pa
     signal["mass_a_gev"][3] = np.nan
     with pytest.raises(UserError, match="row 3, column mass_a_gev: nan is no value"):
         EventFiles([higgs_samples.write_sample(tmp_path / "other", signal)])
-    with pytest.raises(UserError, match=r"no events at .*absent"):
+    with pytest.raises(UserError, match=r"no file of events at .*absent"):
         len(HiggsDataModule([str(samples), str(tmp_path / "absent")]).records)
 
 
 def test_what_is_missing_is_one_sentence(samples, tmp_path):
     with pytest.raises(UserError, match=r"no events of the mass point \(120, 90\) GeV.*\(115, 85\).*higgs.py"):
         len(HiggsDataModule(str(samples), points=((120.0, 90.0),)).records)
-    with pytest.raises(UserError, match=r"there are no events at .*nowhere"):
+    with pytest.raises(UserError, match=r"there is no file of events at .*nowhere"):
         len(HiggsDataModule(str(tmp_path / "nowhere")).records)
     with pytest.raises(UserError, match="names 'muons'"):
         HiggsDataModule(str(samples), backgrounds=("muons",))

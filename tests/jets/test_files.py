@@ -141,6 +141,10 @@ def test_files_that_do_not_fit_are_told(jets, tmp_path):
         JetDataModule("nowhere").setup("fit")
     with pytest.raises(UserError, match=r"names .* twice"):
         jet_paths([str(jets), str(jets.parent)])
+    folders = f"{jets.parent.parent}/{jets.parent.name[:-1]}?"
+    assert jet_paths(f"{folders}/{jets.name}") == jet_paths(folders) == [jets]
+    with pytest.raises(UserError, match=r"no file of jets at .*nothing\*:"):  # though there is one at the other place
+        jet_paths([str(jets), str(tmp_path / "nothing*")])
     (tmp_path / "text.hdf5").write_text("no HDF5")
     with pytest.raises(UserError, match=r"text.hdf5 cannot be read as HDF5"):
         JetTable([tmp_path / "text.hdf5"], 10)

@@ -6,7 +6,6 @@ them, and how far off is another apparatus. `write` makes a file of it.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,8 +20,9 @@ from cres.transforms import KeyedRandom, RandomTransform
 from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.records.batch import Batch, masks_from
-from reconstruction.records.loader import Draw
+from reconstruction.records.loader import ChosenRows
 from reconstruction.records.rows import RowsDataModule
+from reconstruction.records.stored import content_hashes_of, place_of_row
 from reconstruction.system import Column, Goal, Group, Judging, System
 from reconstruction.training.learning.learner import CalibrationMethod, Learner
 from reconstruction.training.learning.optimiser import Optimiser
@@ -64,32 +64,23 @@ class PointFiles:
         return len(self.event_ids)
 
     def content_hashes(self) -> np.ndarray:
-        digests = [hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in self.points]
-        return np.array([int.from_bytes(digest, "little") >> 1 for digest in digests])
+        return content_hashes_of(self.points)
 
     def scalar(self, name: str) -> np.ndarray:
         return self.held[name]
 
     def describe(self, row: int) -> str:
-        file = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return f"{self.files[file].path} row {row - self.starts[file]}"
+        file, place = place_of_row(self.starts, row)
+        return f"{self.files[file].path} row {place}"
 
 
-class PointRows(Dataset[Batch]):
-    def __init__(self, chosen: Any) -> None:
-        self.chosen = chosen
-
-    def __len__(self) -> int:
-        return len(self.chosen.rows)
-
-    def __getitems__(self, draws: list[Draw]) -> Batch:
-        rows = self.chosen.rows[np.array([draw.row for draw in draws])]
+class PointRows(ChosenRows):
+    def read(self, rows: np.ndarray) -> Batch:
         points, taken = self.chosen.records.points[rows], self.chosen.records.scalar("points")[rows]
-        masks = masks_from("points", torch.from_numpy(taken), POINTS)
-        event = torch.from_numpy(self.chosen.records.event_ids[rows])
-        return {"inputs": {"points": torch.from_numpy(points)}, "masks": masks, "event_id": event} | (
-            self.chosen.numbers(rows)
-        )
+        return {
+            "inputs": {"points": torch.from_numpy(points)},
+            "masks": masks_from("points", torch.from_numpy(taken), POINTS),
+        }
 
 
 class PointsDataModule(RowsDataModule):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -57,6 +58,26 @@ class Chosen:
         for column, name in zip(values, names, strict=True):
             column[:] = self.records.scalar(name)[rows]
         return torch.from_numpy(values)
+
+
+class ChosenRows(Dataset[Batch], ABC):
+    """Batches of chosen rows: what a system reads of them, with their identities, observables and targets."""
+
+    def __init__(self, chosen: Chosen) -> None:
+        self.chosen = chosen
+
+    def __len__(self) -> int:
+        return len(self.chosen.rows)
+
+    @abstractmethod
+    def read(self, rows: Rows) -> Batch:
+        """Return `inputs` of rows of the records, and `masks` where some of them is padding."""
+
+    def __getitems__(self, draws: list[Draw]) -> Batch:
+        """Return the drawn rows as one batch."""
+        rows = self.chosen.rows[np.array([draw.row for draw in draws])]
+        event_id = torch.from_numpy(self.chosen.records.event_ids[rows])
+        return self.read(rows) | {"event_id": event_id} | self.chosen.numbers(rows)
 
 
 def keep_batch(batch: Any) -> Any:

@@ -7,11 +7,11 @@ masses than signals tells them apart by what they are told    Baldi et al. 2016,
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +27,7 @@ from collider.higgs.making.samples import MASSES
 from reconstruction.errors import UserError, nearest
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom
 from reconstruction.records.recent import RecentlyUsed
+from reconstruction.records.stored import content_hashes_of, place_of_row
 
 Rows = NDArray[np.int64]
 Values = NDArray[Any]
@@ -241,12 +242,9 @@ class EventFiles:
 
     @cached_property
     def _hashes(self) -> Rows:
-        digests: list[int] = []
-        for place in range(len(self.files)):
-            held = self.objects(np.arange(self.starts[place], self.starts[place + 1]))
-            names = (hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in held)
-            digests += [int.from_bytes(name, "little") >> 1 for name in names]
-        return np.array(digests, dtype=np.int64)
+        # file by file: there may be more objects than fit into the memory
+        parts = (np.arange(first, last) for first, last in pairwise(self.starts))
+        return np.concatenate([content_hashes_of(self.objects(rows)) for rows in parts])
 
     def content_hashes(self) -> Rows:
         """Return a hash of the objects of each event."""
@@ -254,8 +252,8 @@ class EventFiles:
 
     def describe(self, row: int) -> str:
         """Say which row of which file this is."""
-        place = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return f"{self.files[place].path} row {self.files[place].kept[row - int(self.starts[place])]}"
+        file, place = place_of_row(self.starts, row)
+        return f"{self.files[file].path} row {self.files[file].kept[place]}"
 
     def shared(self) -> list[int]:
         """Return the places of the files without signals: they belong to every mass."""

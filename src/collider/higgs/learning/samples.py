@@ -11,6 +11,7 @@ from collider.higgs.making.config import EDGE, TRAINED, Point
 from collider.higgs.making.samples import MANIFEST, MASSES
 from reconstruction.errors import UserError
 from reconstruction.files import read_json
+from reconstruction.records.stored import named_files
 
 TO_TRAIN_ON: Final = (TRAINED, EDGE)
 """Roles of signals that a training uses where it names no points."""
@@ -22,27 +23,11 @@ def event_paths(data: str | Sequence[str]) -> list[Path]:
     Of a folder with a manifest they are those that it lists: others may be left from a larger sample, whose weights
     they have. Raises UserError where there is none, and for one that is named twice.
     """
-    given = [data] if isinstance(data, str) else list(data)
-    named = {one: _named(Path(one)) for one in given}
-    nowhere = next((one for one, found in named.items() if not found), None if given else "data.data")
-    if nowhere is not None:
-        raise UserError(f"there are no events at {nowhere}: {MAKER} makes some in data/higgs/")
-    paths = [path for one in given for path in named[one]]
-    twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
-    if twice is not None:
-        raise UserError(f"data.data names {twice} twice: name each file once")
-    return paths
+    return named_files(data, "events", f"{MAKER} makes some in data/higgs/", _in_folder)
 
 
-def _named(path: Path) -> list[Path]:
-    if path.is_dir():
-        listed = _listed(path)
-        if listed:
-            return listed
-        return sorted(path.glob("*.hdf5")) or sorted(path.glob("*/*.hdf5"))
-    if any(sign in str(path) for sign in "*?["):
-        return sorted(Path().glob(str(path)) if not path.is_absolute() else Path("/").glob(str(path)[1:]))
-    return [path] if path.exists() else []
+def _in_folder(folder: Path) -> list[Path]:
+    return _listed(folder) or list(folder.glob("*.hdf5")) or list(folder.glob("*/*.hdf5"))
 
 
 def _listed(folder: Path) -> list[Path]:
@@ -52,7 +37,7 @@ def _listed(folder: Path) -> list[Path]:
     missing = next((path for path in paths if not path.is_file()), None)
     if missing is not None:
         raise UserError(f"{folder / MANIFEST} lists {missing}, which is not there: {MAKER} makes it again")
-    return sorted(paths)
+    return paths
 
 
 def manifest_of(data: str | Sequence[str]) -> dict[str, Any] | None:

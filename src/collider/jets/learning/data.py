@@ -7,13 +7,12 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from collider.jets.learning.files import JetTable, jet_paths
 from collider.jets.schema import CLASS
 from reconstruction.errors import UserError
 from reconstruction.records.batch import Batch, masks_from
-from reconstruction.records.loader import Chosen, Draw
+from reconstruction.records.loader import ChosenRows
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.records.splits import Split
 
@@ -21,26 +20,15 @@ PARTICLES = "particles"
 """Name of the one input: (batch, particle, PARTICLE_COLUMNS), the hardest first."""
 
 
-class JetRows(Dataset[Batch]):
+class JetRows(ChosenRows):
     """Batches of chosen jets."""
 
-    def __init__(self, chosen: Chosen) -> None:
-        self.chosen = chosen
-
-    def __len__(self) -> int:
-        return len(self.chosen.rows)
-
-    def __getitems__(self, draws: list[Draw]) -> Batch:
-        """Return the drawn jets as one batch."""
-        rows = self.chosen.rows[np.array([draw.row for draw in draws])]
+    def read(self, rows: NDArray[np.int64]) -> Batch:
+        """Return the particles of jets."""
         table: JetTable = self.chosen.records
         particles = torch.from_numpy(table.particles[rows])
         lengths = torch.from_numpy(table.lengths[rows])
-        return {
-            "inputs": {PARTICLES: particles},
-            "masks": masks_from(PARTICLES, lengths, particles.shape[1]),
-            "event_id": torch.from_numpy(table.event_ids[rows]),
-        } | self.chosen.numbers(rows)
+        return {"inputs": {PARTICLES: particles}, "masks": masks_from(PARTICLES, lengths, particles.shape[1])}
 
 
 class JetDataModule(RowsDataModule):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +17,7 @@ from collider.jets.features import mass_of
 from collider.jets.making.classes import KINDS
 from collider.jets.schema import CLASS, FOUR_VECTOR, MASS, PARTICLE_COLUMNS
 from reconstruction.errors import UserError
+from reconstruction.records.stored import content_hashes_of, named_files, place_of_row
 
 Rows = NDArray[np.int64]
 ROOT: Final = ".root"
@@ -171,12 +171,7 @@ def _by_pt(columns: Mapping[str, NDArray[Any]], lengths: NDArray[np.int64]) -> N
 def _hashes(columns: Mapping[str, NDArray[Any]], order: NDArray[np.int64], lengths: NDArray[np.int64]) -> Rows:
     """Return a hash of the four-vectors of all particles of each jet, however many of them are read."""
     four = np.stack([np.take_along_axis(columns[name], order, axis=1) for name in FOUR_VECTOR], axis=2)
-    exact = np.ascontiguousarray(four, dtype=np.float32)
-    digests = (
-        hashlib.blake2b(jet[:length].tobytes(), digest_size=8).digest()
-        for jet, length in zip(exact, lengths, strict=True)
-    )
-    return np.array([int.from_bytes(digest, "little") >> 1 for digest in digests], dtype=np.int64)
+    return content_hashes_of(jet[:length] for jet, length in zip(four.astype(np.float32), lengths, strict=True))
 
 
 def _hardest(
@@ -238,29 +233,14 @@ class JetTable:
 
     def describe(self, row: int) -> str:
         """Say which row of which file this is."""
-        place = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return f"{self.files[place].path} row {row - int(self.starts[place])}"
+        file, place = place_of_row(self.starts, row)
+        return f"{self.files[file].path} row {place}"
 
 
 def jet_paths(data: str | Sequence[str]) -> list[Path]:
     """Return the files that a file, a folder, a pattern or a list of these names. Raises UserError where is none."""
-    given = [data] if isinstance(data, str) else list(data)
-    paths = [path for one in given for path in _named(Path(one))]
-    if not paths:
-        raise UserError(
-            f"there is no file of jets at {', '.join(given) or 'data.data'}: `python scripts/jets.py` makes some in "
-            "data/jets/"
-        )
-    twice = next((path for place, path in enumerate(paths) if path in paths[:place]), None)
-    if twice is not None:
-        raise UserError(f"data.data names {twice} twice: name each file once")
-    return paths
+    return named_files(data, "jets", "`python scripts/jets.py` makes some in data/jets/", _in_folder)
 
 
-def _named(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from sorted(one for one in path.iterdir() if one.suffix in ENDINGS and not one.name.startswith("."))
-    elif any(sign in path.name for sign in "*?["):
-        yield from sorted(path.parent.glob(path.name))
-    elif path.exists():
-        yield path
+def _in_folder(folder: Path) -> list[Path]:
+    return [one for one in folder.iterdir() if one.suffix in ENDINGS and not one.name.startswith(".")]

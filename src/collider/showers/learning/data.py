@@ -7,12 +7,11 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
 from collider.showers.learning.files import ShowerFiles, is_layer, shower_paths
 from reconstruction.errors import UserError
 from reconstruction.records.batch import Batch
-from reconstruction.records.loader import Chosen, Draw
+from reconstruction.records.loader import ChosenRows
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.records.splits import Split, split_by_event
 
@@ -22,24 +21,13 @@ CELLS = "cells"
 DATA_SET = "dataset"
 
 
-class ShowerRows(Dataset[Batch]):
+class ShowerRows(ChosenRows):
     """Batches of chosen showers."""
 
-    def __init__(self, chosen: Chosen) -> None:
-        self.chosen = chosen
-
-    def __len__(self) -> int:
-        return len(self.chosen.rows)
-
-    def __getitems__(self, draws: list[Draw]) -> Batch:
-        """Return the drawn showers as one batch."""
-        rows = self.chosen.rows[np.array([draw.row for draw in draws])]
+    def read(self, rows: NDArray[np.int64]) -> Batch:
+        """Return the cells of showers."""
         files: ShowerFiles = self.chosen.records
-        cells = torch.from_numpy(files.showers.cells_gev[rows].reshape(len(rows), -1, 1))
-        return {
-            "inputs": {CELLS: cells},
-            "event_id": torch.from_numpy(files.event_ids[rows]),
-        } | self.chosen.numbers(rows)
+        return {"inputs": {CELLS: torch.from_numpy(files.showers.cells_gev[rows].reshape(len(rows), -1, 1))}}
 
 
 class ShowerDataModule(RowsDataModule):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +17,7 @@ from collider.showers.learning.cells import CellLayout
 from collider.showers.simulation import Showers, joined
 from reconstruction.errors import UserError
 from reconstruction.files import stored_config
+from reconstruction.records.stored import content_hashes_of, named_files, place_of_row
 
 Rows = NDArray[np.int64]
 
@@ -114,9 +114,7 @@ class ShowerFiles:
 
     @cached_property
     def _hashes(self) -> Rows:
-        cells = self.showers.cells_gev.reshape(len(self), -1)
-        digests = (hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in cells)
-        return np.array([int.from_bytes(digest, "little") >> 1 for digest in digests], dtype=np.int64)
+        return content_hashes_of(self.showers.cells_gev.reshape(len(self), -1))
 
     def content_hashes(self) -> Rows:
         """Return a hash of the cells of each shower."""
@@ -128,8 +126,8 @@ class ShowerFiles:
 
     def describe(self, row: int) -> str:
         """Say which row of which file this is."""
-        place = int(np.searchsorted(self.starts, row, side="right")) - 1
-        return f"{self.files[place].path} row {row - int(self.starts[place])}"
+        file, place = place_of_row(self.starts, row)
+        return f"{self.files[file].path} row {place}"
 
     def rows_of_split(self, name: str) -> Rows:
         """Return the rows of the files that were made for a split."""
@@ -142,25 +140,11 @@ def shower_paths(data: str | Sequence[str]) -> list[Path]:
 
     Raises UserError where there is none.
     """
-    given = [data] if isinstance(data, str) else list(data)
-    paths = [path for one in given for path in _named(Path(one))]
-    if not paths:
-        raise UserError(
-            f"there is no file of showers at {', '.join(given) or 'data.data'}: `python scripts/showers.py` makes "
-            "some in ml_dataset/"
-        )
-    twice = next((path for i, path in enumerate(paths) if path in paths[:i]), None)
-    if twice is not None:
-        raise UserError(f"data.data names {twice} twice: name each file once")
-    return paths
+    return named_files(data, "showers", "`python scripts/showers.py` makes some in ml_dataset/", _in_folder)
 
 
-def _named(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.glob("*_dataset*.hdf5")) or sorted(path.glob("*.hdf5"))
-    if any(sign in path.name for sign in "*?["):
-        return sorted(path.parent.glob(path.name))
-    return [path] if path.exists() else []
+def _in_folder(folder: Path) -> list[Path]:
+    return list(folder.glob("*_dataset*.hdf5")) or list(folder.glob("*.hdf5"))
 
 
 def _cells(path: Path, attributes: dict[str, Any]) -> CellLayout:
