@@ -36,7 +36,10 @@ def test_the_split_keeps_the_jets_that_are_trained_on(jets):
     assert set(few.split.train) < set(whole.split.train)
     np.testing.assert_array_equal(few.split.test, whole.split.test)
     with pytest.raises(UserError, match=r"data.training_jets is 1000, but the training split has 720 jets"):
-        _ = JetDataModule(str(jets), training_jets=1000).split
+        JetDataModule(str(jets), training_jets=1000).setup("fit")
+    judging = JetDataModule(str(jets), training_jets=1000)  # of other data, which nothing is trained on
+    judging.setup("test")
+    np.testing.assert_array_equal(judging.split.test, whole.split.test)
 
 
 def test_the_hardest_particles_are_kept_whatever_the_order(tmp_path):
@@ -121,6 +124,8 @@ BROKEN = {
     "gap": (lambda: _changed("part_energy", 4, 1, 0), r"row 4: particles without energy .* stand before others"),
     "missing": (lambda: {"part_d0err": None}, r"has no column part_d0err: jets have the columns of JetClass"),
     "shape": (lambda: {"part_pz": np.ones((12, 3))}, r"column part_pz has the shape \(12, 3\)"),
+    "text": (lambda: {"part_pz": np.full((12, made_jets.MOST), b"x")}, r"column part_pz holds no numbers"),
+    "one number": (lambda: {"part_pz": np.float32(1)}, r"column part_pz has the shape \(\)"),
     "rows": (lambda: {"jet_pt": np.ones(7)}, r"column jet_pt has the shape \(7,\)"),
     "labels": (lambda: {"label_QCD": np.ones(12)}, r"row 1: 2 of the columns label_QCD to label_Tbl are 1"),
     "empty": (lambda: {"part_energy": np.zeros((12, made_jets.MOST))}, r"row 0: the jet has no particle"),

@@ -87,15 +87,19 @@ class JetDataModule(RowsDataModule):
         """Return how many particles of a jet are read."""
         return {PARTICLES: self.particles}
 
+    def setup(self, stage: str) -> None:
+        """Refuse to train on more jets than there are; who only judges may read fewer."""
+        super().setup(stage)
+        if stage == "fit" and self.training_jets is not None and self.training_jets > len(self.split.train):
+            raise UserError(
+                f"data.training_jets is {self.training_jets}, but the training split has {len(self.split.train)} jets"
+            )
+
     @property
     def split(self) -> Split:
         """Row numbers of the three parts, of the first the jets that are trained on."""
         whole = super().split
         if self.training_jets is None:
             return whole
-        if self.training_jets > len(whole.train):
-            raise UserError(
-                f"data.training_jets is {self.training_jets}, but the training split has {len(whole.train)} jets"
-            )
         chosen = np.random.default_rng(self.split_seed or 0).permutation(whole.train)[: self.training_jets]
         return Split(np.sort(chosen), whole.validation, whole.test)

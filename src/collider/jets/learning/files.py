@@ -25,6 +25,8 @@ TREE: Final = "tree"
 """What the table of a file of JetClass is called."""
 TREE_KINDS: Final = ("TTree", "ROOT::RNTuple")
 ENDINGS: Final = (".hdf5", ".h5", ROOT)
+NUMBERS: Final = "iufb"
+"""Kinds of columns: whole numbers with and without a sign, others, true or false."""
 
 
 class JetFileRead:
@@ -54,8 +56,8 @@ class JetFileRead:
             with h5py.File(self.path, "r", locking=False) as file:
                 self.attributes = dict(file.attrs)
                 arrays = {name: data for name, data in file.items() if isinstance(data, h5py.Dataset)}
-                particles = {name: arrays[name][:] for name in _present(self.path, arrays)}
-                flat = {name: data[:] for name, data in arrays.items() if data.ndim == 1 and data.dtype.kind in "iufb"}
+                particles = {name: arrays[name][()] for name in _present(self.path, arrays)}
+                flat = {name: data[:] for name, data in arrays.items() if data.ndim == 1 and data.dtype.kind in NUMBERS}
         except OSError as error:
             raise UserError(f"{self.path} cannot be read as HDF5: {error}") from error
         _require_one_shape(self.path, particles, flat)
@@ -111,6 +113,8 @@ def _require_one_shape(path: Path, particles: Mapping[str, NDArray[Any]], flat: 
                 f"{path}: column {name} has the shape {values.shape} and {FOUR_VECTOR[0]} {shape}; particles are "
                 "(jet, particle), numbers (jet,)"
             )
+        if values.dtype.kind not in NUMBERS:
+            raise UserError(f"{path}: column {name} holds no numbers, but {values.dtype}")
 
 
 def _read_root(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, NDArray[Any]]]:
