@@ -16,7 +16,7 @@ from collider.jets.judging.mass import SUM, mass_figures
 from collider.jets.judging.report import judge
 from collider.jets.judging.trees import QUANTITIES, quantities, tree_table
 from collider.jets.learning.data import JetDataModule
-from collider.jets.making.classes import KINDS
+from collider.jets.making.classes import KINDS, LABELS
 from collider.jets.system import SYSTEM
 from reconstruction import schema
 from reconstruction.errors import UserError
@@ -153,6 +153,23 @@ def test_tables_side_by_side(tmp_path):
     kept = json.loads((tmp_path / "jets.json").read_text())
     assert set(kept) == {"network", "trees", "network, mass"}
     assert kept["network"]["accuracy"]["error"] > 0
+
+
+def test_tables_of_one_name_are_all_kept(tmp_path):
+    said = judge([class_table(300), class_table(300, 1.0), mass_table(), mass_table(bias=0.1)], tmp_path)
+    kept = json.loads((tmp_path / "jets.json").read_text())
+    assert set(kept) == {"network (1)", "network (2)", "network (1), mass", "network (2), mass"}
+    assert "network (2)" in said
+
+
+def test_trees_of_too_few_jets_are_told(tmp_path):
+    for count, fractions in ((3, (1.0, 0.0, 0.0)), (40, (1.0, 0.0, 0.0))):
+        path = made_jets.write(tmp_path / f"{count}.hdf5", count)
+        with pytest.raises(UserError, match="jets of two classes to train on and some to test"):
+            tree_table(JetDataModule(str(path), fractions=fractions))
+    one = {name: np.zeros(40, np.int8) for name in LABELS} | {"label_Hbb": np.ones(40, np.int8)}
+    with pytest.raises(UserError, match="has 1 in its training split"):
+        tree_table(JetDataModule(str(made_jets.write(tmp_path / "one.hdf5", 40, **one))))
 
 
 def test_tables_that_are_neither_are_told():

@@ -12,6 +12,7 @@ from collider.jets.judging.mass import MassFigures, mass_figures
 from collider.jets.schema import CLASS
 from reconstruction.files import write_whole
 from reconstruction.judging.measures.bootstrap import Figure
+from reconstruction.judging.measures.comparison import distinct
 from reconstruction.judging.tables.table import PredictionTable
 
 FILE: Final = "jets.json"
@@ -19,14 +20,14 @@ TITLES: Final = {"accuracy": "accuracy", "top3": "top 3", "macro_f1": "macro F1"
 
 
 def judge(tables: Sequence[PredictionTable], output: Path) -> str:
-    """Write OUTPUT/jets.json with the figures of all tables, and return them in words.
+    """Write OUTPUT/jets.json with the figures of all tables, and return them in words; equal names are numbered.
 
     Raises UserError for a table of neither classes nor masses.
     """
     found: dict[str, Any] = {}
     lines: list[str] = []
-    classes = [table for table in tables if table.targets == (CLASS,)]
-    masses = [table for table in tables if table.targets != (CLASS,)]
+    classes = distinct([table for table in tables if table.targets == (CLASS,)])
+    masses = distinct([table for table in tables if table.targets != (CLASS,)])
     if classes:
         lines += _classes(classes, found)
     for table in masses:

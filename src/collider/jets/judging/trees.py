@@ -29,8 +29,10 @@ def tree_table(data: JetDataModule, seed: int = 0) -> PredictionTable:
     """Return what boosted trees say of the test split, trained on the training split of the same jets.
 
     They see pT, η, energy, number of constituents, masses and subjettiness with its ratios. Training stops where the
-    validation split no longer gains. Raises UserError where a quantity or scikit-learn is missing.
+    validation split no longer gains. Raises UserError where a quantity or scikit-learn is missing, or there are too few
+    jets to train on two classes and to test.
     """
+    data.setup("fit")
     if not data.labelled or data.targets != (CLASS,):
         raise UserError(f"boosted trees learn classes: the files need the labels of JetClass, and targets [{CLASS}]")
     missing = [name for name in QUANTITIES if name not in data.records.columns]
@@ -38,15 +40,22 @@ def tree_table(data: JetDataModule, seed: int = 0) -> PredictionTable:
         raise UserError(f"boosted trees need the column {missing[0]}, which the data have not")
     split = data.split
     code = np.asarray(data.records.scalar(CLASS))
+    known = np.unique(code[split.train])
+    if len(known) < 2 or not len(split.test):
+        raise UserError(
+            f"boosted trees need jets of two classes to train on and some to test: {data.data} has {len(known)} in its "
+            f"training split, and {len(split.test)} jets in its test split"
+        )
+    validation = split.validation[np.isin(code[split.validation], known)]
     seen = quantities(data.records, QUANTITIES)
     trees = wheel("sklearn.ensemble").HistGradientBoostingClassifier(
         max_iter=ROUNDS, learning_rate=0.1, early_stopping=True, n_iter_no_change=10, random_state=seed
     )
-    validation = {"X_val": seen[split.validation], "y_val": code[split.validation]} if len(split.validation) else {}
-    trees.fit(seen[split.train], code[split.train], **validation)
+    judged = {"X_val": seen[validation], "y_val": code[validation]} if len(validation) else {}
+    trees.fit(seen[split.train], code[split.train], **judged)
     started = time.perf_counter()
     said = trees.predict_proba(seen[split.test])
-    seconds = (time.perf_counter() - started) / max(len(split.test), 1)
+    seconds = (time.perf_counter() - started) / len(split.test)
     return _table(data, split.test, trees.classes_, said, seconds)
 
 
@@ -68,7 +77,7 @@ def _table(
 ) -> PredictionTable:
     """Return the table of classes that a network's would be."""
     names = {kind.code: kind.name for kind in KINDS}
-    classes = {names[int(code)]: int(code) for code in codes}
+    classes = {names.get(int(code), f"class {int(code)}"): int(code) for code in codes}
     records = data.records
     table = PredictionTable.from_estimates(
         records.event_ids[rows],

@@ -102,7 +102,7 @@ def compare(
     trained on some of the common rows, unless `allow_training`.
     """
     bound = next((table for table in tables if table.is_bound), None) if bound is None else bound
-    estimates = _distinct([table for table in tables if not table.is_bound])
+    estimates = distinct([table for table in tables if not table.is_bound])
     if not estimates:
         raise UserError("there is no table of estimates to evaluate, only a bound: add an estimator's predictions")
     judge_as(common_system([*estimates, *([bound] if bound is not None else [])]))
@@ -201,8 +201,8 @@ def _verdict(table: PredictionTable, target: str) -> Verdict:
     return calibration_verdict(table.residual(target), table.std(target), two_sigma_of(table, target))
 
 
-def _distinct(tables: list[PredictionTable]) -> list[PredictionTable]:
-    """Number the names that occur twice."""
+def distinct(tables: Sequence[PredictionTable]) -> list[PredictionTable]:
+    """Return tables with the names numbered that occur twice."""
     names = [table.estimator for table in tables]
     return [
         table.renamed(f"{table.estimator} ({names[: i + 1].count(table.estimator)})")
