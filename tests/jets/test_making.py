@@ -11,18 +11,22 @@ from types import SimpleNamespace
 import h5py
 import numpy as np
 import pytest
+import torch
 
+from collider.generation import EventGenerator
 from collider.generation.wheels import wheel
 from collider.jets.command import expected, main
 from collider.jets.making import files as made
 from collider.jets.making.classes import KINDS, LABELS, NAMES
 from collider.jets.making.config import JetSample
 from collider.jets.making.files import JetFile, jet_files, write_jet_file
+from collider.jets.making.seen import jet_columns
 from collider.jets.making.substructure import soft_drop_mass, subjettiness
 from collider.jets.making.tracks import ImpactParameters, true_impact
 from collider.jets.making.truth import decayed, matched
 from collider.jets.schema import COLUMNS, JET_COLUMNS, PARTICLE_COLUMNS
 from reconstruction.errors import UserError
+from reconstruction.random.keyed import KeyedRandom
 
 pytestmark = pytest.mark.usefixtures("wheels")
 SMALL = JetSample(classes=("QCD", "Tbqq"), pt_gev=(200.0, 300.0), radius=1.5, pt_bins=2, underlying_event=False, seed=3)
@@ -122,6 +126,7 @@ def test_places_of_a_spectrum_are_as_many_as_jets(count, tmp_path):
     shares = [JetFile(sample, KINDS[0], start, start + count, tmp_path).places for start in range(0, 10 * count, count)]
     assert all(one.sum() == count for one in shares)
     assert max(one.max() - one.min() for one in shares) <= 1
+    assert (sum(shares) == count).all()  # the ten files together are flat, whatever one of them divides into
 
 
 def test_a_spectrum_that_cannot_be_filled_ends(tmp_path, monkeypatch):
@@ -213,6 +218,7 @@ def test_resolutions_grow_where_tracks_scatter():
     assert d0[0] == pytest.approx(math.hypot(0.010, 0.080))
     assert d0[3] > d0[0] > d0[1]
     assert (dz > d0).all()
+    assert dz[3] == pytest.approx(math.hypot(0.020, 0.100 * math.cosh(2) ** 1.5))
 
 
 def lists(*jets):
@@ -253,15 +259,41 @@ def test_subjettiness_is_that_of_a_loop():
     assert (tau[1] == 0).all()
 
 
+def mass_of_all(jet):
+    pairs = itertools.combinations(jet, 2)
+    return math.sqrt(sum(2 * a[0] * b[0] * (math.cosh(a[1] - b[1]) - math.cos(a[2] - b[2])) for a, b in pairs))
+
+
 def test_soft_drop_takes_the_soft_particle_away():
     found = soft_drop_mass(lists(TWO, (TWO[0], TWO[3])), 0.8)
-
-    def mass(jet):
-        pairs = itertools.combinations(jet, 2)
-        return math.sqrt(sum(2 * a[0] * b[0] * (math.cosh(a[1] - b[1]) - math.cos(a[2] - b[2])) for a, b in pairs))
-
-    assert found[0] == pytest.approx(mass(TWO[:3]), rel=1e-4)
+    assert found[0] == pytest.approx(mass_of_all(TWO[:3]), rel=1e-4)
     assert found[1] == pytest.approx(0, abs=1e-3)
+
+
+WIDE = ((100.0, 0.6, 0.0), (90.0, -0.6, 0.0), (2.0, 0.0, 0.7))
+"""Prongs on both sides of the axis, further from each other than the radius: heavy particles of little momentum."""
+
+
+def test_prongs_on_both_sides_of_a_jet_belong_to_it():
+    assert soft_drop_mass(lists(WIDE[:2]), 0.8)[0] == pytest.approx(mass_of_all(WIDE[:2]), rel=1e-4)
+    tau = subjettiness(lists(WIDE), 0.8)[0]
+    px, pz = (sum(one[0] * f(one) for one in WIDE[:2]) for f in (lambda _: 1, lambda one: math.sinh(one[1])))
+    energy = sum(one[0] * math.cosh(one[1]) for one in WIDE)
+    soft = WIDE[2]
+    axis_y = 0.5 * math.log((energy + pz) / (energy - pz))
+    axis_phi = math.atan2(soft[0] * math.sin(soft[2]), px + soft[0] * math.cos(soft[2]))
+    away = sum(one[0] * math.hypot(one[1] - axis_y, one[2] - axis_phi) for one in WIDE)
+    assert tau[0] == pytest.approx(away / (192 * 0.8), rel=1e-6)
+    assert tau[1] < 0.03
+
+
+def test_events_without_such_a_jet_are_none(generated):
+    """Batches of rare classes may hold none: that is no mistake."""
+    few = dataclasses.replace(SMALL, pt_gev=(6000.0, 6400.0))
+    events = EventGenerator(SMALL.process(KINDS[0]), 5).batch(2)
+    columns, rows = jet_columns(KINDS[0], few, events, KeyedRandom(5, 0, torch.arange(2)))
+    assert len(rows) == 0
+    assert {len(values) for values in columns.values()} == {0}
 
 
 # Configurations and the command -------------------------------------------------------------------------------------

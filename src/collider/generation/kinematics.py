@@ -40,6 +40,11 @@ def pseudorapidity(px: Any, py: Any, pz: Any) -> Any:
     return np.arcsinh(np.minimum(np.maximum(pz / np.maximum(pt, 1e-12), -limit), limit))
 
 
+def rapidity(pz: Any, e: Any) -> Any:
+    """Return y = ln((E + pz)/(E − pz))/2; of what goes along the beam without mass as far as its digits tell."""
+    return 0.5 * np.log(np.maximum(e + pz, 1e-12) / np.maximum(e - pz, 1e-12))
+
+
 def energy(px: Any, py: Any, pz: Any, mass_gev: Any) -> Any:
     """Return √(p² + m²)."""
     return np.sqrt(px**2 + py**2 + pz**2 + mass_gev**2)

@@ -56,10 +56,12 @@ class JetFile:
 
     @property
     def places(self) -> NDArray[np.int64]:
-        """How many jets each bin of the transverse momentum wants; what does not divide is shared out over files."""
-        count, bins = self.stop - self.start, self.sample.pt_bins
-        edges = (np.arange(bins + 1) * count + self.start * bins // max(count, 1) % bins) // bins
-        return np.diff(edges)
+        """How many jets each bin of the transverse momentum wants: all jets of a class take the bins in turns.
+
+        So what does not divide is shared out over the files, and all of them together are as flat as can be.
+        """
+        bins = self.sample.pt_bins
+        return np.bincount(np.arange(self.start, self.stop) % bins, minlength=bins)
 
 
 def jet_files(sample: JetSample, jets: int, folder: Path, jets_per_file: int = JETS_PER_FILE) -> list[JetFile]:

@@ -11,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collider.generation.jets import clusters
-from collider.generation.kinematics import azimuth, delta_r, pseudorapidity, transverse
+from collider.generation.kinematics import azimuth, delta_r, rapidity, transverse
 from collider.generation.wheels import wheel
 
 SOFT_DROP_CUT: Final = 0.1
 """z of soft drop with β = 0                  Larkoski, Marzani, Soyez, Thaler 2014, arXiv:1402.2657"""
 PRONGS: Final = (1, 2, 3, 4)
-KT_RADIUS: Final = 1.0
+WHOLE: Final = 100.0
+"""Radius of clusterings that take up all of a jet: its constituents may be further apart than its own radius."""
 
 
 def soft_drop_mass(constituents: Any, radius: float) -> NDArray[np.float64]:
@@ -26,7 +27,7 @@ def soft_drop_mass(constituents: Any, radius: float) -> NDArray[np.float64]:
     constituents: a list for each jet with px, py, pz, energy.
     """
     with _without_a_wrong_warning():
-        sequence = clusters(constituents, "cambridge-aachen", radius)
+        sequence = clusters(constituents, "cambridge-aachen", WHOLE)
         groomed = sequence.exclusive_jets_softdrop_grooming(njets=1, beta=0, symmetry_cut=SOFT_DROP_CUT, R0=radius)
     return np.asarray(groomed.msoftdrop.to_numpy(), dtype=np.float64)
 
@@ -34,7 +35,8 @@ def soft_drop_mass(constituents: Any, radius: float) -> NDArray[np.float64]:
 def subjettiness(constituents: Any, radius: float) -> NDArray[np.float64]:
     """Return τ1 to τ4 of each jet, (jet, 4), about axes of exclusive k_T subjets, not minimised further.
 
-    τ_N = Σ pT min_k ΔR_k / (Σ pT · R), β = 1                 Thaler and Van Tilburg 2010, arXiv:1011.2268
+    τ_N = Σ pT min_k ΔR_k / (Σ pT · R), β = 1, ΔR in rapidity and azimuth
+    Thaler and Van Tilburg 2010, arXiv:1011.2268, eq. 2.1 and 2.2
     A jet of N constituents or fewer has τ_N = 0.
     """
     ak = wheel("awkward")
@@ -50,7 +52,7 @@ def subjettiness(constituents: Any, radius: float) -> NDArray[np.float64]:
 def _tau(constituents: Any, prongs: int, radius: float) -> NDArray[np.float64]:
     ak = wheel("awkward")
     with _without_a_wrong_warning():
-        axes = clusters(constituents, "kt", KT_RADIUS).exclusive_jets(n_jets=prongs)
+        axes = clusters(constituents, "kt", WHOLE).exclusive_jets(n_jets=prongs)
     pt, one = transverse(constituents.px, constituents.py), _placed(constituents)
     near = None
     for axis in range(prongs):
@@ -72,4 +74,4 @@ def _without_a_wrong_warning() -> Iterator[None]:
 
 
 def _placed(group: Any) -> tuple[Any, Any]:
-    return pseudorapidity(group.px, group.py, group.pz), azimuth(group.px, group.py)
+    return rapidity(group.pz, group.energy), azimuth(group.px, group.py)

@@ -16,9 +16,11 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ImpactParameters:
-    """Resolutions of impact parameters: σ = √(constant² + (per_gev/(pT √sin θ))²), in mm and mm GeV, pT in GeV.
+    """Resolutions of impact parameters, in mm and mm GeV, pT in GeV, of the size that the large LHC detectors publish.
 
-    The second term is multiple scattering. The numbers are of the size that the large detectors of the LHC publish.
+    σ(d0) = √(constant² + (per_gev/(pT √sin θ))²), σ(dz) = √(constant² + (per_gev/(pT √sin³ θ))²)
+    The second terms are multiple scattering in a barrel of thin layers: by θ0 ∝ √(x/sin θ)/p, at a distance r/sin θ,
+    and dz is measured along the beam.
     """
 
     d0_constant_mm: float = 0.010
@@ -33,10 +35,11 @@ class ImpactParameters:
 
     def sigma(self, pt_gev: Values, eta: Values) -> tuple[Values, Values]:
         """Return σ of d0 and dz in mm."""
-        scattered = np.sqrt(np.cosh(eta)) / pt_gev
+        over_sine = np.cosh(eta)
+        scattered = np.sqrt(over_sine) / pt_gev
         return (
             np.hypot(self.d0_constant_mm, self.d0_per_gev_mm * scattered),
-            np.hypot(self.dz_constant_mm, self.dz_per_gev_mm * scattered),
+            np.hypot(self.dz_constant_mm, self.dz_per_gev_mm * scattered * over_sine),
         )
 
 
