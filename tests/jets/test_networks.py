@@ -19,8 +19,10 @@ from collider.jets.networks.lorentz import equivariant_linear
 from collider.jets.networks.pairs import PairBias, pair_features, upper
 from collider.jets.networks.transformer import HiddenParticles
 from collider.jets.schema import PARTICLE_COLUMNS
+from collider.jets.system import SYSTEM
 from reconstruction.errors import UserError
 from reconstruction.models import Encoder, set_trainable
+from reconstruction.option_ranges import out_of_range
 
 CHANNELS = channels_of("full")
 ENCODERS = {
@@ -87,6 +89,14 @@ def test_any_number_of_particles(encoder, count):
     assert features.isfinite().all()
     none = torch.tensor([0, 1, 1])
     assert encoder(series_of(jets.double()[:, :count], "full"), none).isfinite().all()
+
+
+def test_jets_of_one_particle_have_no_pairs():
+    jets, lengths = particles(3)
+    series = series_of(jets[:, :1], "full")
+    for encoder in (ENCODERS["transformer"](), ENCODERS["deep set"]()):
+        encoder.fit([(series, torch.ones_like(lengths))])
+        assert encoder(series).isfinite().all()
 
 
 def test_gradient_reaches_every_parameter_and_no_other_jet(encoder):
@@ -259,6 +269,11 @@ def test_the_violation_of_invariance_is_measured():
         for beta in (0.02, 0.5)
     )
     assert 1e-4 < weak < strong
+
+
+def test_pairs_can_be_left_out_on_the_command_line():
+    assert not list(out_of_range({"pair_width": 0}, SYSTEM.ranges))
+    assert list(out_of_range({"heads": 0}, SYSTEM.ranges))
 
 
 def test_impossible_networks_are_refused():

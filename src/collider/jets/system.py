@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collider.jets.schema import COLUMNS, MASS, TRUE_MASS
-from reconstruction.ranges import SIZE
+from reconstruction.ranges import COUNT, SIZE
 from reconstruction.system import Judging, System
 
 SYSTEM = System(
@@ -20,7 +20,7 @@ SYSTEM = System(
         "heads": SIZE,
         "class_depth": SIZE,
         "multivectors": SIZE,
-        "pair_width": SIZE,
+        "pair_width": COUNT,  # 0 leaves pairs out
     },
     input_columns=("part_px", "part_energy"),
     must_agree={"particles": ("number of particles read of a jet", "")},

@@ -136,7 +136,11 @@ class ParticleTransformer(ParticleEncoder):
         series = list(real_particles(batches))
         super().fit((one, None) for one in series)
         if self.pairs is not None:
-            self.pairs.scale.fit(_pairs_of(series))
+            pairs = _pairs_of(series)
+            if len(pairs):
+                self.pairs.scale.fit(pairs)
+            else:  # where one particle of each jet is read
+                self.pairs.scale.leave()
 
     def sequence(
         self,
