@@ -62,9 +62,9 @@ INSTALL = $(TELL); install() { echo "installing $$2 into .venv: about 0.3 GB fro
 	@if [ .venv/.installed -nt pyproject.toml ]; then exit 0; fi; $(INSTALL) '.[collider]' "cres with what collisions need"
 	@touch $@
 
-# A training that was ended early goes on where it stopped; `trained` says that it came to its end. The checkpoints are
-# no targets: make removes those when it is interrupted.
-GO_ON = $(if $(shell test $(1)/checkpoints/last.ckpt -nt $(1)/cres.hdf5 && echo yes),--resume)
+# go on with RUN, DATA: a training that was ended early goes on where it stopped, if its data are older than it; `trained`
+# says that it came to its end. The checkpoints are no targets: make removes those when it is interrupted.
+GO_ON = $(if $(shell test $(1)/checkpoints/last.ckpt -nt $(2) && echo yes),--resume)
 
 # The demo ----------------------------------------------------------------------------------------------------------
 
@@ -111,7 +111,7 @@ $(DEMO)/trained: $(DEMO)/cres.hdf5 configs/s4d.yaml
 	@echo "== 3/5 train the S4D network; beside it, what needs no network ($(DEMO)/beside.log)"
 	@$(BESIDE); beside tritium $(DEMO)/tritium.hdf5; beside known $(DEMO)/carrier.hdf5 $(DEMO)/bound.hdf5
 	$(RUN) cli.py fit -c configs/s4d.yaml --run=$(DEMO) --data.data=$(DEMO)/cres.hdf5 --trainer.max_epochs=$(EPOCHS) \
-	  $(call GO_ON,$(DEMO))
+	  $(call GO_ON,$(DEMO),$(DEMO)/cres.hdf5)
 	@touch $@
 
 $(DEMO)/predictions.hdf5: $(DEMO)/trained
@@ -210,30 +210,44 @@ $(HIGGS)/report.html: $(HIGGS)/joint/stages.json $(HIGGS)/dedicated/stages.json
 JETS := runs/demo_jets
 JET_EVENTS ?= 6000
 JET_EPOCHS ?= 8
-JET_FIT = $(RUN) cli.py fit --data.data=$(JETS)/data --trainer.accelerator=cpu
+# $(call JET_FIT,NAME,OLDER): train by a configuration; OLDER is a file that is there before a training begins
+JET_FIT = $(RUN) cli.py fit -c configs/jets/$(1).yaml --run=$(JETS)/$(1) --data.data=$(JETS)/data \
+  --trainer.accelerator=cpu --trainer.max_epochs=$(JET_EPOCHS) $(call GO_ON,$(JETS)/$(1),$(2))
+PRETRAINED = --fine_tune.checkpoint=$(JETS)/pretrain/checkpoints/best.ckpt
+
+demo-jets: export CRES_PROGRESS_S ?= 4
 
 demo-jets: $(JETS)/jets.json ## jets of ten classes: generate, pre-train, tell classes, weigh: runs/demo_jets/
-	@echo "All of it is in $(JETS)/; nothing is made twice."
+	@echo "All of it is in $(JETS)/; nothing is made twice: 'rm -r $(JETS)' starts afresh."
 
 $(JETS)/data/made: | .venv/.collider
+	@echo "== 1/5 $(JET_EVENTS) jets of ten classes"
 	$(RUN) scripts/jets.py --events $(JET_EVENTS) --output $(JETS)/data
 	@touch $@
 
 $(JETS)/pretrained: $(JETS)/data/made configs/jets/pretrain.yaml
-	$(JET_FIT) -c configs/jets/pretrain.yaml --run=$(JETS)/pretrain --trainer.max_epochs=$(JET_EPOCHS)
+	@echo "== 2/5 pre-train: hide particles and rebuild them"
+	$(call JET_FIT,pretrain,$(JETS)/data/made)
 	@touch $@
 
-$(JETS)/classes.hdf5: $(JETS)/pretrained configs/jets/classify.yaml
-	$(JET_FIT) -c configs/jets/classify.yaml --run=$(JETS)/classify --trainer.max_epochs=$(JET_EPOCHS) \
-	  --fine_tune.checkpoint=$(JETS)/pretrain/checkpoints/best.ckpt
+$(JETS)/classified: $(JETS)/pretrained configs/jets/classify.yaml
+	@echo "== 3/5 tell the classes apart"
+	$(call JET_FIT,classify,$(JETS)/pretrained) $(PRETRAINED)
+	@touch $@
+
+$(JETS)/classes.hdf5: $(JETS)/classified
 	$(RUN) cli.py test --run=$(JETS)/classify --predictions=$@
 
-$(JETS)/masses.hdf5: $(JETS)/pretrained configs/jets/mass.yaml
-	$(JET_FIT) -c configs/jets/mass.yaml --run=$(JETS)/mass --trainer.max_epochs=$(JET_EPOCHS) \
-	  --fine_tune.checkpoint=$(JETS)/pretrain/checkpoints/best.ckpt
+$(JETS)/weighed: $(JETS)/pretrained configs/jets/mass.yaml
+	@echo "== 4/5 weigh them"
+	$(call JET_FIT,mass,$(JETS)/pretrained) $(PRETRAINED)
+	@touch $@
+
+$(JETS)/masses.hdf5: $(JETS)/weighed
 	$(RUN) cli.py test --run=$(JETS)/mass --predictions=$@
 
 $(JETS)/jets.json: $(JETS)/classes.hdf5 $(JETS)/masses.hdf5
+	@echo "== 5/5 judge them, beside boosted trees and the plain sum"
 	$(RUN) scripts/jets.py --trees $(JETS)/data --output $(JETS)
 	$(RUN) scripts/evaluate.py $(JETS)/classes.hdf5 $(JETS)/trees.hdf5 --names "LorentzParT" "boosted trees" --output $(JETS)
 	$(RUN) scripts/jets.py --judge $(JETS)/classes.hdf5 $(JETS)/trees.hdf5 $(JETS)/masses.hdf5 --output $(JETS)
@@ -257,7 +271,8 @@ $(MODEL)/cres.hdf5: $(MODEL)/raw/simulation.json
 $(MODEL)/trained: $(MODEL)/cres.hdf5 configs/s4d.yaml
 	$(RUN) cli.py fit -c configs/s4d.yaml --run=$(MODEL) --data.data=$(MODEL)/cres.hdf5 \
 	  --data.fractions='[0.6,0.2,0.2]' --data.stream=cres.simulation.SimulatedElectrons \
-	  --data.stream_electrons=$(MODEL_ELECTRONS) --trainer.max_epochs=$(MODEL_EPOCHS) $(call GO_ON,$(MODEL))
+	  --data.stream_electrons=$(MODEL_ELECTRONS) --trainer.max_epochs=$(MODEL_EPOCHS) \
+	  $(call GO_ON,$(MODEL),$(MODEL)/cres.hdf5)
 	@touch $@
 
 $(MODEL)/predictions.hdf5: $(MODEL)/trained

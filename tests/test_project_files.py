@@ -211,3 +211,30 @@ def test_an_interrupted_demo_keeps_its_training_and_goes_on(tmp_path: Path) -> N
     assert "--resume" in ended.stdout
     assert {file.name for file in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
     assert not (run / "trained").exists()
+
+
+def test_an_interrupted_demo_of_jets_goes_on(tmp_path: Path) -> None:
+    """A training that stopped goes on; one whose jets or whose pre-training are newer begins again."""
+    jets = tmp_path / "jets"
+    stand_in = tmp_path / "python"
+    stand_in.write_text('#!/bin/bash\necho "$@"\nif [[ $2 == fit ]]; then kill -TERM $PPID; sleep 5; fi\n')
+    stand_in.chmod(0o755)
+    command = ["make", f"JETS={jets}", f"RUN={stand_in}", "-o", ".venv/.collider", f"{jets}/classes.hdf5"]
+
+    def left(*names: str) -> str:
+        for place, name in enumerate(names):
+            (jets / name).parent.mkdir(parents=True, exist_ok=True)
+            (jets / name).touch()
+            os.utime(jets / name, (time.time() + 100 * place,) * 2)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60).stdout
+
+    last = "classify/checkpoints/last.ckpt"
+    begun = left("data/made", "pretrained")
+    assert "--fine_tune.checkpoint" in begun
+    assert "--resume" not in begun
+    assert "--resume" in left("data/made", "pretrained", last)
+    assert "--resume" not in left("data/made", last, "pretrained")
+    assert (jets / last).exists()
+    pretraining = left("pretrained", "data/made", "pretrain/checkpoints/last.ckpt")
+    assert "pretrain.yaml" in pretraining
+    assert "--resume" in pretraining
