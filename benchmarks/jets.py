@@ -53,6 +53,7 @@ def trained(name: str, data: Path, folder: Path, jets: int | None, epochs: int, 
     place = folder / f"{name} {jets or 'all'}".replace(",", "").replace(" ", "_")
     text = (ROOT / "configs/jets" / f"{config}.yaml").read_text()
     for old, new in changed.items():
+        assert old in text, old
         text = text.replace(old, new)
     written = place.with_suffix(".yaml")
     written.write_text(text)
