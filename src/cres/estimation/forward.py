@@ -27,7 +27,10 @@ class RecordModel(Protocol):
 class LineModel(RecordModel, Protocol):
     """A forward model that also knows its records as lines, sampled at `time_s`."""
 
-    time_s: Tensor
+    @property
+    def time_s(self) -> Tensor:
+        """Times of the samples from the record's start, (samples,)."""
+        ...
 
     def lines(self, parameters: Tensor, names: Sequence[str] = ()) -> Lines:
         """Return the lines and their derivatives by the named parameters."""
