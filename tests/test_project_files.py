@@ -194,7 +194,7 @@ def test_an_interrupted_demo_keeps_its_training_and_goes_on(tmp_path: Path) -> N
         (run / name).touch()
         os.utime(run / name, (time.time() + 100 + len(name),) * 2)
     installed = tmp_path / "python"
-    installed.write_text('#!/bin/bash\nif [[ $1 == cli.py ]]; then echo "$@"; kill -TERM $PPID; sleep 5; fi\n')
+    installed.write_text('#!/bin/bash\nif [[ $1 == cli.py ]]; then echo "$@"; kill -TERM $PPID; exec sleep 5; fi\n')
     installed.chmod(0o755)
     command = [
         "make",
@@ -217,7 +217,7 @@ def test_an_interrupted_demo_of_jets_goes_on(tmp_path: Path) -> None:
     """A training that stopped goes on; one whose jets or whose pre-training are newer begins again."""
     jets = tmp_path / "jets"
     stand_in = tmp_path / "python"
-    stand_in.write_text('#!/bin/bash\necho "$@"\nif [[ $2 == fit ]]; then kill -TERM $PPID; sleep 5; fi\n')
+    stand_in.write_text('#!/bin/bash\necho "$@"\nif [[ $2 == fit ]]; then kill -TERM $PPID; exec sleep 5; fi\n')
     stand_in.chmod(0o755)
     command = ["make", f"JETS={jets}", f"RUN={stand_in}", "-o", ".venv/.collider", f"{jets}/classes.hdf5"]
 
