@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from cres.endpoint.analysis import Options, analyse
 from cres.endpoint.endpoint_interval import interval_of_profile
+from cres.endpoint.examples import example_tables
 from cres.endpoint.fit import fit_endpoint
 from cres.endpoint.likelihood import NUISANCES, PARAMETERS, EndpointLikelihood, FitWindow, make_constraints
 from cres.endpoint.pseudo import Experiment
+from cres.endpoint.quality import samples_warnings
+from cres.endpoint.report import summary_lines
 from cres.endpoint.sampled import SampledEnergies
 from cres.errors import UserError
-from cres.evaluation.weighted import VALUES, WeightedSamples
+from cres.evaluation.weighted import PRIOR_ENERGY, VALUES, WeightedSamples
 from cres.physics.beta import T2_ENDPOINT_EV
 
 WINDOW = FitWindow(T2_ENDPOINT_EV - 30.0, T2_ENDPOINT_EV + 20.0)
@@ -101,8 +106,43 @@ def test_samples_find_their_electrons():
     weights = np.zeros((2, 30))
     weights[1, 1:] = -np.inf
     samples = WeightedSamples(np.array([8, 3]), values, weights)
-    found = SampledEnergies.of(samples, np.array([3, 8, 5]))
+    there, ones = np.array([45.0, 15.0, 15.0]), np.ones(3)
+    found = SampledEnergies.of(samples, np.array([3, 8, 5]), there, ones)
     assert found.known.tolist() == [False, True, False]  # one effective sample, thirty, none
     np.testing.assert_array_equal(found.energy_ev[1], values["energy_ev"][0])
     with pytest.raises(UserError, match="other electrons"):
-        SampledEnergies.of(samples, np.array([1, 2]))
+        SampledEnergies.of(samples, np.array([1, 2]), there[:2], ones[:2])
+    # of other electrons that are numbered alike
+    with pytest.raises(UserError, match="same event ids"):
+        SampledEnergies.of(samples, np.array([3, 8, 5]), there + 20, ones)
+
+
+def of_table(table) -> WeightedSamples:
+    """Samples of what a table's error bars say."""
+    energy, std = table.mean("energy_ev"), table.std("energy_ev")
+    drawn = as_samples(energy, std)
+    values = dict.fromkeys(VALUES, drawn.energy_ev)
+    return WeightedSamples(table.event_id, values, np.log(drawn.weights), {}, {PRIOR_ENERGY: "[18500, 18700]"})
+
+
+def test_an_analysis_reads_the_samples_of_its_table():
+    data, calibration = example_tables(1500, 1200, 18_576.9, seed=4)
+    samples, options = of_table(data), Options(systematics=False)
+    found = analyse(data, calibration, options, samples)
+    plain = analyse(data, calibration, replace(options, limit=False))
+    assert found.limit is None
+    assert found.fit.endpoint_ev == pytest.approx(plain.fit.endpoint_ev, abs=0.5 * plain.statistical_ev)
+    assert found.statistical_ev == pytest.approx(plain.statistical_ev, rel=0.3)
+    said = "\n".join(summary_lines(found))
+    assert "read by their weighted samples" in said
+    assert "mass is not scanned" in said
+    json.dumps(found.to_dict())
+    assert not any("made for energies" in sentence for sentence in found.warnings)
+
+
+def test_samples_whose_prior_ends_within_the_window_are_told():
+    samples = WeightedSamples(np.zeros(0, np.int64), {}, np.zeros((0, 1)), {}, {PRIOR_ENERGY: "[18550, 18700]"})
+    assert "18550.0 to 18700.0 eV" in samples_warnings(samples, WINDOW)[0]
+    assert not samples_warnings(replace(samples, attributes={}), WINDOW)
+    with pytest.raises(UserError, match=r"\[low, high\]"):
+        samples_warnings(replace(samples, attributes={PRIOR_ENERGY: "all"}), WINDOW)

@@ -21,6 +21,7 @@ from cres.endpoint.quality import (
     fitting_window,
     goodness_warning,
     missing_endpoint,
+    samples_warnings,
     usable,
 )
 from cres.endpoint.response import ENERGY, PARAMETERS, Response, energies_and_stds, measure_response
@@ -203,9 +204,10 @@ def analyse(
     window, cut = fitting_window(response, options.window_ev)
     physics = physics_of(data) if options.physics is None else options.physics
     energy, std = energies_and_stds(data, response.max_spread_ev)
-    sampled = None if samples is None else SampledEnergies.of(samples, data.event_id)
+    sampled = None if samples is None else SampledEnergies.of(samples, data.event_id, energy, std)
     if sampled is not None:
         notes += (f"{int(sampled.known.sum())} of {len(data)} electrons are read by their weighted samples.",)
+        notes += ("With weighted samples the mass is not scanned.",) if options.limit else ()
     likelihood = EndpointLikelihood(energy, std, response, window, physics, samples=sampled)
     warnings = [
         *said,
@@ -213,6 +215,7 @@ def analyse(
         *calibration_warnings(calibration, response),
         *cut,
         *data_warnings(likelihood, calibration),
+        *([] if samples is None else samples_warnings(samples, window)),
     ]
     fit = fit_endpoint(likelihood)
     missing = missing_endpoint(likelihood, fit, window)

@@ -12,6 +12,7 @@ from cres.endpoint.likelihood import PARAMETERS, EndpointLikelihood, FitWindow
 from cres.endpoint.response import ENERGY, LIMITS, Response, energies_and_stds
 from cres.endpoint.response import PARAMETERS as RESPONSE_PARAMETERS
 from cres.errors import UserError
+from cres.evaluation.weighted import WeightedSamples
 from reconstruction.judging.tables.table import PredictionTable
 
 Array = NDArray[np.float64]
@@ -146,9 +147,8 @@ def data_warnings(likelihood: EndpointLikelihood, calibration: PredictionTable) 
     """Return sentences on data that the calibration does not stand for."""
     said = []
     if likelihood.electrons < FEW:
-        said.append(
-            f"{likelihood.electrons} electrons in the fit window are few: the interval rests on pseudo-experiments"
-        )
+        rests = "rests on pseudo-experiments" if likelihood.samples is None else "is that of χ², which wants many"
+        said.append(f"{likelihood.electrons} electrons in the fit window are few: the interval {rests}")
     response = likelihood.response
     _, known = energies_and_stds(calibration, response.max_spread_ev)
     known = known[response.passes(known)]
@@ -160,6 +160,17 @@ def data_warnings(likelihood: EndpointLikelihood, calibration: PredictionTable) 
             f"{high:.3g} eV): is it the same estimator and apparatus?"
         )
     return said
+
+
+def samples_warnings(samples: WeightedSamples, window: FitWindow) -> list[str]:
+    """Return sentences on weighted samples whose prior ends within the window of the fit."""
+    prior = samples.prior_energy_ev
+    if prior is None or (prior[0] <= window.low_ev and window.high_ev <= prior[1]):
+        return []
+    return [
+        f"the weighted samples were made for energies of {prior[0]:.1f} to {prior[1]:.1f} eV, and the fit window is "
+        f"{window.low_ev:.1f} to {window.high_ev:.1f} eV: their posteriors end too early; narrow it (--window)"
+    ]
 
 
 def missing_endpoint(likelihood: Fittable, fit: EndpointFit, window: FitWindow) -> str | None:

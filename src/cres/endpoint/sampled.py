@@ -18,6 +18,9 @@ from cres.evaluation.weighted import WeightedSamples
 
 Array = NDArray[np.float64]
 
+FARTHEST = 1.0
+"""In error bars: where half of the samples' medians are farther from the energies of a table, they are of others."""
+
 
 @dataclass(frozen=True, eq=False)
 class SampledEnergies:
@@ -30,13 +33,26 @@ class SampledEnergies:
     weights: Array
 
     @classmethod
-    def of(cls, samples: WeightedSamples, event_id: NDArray[np.int64]) -> SampledEnergies:
-        """Return those of events; none where there are too few effective ones. Raises UserError where all lack them."""
+    def of(
+        cls, samples: WeightedSamples, event_id: NDArray[np.int64], energy_ev: Array, std_ev: Array
+    ) -> SampledEnergies:
+        """Return those of events; none where there are too few effective ones.
+
+        energy_ev, std_ev: what a table says of the same events, (event,). Two sets may number their electrons alike:
+        raises UserError where the samples are of others, or of none.
+        """
         rows = samples.rows(event_id)
         known = rows >= 0
         if not known.any():
             raise UserError("the weighted samples are of other electrons than the data table: no event is in both")
         known &= ~samples.too_few[rows]
+        apart = np.abs(samples.quantiles("energy_ev", [0.5])[rows[known], 0] - energy_ev[known]) / std_ev[known]
+        if len(apart) and np.median(apart) > FARTHEST:
+            raise UserError(
+                f"half of the weighted samples lie {np.median(apart):.1f} error bars or more from the energies of the "
+                "data table: they are of other electrons with the same event ids; give the samples that were written "
+                "with this table"
+            )
         weights = np.where(known[:, None], samples.weights[rows], 0.0)
         return cls(samples.values["energy_ev"][rows], weights)
 

@@ -7,6 +7,7 @@ over the attribute prior_energy_ev, isotropic and uniform in area: ln w = ln (pr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +28,7 @@ LOG_WEIGHT: Final = "log_weight"
 TOO_FEW: Final = 20.0
 """With fewer effective samples an electron's samples do not stand for its posterior."""
 FORMAT: Final = 1
+PRIOR_ENERGY: Final = "prior_energy_ev"
 _TRUE: Final = "true_"
 
 
@@ -68,8 +70,19 @@ class WeightedSamples:
     @property
     def log_evidence(self) -> Array:
         """Logarithm of the mean weight, (e,): of the likelihood ratio against noise alone, averaged over the prior."""
-        highest = np.maximum(self.log_weight.max(axis=1), -1e300)
-        return np.asarray(highest + np.log(np.maximum(np.exp(self.log_weight - highest[:, None]).mean(axis=1), 1e-300)))
+        return np.asarray(np.logaddexp.reduce(self.log_weight, axis=1) - np.log(self.log_weight.shape[1]))
+
+    @property
+    def prior_energy_ev(self) -> tuple[float, float] | None:
+        """Ends of the window over which the prior is flat; None where a file does not say. Raises UserError."""
+        if PRIOR_ENERGY not in self.attributes:
+            return None
+        stated = str(self.attributes[PRIOR_ENERGY])
+        try:
+            low, high = (float(end) for end in json.loads(stated))
+        except (ValueError, TypeError) as error:  # no JSON, or not two numbers
+            raise UserError(f"weighted samples state {PRIOR_ENERGY} as {stated!r}: it is [low, high] in eV") from error
+        return low, high
 
     def below(self, name: str, value: Array) -> Array:
         """Return the probability below a value (e,) of a quantity, (e,): a sample of its weight counts half at it."""
