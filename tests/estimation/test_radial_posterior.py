@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 from pathlib import Path
@@ -130,6 +131,11 @@ def test_the_prior_is_uniform_in_area_and_isotropic_up_to_90_degrees(estimator: 
         math.cos(math.radians(low)) - math.cos(math.radians(high))
     )
     assert float(prior[inside].sum()) == pytest.approx(expected, abs=0.01)
+    ring = copy.copy(grid)
+    ring.apparatus = dataclasses.replace(grid.apparatus, smallest_radius_m=float(grid.radius_m[9]))
+    outer = ring._prior().reshape(-1, RADII)
+    assert not bool(outer[:, :9].any())  # no electron is simulated there
+    torch.testing.assert_close(outer[:, 9:], prior[:, 9:] / prior[:, 9:].sum())
 
 
 def test_templates_are_to_records_what_the_records_are_to_themselves(estimator: RadialEstimator) -> None:

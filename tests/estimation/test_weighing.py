@@ -14,10 +14,11 @@ from torch import Tensor
 
 from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.noise import Coloured, White
+from cres.estimation.noise import Coloured
+from cres.estimation.weighing import exact as weighing
 from cres.estimation.weighing.exact import ExactPosterior
 from cres.estimation.weighing.importance import joined_samples, weighed
-from cres.estimation.weighing.line_table import LineTable, exact_lines
+from cres.estimation.weighing.line_table import LineTable, energy_nodes, exact_lines
 from cres.estimation.weighing.table import EFFECTIVE, FEW, weighted_estimates
 from cres.evaluation.weighted import VALUES, WeightedSamples
 from cres.simulation import SimulationConfig
@@ -64,6 +65,19 @@ def test_the_table_has_the_lines_of_the_forward_model(apparatus: Apparatus, exac
     assert float(((found.amplitudes[:, held] - wanted.amplitudes).abs() / strongest).max()) < 1e-3
 
 
+def test_a_wide_window_has_as_many_energies_as_the_cavity_wants(apparatus: Apparatus) -> None:
+    """At pitch angles and radii of the table, between its energies: with five of them carriers were off by 9 Hz."""
+    low_ev, high_ev = 18_100.0, 19_100.0
+    wide = dataclasses.replace(apparatus, energies_ev=(low_ev, high_ev))
+    table = LineTable(wide, (energy_nodes(low_ev, high_ev), 4, 4))
+    energies = torch.linspace(low_ev, high_ev, 40).double()
+    at = torch.cartesian_prod(energies, table.axes[1][[0, -1]], table.axes[2][[6, -1]])
+    found, (wanted, harmonics) = table(*at.unbind(1)), exact_lines(wide, *at.unbind(1))
+    assert float((found.carrier_hz - wanted.carrier_hz).abs().max()) < 5
+    strengths = (found.amplitudes[:, table.harmonics == 0], wanted.amplitudes[:, harmonics == 0])
+    torch.testing.assert_close(*(volts.abs() for volts in strengths), rtol=5e-4, atol=0)
+
+
 def slow_log_likelihood(apparatus: Apparatus, data: Tensor, at: Tensor) -> float:
     """Sample by sample in float64: ln of the mean over axial phases of I₀(|⟨s, d⟩|) exp(−⟨s, s⟩/2)."""
     phases = torch.arange(96).double() * 2 * math.pi / 96
@@ -89,12 +103,43 @@ def test_the_likelihood_is_that_of_the_time_domain(apparatus: Apparatus, exact: 
 def test_noise_of_a_flat_spectrum_is_white_noise(apparatus: Apparatus, exact: ExactPosterior) -> None:
     truth = places(2)
     data, points = records(apparatus, truth), truth[:, None].expand(-1, 3, -1)
-    samples = apparatus.reception.samples
-    flat = Coloured(torch.full((samples,), apparatus.noise_std_volt, dtype=torch.float64))
-    louder = White(2 * apparatus.noise_std_volt)
-    same = ExactPosterior(apparatus, flat, exact.table)
-    torch.testing.assert_close(same.log_likelihood(data, points), exact.log_likelihood(data, points))
-    assert not isinstance(louder, Coloured)
+    std_volt = 2 * apparatus.noise_std_volt
+    flat = Coloured(torch.full((apparatus.reception.samples,), std_volt, dtype=torch.float64))
+    louder = ExactPosterior(dataclasses.replace(apparatus, noise_std_volt=std_volt), table=exact.table)
+    coloured = ExactPosterior(apparatus, flat, exact.table).log_likelihood(data, points)
+    torch.testing.assert_close(coloured, louder.log_likelihood(data, points), rtol=1e-5, atol=1e-3)
+    assert float((coloured - exact.log_likelihood(data, points)).abs().min()) > 5
+
+
+def test_lines_that_rise_by_bins_count_each_with_its_own_rise(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in long records: two radii of one electron rise differently, and neither is read with the other's rise."""
+    config = SimulationConfig.default()
+    ensemble = dataclasses.replace(config.ensemble, energy_ev=ENERGIES, pitch_angle_deg=ANGLES, radius_m=(1e-3, 4e-3))
+    # eight times as long in as many samples, around the carrier
+    rate_hz, carrier_hz = config.readout.sampling_rate_hz / 8, config.readout.lo_frequency_hz - 67e6
+    readout = dataclasses.replace(config.readout, samples=2048, sampling_rate_hz=rate_hz, lo_frequency_hz=carrier_hz)
+    loss = dataclasses.replace(config.loss, factor=3.0)
+    apparatus = Apparatus.from_config(
+        dataclasses.replace(config, readout=readout, loss=loss, ensemble=ensemble), noise_scale=6.4
+    )
+    exact = ExactPosterior(apparatus, table=LineTable(apparatus, (3, 6, 8)))
+    points = torch.tensor([[18_600.0, 89.2, radius] for radius in (1.5e-3, 2.2e-3, 3e-3)]).double()
+    rises = exact.table(*points.unbind(1)).chirp_hz_per_s / apparatus.reception.bin_hz**2
+    assert float(rises.max() - rises.min()) > 1
+    monkeypatch.setattr(weighing, "POINTS_AT_ONCE", 2)
+    data = records(apparatus, points)
+    found = exact.log_likelihood(data, points.expand(3, -1, -1))
+    for row in range(3):
+        wanted = torch.tensor([slow_log_likelihood(apparatus, data[row], at) for at in points]).double()
+        torch.testing.assert_close(found[row], wanted, rtol=0, atol=0.6)
+
+
+def test_above_90_degrees_are_the_lines_of_the_mirrored_angle(apparatus: Apparatus, exact: ExactPosterior) -> None:
+    at = places(3)
+    mirrored = torch.stack([at[:, 0], 180 - at[:, 1], at[:, 2]], 1)
+    found, wanted = exact.table(*mirrored.unbind(1)), exact_lines(apparatus, *mirrored.unbind(1))[0]
+    torch.testing.assert_close(found.carrier_hz, wanted.carrier_hz, rtol=0, atol=5)
+    torch.testing.assert_close(found.axial_hz, wanted.axial_hz, rtol=0, atol=5)
 
 
 def test_the_prior_is_normalised_and_ends_at_the_window(exact: ExactPosterior) -> None:
@@ -105,6 +150,17 @@ def test_the_prior_is_normalised_and_ends_at_the_window(exact: ExactPosterior) -
     for dim, axis in ((2, axes[2]), (1, axes[1]), (0, axes[0])):
         total = torch.trapezoid(total, axis.double(), dim=dim)
     assert float(total) == pytest.approx(1, rel=1e-4)
+    # its shape: isotropic, uniform in area
+    assert float(density[2, -1, 200] / density[2, 0, 200]) == pytest.approx(
+        math.sin(math.radians(ANGLES[1])) / math.sin(math.radians(ANGLES[0])), abs=1e-9
+    )
+    assert float(density[2, 7, 400] / density[2, 7, 100]) == pytest.approx(4)
+    ring = ExactPosterior(dataclasses.replace(exact.apparatus, smallest_radius_m=3e-3), table=exact.table)
+    within = ring.log_prior(grid[2, 7][None])[0]
+    assert bool((within[:240] == -math.inf).all())
+    assert float((within - density[2, 7].log())[241:].exp().mean()) == pytest.approx(25 / (25 - 9))
+    with pytest.raises(UserError, match=r"radius_m is 0\.005 alone"):
+        ExactPosterior(dataclasses.replace(exact.apparatus, smallest_radius_m=5e-3), table=exact.table)
     outside = torch.tensor([[18_590.0, 89.0, 2e-3], [18_600.0, 89.6, 2e-3], [18_600.0, 89.0, 6e-3]]).double()
     assert bool((exact.log_prior(outside[None]) == -math.inf).all())
 
@@ -183,6 +239,10 @@ def test_a_table_of_weighted_samples() -> None:
     np.testing.assert_allclose(found.values["pitch_angle_deg"][1:], 89, atol=0.03)
     np.testing.assert_allclose(samples.below("energy_ev", found.values["energy_eV"])[1:], 0.5, atol=0.01)
     assert found.values["energy_eV"][0] == samples.values["energy_ev"][0, 7]
+    impossible = dataclasses.replace(samples, log_weight=np.full_like(samples.log_weight, -np.inf))
+    assert (impossible.log_evidence == -np.inf).all()
+    assert impossible.too_few.all()
+    assert np.isnan(weighted_estimates(impossible).values["energy_eV"]).all()
 
 
 def test_weighted_quantiles_are_those_of_repeated_samples() -> None:

@@ -54,6 +54,7 @@ class Apparatus:
     largest_radius_m: float
     gain_std: float = 0.0
     """Relative standard deviation of what is known of the power gain."""
+    smallest_radius_m: float = 0.0
 
     @classmethod
     def from_config(
@@ -70,6 +71,7 @@ class Apparatus:
             config.ensemble.pitch_angle_deg,
             config.ensemble.radius_m[1],
             readout.gain_std,
+            config.ensemble.radius_m[0],
         )
 
     @property

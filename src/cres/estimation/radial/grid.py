@@ -106,6 +106,7 @@ class RadialGrid:
         steps = torch.gradient(self.pitch_deg)[0]
         steps[-1] += self.apparatus.pitch_angles_deg[1] - self.pitch_deg[-1]
         density = (torch.sin(torch.deg2rad(self.pitch_deg)) * steps)[:, None] * self.radius_m
+        density = density * (self.radius_m >= self.apparatus.smallest_radius_m)
         return (density / density.sum()).flatten()
 
     def templates(

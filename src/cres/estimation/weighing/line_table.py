@@ -24,7 +24,10 @@ from cres.simulation.parameters import parameter_rows
 Place = Float[Tensor, "*point"]
 Array = NDArray[Any]
 
-ENERGY_NODES, PITCH_NODES, RADIUS_NODES = 5, 72, 16
+PITCH_NODES, RADIUS_NODES = 72, 16
+ENERGY_STEP_EV = 70.0
+"""Distance of energies, at most: between four of them cubic polynomials tell carriers to 1 Hz, volts to 4e-5. What
+varies fastest is how strongly the cavity responds."""
 FINER = 6
 """Points of the table for each node of pitch angle and radius."""
 TAPS = 4
@@ -47,15 +50,14 @@ class LinesThere(NamedTuple):
 class LineTable:
     """Table of one apparatus over its window of energies, pitch angles and radii, on its device.
 
-    `nodes`: of energy, pitch angle and radius, at which the forward model is asked. Raises UserError where the
-    apparatus holds no electrons at one of them.
+    `nodes`: of energy, pitch angle and radius, at which the forward model is asked; None: as its window wants. Raises
+    UserError where the apparatus holds no electrons at one of them.
     """
 
-    def __init__(
-        self, apparatus: Apparatus, nodes: tuple[int, int, int] = (ENERGY_NODES, PITCH_NODES, RADIUS_NODES)
-    ) -> None:
+    def __init__(self, apparatus: Apparatus, nodes: tuple[int, int, int] | None = None) -> None:
         low_ev, high_ev = apparatus.energies_ev
         low_deg, high_deg = apparatus.pitch_angles_deg
+        nodes = nodes or (energy_nodes(low_ev, high_ev), PITCH_NODES, RADIUS_NODES)
         energies = np.linspace(low_ev - ENERGY_ROOM_EV, high_ev + ENERGY_ROOM_EV, nodes[0])
         angles = np.linspace(low_deg, min(high_deg, LARGEST_PITCH_DEG), nodes[1])
         radii = np.linspace(INNERMOST, 1.0, nodes[2]) * apparatus.largest_radius_m
@@ -71,18 +73,24 @@ class LineTable:
         self.values = torch.from_numpy(refined).flatten(0, 2).to(apparatus.device)
 
     def __call__(self, energy_ev: Place, pitch_angle_deg: Place, radius_m: Place) -> LinesThere:
-        """Return the lines at places; beyond the table those at its edge."""
+        """Return the lines at places; beyond the table those at its edge, above 90° those of the mirrored angle."""
         shape = energy_ev.shape
-        places = (energy_ev.flatten(), pitch_angle_deg.flatten(), radius_m.flatten())
-        taps = (len(self.axes[0]), TAPS, TAPS)
+        mirrored_deg = 90 - (90 - pitch_angle_deg).abs()
+        places = (energy_ev.flatten(), mirrored_deg.flatten(), radius_m.flatten())
+        taps = (min(len(self.axes[0]), TAPS), TAPS, TAPS)
         found = [_taps(axis, place, count) for axis, place, count in zip(self.axes, places, taps, strict=True)]
         (first, by_energy), (second, by_angle), (third, by_radius) = found
         sizes = [len(axis) for axis in self.axes]
         index = (first[:, :, None, None] * sizes[1] + second[:, None, :, None]) * sizes[2] + third[:, None, None, :]
         weight = by_energy[:, :, None, None] * by_angle[:, None, :, None] * by_radius[:, None, None, :]
         values = (weight.flatten(1)[:, None] @ self.values[index.flatten(1)])[:, 0].reshape(*shape, -1)
-        lines = torch.view_as_complex(values[..., 3:].unflatten(-1, (-1, 2)).contiguous())
+        lines = torch.complex(values[..., 3::2], values[..., 4::2])
         return LinesThere(values[..., 0], values[..., 1], values[..., 2], lines)
+
+
+def energy_nodes(low_ev: float, high_ev: float) -> int:
+    """Return the number of energies at which the forward model is asked for a window."""
+    return max(TAPS, math.ceil((high_ev - low_ev + 2 * ENERGY_ROOM_EV) / ENERGY_STEP_EV) + 1)
 
 
 def exact_lines(
