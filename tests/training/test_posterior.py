@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from cres.commands import posterior as command
 from cres.commands.data_prep import main as prepare
 from cres.commands.simulate import main as simulate
 from cres.errors import UserError
+from cres.estimation.apparatus import Apparatus
 from cres.estimation.weighing.line_table import LineTable
 from cres.evaluation import PredictionTable
 from cres.evaluation.weighted import VALUES, WeightedSamples
+from cres.simulation import SimulationConfig
 from cres.training.export import export
 from cres.training.proposal import FlowProposal
 from reconstruction.judging.measures.comparison import compare
@@ -100,6 +103,16 @@ def test_the_same_event_gets_the_same_samples_whoever_is_beside_it(folder: Path)
     assert isinstance(module(torch.view_as_real(series).float()), DrawnDistribution)
 
 
+def test_records_get_the_noise_that_the_likelihood_knows(folder: Path) -> None:
+    module = load_module(folder / "run" / "checkpoints" / "best.ckpt")
+    arguments = command.command_line().parse_args(["--run", str(folder), "--data", str(folder / "data.hdf5")])
+    own = SimulationConfig.from_yaml(folder / "apparatus.yaml")
+    louder = dataclasses.replace(own, readout=dataclasses.replace(own.readout, noise_temperature_k=3.0))
+    for named, config in ((None, own), (louder, louder)):
+        std_volt = command._recordings(arguments, module, named).noise_std_volt
+        assert std_volt == pytest.approx(Apparatus.from_config(config).noise_std_volt)
+
+
 def test_a_flow_goes_on_where_it_stopped(folder: Path) -> None:
     assert main(["fit", f"--run={folder / 'run'}", "--resume", "--trainer.max_epochs=3", *QUICK]) == 0
 
@@ -112,6 +125,9 @@ def test_what_cannot_be_is_told(folder: Path, tmp_path: Path) -> None:
     flow.reconstructor.head = MixtureHead(flow.reconstructor.head.in_width, 3)
     with pytest.raises(UserError, match="FlowHead"):
         FlowProposal(flow, 5)
+    # another apparatus than that of the records
+    with pytest.raises(UserError, match="samples 1024, those of the apparatus 8192"):
+        run(command.main, "--checkpoint", checkpoint, "--data", folder / "data.hdf5", "-c", "cavity_26ghz")
     fewer = load_module(checkpoint)
     fewer.targets = fewer.targets[:2]
     with pytest.raises(UserError, match="targets are energy_eV, pitch_angle_deg;"):

@@ -18,14 +18,13 @@ from pathlib import Path
 from cres.command import Parser, number, whole
 from cres.data.noise_spectrum import SEGMENT, measure_noise, table_for
 from cres.data.records import open_records
-from cres.errors import UserError
 from cres.estimation.bound.electrons import ALSO_FREE, BOUNDS, TIED
 from cres.estimation.bound.maps import write_maps
 from cres.estimation.methods.recordings import FRACTIONS, SPLITS
 from cres.estimation.methods.registry import METHODS, run
 from cres.estimation.methods.table import failures
 from cres.estimation.methods.task import Task
-from cres.estimation.placement import AUTO, choose_device
+from cres.estimation.placement import AUTO, device_name
 from cres.estimation.search.efficiency_map import write_efficiency_map
 from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY
 from cres.paths import path_of, place_of
@@ -37,15 +36,6 @@ from cres.transforms.views import SIGNAL_BAND_HZ
 
 class _Help(argparse.RawDescriptionHelpFormatter, argparse.ArgumentDefaultsHelpFormatter):
     """The table of methods as it is written, and defaults."""
-
-
-def _device(text: str) -> str:
-    """Return the name of a device that is there."""
-    try:
-        choose_device(text)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text
 
 
 def command_line() -> Parser:
@@ -104,7 +94,7 @@ def command_line() -> Parser:
     )
     parser.add_argument(
         "--device",
-        type=_device,
+        type=device_name,
         default=AUTO,
         help="cpu, cuda, cuda:NUMBER; auto: the GPU where torch can use one, else the processor",
     )

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -28,11 +30,11 @@ from cres.errors import UserError
 from cres.estimation.methods.recordings import FRACTIONS, SPLITS, Recordings, Rows
 from cres.estimation.methods.table import to_table
 from cres.estimation.methods.task import Task, apparatus_of, config_of, with_gain_std
-from cres.estimation.placement import AUTO, choose_device
+from cres.estimation.placement import AUTO, choose_device, device_name
 from cres.estimation.weighing.exact import ExactPosterior
 from cres.estimation.weighing.importance import joined_samples, weighed
 from cres.estimation.weighing.table import weighted_estimates
-from cres.evaluation.weighted import TOO_FEW, VALUES, WeightedSamples
+from cres.evaluation.weighted import PRIOR_ENERGY, TOO_FEW, VALUES, WeightedSamples
 from cres.paths import path_of, place_of
 from cres.progress import waiting
 from cres.ranges import COUNT, NOISE_SCALE, SEED, Allowed
@@ -42,14 +44,18 @@ from cres.training.proposal import FlowProposal
 from reconstruction.clock import wall_seconds
 from reconstruction.judging.tables.splits import LEARNED
 from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.rows_met import codes_of_content
 from reconstruction.training.runs.loading import load_module
 from reconstruction.training.runs.predictions import checkpoint_hash
 
-BLOCK = 16
-"""Electrons whose samples are drawn together."""
+BLOCK, SAMPLES_AT_ONCE = 16, 2**15
+"""Electrons whose samples are drawn together, at most, and samples."""
 CHECKPOINT = "checkpoints/best.ckpt"
 DISPLAY = "flow, weighed"
+NOT_ISOTROPIC = (
+    "electrons of this apparatus are born along the field line; the prior of the weights is isotropic at its minimum"
+)
 
 
 def main() -> None:
@@ -76,32 +82,49 @@ def posterior(arguments: argparse.Namespace) -> tuple[WeightedSamples, Predictio
     device = choose_device(arguments.device)
     module = load_module(checkpoint).to(device)
     proposal = FlowProposal(module, arguments.samples, arguments.seed, arguments.defensive)
-    split = module.card.get("data", {}).get("split", {})
-    fractions, seed = tuple(split.get("fractions", FRACTIONS)), int(split.get("seed", 0))
-    recordings = Recordings(
-        arguments.data, arguments.noise_scale, module.noise_seed, seed, (fractions[0], fractions[1], fractions[2])
-    )
-    _require_same_records(module.card, recordings)
+    named = None if arguments.config is None else SimulationConfig.from_yaml(simulation_config(arguments.config))
+    recordings = _recordings(arguments, module, named)
     rows = recordings.rows(arguments.split)[arguments.first :][: arguments.limit]
     if not len(rows):
         raise UserError(f"no electron of the {arguments.split} split is left after --first {arguments.first}")
     task = _task(arguments, module.noise_seed)
-    config = with_gain_std(task, _config(arguments.config, recordings))
+    config = with_gain_std(task, named or _config(recordings))
+    _require_same_records(recordings, asdict(config.readout), "those of the apparatus")
+    if config.ensemble.births != "minimum":
+        print(f"note: {NOT_ISOTROPIC}", file=sys.stderr)
     with waiting("making the table of lines"):
         exact = ExactPosterior(apparatus_of(task, config), recordings.noise_model)
-    begin = wall_seconds(device)
-    parts = []
-    for part, series in recordings.blocks(rows, BLOCK, "weighing"):
-        events = torch.from_numpy(recordings.records.event_ids[part])
-        parts.append(weighed(exact, proposal, series.to(device), events))
-    spent = (wall_seconds(device) - begin) / len(rows)
+    parts, spent = [], 0.0
+    together = max(1, min(BLOCK, SAMPLES_AT_ONCE // arguments.samples))
+    for part, series in recordings.blocks(rows, together, "weighing"):
+        events, there = torch.from_numpy(recordings.records.event_ids[part]), series.to(device)
+        begin = wall_seconds(device)
+        parts.append(weighed(exact, proposal, there, events))
+        spent += wall_seconds(device) - begin
     made_by = checkpoint_hash([checkpoint])
     samples = _finished(joined_samples(parts), recordings, rows, exact, made_by)
     made_with = {**asdict(task), "samples": arguments.samples, "simulation": asdict(config)}
-    table = to_table(recordings, rows, weighted_estimates(samples), DISPLAY, spent, made_with)
+    table = to_table(recordings, rows, weighted_estimates(samples), DISPLAY, spent / len(rows), made_with)
     codes = codes_of_content(module.card, recordings.records.content_hashes())[rows]
     attributes = {LEARNED: True, "checkpoint_hash": made_by, "checkpoint": str(checkpoint)}
     return samples, table.with_columns({schema.SPLIT: codes}).with_attributes(attributes)
+
+
+def _recordings(arguments: argparse.Namespace, module: Learner, named: SimulationConfig | None) -> Recordings:
+    """Return the records, split as the model's data, with noise of the apparatus that is named, or of the data's."""
+    known = module.card.get("data", {})
+    split = known.get("split", {})
+    fractions, seed = tuple(split.get("fractions", FRACTIONS)), int(split.get("seed", 0))
+    recordings = Recordings(
+        arguments.data,
+        arguments.noise_scale,
+        module.noise_seed,
+        seed,
+        (fractions[0], fractions[1], fractions[2]),
+        density_w_per_hz=None if named is None else named.readout.density_w_per_hz,
+    )
+    _require_same_records(recordings, known, "those of the model's training")
+    return recordings
 
 
 def _task(arguments: argparse.Namespace, noise_seed: int) -> Task:
@@ -118,9 +141,9 @@ def _task(arguments: argparse.Namespace, noise_seed: int) -> Task:
     )
 
 
-def _config(given: Path | None, recordings: Recordings) -> SimulationConfig:
-    """Return the apparatus: the one that is named, or that of the data. Raises UserError where neither tells."""
-    config = config_of(recordings) if given is None else SimulationConfig.from_yaml(simulation_config(given))
+def _config(recordings: Recordings) -> SimulationConfig:
+    """Return the apparatus of the data. Raises UserError where they do not tell."""
+    config = config_of(recordings)
     if config is None:
         raise UserError(
             f"{recordings.records.files[0].path} does not say of which trap and cavity its records are: name a file of "
@@ -129,13 +152,13 @@ def _config(given: Path | None, recordings: Recordings) -> SimulationConfig:
     return config
 
 
-def _require_same_records(card: dict[str, Any], recordings: Recordings) -> None:
-    """Raise UserError where the records are of another length or rate than the model's."""
-    known, records = card.get("data", {}), recordings.records
+def _require_same_records(recordings: Recordings, known: Mapping[str, Any], whose: str) -> None:
+    """Raise UserError where the records are of another length or rate than those that are known."""
+    records = recordings.records
     facts = {"samples": records.samples, "sampling_rate_hz": records.sampling_rate_hz}
     for name, value in facts.items():
         if name in known and float(known[name]) != float(value):
-            raise UserError(f"the records have {name} {value:g}, those of the model's training {float(known[name]):g}")
+            raise UserError(f"the records have {name} {value:.10g}, {whose} {float(known[name]):.10g}")
 
 
 def _finished(
@@ -148,7 +171,7 @@ def _finished(
         for name, column in zip(VALUES, schema.TRUTH_COLUMNS, strict=True)
         if column in held
     }
-    attributes = {"prior_energy_ev": json.dumps(exact.apparatus.energies_ev), "checkpoint_hash": made_by}
+    attributes = {PRIOR_ENERGY: json.dumps(exact.apparatus.energies_ev), "checkpoint_hash": made_by}
     return WeightedSamples(samples.event_id, samples.values, samples.log_weight, truth, attributes)
 
 
@@ -201,14 +224,5 @@ def command_line() -> Parser:
         default=0.1,
         help="share of the samples from Gaussians three times as wide, which bound the weights (%(default)s)",
     )
-    add("--device", type=_device, default=AUTO, help="cpu, cuda, cuda:NUMBER, or auto: the GPU where there is one")
+    add("--device", type=device_name, default=AUTO, help="cpu, cuda, cuda:NUMBER, or auto: the GPU where there is one")
     return parser
-
-
-def _device(text: str) -> str:
-    """Return the name of a device that is there."""
-    try:
-        choose_device(text)
-    except UserError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from typing import Any
 
 import torch
@@ -33,6 +34,15 @@ def choose_device(wanted: str = AUTO) -> torch.device:
             f"torch sees no device {wanted!r} (driver, CUDA_VISIBLE_DEVICES, its build?): auto takes the processor then"
         )
     return device
+
+
+def device_name(text: str) -> str:
+    """Return the name of a device that is there, as an option of a command reads it."""
+    try:
+        choose_device(text)
+    except UserError as error:
+        raise ArgumentTypeError(str(error)) from None
+    return text
 
 
 def on_host(values: Tensor) -> NDArray[Any]:
