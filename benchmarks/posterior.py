@@ -1,6 +1,6 @@
 """The whole posterior of electrons between coils: whether a flow that is weighed by the likelihood states what is true.
 
-    python benchmarks/posterior.py                                  a small size for two cores: about an hour
+    python benchmarks/posterior.py                                  a small size for two cores
     python benchmarks/posterior.py --events 60000 --epochs 40 --judged 10000      full size, on a GPU
     python benchmarks/posterior.py --run runs/mine --data mine.hdf5 --judged 500  a flow that is trained
 
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,25 +89,23 @@ def weighed(arguments: argparse.Namespace, data: Path, flow: Path) -> tuple[Weig
     return WeightedSamples.read(samples), PredictionTable.read(table)
 
 
-def deviation(samples: WeightedSamples, name: str, chosen: Chosen, *, weighed: bool) -> float:
+def unweighted(samples: WeightedSamples) -> WeightedSamples:
+    """Return the samples as the flow drew them, its defensive share among them."""
+    return replace(samples, log_weight=np.zeros_like(samples.log_weight))
+
+
+def deviation(samples: WeightedSamples, name: str, chosen: Chosen) -> float:
     """Return the largest distance of the probabilities below the truth from uniform, in per cent."""
-    kept = np.flatnonzero(chosen)
-    weights = (
-        samples.weights[kept] if weighed else np.full_like(samples.log_weight[kept], 1 / samples.log_weight.shape[1])
-    )
-    below = np.sort(((samples.values[name][kept] < samples.truth[name][kept, None]) * weights).sum(axis=1))
+    below = np.sort(samples.below(name, samples.truth[name])[chosen])
     steps = np.arange(len(below) + 1) / len(below)
     return 100 * float(max((steps[1:] - below).max(), (below - steps[:-1]).max()))
 
 
-def line(label: str, samples: WeightedSamples, chosen: Chosen) -> str:
+def line(label: str, samples: WeightedSamples, flow: WeightedSamples, chosen: Chosen) -> str:
     count = int(chosen.sum())
     efficiency = 100 * samples.efficiency[chosen]
     parts = [f"{label} | {count}"]
-    parts += [
-        f"{deviation(samples, name, chosen, weighed=False):.1f} | {deviation(samples, name, chosen, weighed=True):.1f}"
-        for name in VALUES
-    ]
+    parts += [f"{deviation(flow, name, chosen):.1f} | {deviation(samples, name, chosen):.1f}" for name in VALUES]
     few = 100 * samples.too_few[chosen].mean()
     return f"| {' | '.join(parts)} | {100 * CHANCE / np.sqrt(count):.1f} | {np.median(efficiency):.1f} | {few:.0f} |"
 
@@ -158,7 +157,7 @@ def main() -> None:
         ("resolved, enough samples", resolved & enough),
         ("all, enough samples", enough),
     ):
-        print(line(label, samples, chosen))
+        print(line(label, samples, unweighted(samples), chosen))
     print("\n| weight of the inner mode | electrons | stated % | truth is in it % |\n|---|---|---|---|")
     print("\n".join(modes(samples, enough)))
 
