@@ -74,8 +74,9 @@ class TorchArrays:
         try:
             self.device = torch.device(device)
             torch.zeros(1, device=self.device).tolist()  # meta has none
-        except (RuntimeError, AssertionError, NotImplementedError) as error:  # no such word; torch built without; meta
-            raise UserError(f"there is no device {device!r} here: {str(error).splitlines()[0]}") from None
+        except (RuntimeError, AssertionError) as error:  # no such word, or meta; torch built without
+            first = str(error).partition("\n")[0]
+            raise UserError(f"there is no device {device!r} here: {first}") from None
         self.torch: Any = torch
         self.dtype = torch.float32 if self.device.type == "mps" else torch.float64
 

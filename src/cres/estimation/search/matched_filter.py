@@ -114,8 +114,9 @@ class MatchedFilter:
         reach = region.carrier_reach_hz + reception.bin_hz / PADDING + moved
         strongest = partial(strongest_line_near, centre_hz=centre, reach_hz=reach, widest_hz=high - low)
         if len(self.chirps_hz_per_s) > 1:
-            tried = [self.steady(data, rate.expand(len(data))) for rate in self.chirps_hz_per_s]
-            heights = [strongest(self.spectrum(steady))[1] for steady in tried]
+            # one after the other: all of them together are sixteen times the records
+            turned = (self.steady(data, rate.expand(len(data))) for rate in self.chirps_hz_per_s)
+            heights = [strongest(self.spectrum(steady))[1] for steady in turned]
             data = self.steady(data, best_rate(self.chirps_hz_per_s, torch.stack(heights, 1)))
         spectrum = self.spectrum(data)
         carrier, _ = strongest(spectrum)
