@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import pickle
+import shutil
 import sys
 from collections import Counter
 from pathlib import Path
@@ -20,7 +21,8 @@ from cres import schema
 from cres.commands.simulate import main as simulate
 from cres.data.module import CresDataModule
 from cres.data.prepare.preparation import prepare
-from cres.data.records import _DEFAULT_GAIN, _stated, open_records
+from cres.data.record_file import DEFAULT_GAIN, _stated
+from cres.data.records import open_records
 from cres.errors import UserError
 from cres.estimation.methods.recordings import Recordings
 from cres.simulation import SimulationConfig
@@ -230,7 +232,7 @@ def test_settings_are_what_the_configuration_says():
     found = settings_of_config(coils)
     assert (found["coil_1_current_a"], found["coil_2_current_a"]) == (42.0, 41.0)
     assert "trap_wall_length_m" not in found
-    assert config["readout"]["gain"] == _DEFAULT_GAIN
+    assert config["readout"]["gain"] == DEFAULT_GAIN
 
 
 @pytest.mark.parametrize(
@@ -255,9 +257,40 @@ def test_our_own_mistakes_in_reading_a_configuration_are_not_hidden(monkeypatch)
     def broken(config):
         raise KeyError("ours")
 
-    monkeypatch.setattr("cres.data.records.settings_of_config", broken)
+    monkeypatch.setattr("cres.data.record_file.settings_of_config", broken)
     with pytest.raises(KeyError, match="ours"):
         _stated({"config": "{}"})
+
+
+@pytest.mark.parametrize(
+    ("config", "density"),
+    [
+        ({"readout": {"noise_temperature_k": 10.0, "gain": 1e9}}, 1.380649e-13),  # k of the SI: 1.380649e-23 J/K
+        ({"readout": {"noise_density_w_per_hz": 3e-13, "gain": 1e9}}, 3e-13),
+        ({"readout": {"noise_temperature_k": "cold", "gain": 1e9}}, 2.2e-13),
+        ({"readout": {"noise_temperature_k": 10.0}}, 2.2e-13),
+        ({"readout": {"noise_density_w_per_hz": [3e-13]}}, 2.2e-13),
+        ({"readout": [1, 2]}, 2.2e-13),
+        ([1, 2], 2.2e-13),
+    ],
+)
+def test_the_noise_of_somebody_elses_simulation_is_what_can_be_read_of_it(config, density, folder, tmp_path):
+    path = Path(shutil.copy(folder / "0.hdf5", tmp_path))
+    with h5py.File(path, "r+") as file:
+        file.attrs["config"] = json.dumps(config)
+        del file["noise_temperature_k"]
+    records = open_records(path)
+    np.testing.assert_allclose(records.noise_densities(), density, rtol=1e-9)
+    assert records.noise_density_w_per_hz == pytest.approx(density, rel=1e-9)
+
+
+def test_our_own_mistakes_in_reading_the_noise_are_not_hidden(folder, monkeypatch):
+    def broken(readout, default):
+        raise KeyError("ours")
+
+    monkeypatch.setattr("cres.transforms.temperature.stated_density_w_per_hz", broken)
+    with pytest.raises(KeyError, match="ours"):
+        open_records(folder / "0.hdf5").noise_densities()
 
 
 # Many apparatus are made --------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ from cres import schema
 from cres.data.module import CresDataModule
 from cres.data.noise_spectrum import COLUMNS, NoiseSpectrum, measure_noise, spectrum_for, spectrum_path, table_for
 from cres.data.prepare import prepare
-from cres.data.records import RecordFile, Records, open_records
+from cres.data.record_file import RecordFile
+from cres.data.records import Records, open_records
 from cres.data.settings import Assembly
 from cres.errors import UserError
 from cres.estimation.methods.recordings import Recordings

@@ -14,7 +14,8 @@ from cres import schema
 from cres.data.electrons import ElectronDataset
 from cres.data.noise_of_rows import NoiseOfRows
 from cres.data.noise_spectrum import spectra_for, spectrum_for
-from cres.data.records import OPEN_FILES, Records, Rows, open_records, stated_ranges
+from cres.data.record_file import Rows
+from cres.data.records import OPEN_FILES, Records, open_records, stated_ranges
 from cres.data.stream import ElectronSource, StreamDataset, makes_on_device
 from cres.data.tracks import TrackPieces, TrackWindows
 from cres.data.windows import Band, Window, make_band, make_window

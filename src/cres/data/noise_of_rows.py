@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cres.data.noise_spectrum import WHITE, NoiseSpectrum, spectra_for
-from cres.data.records import Records, Rows
+from cres.data.record_file import Rows
+from cres.data.records import Records
 from cres.transforms.bands import POINTS, band_means, grid_hz
 
 Array = NDArray[np.float64]

@@ -3,165 +3,28 @@
 from __future__ import annotations
 
 import glob
-import json
-import os
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from cres import schema
-from cres.data.facts import DEFAULTS, plain_attributes, stated_facts
+from cres.data.facts import DEFAULTS, stated_facts
 from cres.data.index import INDEX_SUFFIX, content_digest, index_path, read_index, shard_paths
-from cres.data.row_reader import RowReader, naming_damage
+from cres.data.record_file import DEFAULT_GAIN, HINT, RecordFile, Rows
 from cres.errors import UserError
-from cres.stated import CONFIGURATIONS, NOISE_TEMPERATURE, number, section_of, settings_of_config
-from reconstruction.files import stored_config
+from cres.stated import NOISE_TEMPERATURE
 from reconstruction.records.recent import RecentlyUsed
 
-Rows = NDArray[np.int64]
 _SUFFIXES: Final = (".hdf5", ".h5")
 # I and Q are interleaved while they are still in the processor's cache.
 _CACHED_ROWS: Final = 16
-# Power gain from the cavity's port to the digitiser (a plain ratio): that of a simulation that says none. Data and
-# simulation import nothing of each other; a test holds the two equal.
-_DEFAULT_GAIN: Final = 2.708e9
-# What is in memory while content is hashed does not grow with the length of the records (but for a single one).
-_HASHED_SAMPLES: Final = 1 << 21
 OPEN_FILES: Final = 64
 """So many files of a set are open at once: the others were read longer ago."""
-_HINT: Final = "make it with `python scripts/data_prep.py`"
-
-
-class RecordFile:
-    """One HDF5 file of electrons: what it holds is read at once, its series only when asked for.
-
-    Handles are opened when they are first needed and never travel to another process.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        try:
-            with h5py.File(path, "r", locking=False) as file:
-                self._describe(file)
-        except (OSError, KeyError, RuntimeError) as error:
-            raise UserError(f"{path} cannot be read as HDF5 ({_reason(error)}); {_HINT}") from error
-        self._scalars: dict[str, NDArray[Any]] = {}
-        self._reader: RowReader | None = None
-        self._process = 0
-
-    def _describe(self, file: h5py.File) -> None:
-        shapes = {name: data.shape for name, data in file.items() if isinstance(data, h5py.Dataset)}
-        for name in schema.SERIES_COLUMNS:
-            if name not in shapes:
-                raise UserError(f"{self.path} has no series {name}; its columns are {', '.join(shapes) or 'none'}")
-            if len(shapes[name]) != 2:
-                raise UserError(f"{self.path} holds {name} of shape {shapes[name]}; (rows, samples) is expected")
-        self.rows, self.samples = (int(size) for size in shapes[schema.SERIES_I])
-        for name, shape in shapes.items():
-            if not shape or shape[0] != self.rows or (name in schema.SERIES_COLUMNS and shape[1] != self.samples):
-                wanted = shapes[schema.SERIES_I]
-                raise UserError(f"{self.path} holds {name} of shape {shape} beside series of shape {wanted}")
-        if self.rows == 0:
-            raise UserError(f"{self.path} holds no electrons")
-        if self.samples == 0:
-            raise UserError(f"{self.path} holds series without samples")
-        self._require_types(file)
-        self.columns = tuple(shapes)
-        self.scalar_columns = tuple(
-            name for name, shape in shapes.items() if len(shape) == 1 and file[name].dtype.kind in "biuf"
-        )
-        self.attributes = plain_attributes(dict(file.attrs))
-
-    def _require_types(self, file: h5py.File) -> None:
-        """Raise UserError where a column that the schema knows holds something else than it says."""
-        for name in (name for name in schema.COLUMNS if name in file):
-            dtype, shape = file[name].dtype, file[name].shape
-            kinds, what = ("iu", "whole numbers") if schema.COLUMNS[name].dtype == "int64" else ("iuf", "real numbers")
-            if dtype.kind not in kinds or (name not in schema.SERIES_COLUMNS and len(shape) != 1):
-                raise UserError(
-                    f"{self.path} holds {name} as {dtype} of shape {shape}; {what}, one a row, are expected"
-                )
-
-    def __len__(self) -> int:
-        return self.rows
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_reader": None, "_process": 0}
-
-    def scalar(self, name: str) -> NDArray[Any]:
-        """Return one whole column, (rows, …), kept in memory: float64 or int64 where it is a number a row."""
-        if name not in self._scalars:
-            with (
-                naming_damage(self.path, name, 0, self.rows - 1),
-                h5py.File(self.path, "r", locking=False) as file,
-            ):
-                values = np.asarray(file[name][...])
-            self._scalars[name] = _wide(values) if values.ndim == 1 else values
-        return self._scalars[name]
-
-    def read_series(self, rows: Rows, starts: Rows, out: NDArray[np.float32]) -> None:
-        """Fill `out` (2, rows, length) with I and Q volts, `length` samples of each row from its start."""
-        reader = self._opened()
-        for channel, name in enumerate(schema.SERIES_COLUMNS):
-            reader.read(name, rows, starts, out[channel])
-
-    @cached_property
-    def stated(self) -> dict[str, float]:
-        """Settings of the apparatus that the file's simulation states."""
-        return _stated(self.attributes)
-
-    @property
-    def series_bytes(self) -> int:
-        """What all series take in memory."""
-        return 2 * 4 * self.rows * self.samples
-
-    def whole_series(self) -> NDArray[np.float32]:
-        """Return I and Q of all rows, (2, rows, samples)."""
-        series = np.empty((2, self.rows, self.samples), np.float32)
-        self.read_series(np.arange(self.rows), np.zeros(self.rows, np.int64), series)
-        return series
-
-    def _opened(self) -> RowReader:
-        if self._reader is None or self._process != os.getpid():
-            self._reader = RowReader(self.path, schema.SERIES_COLUMNS)
-            self._process = os.getpid()
-        return self._reader
-
-    def close(self) -> None:
-        """Close the handles; the next read opens them again."""
-        if self._reader is not None and self._process == os.getpid():
-            self._reader.close()
-        self._reader = None
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
-
-
-def _wide(values: NDArray[Any]) -> NDArray[Any]:
-    if values.dtype.kind in "biu":
-        return values.astype(np.int64)
-    return values.astype(np.float64) if values.dtype.kind == "f" else values
-
-
-def _stated(attributes: Mapping[str, Any]) -> dict[str, float]:
-    """Return the settings that the attributes of a file say of all its records; none where it is not one apparatus."""
-    from cres.transforms.temperature import noise_temperature_k  # torch, which preparation does without
-
-    if CONFIGURATIONS in attributes:
-        return {}
-    config = stored_config(attributes)
-    found, readout = settings_of_config(config), section_of(config, "readout")
-    density, gain = number(readout.get("noise_density_w_per_hz")), number(readout.get("gain"))
-    if NOISE_TEMPERATURE not in found and density is not None and gain:
-        found[NOISE_TEMPERATURE] = float(noise_temperature_k(density, gain))
-    return found
 
 
 def _bytes_of(series: NDArray[np.float32]) -> int:
@@ -197,7 +60,7 @@ class Records:
     @property
     def noise_density_w_per_hz(self) -> float:
         """Density of the nominal noise: what the first file's simulation says of its read-out, or the default."""
-        return _nominal_density_w_per_hz(self.files[0])
+        return self.files[0].noise_density_w_per_hz
 
     @cached_property
     def stated(self) -> tuple[str, ...]:
@@ -215,12 +78,12 @@ class Records:
 
     def noise_densities(self) -> NDArray[np.float64]:
         """Return the density of the nominal noise of each row, (rows,): by its noise temperature, or by its file's."""
-        nominal = np.repeat([_nominal_density_w_per_hz(file) for file in self.files], np.diff(self.starts))
+        nominal = np.repeat([file.noise_density_w_per_hz for file in self.files], np.diff(self.starts))
         if NOISE_TEMPERATURE not in self.scalar_columns:
             return nominal
         from cres.transforms.temperature import thermal_density_w_per_hz  # torch, as above
 
-        gain = np.repeat([file.stated.get("gain", _DEFAULT_GAIN) for file in self.files], np.diff(self.starts))
+        gain = np.repeat([file.stated.get("gain", DEFAULT_GAIN) for file in self.files], np.diff(self.starts))
         kelvin = self.scalar(NOISE_TEMPERATURE)
         return np.where(np.isfinite(kelvin), gain * kelvin * float(thermal_density_w_per_hz(1.0)), nominal)
 
@@ -285,7 +148,7 @@ class Records:
         Records that hold nothing at all have the identity of their event: they are alike, and not one electron.
         """
         if schema.CONTENT_HASH not in self._scalars:
-            hashes = np.concatenate([_content_hashes(file) for file in self.files])
+            hashes = np.concatenate([file.content_hashes() for file in self.files])
             nothing = schema.content_event_ids(*np.zeros((2, 1, self.samples)))
             known = schema.EVENT_ID in self.columns  # or the events are named by this hash
             self._scalars[schema.CONTENT_HASH] = (
@@ -366,19 +229,6 @@ def stated_ranges(records: Records) -> dict[str, list[float]]:
     return {name: [min(found), max(found)] for name, found in values.items()}
 
 
-def _content_hashes(file: RecordFile) -> Rows:
-    if schema.CONTENT_HASH in file.columns:
-        return file.scalar(schema.CONTENT_HASH)
-    hashes = []
-    block = max(1, _HASHED_SAMPLES // file.samples)
-    for start in range(0, file.rows, block):
-        rows = np.arange(start, min(start + block, file.rows))
-        series = np.empty((2, len(rows), file.samples), np.float32)
-        file.read_series(rows, np.zeros_like(rows), series)
-        hashes.append(schema.content_event_ids(series[0], series[1]))
-    return np.concatenate(hashes)
-
-
 def _require_same(first: RecordFile, other: RecordFile) -> None:
     if other.samples != first.samples:
         raise UserError(f"{other.path} holds {other.samples} samples a series, {first.path} {first.samples}")
@@ -387,18 +237,6 @@ def _require_same(first: RecordFile, other: RecordFile) -> None:
         name = sorted(ours ^ theirs)[0]
         has, lacks = (first, other) if name in ours else (other, first)
         raise UserError(f"{has.path} has a column {name}, {lacks.path} has not; read them on their own")
-
-
-def _nominal_density_w_per_hz(file: RecordFile) -> float:
-    from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ  # torch, which preparation does without
-    from cres.transforms.temperature import stated_density_w_per_hz
-
-    try:
-        made_with = json.loads(str(file.attributes.get("config", "{}")))
-        readout = made_with.get("readout", {})
-        return stated_density_w_per_hz(readout, NOMINAL_DENSITY_W_PER_HZ)
-    except (ValueError, TypeError, KeyError, AttributeError):  # the configuration of somebody else's simulation
-        return NOMINAL_DENSITY_W_PER_HZ
 
 
 def _facts(files: Sequence[RecordFile]) -> dict[str, float]:
@@ -447,7 +285,7 @@ def _files_of(path: Path) -> list[Path]:
         for index in (file for file in files if file.name.endswith(INDEX_SUFFIX)):
             _verified_shards(index)
         if not data:
-            raise UserError(f"the folder {path} holds no .hdf5 files; {_HINT}")
+            raise UserError(f"the folder {path} holds no .hdf5 files; {HINT}")
         return data
     if path.name.endswith(INDEX_SUFFIX) and path.exists():
         return _verified_shards(path)
@@ -457,7 +295,7 @@ def _files_of(path: Path) -> list[Path]:
         return _verified_shards(index_path(path))
     files = sorted(Path(name) for name in glob.glob(str(path)))  # noqa: PTH207 (patterns may be absolute)
     if not files:
-        raise UserError(f"there is no file {path}; {_HINT}")
+        raise UserError(f"there is no file {path}; {HINT}")
     return files
 
 

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from cres.data.electrons import SERIES
-from cres.data.records import Records, Rows
+from cres.data.record_file import Rows
+from cres.data.records import Records
 from cres.data.windows import Band, Window
 from cres.errors import UserError
 from reconstruction.random.keyed import mix64

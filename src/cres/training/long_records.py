@@ -12,7 +12,7 @@ import torch
 from jsonargparse import ArgumentParser, Namespace
 
 from cres.data.electrons import SERIES
-from cres.data.records import Rows
+from cres.data.record_file import Rows
 from cres.errors import UserError
 from cres.training.module import CresModule
 from cres.training.streaming import require_piecewise, require_piecewise_noise

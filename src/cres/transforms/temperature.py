@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from cres.physics.constants import BOLTZMANN_J_PER_K, PLANCK_J_S
+from cres.stated import number
 
 
 def effective_temperature_k(temperature_k: float | Tensor, frequency_hz: float | Tensor) -> Tensor:
@@ -39,9 +40,10 @@ def noise_temperature_k(density_w_per_hz: float | Tensor, gain: float = 1.0) -> 
 def stated_density_w_per_hz(readout: Mapping[str, Any], default: float) -> float:
     """Return the density of the nominal noise that a simulation's read-out states, by itself or as a temperature.
 
-    `default` where it states neither: records that were measured, or of simulations of others.
+    `default` where it states neither as numbers: records that were measured, or of simulations of others.
     """
-    if readout.get("noise_temperature_k") is not None:
-        return float(thermal_density_w_per_hz(float(readout["noise_temperature_k"]), float(readout["gain"])))
-    stated = readout.get("noise_density_w_per_hz")
-    return default if stated is None else float(stated)
+    kelvin, gain = number(readout.get("noise_temperature_k")), number(readout.get("gain"))
+    if kelvin is not None and gain is not None:
+        return float(thermal_density_w_per_hz(kelvin, gain))
+    stated = number(readout.get("noise_density_w_per_hz"))
+    return default if stated is None else stated

@@ -16,7 +16,8 @@ from cres.data.consistency import STATED_COLUMNS, StatedLines, contradiction, st
 from cres.data.facts import plain_attributes
 from cres.data.prepare.assembly import said_of_defaults
 from cres.data.prepare.tables import range_problems
-from cres.data.records import RecordFile, Records, data_files
+from cres.data.record_file import RecordFile
+from cres.data.records import Records, data_files
 from cres.data.row_reader import naming_damage
 from cres.errors import UserError
 from cres.progress import progress_bar

@@ -21,7 +21,8 @@ from cres.data.prepare.preparation import PreparationResult, join, output_path, 
 from cres.data.prepare.problems import Problem
 from cres.data.prepare.staging import exchanged
 from cres.data.prepare.tables import checked_table
-from cres.data.records import RecordFile, data_files
+from cres.data.record_file import RecordFile
+from cres.data.records import data_files
 from cres.data.row_reader import naming_damage
 from cres.data.settings import Assembly
 from cres.errors import UserError
