@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -212,11 +213,11 @@ def simulated(short, tmp_path_factory):
         for name, values in found.items():
             file[name] = values
         facts = {"sampling_rate_hz": readout.sampling_rate_hz, "lo_frequency_hz": readout.lo_frequency_hz}
-        file.attrs.update({"schema_version": 1} | facts)
+        file.attrs.update({"schema_version": 1, "config": json.dumps(config.to_dict())} | facts)
     return path
 
 
-def fit(data: Path, run: Path, short: Path, *options: str) -> Path:
+def fit(data: Path, run: Path, short: Path | str, *options: str) -> Path:
     where = f"--model.generation.rendering.init_args.simulation={short}"
     arguments = ["-c", str(CONFIGS / "generate.yaml"), f"--data.data={data}", f"--run={run}", *QUICK, *NARROW, where]
     CommandLine("fit", [*arguments, *options]).execute()
@@ -286,7 +287,11 @@ def test_mistakes_are_one_sentence(trained, simulated, short, tmp_path, make_rec
         fit(simulated, tmp_path, short, "--model.generation.view=time")
     with pytest.raises(UserError, match=r"there is no apparatus 'cavity_26hz'.*cavity_26ghz"):
         RenderedLines("cavity_26hz")
+    with pytest.raises(UserError, match=r"noise_density_w_per_hz of the data is 2\.7\d+e-14, and model\.generation"):
+        fit(simulated, tmp_path, "cavity_26ghz")
     unlabelled = make_records(tmp_path / "unlabelled.hdf5", 64, labelled=False)
+    with h5py.File(unlabelled, "r+") as file:
+        file.attrs["config"] = json.dumps(SimulationConfig.from_yaml(short).to_dict())
     with pytest.raises(
         UserError, match=r"no columns? energy_eV, pitch_angle_deg, radius_m: records are drawn for given"
     ):

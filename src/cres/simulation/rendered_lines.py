@@ -52,6 +52,10 @@ class RenderedLines(Rendering):
         self.config = SimulationConfig.from_yaml(simulation_config(simulation))
         readout = self.config.readout
         self.sampling_rate_hz = readout.sampling_rate_hz
+        self.assumed = {
+            "sampling_rate_hz": readout.sampling_rate_hz,
+            "noise_density_w_per_hz": readout.density_w_per_hz,
+        }
         self.noise_std_volt = math.sqrt(readout.complex_noise_variance / 2)
         # what is no part of the network's state stays where it was made, in float64
         self._model = (ForwardModel(self.config),)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Literal, Protocol, runtime_checkable
 
@@ -162,8 +163,9 @@ class CresModule(Learner):
             ),
             Corruption(
                 Link(RandomChain(augmentations or []), SERIES, training_only=True, scaled=False),
-                Link(sources_of_noise, SERIES, by_point=True),
-                Link(behind, SERIES, scope="receiver", needs_noise=True),
+                Link(sources_of_noise, SERIES),
+                # how loud the noise of a row is says nothing of what the receiver does to it
+                Link(behind, SERIES, scope="receiver", needs_noise=True, by_row=False),
             ),
             loss,
             denoising,
@@ -180,14 +182,18 @@ class CresModule(Learner):
             super_resolution,
             generation,
         )
+        if generation is not None:
+            own = {"sampling_rate_hz": sampling_rate_hz}
+            own |= {"noise_density_w_per_hz": noise_density_w_per_hz} if noise is None else {}
+            _require_assumed(generation.rendering.assumed, own)
         self.noise, self.receiver = sources_of_noise, behind
         self.sampling_rate_hz = sampling_rate_hz
         self.nominal_strength = noise_density_w_per_hz or 1.0
         self.moving: MovingNoise | None = None
         """Spectra of rows and what is told of them, for models that are told any, or whose noise moves."""
         if bands or noise_variation is not None:
-            own = (sampling_rate_hz, noise_density_w_per_hz, noise_rows)
-            self.moving = MovingNoise(bands, noise_variation, *own, added=noise is None)
+            spectrum = (sampling_rate_hz, noise_density_w_per_hz, noise_rows)
+            self.moving = MovingNoise(bands, noise_variation, *spectrum, added=noise is None)
 
     def inject(self, batch: Batch, epoch: int, scale: float = 1.0) -> Batch:
         """Return the batch with noise, whose spectrum is drawn for each electron where the training varies it."""
@@ -234,6 +240,16 @@ class CresModule(Learner):
         random = KeyedRandom(self.noise_seed, FROZEN_EPOCH, batch["event_id"])
         dtype = next(self.reconstructor.parameters()).dtype
         return noisy_pieces(batch["pieces"], random, self.noise, self.receiver, self.noise_scale, dtype)
+
+
+def _require_assumed(assumed: Mapping[str, float], facts: Mapping[str, float]) -> None:
+    """Raise UserError where records are drawn of another read-out than that of the data."""
+    for name, value in facts.items():
+        if name in assumed and not math.isclose(assumed[name], value, rel_tol=1e-6):
+            raise UserError(
+                f"{name} of the data is {value:.6g}, and model.generation.rendering draws records of "
+                f"{assumed[name]:.6g}: give it the simulation that made the data (init_args.simulation)"
+            )
 
 
 def _require_own_noise(noise: list[NoiseFactory] | None, variation: NoiseVariation | None) -> None:

@@ -24,6 +24,8 @@ class Rendering(nn.Module, ABC):
     """Columns without which nothing is rendered."""
     free_phase: ClassVar[bool] = False
     """Whether the numbers are (real, imaginary) pairs whose common phase is uniform and says nothing."""
+    assumed: Mapping[str, float] = {}
+    """Facts of the records that it takes for granted, by name: those of the data must be the same."""
     reads: str = "series"
     """Name of the input that is drawn."""
     width: int

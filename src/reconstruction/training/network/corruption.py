@@ -14,8 +14,7 @@ class Link(nn.Module):
 
     change: what is done to the input `reads`. scope: name of random numbers of its own. training_only: an augmentation,
     which judging leaves out. scaled: whether the noise scale is its strength. needs_noise: left out at noise scale 0,
-    for records that were measured and have it behind them. by_point: whether it takes strengths of rows by frequency
-    (batch, point); others get their mean.
+    for records that were measured and have it behind them. by_row: whether the strengths of rows are its own.
     """
 
     def __init__(
@@ -26,18 +25,16 @@ class Link(nn.Module):
         training_only: bool = False,
         scaled: bool = True,
         needs_noise: bool = False,
-        by_point: bool = False,
+        by_row: bool = True,
     ) -> None:
         super().__init__()
         self.change, self.reads, self.scope = change, reads, scope
         self.training_only, self.scaled, self.needs_noise = training_only, scaled, needs_noise
-        self.by_point = by_point
+        self.by_row = by_row
 
     def forward(self, values: Tensor, random: KeyedRandom, scale: float | Tensor) -> Tensor:
         """Return the changed input."""
         source = random.scoped(self.scope) if self.scope else random
-        if isinstance(scale, Tensor) and scale.ndim > 1 and not self.by_point:
-            scale = scale.mean(dim=1)
         changed: Tensor = self.change(values, source, scale) if self.scaled else self.change(values, source)
         return changed
 
@@ -60,12 +57,12 @@ class Corruption(nn.Module):
     ) -> dict[str, Tensor]:
         """Return the corrupted inputs; with `judging` those that a score is made on.
 
-        `strength` (batch,) or (batch, point) is that of each row over the nominal, where rows differ.
+        `strength` is that of each row over the nominal, where rows differ: (batch,), or (batch, point) by frequency.
         """
         changed = dict(inputs)
         of_rows = scale if strength is None else scale * strength
         for link in self._in_use(scale, judging):
-            changed[link.reads] = link(changed[link.reads], random, of_rows)
+            changed[link.reads] = link(changed[link.reads], random, of_rows if link.by_row else scale)
         return {name: within(values, masks.get(name)) for name, values in changed.items()}
 
     def augmented(self, inputs: Inputs, masks: Masks, random: KeyedRandom) -> dict[str, Tensor]:
