@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 import time
 import warnings
 from collections.abc import Iterator
@@ -29,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import cres
+from conditioned import run
 from cres import errors, schema
 from cres.data.noise_spectrum import measure_noise
 from cres.data.records import Records, open_records
@@ -81,13 +80,6 @@ ALWAYS = (
     "--figures.every_epochs=0",
     "--trainer.enable_progress_bar=false",
 )
-
-
-def run(*words: object) -> None:
-    """Run a program of the project; it says itself what is wrong."""
-    done = subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, check=False)
-    if done.returncode:
-        raise errors.UserError(f"{words[0]} ended with exit code {done.returncode}")
 
 
 @dataclass(frozen=True)

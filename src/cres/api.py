@@ -167,8 +167,8 @@ class Model:
         are taken from the truth where it holds them, and are else, as NaN is, not known. noise_spectrum: a table of
         `estimate.py --measure-noise`, `white` for the nominal noise, for a model that is told the noise of its records;
         simulated ones have white noise. Raises UserError for other shapes, for volts that are not finite, for a
-        negative noise_scale, for settings that the model does not know or that are no such numbers, and for a spectrum
-        that it is not told.
+        negative noise_scale, for one beside a noise_spectrum, for settings that the model does not know or that are no
+        such numbers, and for a spectrum that it is not told.
         """
         if isinstance(volts, SimulatedRecords):
             known = {name: v for name, v in volts.columns.items() if v.ndim == 1 and name != schema.EVENT_ID}
@@ -182,6 +182,11 @@ class Model:
             raise UserError(f"there are {len(series)} records and {len(rows)} event ids")
         if not noise_scale >= 0:
             raise UserError(f"noise_scale is {noise_scale}; it is 0 or more")
+        if noise_scale and noise_spectrum is not None:
+            raise UserError(
+                "noise_scale adds white noise of the nominal density, and noise_spectrum says which noise the records "
+                "have: give one of the two"
+            )
         if noise_scale:
             series = _with_noise(series, rows, self.sampling_rate_hz, self._nominal, float(noise_scale))
         known = dict(truth or {})

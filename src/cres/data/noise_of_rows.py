@@ -69,10 +69,13 @@ def bands_of_table(
 ) -> dict[str, float]:
     """Return the settings, in W/Hz, that a table of noise says, or `white` for noise of the nominal density.
 
+    A table without densities is relative to the nominal one.
     Raises UserError for a table that is none, and for a setting that is no band.
     """
     spectrum = None if str(table) == WHITE else NoiseSpectrum.read(table)
     points = POINTS if spectrum is None else max(POINTS, len(spectrum.frequency_hz))
+    if spectrum is not None and spectrum.nominal_w_per_hz is not None:
+        nominal_w_per_hz = spectrum.nominal_w_per_hz
     density = nominal_w_per_hz * _at(grid_hz(points, sampling_rate_hz).numpy(), spectrum)
     return dict(zip(settings, band_means(torch.from_numpy(density), settings).tolist(), strict=True))
 

@@ -1,6 +1,6 @@
 """A measured spectrum of noise: estimated from records without signal, kept beside the data, read by all who need it.
 
-The file is a CSV table of `COLUMNS`; what follows reads the first two. `run.hdf5` has its spectrum in `run.noise.csv`,
+The file is a CSV table of `COLUMNS`; the first two are needed. `run.hdf5` has its spectrum in `run.noise.csv`,
 and so have the shards that were made for it.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from cres.data.records import Records
 from cres.errors import UserError
 from cres.transforms.noise import RESISTANCE_OHM
 from reconstruction.files import write_whole
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 COLUMNS: Final = ("frequency_hz", "relative_power", "relative_power_std", "density_w_per_hz")
 SUFFIX: Final = ".noise.csv"
@@ -40,6 +43,8 @@ class NoiseSpectrum:
     relative_power: Array
     source: str
     """Where it came from."""
+    nominal_w_per_hz: float | None = None
+    """What the power is relative to; None where the table has no density."""
 
     @classmethod
     def read(cls, path: str | Path) -> NoiseSpectrum:
@@ -61,7 +66,7 @@ class NoiseSpectrum:
         sound = np.isfinite(frequency).all() and np.isfinite(power).all()
         if not len(table) or not sound or not np.all(np.diff(frequency) > 0) or not np.all(power > 0):
             raise UserError(f"the noise spectrum {path} must have rising frequencies and positive powers")
-        return cls(frequency, power, str(path))
+        return cls(frequency, power, str(path), _nominal(table, power, path))
 
     @classmethod
     def beside(cls, data: str | Path) -> Path | None:
@@ -73,6 +78,23 @@ class NoiseSpectrum:
         """Return rows of frequency and density, as `cres.transforms.ColouredNoise` takes them."""
         density = self.relative_power * nominal_w_per_hz
         return list(zip(self.frequency_hz.tolist(), density.tolist(), strict=True))
+
+
+def _nominal(table: pd.DataFrame, power: Array, path: str | Path) -> float | None:
+    """Return the density over the relative power, one for all rows, where a table has both. Raises UserError."""
+    density = COLUMNS[3]
+    if density not in table:
+        return None
+    try:
+        nominal = table[density].to_numpy(np.float64) / power
+    except ValueError as error:
+        raise UserError(f"the noise spectrum {path} must hold numbers: {error}") from error
+    if not np.all(nominal > 0) or np.ptp(nominal) > 1e-6 * nominal.max():
+        raise UserError(
+            f"{density} of the noise spectrum {path} is not a multiple of its {COLUMNS[1]}: leave out the one that is "
+            "wrong"
+        )
+    return float(np.median(nominal))
 
 
 def spectrum_path(data: str | Path) -> Path:
