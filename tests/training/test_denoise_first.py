@@ -15,6 +15,8 @@ from reconstruction.models import GaussianHead, S4DEncoder
 from reconstruction.training.command_line.cli import CommandLine, main
 from reconstruction.training.learning.averaging import Average, evaluation_weights
 from reconstruction.training.learning.checkpoints import read_checkpoint
+from reconstruction.training.learning.learner import CARD
+from reconstruction.training.learning.rows_met import ELECTRONS
 from reconstruction.training.network.denoise_first import DenoiseFirstOptions
 from reconstruction.training.network.reconstructor import Reconstructor
 
@@ -110,6 +112,11 @@ def test_a_denoiser_that_was_trained_apart_stays_frozen_and_reconstructs(apart, 
     own |= {f"decoder.{name}": value for name, value in of_decoder.items()}
     assert own.keys() == made.keys()
     assert all(torch.equal(made[name], value) for name, value in own.items())
+    met, known = (
+        set(read_checkpoint(one)[CARD][ELECTRONS]["train"].tolist())
+        for one in (apart, tmp_path / "run" / "checkpoints" / "last.ckpt")
+    )
+    assert met < known  # what the denoiser was trained on is no test of the whole
     apart.rename(apart.with_name("gone.ckpt"))  # the checkpoint of the whole is enough
     try:
         assert main(["test", f"--run={tmp_path / 'run'}"]) == 0
@@ -167,6 +174,8 @@ def test_mistakes_are_one_sentence(apart, records, tmp_path):
         wrong("--model.denoise_first.over=0")
     with pytest.raises(UserError, match="view is 'time', but no view is called so"):
         wrong("--model.denoise_first.view=time")
+    with pytest.raises(UserError, match=r"model\.masking reads views that nobody denoised"):
+        wrong("--model.masking.spans={spectrum: {length: 2}}")
     given = f"--model.denoise_first.checkpoint={apart}"
     with pytest.raises(UserError, match=r"another shape than model\.denoise_first\.encoder"):
         wrong(given, "--model.denoise_first.encoder.init_args.width=6")

@@ -141,6 +141,11 @@ def plain(options: MaskingOptions, dtype: torch.dtype = torch.float64) -> tuple[
     return masking.to(dtype), made.to(dtype)
 
 
+def measure(masking: Masking, made: Reconstructor, *batches: tuple[Inputs, Masks]) -> None:
+    """Measure the noise on inputs with their masks."""
+    masking.fit(made, lambda: [{"inputs": inputs, "masks": masks} for inputs, masks in batches], list)
+
+
 def noisy(rows: int = 8, positions: int = 64, scale: float = 1.0, centre: float = 0.0) -> Tensor:
     generator = torch.Generator().manual_seed(5)
     return centre + scale * torch.randn(rows, positions, 2, generator=generator, dtype=torch.float64)
@@ -153,7 +158,7 @@ def test_the_loss_is_the_mean_square_of_what_is_hidden_in_units_of_the_noise():
     """Against loops over the hidden positions and lines."""
     masking, made = plain(BOTH)
     series = {"series": noisy(scale=3.0, centre=7.0)}
-    masking.fit(made, [(series, {})])
+    measure(masking, made, (series, {}))
     source = random(8)
     shift, scale = masking.noise["plain"].shift, masking.noise["plain"].scale
     assert shift.tolist() == pytest.approx([7, 7], abs=0.4)
@@ -174,18 +179,18 @@ def test_the_loss_is_the_mean_square_of_what_is_hidden_in_units_of_the_noise():
 
 
 def test_rebuilding_nothing_of_noise_costs_one_whatever_its_unit():
-    masking, made = plain(MaskingOptions({"plain": Hidden(0.3, 4)}, {"plain": Hidden(0.2, 2)}))
     for scale in (1e-3, 1.0, 50.0):
+        masking, made = plain(MaskingOptions({"plain": Hidden(0.3, 4)}, {"plain": Hidden(0.2, 2)}))
         series = {"series": noisy(400, 64, scale)}
-        masking.fit(made, [(series, {})])
-        assert float(masking.of_nothing(made, series, {}, random(400))) == pytest.approx(1, abs=0.05)
+        measure(masking, made, (series, {}))
+        assert float(masking(made, series, {}, random(400), rebuild=False)) == pytest.approx(1, abs=0.05)
 
 
 @torch.no_grad()
 def test_what_is_hidden_does_not_reach_the_encoder(monkeypatch):
     masking, made = plain(BOTH)
     series = noisy()
-    masking.fit(made, [({"series": series}, {})])
+    measure(masking, made, ({"series": series}, {}))
 
     def leak(hidden: HiddenBands | HiddenSpans) -> float:
         """Change the hidden part alone; return what the encoder sees of it."""
@@ -220,7 +225,7 @@ def test_hidden_samples_and_the_others_share_a_record_and_have_the_noise_of_a_wh
 def test_the_loss_of_hidden_samples_is_of_what_the_view_makes_of_them_alone():
     masking, made = plain(SAMPLES)
     series = {"series": noisy(4, 64)}
-    masking.fit(made, [(series, {})])
+    measure(masking, made, (series, {}))
     masking.noise["plain"].shift.zero_()
     masking.noise["plain"].scale.fill_(2.0)
     seen, wanted = masking._parted("plain", made, series, {}, random(4).scoped("masking plain"))
@@ -228,7 +233,7 @@ def test_the_loss_of_hidden_samples_is_of_what_the_view_makes_of_them_alone():
     slowly = torch.stack([(rebuilt[i] - wanted["series"][i] / 2).square().mean() for i in range(4)]).mean()
     torch.testing.assert_close(masking(made, series, {}, random(4)), slowly)
     nothing = (wanted["series"] / 2).square().mean()
-    torch.testing.assert_close(masking.of_nothing(made, series, {}, random(4)), nothing)
+    torch.testing.assert_close(masking(made, series, {}, random(4), rebuild=False), nothing)
 
 
 @pytest.mark.parametrize("options", [MaskingOptions({"plain": Hidden(0.3, 4)}), SAMPLES])
@@ -238,7 +243,7 @@ def test_padding_changes_nothing(options):
     lengths = torch.tensor([40, 40, 24, 24])
     mask = torch.arange(40) < lengths.unsqueeze(1)
     padded = {"series": series * mask.unsqueeze(2)}
-    masking.fit(made, [(padded, {"series": mask})])
+    measure(masking, made, (padded, {"series": mask}))
     spoiled = {"series": torch.where(mask.unsqueeze(2), series, 1e3)}
     one, two = (masking(made, given, {"series": mask}, random(4)) for given in (padded, spoiled))
     torch.testing.assert_close(one, two)
@@ -249,7 +254,7 @@ def test_a_record_that_holds_nothing_spoils_no_batch(options):
     masking, made = plain(options)
     mask = torch.arange(40) < torch.tensor([[40], [0]])
     inputs, masks = {"series": noisy(2, 40) * mask.unsqueeze(2)}, {"series": mask}
-    masking.fit(made, [({"series": noisy(4, 40)}, {})])
+    measure(masking, made, ({"series": noisy(4, 40)}, {}))
     loss = masking(made, inputs, masks, random(2))
     loss.backward()
     assert loss.isfinite()
@@ -272,7 +277,7 @@ def test_hidden_lines_are_learned_from_their_harmonics():
         clean = 2 * torch.stack([turns.cos(), turns.sin()], dim=2)
         return {"series": clean + torch.randn(clean.shape, generator=generator)}
 
-    masking.fit(made, [(batch(seed), {}) for seed in range(4)])
+    measure(masking, made, *((batch(seed), {}) for seed in range(4)))
     masking.noise["plain"].scale.fill_(1.0)  # a tone in every position: its median is not the noise
     optimiser = torch.optim.Adam(masking.parameters(), lr=1e-2)
     for step in range(80):
@@ -283,7 +288,7 @@ def test_hidden_lines_are_learned_from_their_harmonics():
         optimiser.step()
     with torch.no_grad():
         judged = masking(made, batch(1000), {}, random(32, FROZEN_EPOCH))
-        nothing = masking.of_nothing(made, batch(1000), {}, random(32, FROZEN_EPOCH))
+        nothing = masking(made, batch(1000), {}, random(32, FROZEN_EPOCH), rebuild=False)
     assert float(nothing) == pytest.approx(3, abs=0.4)
     assert float(judged) < 1.5  # the noise itself is 1
 
@@ -408,5 +413,5 @@ def test_a_view_of_another_apparatus_is_hidden_in_its_own_units():
         made = Reconstructor({"plain": view}, {"plain": encoder}, lambda **how: GaussianHead(**how), ("x",))
         masking = Masking(MaskingOptions({"plain": Hidden(0.3, 3)}), made)
         series = {"series": torch.randn(64, 512, 2, generator=torch.Generator().manual_seed(1)) * 0.05}
-        masking.fit(made, [(series, {})])
-        assert float(masking.of_nothing(made, series, {}, random(64))) == pytest.approx(1, abs=0.1)
+        measure(masking, made, (series, {}))
+        assert float(masking(made, series, {}, random(64), rebuild=False)) == pytest.approx(1, abs=0.1)

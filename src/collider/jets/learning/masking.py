@@ -6,7 +6,6 @@ Golling et al. 2024, arXiv:2401.13537, hide particles anywhere; here those of la
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -21,6 +20,7 @@ from reconstruction.models.precision import in_precision
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.records.batch import Inputs, Masks
 from reconstruction.shapes import Bool, Float, Lengths
+from reconstruction.training.learning.tasks.masking import HidingTask
 from reconstruction.training.network.reconstructor import Reconstructor
 
 REBUILT: Final = SEED_VECTOR
@@ -126,18 +126,15 @@ class Rebuilding(NamedTuple):
     hidden: Bool[Tensor, "batch particle"]
 
 
-class MaskedParticles(nn.Module):
+class MaskedParticles(HidingTask):
     """A decoder on each of a reconstructor's encoders, and the loss of the particles that they rebuild.
 
     The encoders stay the reconstructor's own, and so do the scales of the features.
     """
 
-    fitted = True
-    """There is nothing to fit beside the encoders' scales."""
-
     def __init__(self, options: MaskedParticleOptions, reconstructor: Reconstructor) -> None:
         super().__init__()
-        self.options = options
+        self.options, self.alone = options, options.alone
         self.criterion = options.loss or ConservationLoss()
         encoders = reconstructor.fusion.encoders
         for name, encoder in encoders.items():
@@ -163,20 +160,10 @@ class MaskedParticles(nn.Module):
         for parameter in self.learns:
             parameter.requires_grad_(True)
 
-    def fit(self, reconstructor: Reconstructor, batches: Iterable[tuple[Inputs, Masks]]) -> None:
-        """Fit nothing."""
-
-    def forward(self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom) -> Tensor:
-        """Return the weighted mean loss of rebuilding what is hidden."""
-        return self._mean(reconstructor, inputs, masks, random, rebuild=True)
-
-    def of_nothing(self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom) -> Tensor:
-        """Return the same loss for who always says the mean of all particles: the floor to compare with."""
-        return self._mean(reconstructor, inputs, masks, random, rebuild=False)
-
-    def _mean(
-        self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom, rebuild: bool
+    def forward(
+        self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom, rebuild: bool = True
     ) -> Tensor:
+        """Return the weighted mean loss of rebuilding what is hidden, or of who says the mean of all particles."""
         losses = []
         for name in self.decoders:
             found = self.rebuilt(name, reconstructor, inputs, masks, random)

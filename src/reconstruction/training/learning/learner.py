@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction.clock import wall_seconds
-from reconstruction.errors import UserError, nearest
+from reconstruction.errors import UserError
 from reconstruction.models import Calibration, CrossEntropy, GaussianNLL, Loss, PredictiveDistribution, combine
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom, mix64
 from reconstruction.records.batch import SETTINGS, STRENGTH, Batch, Inputs, Masks, masks_of
@@ -26,6 +26,7 @@ from reconstruction.training.learning.checkpoints import LAST, Checkpoints
 from reconstruction.training.learning.compiling import compile_encoders
 from reconstruction.training.learning.loss_watch import LossWatch, NonFiniteLoss, first_of_all
 from reconstruction.training.learning.metrics import Collected, EpochLoss, collect, validation_metrics
+from reconstruction.training.learning.observed import followed, settings_of
 from reconstruction.training.learning.optimiser import Optimiser, with_schedule
 from reconstruction.training.learning.place import PlaceInEpoch
 from reconstruction.training.learning.tasks.denoising import Denoising, DenoisingOptions
@@ -89,17 +90,13 @@ class Learner(pl.LightningModule):
         self.masking = None if masking is None else masking.task(self.reconstructor)
         self.super_resolution = None if super_resolution is None else SuperResolution(super_resolution, reconstructor)
         self.generation = None if generation is None else Generation(generation, reconstructor)
-        names = [*(task.name for task in self.tasks), *(["masking"] if masking is not None else [])]
-        if names and self.reconstructor.condition is not None:
-            raise UserError(f"model.{names[0]} reads views without settings: leave it or model.condition out")
-        alone = [*(task.alone for task in self.tasks), masking is not None and masking.alone]
-        self.regresses = not any(alone)
+        for task in self.tasks:
+            task.refuse_strangers(reconstructor)
+        self.regresses = not any(task.alone for task in self.tasks)
         if not self.regresses:  # head, fusion and pooling are for the targets
             self.reconstructor.requires_grad_(False)
             for task in self.tasks:
                 task.let_learn()
-            if self.masking is not None:
-                self.masking.let_learn()
         self.loss = loss or (CrossEntropy() if reconstructor.head.classes else GaussianNLL())
         self.optimiser, self.schedule = optimiser or Optimiser(), schedule or Cosine()
         self.compile_encoders, self.compile_mode = compile_encoders, compile_mode
@@ -128,7 +125,7 @@ class Learner(pl.LightningModule):
     @property
     def tasks(self) -> list[SideTask]:
         """What is learned beside the targets, or in their place."""
-        every = (self.denoising, self.super_resolution, self.generation)
+        every = (self.denoising, self.super_resolution, self.generation, self.masking)
         return [task for task in every if task is not None]
 
     @property
@@ -201,11 +198,11 @@ class Learner(pl.LightningModule):
 
     def augmented(self, batch: Batch, epoch: int) -> Batch:
         """Return the batch as `inject` changes it before the noise: what a task beside the targets should rebuild."""
-        if epoch <= FROZEN_EPOCH or not (self.tasks or self.reconstructor.front):
+        wanted = any(task.reads_clean for task in self.tasks) or self.reconstructor.front is not None
+        if epoch <= FROZEN_EPOCH or not wanted:
             return batch
-        return batch | {
-            "inputs": self.corruption.augmented(batch["inputs"], masks_of(batch), self._random(batch, epoch))
-        }
+        inputs = self.corruption.augmented(batch["inputs"], masks_of(batch), self._random(batch, epoch))
+        return batch | {"inputs": inputs}
 
     def _random(self, batch: Batch, epoch: int) -> KeyedRandom:
         """Return the random numbers of a batch's rows: other ones in each epoch of the training, frozen to judge."""
@@ -226,14 +223,7 @@ class Learner(pl.LightningModule):
 
     def told(self, batch: Batch) -> Tensor:
         """Return the settings of a batch, (batch, 1, setting) float64. Raises UserError where it lacks one."""
-        columns = batch["observables"]
-        for name in self.settings:
-            if name not in columns:
-                raise UserError(
-                    f"the data have no column {name!r}, which model.condition names{nearest(name, columns)}: give them "
-                    "one, with NaN where it is not known"
-                )
-        return torch.stack([columns[name].double() for name in self.settings], dim=1).unsqueeze(1)
+        return settings_of(batch, self.settings)
 
     # Loss --------------------------------------------------------------------------------------------------------
 
@@ -258,9 +248,6 @@ class Learner(pl.LightningModule):
             loss = self.reconstructor.with_denoiser(self.regression_loss(outcome, noisy), outcome, noisy, clean, done)
         for task in self.tasks:
             loss = loss + task.objective(self.reconstructor, noisy, clean, self._random(noisy, epoch))
-        if self.masking is not None:
-            random = self._random(noisy, epoch)
-            loss = loss + self.masking(self.reconstructor, noisy["inputs"], masks_of(noisy), random)
         return loss, outcome
 
     def _done(self, epoch: int) -> float:
@@ -280,12 +267,12 @@ class Learner(pl.LightningModule):
     def landmark_column(self, batch: Batch) -> Tensor:
         """Return the column (batch,) that the landmark follows. Raises UserError when the data lack it."""
         assert self.reconstructor.landmark is not None
-        return _observed(batch, self.reconstructor.landmark.options.column, "model.landmark")
+        return followed(batch, self.reconstructor.landmark.options.column, "model.landmark")
 
     def sheet_columns(self, batch: Batch) -> dict[str, Tensor]:
         """Return the columns (batch,) on which sheets are fitted. Raises UserError when the data lack one."""
         assert self.reconstructor.sheet is not None
-        return {name: _observed(batch, name, "model.sheet") for name in self.reconstructor.sheet.columns}
+        return {name: followed(batch, name, "model.sheet") for name in self.reconstructor.sheet.columns}
 
     # Steps -------------------------------------------------------------------------------------------------------
 
@@ -338,10 +325,6 @@ class Learner(pl.LightningModule):
         loss, outcome = self.objective(judged, batch)
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["event_id"]), sync_dist=True)
         floor = cost_of_nothing(self.tasks, self.reconstructor, judged, batch, self._random(judged, FROZEN_EPOCH))
-        if self.masking is not None:
-            random = self._random(judged, FROZEN_EPOCH)
-            hidden = self.masking.of_nothing(self.reconstructor, judged["inputs"], masks_of(judged), random)
-            floor = hidden if floor is None else floor + hidden
         if floor is not None:
             self.log("val/loss_of_nothing", floor, batch_size=len(batch["event_id"]), sync_dist=True)
         if outcome is not None:
@@ -415,13 +398,3 @@ class Learner(pl.LightningModule):
     def make_optimiser(self) -> torch.optim.AdamW:
         """Return the optimiser with groups from the layers' types, at the peak rates."""
         return self.optimiser.make(self)
-
-
-def _observed(batch: Batch, column: str, option: str) -> Tensor:
-    if column not in batch["observables"]:
-        raise UserError(
-            f"the data have no column {column!r}, which {option} follows{nearest(column, batch['observables'])}: name "
-            f"another one, or set {option} to null"
-        )
-    values: Tensor = batch["observables"][column]
-    return values

@@ -97,11 +97,7 @@ class Reconstruction:
     def origin(self, rows: Rows, which: str) -> Origin:
         """Look the rows up in the checkpoint, and say what is read."""
         if not self.model.regresses:
-            tasks = [
-                *(task.name for task in self.model.tasks),
-                *(["masking"] if self.model.masking is not None else []),
-            ]
-            names = " and ".join(f"model.{name}" for name in tasks)
+            names = " and ".join(f"model.{task.name}" for task in self.model.tasks)
             raise UserError(
                 f"this model was trained for {names} alone and estimates no {', '.join(self.model.targets)}: train one "
                 "that does, from its encoder with --fine_tune.checkpoint"

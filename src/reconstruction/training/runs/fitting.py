@@ -21,7 +21,7 @@ from reconstruction.judging.tables.columns import CLASSES, class_list
 from reconstruction.models import Calibration, Encoder, PredictiveDistribution
 from reconstruction.progress import track, waiting
 from reconstruction.random.keyed import FROZEN_EPOCH
-from reconstruction.records.batch import SETTINGS, Batch, Inputs, Masks, masks_of
+from reconstruction.records.batch import SETTINGS, Batch, Inputs, masks_of
 from reconstruction.records.loader import ResumableLoader
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.shapes import Targets
@@ -34,7 +34,8 @@ from reconstruction.training.learning.checkpoints import (
     read_with_fallback,
     write_atomically,
 )
-from reconstruction.training.learning.learner import Learner
+from reconstruction.training.learning.learner import CARD, Learner
+from reconstruction.training.learning.rows_met import also_trained_on
 from reconstruction.training.learning.settings_met import described_settings
 from reconstruction.training.learning.tasks.denoising import RANGES
 from reconstruction.training.network.condition import Condition
@@ -68,14 +69,9 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
     reconstructor = module.reconstructor
     reconstructor.calibration.reset()
     _fit_encoders(module, data)
-    front = reconstructor.front
-    if front is not None and not front.started and front.options.checkpoint is not None:
-        weights = evaluation_weights(read_with_fallback(Path(front.options.checkpoint))[0])
-        front.start_from(weights, front.options.checkpoint)
-    if module.masking is not None and not module.masking.fitted:
-        module.masking.fit(reconstructor, _noisy_inputs(module, data))
+    _start_front(module)
     for task in module.tasks:
-        task.fit(reconstructor, lambda: _noisy_batches(module, data))
+        task.fit(reconstructor, lambda: _noisy_batches(module, data), lambda: training_targets(data))
     if module.row_weights is not None and not module.row_weights.fitted:
         module.row_weights.fit(_weights(module.row_weights.column, data))
     if reconstructor.condition is not None:
@@ -97,14 +93,23 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
         module.card[CLASSES] = class_list(classes)
 
 
+def _start_front(module: Learner) -> None:
+    """Let a denoiser before the encoder begin as an earlier training left it; the card keeps what that has met."""
+    front = module.reconstructor.front
+    if front is not None and not front.started and front.options.checkpoint is not None:
+        checkpoint = read_with_fallback(Path(front.options.checkpoint))[0]
+        front.start_from(evaluation_weights(checkpoint), front.options.checkpoint)
+        also_trained_on(module.card, checkpoint.get(CARD, {}))
+
+
 @torch.no_grad()
 def _fit_encoders(module: Learner, data: RowsDataModule) -> None:
     """Let encoders that have scales of their own fit them; those of an earlier training keep theirs."""
     for name, encoder in module.reconstructor.fusion.encoders.items():
         assert isinstance(encoder, Encoder)
         if not encoder.fitted:
-            batches = _noisy_inputs(module, data)
-            views = (module.reconstructor.seen(name, inputs, masks) for inputs, masks in batches)
+            batches = _noisy_batches(module, data)
+            views = (module.reconstructor.seen(name, batch["inputs"], masks_of(batch)) for batch in batches)
             encoder.fit((view.series, lengths) for view, lengths in views)
 
 
@@ -117,11 +122,6 @@ def fit_context(module: Learner, condition: Condition, data: RowsDataModule) -> 
     else:
         condition.context.fit(values)
     module.card[SETTINGS] = described_settings(condition.settings, values, known)
-
-
-def _noisy_inputs(module: Learner, data: RowsDataModule) -> Iterator[tuple[Inputs, Masks]]:
-    """Yield training inputs with frozen nominal noise, and their masks."""
-    return ((batch["inputs"], masks_of(batch)) for batch in _noisy_batches(module, data))
 
 
 def _noisy_batches(module: Learner, data: RowsDataModule) -> Iterator[Batch]:

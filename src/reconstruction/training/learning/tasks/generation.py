@@ -103,6 +103,7 @@ class Generation(SideTask):
     """Recognition on a reconstructor's encoder, decoder, and the flow of the latent numbers where there is one."""
 
     name: ClassVar[str] = "generation"
+    reads_clean: ClassVar[bool] = False
 
     def __init__(self, options: GenerationOptions, reconstructor: Reconstructor) -> None:
         super().__init__()
@@ -143,15 +144,16 @@ class Generation(SideTask):
         self._encoder[0].requires_grad_(True)
 
     @torch.no_grad()
-    def fit(self, reconstructor: Reconstructor, batches: Callable[[], Iterable[Batch]]) -> None:
+    def fit(
+        self, reconstructor: Reconstructor, batches: Callable[[], Iterable[Batch]], truths: Callable[[], Tensor]
+    ) -> None:
         """Note the range of the targets, and how large the numbers are that are drawn, where that is not known."""
         if self.sizes.fitted:
             return
-        found = [(self._truths(batch), self._values(batch)) for batch in batches()]
-        targets, values = (torch.cat(parts) for parts in zip(*found, strict=True))
+        self.sizes.fit(torch.cat([self._values(batch) for batch in batches()]))
+        targets = truths()
         self.conditions.low.copy_(targets.amin(dim=0))
         self.conditions.high.copy_(targets.amax(dim=0))
-        self.sizes.fit(values)
 
     def objective(self, reconstructor: Reconstructor, noisy: Batch, clean: Batch, random: KeyedRandom) -> Tensor:
         """Return the loss of a noisy batch, in nats a record: what the record and its latent numbers cost together."""

@@ -6,9 +6,10 @@ best answer is the signal alone. No truth is needed and nothing clean, so that r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from abc import abstractmethod
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +20,9 @@ from reconstruction.models.encoders.positions import valid_positions
 from reconstruction.models.scaling import Standardise
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.random.stretches import draw_stretches
-from reconstruction.records.batch import Inputs, Masks
+from reconstruction.records.batch import Batch, Inputs, Masks, masks_of
 from reconstruction.shapes import Bool, Float, Lengths, PerRow, Series
+from reconstruction.training.learning.tasks.side_task import SideTask
 from reconstruction.training.network.reconstructor import Reconstructor
 
 _NOISE_ROWS = 1 << 20
@@ -85,37 +87,8 @@ class MaskingOptions:
 
 
 @runtime_checkable
-class HidingTask(Protocol):
-    """What learns to rebuild what is hidden of inputs, with a reconstructor's encoders: a module."""
-
-    @property
-    def fitted(self) -> bool:
-        """Whether everything is there that `fit` fits."""
-        ...
-
-    def fit(self, reconstructor: Reconstructor, batches: Iterable[tuple[Inputs, Masks]]) -> None:
-        """Fit what it needs on inputs of the training split."""
-
-    def let_learn(self) -> None:
-        """Let learn what it needs, of a reconstructor whose parameters do not."""
-
-    def __call__(self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom) -> Tensor:
-        """Return the weighted loss of what is rebuilt."""
-        ...
-
-    def of_nothing(self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom) -> Tensor:
-        """Return the same of who rebuilds nothing."""
-        ...
-
-
-@runtime_checkable
 class HidingOptions(Protocol):
     """Options of a pre-training that hides a part of the inputs: a system may have its own."""
-
-    @property
-    def alone(self) -> bool:
-        """Whether nothing else is learned."""
-        ...
 
     def task(self, reconstructor: Reconstructor) -> HidingTask:
         """Return what learns it."""
@@ -163,7 +136,30 @@ class HiddenBands:
 Hiding = HiddenSpans | HiddenBands
 
 
-class Masking(nn.Module):
+class HidingTask(SideTask):
+    """What learns to rebuild what is hidden of noisy inputs, with a reconstructor's encoders."""
+
+    name: ClassVar[str] = "masking"
+    reads_clean: ClassVar[bool] = False
+
+    @abstractmethod
+    def forward(
+        self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom, rebuild: bool = True
+    ) -> Tensor:
+        """Return the weighted mean loss of what is rebuilt, or of who rebuilds nothing."""
+
+    def objective(self, reconstructor: Reconstructor, noisy: Batch, clean: Batch, random: KeyedRandom) -> Tensor:
+        """Return the loss of a batch."""
+        loss: Tensor = self(reconstructor, noisy["inputs"], masks_of(noisy), random)
+        return loss
+
+    def of_nothing(self, reconstructor: Reconstructor, noisy: Batch, clean: Batch, random: KeyedRandom) -> Tensor:
+        """Return the same loss for who rebuilds nothing: the floor to compare with."""
+        loss: Tensor = self(reconstructor, noisy["inputs"], masks_of(noisy), random, rebuild=False)
+        return loss
+
+
+class Masking(HidingTask):
     """Decoders on a reconstructor's encoders, one a view, and the loss of what they rebuild.
 
     The encoders stay the reconstructor's own. Buffers of `noise` hold the centre and the width of each channel's noise,
@@ -182,7 +178,7 @@ class Masking(nn.Module):
             for name in getattr(options, kind):
                 _require_view(f"model.masking.{kind}", name, reconstructor.views)
         _require_no_lines(options.samples)
-        self.options = options
+        self.options, self.alone = options, options.alone
         self.criterion = options.loss or SeriesMSE()
         encoders = {name: reconstructor.fusion.encoders[name] for name in options.views}
         self.rebuilders = nn.ModuleDict({name: _rebuilder(encoder) for name, encoder in encoders.items()})
@@ -205,30 +201,28 @@ class Masking(nn.Module):
         return all(self._noise_of(name).fitted for name in self.options.views)
 
     @torch.no_grad()
-    def fit(self, reconstructor: Reconstructor, batches: Iterable[tuple[Inputs, Masks]]) -> None:
-        """Measure the noise of each view's channels on noisy inputs."""
+    def fit(
+        self, reconstructor: Reconstructor, batches: Callable[[], Iterable[Batch]], truths: Callable[[], Tensor]
+    ) -> None:
+        """Measure the noise of each view's channels on noisy inputs, where it is not known."""
+        if self.fitted:
+            return
         values: dict[str, list[Tensor]] = {name: [] for name in self.options.views}
-        for inputs, masks in batches:
+        for batch in batches():
             for name, found in values.items():
-                view, lengths = reconstructor.seen(name, inputs, masks)
+                view, lengths = reconstructor.seen(name, batch["inputs"], masks_of(batch))
                 found.append(_real(view.series, lengths))
             if all(sum(map(len, found)) >= _NOISE_ROWS for found in values.values()):
                 break
         for name, found in values.items():
             self._noise_of(name).fit_to_noise(torch.cat(found))
 
-    def forward(self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom) -> Tensor:
-        """Return the weighted mean loss of rebuilding what is hidden of noisy inputs."""
-        return self._mean(self._loss(name, reconstructor, inputs, masks, random) for name in self.options.views)
-
-    def of_nothing(self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom) -> Tensor:
-        """Return the same loss for who rebuilds nothing: the floor to compare with."""
-        return self._mean(
-            self._loss(name, reconstructor, inputs, masks, random, rebuild=False) for name in self.options.views
-        )
-
-    def _mean(self, losses: Iterable[Tensor]) -> Tensor:
-        return self.options.weight * torch.stack(list(losses)).mean()
+    def forward(
+        self, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom, rebuild: bool = True
+    ) -> Tensor:
+        """Return the weighted mean loss of rebuilding what is hidden of noisy inputs, or of who rebuilds nothing."""
+        losses = [self._loss(name, reconstructor, inputs, masks, random, rebuild) for name in self.options.views]
+        return self.options.weight * torch.stack(losses).mean()
 
     def _loss(
         self,
@@ -237,7 +231,7 @@ class Masking(nn.Module):
         inputs: Inputs,
         masks: Masks,
         random: KeyedRandom,
-        rebuild: bool = True,
+        rebuild: bool,
     ) -> Tensor:
         random = random.scoped(f"masking {name}")
         seen, wanted = self._parted(name, reconstructor, inputs, masks, random)

@@ -9,6 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from reconstruction.errors import UserError
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.records.batch import Batch
 from reconstruction.training.network.reconstructor import Reconstructor
@@ -22,7 +23,16 @@ class SideTask(nn.Module, ABC):
 
     name: ClassVar[str]
     """Of its options in `model`."""
+    reads_clean: ClassVar[bool] = True
+    """Whether it looks at batches without their noise."""
     alone: bool
+
+    def refuse_strangers(self, reconstructor: Reconstructor) -> None:
+        """Raise UserError where what the encoders read for the targets is not what they read for the task."""
+        if reconstructor.condition is not None:
+            raise UserError(f"model.{self.name} reads views without settings: leave it or model.condition out")
+        if reconstructor.front is not None:
+            raise UserError(f"model.{self.name} reads views that nobody denoised: leave it or model.denoise_first out")
 
     @abstractmethod
     def let_learn(self) -> None:
@@ -38,8 +48,10 @@ class SideTask(nn.Module, ABC):
     ) -> Tensor | None:
         """Return the same loss for who rebuilds nothing, the floor to compare with; None where there is none."""
 
-    def fit(self, reconstructor: Reconstructor, batches: Callable[[], Iterable[Batch]]) -> None:
-        """Fit on noisy batches of the training split what is not known yet; nothing for most."""
+    def fit(
+        self, reconstructor: Reconstructor, batches: Callable[[], Iterable[Batch]], truths: Callable[[], Tensor]
+    ) -> None:
+        """Fit what is not known on noisy batches of the training split and on all its targets; nothing for most."""
 
 
 def cost_of_nothing(
