@@ -72,6 +72,21 @@ def test_its_state_is_all_there_is(trained, tmp_path):
     np.testing.assert_array_equal(one, other)
 
 
+def test_states_of_before_the_flow_was_a_module_are_taken(trained):
+    """Their names of weights had no `flow.`, and nothing said which particles they had met."""
+    state = {name.removeprefix("flow."): value for name, value in trained.state_dict().items() if name != "kinds"}
+    assert {"start.weight", "blocks.1.3.bias", "end.bias"} <= state.keys()
+    fresh = ShowerGenerator(2, width=48, depth=2)
+    fresh.load_state_dict(state)
+    one, other = (generator.generate([2.0] * 5, "photon", 0.9, seed=4).cells_gev for generator in (trained, fresh))
+    np.testing.assert_array_equal(one, other)
+    with pytest.raises(UserError, match=r"no showers of pi\+"):
+        fresh.generate(5.0, "pi+")
+    del state["end.bias"]
+    with pytest.raises(RuntimeError, match=r"flow\.end\.bias"):
+        ShowerGenerator(2, width=48, depth=2).load_state_dict(state)
+
+
 def test_the_judge_tells_what_is_wrong_and_nothing_else():
     """Of one law: 0.5 within chance. With the particle exchanged: told."""
     one, other = toy(3000, 5), toy(3000, 6)

@@ -83,10 +83,14 @@ class ShowerGenerator(nn.Module):
         self.register_buffer("kinds", torch.zeros(len(PDG_CODES), dtype=torch.bool))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *more: Any) -> None:
-        """Take states of before the flow was a module of its own, too."""
-        for name in [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]:
-            if name.partition(".")[0] in ("start", "blocks", "end"):
-                state_dict[f"{prefix}flow.{name}"] = state_dict.pop(f"{prefix}{name}")
+        """Take states of before the flow was a module of its own, too; they do not say of which particles they are."""
+        names = [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
+        before = [name for name in names if name.partition(".")[0] in ("start", "blocks", "end")]
+        for name in before:
+            state_dict[f"{prefix}flow.{name}"] = state_dict.pop(f"{prefix}{name}")
+        if before:
+            known = torch.tensor([code not in HADRONS for code in PDG_CODES.values()])
+            state_dict.setdefault(f"{prefix}kinds", known)
         super()._load_from_state_dict(state_dict, prefix, *more)
 
     def fit(self, showers: Conditioned, steps: int = 5000, seed: int = 0) -> list[float]:
