@@ -21,15 +21,11 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import argparse
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -43,47 +39,18 @@ from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import SimulationConfig
 from cres.transforms import FROZEN_EPOCH
 from cres.transforms.spectrum import to_complex
-from reconstruction.training.command_line.cli import main as command
+from heads import SHORT, add_start, fit, made_folder, make_records, parser_of, simulation_of, start_of
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.tasks.generation import Generation
 from reconstruction.training.runs.loading import load_module
 
-ROOT = Path(__file__).parents[1]
-SAMPLES, BATCH, NOISE_K = 2048, 32, 5.8843
-SEEDS = {"train": "41", "simulated": "42", "again": "43"}
+JUDGED = {"simulated": 42, "again": 43}
+"""Seeds of two sets of records to judge by."""
 BESIDE = 2
 """Bins on either side of a line that the classifier sees."""
 OFF_DEG = 0.1
 FIT_BLOCK = 128
-QUIET = ("--trainer.enable_progress_bar=false", "--figures.every_epochs=0", "--early_stopping.patience=100000")
 Values = NDArray[np.float64]
-
-
-def make_records(folder: Path, name: str, count: int) -> Path:
-    """Simulate and prepare; what is there stays."""
-    data, raw, config = (folder / one for one in (f"{name}_{count}.hdf5", f"raw_{name}_{count}", "simulation.yaml"))
-    config.write_text(
-        yaml.safe_dump({"readout": {"samples": SAMPLES, "noise_temperature_k": NOISE_K * SAMPLES / 8192}})
-    )
-    if not data.exists():
-        made = ("--events", str(count), "--seed", SEEDS[name], "-c", str(config), "--output", str(raw))
-        prepared = ("--input", str(raw), "--output", str(data))
-        for step in (("scripts/simulate.py", *made), ("scripts/data_prep.py", *prepared)):
-            subprocess.run([sys.executable, *step], cwd=ROOT, check=True)
-    return data
-
-
-def train(data: Path, run: Path, steps: int, records: int, options: list[str]) -> Learner:
-    """Train and load; a training that is done is not done again."""
-    if not (run / "done").exists():
-        epochs = max(1, round(steps / (0.95 * records / BATCH)))
-        size = [f"--trainer.max_epochs={epochs}", f"--data.batch_size={BATCH}", "--data.fractions=[0.95,0.05,0]"]
-        what = f"--model.generation.rendering.init_args.simulation={data.parent / 'simulation.yaml'}"
-        given = [f"--data.data={data}", f"--run={run}", what, *size, *QUIET]
-        if command(["fit", "-c", str(ROOT / "configs" / "generate.yaml"), *given, *options]):
-            raise errors.UserError("the training was stopped: the same command goes on")
-        (run / "done").touch()
-    return load_module(run / "checkpoints" / "best.ckpt")
 
 
 class Electrons:
@@ -132,7 +99,7 @@ def features(electrons: Electrons, task: Generation) -> Values:
 
 def wrong(task: Generation, like: Electrons, event_id: Tensor, model: Learner) -> dict[str, Electrons]:
     """Return drawn records that are wrong in a way that a classifier has to see."""
-    clean = task.draw(like.given, SAMPLES, seed=5)
+    clean = task.draw(like.given, SHORT, seed=5)
     truths = dict(zip(task.targets, like.given.unbind(1), strict=True))
     lines = task.rendering.values(clean, truths)
     central = torch.tensor([m == 0 for m in task.rendering.harmonics]).repeat_interleave(2)
@@ -143,9 +110,9 @@ def wrong(task: Generation, like: Electrons, event_id: Tensor, model: Learner) -
     off = like.given.clone()
     off[:, column] = (off[:, column] + OFF_DEG).clamp(max=float(task.conditions.high[column]))
     made = {
-        "without sidebands": task.rendering.series(lines * central, truths, SAMPLES),
-        "lines with phases of their own": task.rendering.series(own, truths, SAMPLES),
-        f"for a pitch angle {OFF_DEG:g}° off": task.draw(off, SAMPLES, seed=5),
+        "without sidebands": task.rendering.series(lines * central, truths, SHORT),
+        "lines with phases of their own": task.rendering.series(own, truths, SHORT),
+        f"for a pitch angle {OFF_DEG:g}° off": task.draw(off, SHORT, seed=5),
     }
     return {name: Electrons.with_noise(one, like.given, event_id, model) for name, one in made.items()}
 
@@ -165,76 +132,53 @@ def residuals(electrons: Electrons, likelihood: LikelihoodEstimator) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=12_000, help="records to train on (default %(default)s)")
-    parser.add_argument("--judged", type=int, default=2_000, help="records of each kind to judge (default %(default)s)")
+    parser = parser_of(__doc__, "generation", records=12_000, judged=2_000, steps=1_400)
     parser.add_argument("--fitted", type=int, default=256, help="of them read by the likelihood (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=1_400, help="steps of the training (default %(default)s)")
-    parser.add_argument("--pretrained", help="checkpoint whose encoder is fine-tuned")
-    parser.add_argument("--trainable_layers", type=int, help="how many of its layers learn; default: all")
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "generation", help="default: %(default)s")
+    add_start(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    options, start = [], "from_scratch"
-    if arguments.pretrained:
-        options, start = [f"--fine_tune.checkpoint={arguments.pretrained}"], f"pre_trained_{arguments.trainable_layers}"
-    if arguments.trainable_layers is not None:
-        options.append(f"--fine_tune.trainable_layers={arguments.trainable_layers}")
-    data = make_records(folder, "train", arguments.records)
-    files = [make_records(folder, name, arguments.judged) for name in ("simulated", "again")]
-    likelihood = LikelihoodEstimator(
-        MatchedFilter(Apparatus.from_config(SimulationConfig.from_yaml(folder / "simulation.yaml")))
-    )
-    judge(arguments, folder, data, files, likelihood, start, options)
+    folder, (name, options) = made_folder(arguments), start_of(arguments)
+    data = make_records(folder, "train", arguments.records, 41, SHORT)
+    files = [make_records(folder, kind, arguments.judged, seed, SHORT) for kind, seed in JUDGED.items()]
+    simulation = simulation_of(folder)
+    options.append(f"--model.generation.rendering.init_args.simulation={simulation}")
+    model = load_module(fit("generate", folder / name, data, arguments.steps, arguments.records, options))
+    likelihood = LikelihoodEstimator(MatchedFilter(Apparatus.from_config(SimulationConfig.from_yaml(simulation))))
+    judge(model, files, likelihood, arguments.fitted)
 
 
 @torch.no_grad()
-def judge(
-    arguments: argparse.Namespace,
-    folder: Path,
-    data: Path,
-    files: list[Path],
-    likelihood: LikelihoodEstimator,
-    start: str,
-    options: list[str],
-) -> None:
-    """Train what is not trained, and print the tables."""
-    areas: dict[str, tuple[float, float]] = {}
-    fitted: dict[str, str] = {}
-    with torch.enable_grad():
-        run = folder / f"{start}_{arguments.records}_{arguments.steps}"
-        model = train(data, run, arguments.steps, arguments.records, options)
-    task, few = model.generation, arguments.fitted
+def judge(model: Learner, files: list[Path], likelihood: LikelihoodEstimator, fitted: int) -> None:
+    """Print the tables, the first `fitted` records of each kind read by the likelihood."""
+    task = model.generation
     assert task is not None
     truth, again = (Electrons.of_file(path, model) for path in files)
     seen, ids = features(truth, task), torch.arange(len(again.given)) + 10**9
-    areas["simulated"] = _area(seen, features(again, task))
-    fitted["simulated"] = residuals(again.first(few), likelihood)
-    flow = task.flow
+    kinds = {"simulated": again} | drawn(task, again, ids, model) | wrong(task, again, ids, model)
+    heads = ("area under the curve", "p below 0.01 (%)", "pull of the energy: middle, width", "of the pitch angle")
+    print(f"\n| told from {len(truth.given)} simulated records | {' | '.join(heads)} |")
+    print("|---" * 5 + "|")
+    for name, electrons in kinds.items():
+        with torch.enable_grad():
+            area, chance = area_between(seen, features(electrons, task))
+        cells = residuals(electrons.first(fitted), likelihood)
+        print(f"| {name} | {area:.3f} (chance: 0.5 ± {chance:.3f}) | {cells} |", flush=True)
+
+
+def drawn(task: Generation, like: Electrons, event_id: Tensor, model: Learner) -> dict[str, Electrons]:
+    """Return records drawn with the flow, where there is one, and with a normal prior in its place."""
+    found, flow = {}, task.flow
     for prior, used in (("flow", flow), ("normal", None)):
+        if prior == "flow" and flow is None:
+            continue
         task.flow = used
         begun = time.process_time()
-        drawn = Electrons.with_noise(task.draw(again.given, SAMPLES, seed=3), again.given, ids, model)
-        rate = len(ids) / (time.process_time() - begun)
         name = f"drawn, prior: {prior}"
-        areas[name], fitted[name] = _area(seen, features(drawn, task)), residuals(drawn.first(few), likelihood)
+        found[name] = Electrons.with_noise(task.draw(like.given, SHORT, seed=3), like.given, event_id, model)
+        rate = len(event_id) / (time.process_time() - begun)
         print(f"{name}: {rate:.0f} records with noise a second of processor", flush=True)
     task.flow = flow
-    for name, electrons in wrong(task, again, ids, model).items():
-        areas[name] = _area(seen, features(electrons, task))
-        fitted[name] = residuals(electrons.first(few), likelihood)
-    heads = ("area under the curve", "p below 0.01 (%)", "pull of the energy: middle, width", "of the pitch angle")
-    print(f"\n| told from {arguments.judged} simulated records | {' | '.join(heads)} |")
-    print("|---" * 5 + "|")
-    for name, (area, chance) in areas.items():
-        print(f"| {name} | {area:.3f} (chance: 0.5 ± {chance:.3f}) | {fitted[name]} |")
-
-
-def _area(first: Values, second: Values) -> tuple[float, float]:
-    with torch.enable_grad():
-        return area_between(first, second)
+    return found
 
 
 if __name__ == "__main__":

@@ -19,9 +19,6 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import argparse
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -45,41 +42,14 @@ from cres.simulation import SimulationConfig
 from cres.simulation.parameters import PARAMETERS, PITCH, parameter_rows
 from cres.transforms import FROZEN_EPOCH
 from cres.transforms.spectrum import from_complex, to_complex
-from reconstruction.training.command_line.cli import main as command
+from heads import BATCH, WHOLE, add_start, fit, made_folder, make_records, parser_of, start_of
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.runs.loading import load_module
 
-ROOT = Path(__file__).parents[1]
-SEEN = 2048
-BATCH = 32
 POSTERIOR = 24
 """Draws of a posterior whose mean is taken."""
-SEEDS = {"train": "31", "judge": "32"}
-QUIET = ("--trainer.enable_progress_bar=false", "--figures.every_epochs=0", "--early_stopping.patience=100000")
+MEAN = "likelihood, mean of its posterior"
 Values = NDArray[np.float64]
-
-
-def make_records(folder: Path, name: str, count: int) -> Path:
-    """Simulate and prepare; what is there stays."""
-    data, raw = folder / f"{name}_{count}.hdf5", folder / f"raw_{name}_{count}"
-    if not data.exists():
-        made = ("--events", str(count), "--seed", SEEDS[name], "--output", str(raw))
-        prepared = ("--input", str(raw), "--output", str(data))
-        for step in (("scripts/simulate.py", *made), ("scripts/data_prep.py", *prepared)):
-            subprocess.run([sys.executable, *step], cwd=ROOT, check=True)
-    return data
-
-
-def train(data: Path, run: Path, steps: int, records: int, options: list[str]) -> Learner:
-    """Train and load; a training that is done is not done again."""
-    if not (run / "done").exists():
-        epochs = max(1, round(steps / (0.95 * records / BATCH)))
-        size = [f"--trainer.max_epochs={epochs}", f"--data.batch_size={BATCH}", "--data.fractions=[0.95,0.05,0]"]
-        given = [f"--data.data={data}", f"--run={run}", *size, *QUIET, *options]
-        if command(["fit", "-c", str(ROOT / "configs" / "super_resolve.yaml"), *given]):
-            raise errors.UserError("the training was stopped: the same command goes on")
-        (run / "done").touch()
-    return load_module(run / "checkpoints" / "best.ckpt").double()
 
 
 class Judge:
@@ -104,15 +74,17 @@ class Judge:
         padded = self.padded(noisy)
         records = to_complex(noisy[SERIES])[:, : self.task.options.samples, 0]
         fitted = self.likelihood.estimate(records)
+        mean, spread = self._over(fitted.parameters, fitted.covariance, seen)
         made = {
             "nothing": torch.zeros_like(wanted),
             "zero padding": padded,
             f"zero padding × {factor:.2f}": factor * padded,
             "network": self.task(self.model.reconstructor, noisy),
             "likelihood": self._rendered(fitted.parameters, seen),
-            "likelihood, mean of its posterior": self._over(fitted.parameters, fitted.covariance, seen)[0],
+            MEAN: mean,
         }
         found = {name: (one - wanted).square().sum(dim=(1, 2)) for name, one in made.items()}
+        found[MEAN] -= spread / POSTERIOR  # what the mean of so few draws errs by alone
         noise = White(self.short.noise_std_volt)
         covariance = torch.linalg.inv(fisher_information(self.short.model, truth, noise, FREE))
         return {**found, "floor": self._over(truth, covariance, seen)[1]}
@@ -209,30 +181,19 @@ def table_of(found: dict[str, Values], resolved: NDArray[np.bool_]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--records", type=int, default=6_000, help="records to train on (default %(default)s)")
-    parser.add_argument("--judged", type=int, default=500, help="records to judge by (default %(default)s)")
-    parser.add_argument("--steps", type=int, default=2_000, help="steps of the training (default %(default)s)")
-    parser.add_argument("--pretrained", help="checkpoint whose encoder is fine-tuned")
-    parser.add_argument("--trainable_layers", type=int, help="how many of its layers learn; default: all")
-    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "super_resolution", help="default: %(default)s")
+    parser = parser_of(__doc__, "super_resolution", records=6_000, judged=500, steps=2_000)
+    add_start(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    folder = arguments.folder.resolve()
-    folder.mkdir(parents=True, exist_ok=True)
-    name, options = f"from_scratch_{arguments.records}_{arguments.steps}", []
-    if arguments.pretrained:
-        options.append(f"--fine_tune.checkpoint={arguments.pretrained}")
-        name = f"pre_trained_{arguments.trainable_layers}_{arguments.records}_{arguments.steps}"
-    if arguments.trainable_layers is not None:
-        options.append(f"--fine_tune.trainable_layers={arguments.trainable_layers}")
-    known = make_records(folder, "train", arguments.records)
-    model = train(known, folder / name, arguments.steps, arguments.records, options)
-    data = make_records(folder, "judge", arguments.judged)
+    folder, (name, options) = made_folder(arguments), start_of(arguments)
+    known = make_records(folder, "train", arguments.records, seed=31)
+    best = fit("super_resolve", folder / name, known, arguments.steps, arguments.records, options)
+    model = load_module(best).double()
+    data = make_records(folder, "judge", arguments.judged, seed=32)
     found, sideband_snr, spent = judged(model, known, data, arguments.judged)
     print(f"{name}: {arguments.judged} electrons, {spent:.2f} s of processor each for all methods\n")
     print(table_of(found, sideband_snr >= RESOLVED.minimum))
-    values = model.reconstructor.views[model.super_resolution.options.view].bins(8192) * 4
+    values = model.reconstructor.views[model.super_resolution.options.view].bins(WHOLE) * 4
     print(f"\nA whole record as it is measured errs by the noise of its {values} numbers: {values}.")
 
 
