@@ -18,11 +18,14 @@ from collider.jets.learning.views import ParticlesView
 from collider.jets.networks import DeepSetEncoder, LorentzParticleTransformer, ParticleTransformer
 from collider.showers.generator import Conditioned, ShowerGenerator
 from cres import models, transforms
+from cres.simulation.rendered_lines import RenderedLines
 from cres.training.cuts import shortened, within_band
 from cres.transforms import KeyedRandom, PiecewiseTransform, Place, RandomTransform
 from reconstruction.models import Calibration, PredictiveDistribution, combine, interval95
 from reconstruction.records.batch import mask_from, within
 from reconstruction.training.learning.averaging import Average
+from reconstruction.training.learning.tasks.generation import Generation, GenerationOptions
+from reconstruction.training.learning.tasks.super_resolution import SuperResolution, SuperResolutionOptions
 from reconstruction.training.network.reconstructor import Reconstructor
 
 pytestmark = pytest.mark.gpu
@@ -262,6 +265,29 @@ def test_a_denoiser(device: torch.device) -> None:
     assert_same(there, here)
     for loss in (models.SeriesMSE(), models.SeriesHuber(), models.TimeSpectrumLoss()):
         assert_same(loss.to(device)(there, series.to(device)), loss.cpu()(here, series))
+
+
+@torch.no_grad()
+def test_heads_that_draw_and_rebuild_records(device: torch.device) -> None:
+    torch.manual_seed(0)
+    asked = torch.tensor([[18_560.0, 88.6, 1e-3], [18_590.0, 89.2, 3e-3]], dtype=torch.float64)
+    names = ("energy_eV", "pitch_angle_deg", "radius_m")
+    encoder = models.S4DEncoder(4, 6, 4, 1)
+    whole = Reconstructor({"view": VIEWS["aligned"]()}, {"view": encoder}, models.GaussianHead, names)
+    drawing = Generation(GenerationOptions("view", RenderedLines(), prior="flow", width=8), whole)
+    drawing.conditions.low.copy_(asked[0])
+    drawing.conditions.high.copy_(asked[1])
+    drawing.sizes.fit(numbers(20, drawing.rendering.width))
+    here = (whole, drawing, SuperResolution(SuperResolutionOptions("view", SAMPLES // 4), whole))
+    there = copy.deepcopy(here)
+    for module in there:
+        module.to(device)
+    drawn = here[1].draw(asked, SAMPLES, seed=1)
+    for targets in (asked, asked.to(device)):
+        assert_same(there[1].draw(targets, SAMPLES, seed=1), drawn, 1e-3, 1e-4)
+    rebuilt = there[2](there[0], {"series": drawn.to(device)})
+    assert rebuilt.device == device
+    assert_same(rebuilt, here[2](whole, {"series": drawn}), 1e-3, 1e-3)
 
 
 def test_a_generator_of_showers(device: torch.device) -> None:
