@@ -27,7 +27,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from reconstruction.errors import EXIT_USER_ERROR, UserError, nearest, one_line
 from reconstruction.output import lasting_output
 from reconstruction.progress import waiting
-from reconstruction.system import attribute_of, class_of, find_system
+from reconstruction.system import System, attribute_of, class_of, find_system
 from reconstruction.training.command_line.arguments import (
     config_files,
     configs_first,
@@ -55,7 +55,7 @@ from reconstruction.training.runs.ensembles import calibrate_as_trained
 from reconstruction.training.runs.fit_command import FitCommand
 from reconstruction.training.runs.fitting import FitCalibration, FitScalers
 from reconstruction.training.runs.interruption import EndedEarly, Interrupted, StopOnSignal, end_children, ending_early
-from reconstruction.training.runs.loading import load_ensemble
+from reconstruction.training.runs.loading import load_ensemble, plain_text
 from reconstruction.training.runs.processes import let_go_of_gradients
 from reconstruction.training.runs.runs import RunRecord, default_folder, require_writable
 from reconstruction.training.runs.starts import Trial, refuse_impossible
@@ -63,6 +63,9 @@ from reconstruction.training.watching.loggers import make_loggers
 from reconstruction.training.watching.progress import EpochLines, ProgressLines, TrainingBar
 from reconstruction.training.watching.quiet import leave_out_library_messages
 from reconstruction.yaml_files import require_yaml
+
+_PARSERS: dict[tuple[str, str], tuple[System, LightningArgumentParser]] = {}
+"""By command and system: to make one takes longer than to read with it, and reading leaves nothing in it."""
 
 
 class CommandLine(LightningCLI):
@@ -93,6 +96,15 @@ class CommandLine(LightningCLI):
         )
 
     # Parsing -----------------------------------------------------------------------------------------------------
+
+    def setup_parser(self, *how: Any) -> None:
+        """Make the parser, or take the one that was made before: stages and sweeps run many commands in one process."""
+        system, parser = _PARSERS.get((self.command, self.system.name), (None, None))
+        if system is not self.system:
+            super().setup_parser(*how)
+            _PARSERS[self.command, self.system.name] = (self.system, self.parser)
+        else:
+            self.parser = parser
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add trainer, model and data; only a training reads the model's section of a configuration file."""
@@ -198,7 +210,7 @@ class CommandLine(LightningCLI):
         accelerator = usable_accelerator(self.config.trainer.accelerator)
         parts: dict[str, Any] = {"plugins": plugins, "logger": False, "accelerator": accelerator}
         if self.command == "fit":
-            stored = yaml.safe_load(self.parser.dump(self.config, format="yaml", skip_unset=False))
+            stored = yaml.safe_load(plain_text(self.parser, self.config))
             folder = Path(self.config.trainer.default_root_dir)
             chosen = self.config_init["trainer"]["logger"]
             parts["logger"] = make_loggers(folder, self.config.wandb_project, stored, chosen, self.trial is None)

@@ -18,7 +18,7 @@ from reconstruction.training.learning.checkpoints import read_checkpoint, remove
 from reconstruction.training.learning.learner import CARD, Learner
 from reconstruction.training.learning.rate_finder import scan_rates
 from reconstruction.training.runs.fitting import FEWEST, fit_scalers, is_uncalibrated
-from reconstruction.training.runs.loading import model_card
+from reconstruction.training.runs.loading import model_card, plain_text
 from reconstruction.training.runs.resuming import finished, refuse_changes
 from reconstruction.training.runs.run_lock import training_alone
 from reconstruction.training.runs.runs import RunRecord
@@ -121,4 +121,4 @@ def _saved(parser: ArgumentParser, config: Namespace) -> str:
     """Return the text of config.yaml, which belongs to whatever folder it lies in."""
     config = config.clone()
     config.resume, config.run, config.trainer.default_root_dir = False, None, None
-    return str(parser.dump(config, format="yaml", skip_unset=False))
+    return plain_text(parser, config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -26,9 +27,7 @@ def build_module(config: Mapping[str, Any], system: System | None = None) -> Lea
 
     Raises UserError when the configuration does not fit this version of the program.
     """
-    module_class = class_of((system or find_system()).module)
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(module_class, "model", sub_configs=True)
+    parser = _parser_of(class_of((system or find_system()).module))
     try:
         parsed = parser.parse_object({"model": dict(config)})
     except (ArgumentError, TypeError, ValueError, KeyError) as error:
@@ -36,6 +35,14 @@ def build_module(config: Mapping[str, Any], system: System | None = None) -> Lea
     module: Learner = parser.instantiate(parsed)["model"]
     module.card = {"model": dict(config)}
     return module
+
+
+@functools.cache
+def _parser_of(module_class: type[Any]) -> ArgumentParser:
+    """Return what reads the configuration of a module, made once: there are ensembles of many checkpoints."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(module_class, "model", sub_configs=True)
+    return parser
 
 
 def load_module(path: Path | str) -> Learner:
@@ -82,9 +89,15 @@ def load_reconstructor(path: Path | str) -> Reconstructor:
     return load_module(path).reconstructor
 
 
+def plain_text(parser: ArgumentParser, config: Namespace, skip_link_targets: bool = True) -> str:
+    """Return a configuration as YAML, with every default; it was validated when it was read."""
+    options = {"skip_unset": False, "skip_validation": True, "skip_link_targets": skip_link_targets}
+    return str(parser.dump(config, format="yaml", **options))
+
+
 def model_card(parser: Any, config: Namespace, data: RowsDataModule, name: str) -> dict[str, Any]:
     """Return what a checkpoint says about itself, in plain types: model, data, valid ranges, ancestry."""
-    plain = yaml.safe_load(parser.dump(config, format="yaml", skip_link_targets=False, skip_unset=False))
+    plain = yaml.safe_load(plain_text(parser, config, skip_link_targets=False))
     facts = data.file_facts()
     model = plain["model"] | {
         **{name: _plain(facts[name]) for name in data.system.facts},
