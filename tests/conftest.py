@@ -11,10 +11,10 @@ from typing import Any
 import hypothesis
 import matplotlib
 import pytest
-from jaxtyping import install_import_hook
+from run_time_types import check_types
 
 matplotlib.use("Agg")
-install_import_hook(["cres", "reconstruction"], "beartype.beartype")
+check_types()
 
 # A shell starts what runs in its background with interrupts ignored; every program that a test starts inherits that.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
