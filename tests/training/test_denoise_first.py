@@ -22,7 +22,12 @@ from reconstruction.training.network.reconstructor import Reconstructor
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FRONT = "reconstructor.front.denoiser."
-QUICK = ("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
+QUICK = (
+    "--trainer.max_epochs=1",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--figures.every_epochs=0",
+)
 SMALL = ("width=8", "depth=1", "state=4")
 
 

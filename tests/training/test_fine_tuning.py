@@ -15,7 +15,12 @@ from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import read_checkpoint
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-QUICK = ("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
+QUICK = (
+    "--trainer.max_epochs=1",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--figures.every_epochs=0",
+)
 ENCODER = "reconstructor.fusion.encoders.spectrum."
 
 

@@ -30,7 +30,12 @@ from reconstruction.training.runs.loading import load_module
 CONFIGS = Path(__file__).parents[2] / "configs"
 ENCODER = "reconstructor.fusion.encoders.spectrum."
 GIVEN = ("energy_eV", "pitch_angle_deg", "radius_m")
-QUICK = ("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
+QUICK = (
+    "--trainer.max_epochs=1",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--figures.every_epochs=0",
+)
 NARROW = (
     *(f"--model.encoders.spectrum.init_args.{one}" for one in ("width=8", "depth=1", "state=4")),
     "--model.generation.width=16",

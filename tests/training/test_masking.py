@@ -26,7 +26,12 @@ from reconstruction.training.runs.fitting import fit_scalers
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 ENCODER = "reconstructor.fusion.encoders.spectrum."
-QUICK = ("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
+QUICK = (
+    "--trainer.max_epochs=1",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--figures.every_epochs=0",
+)
 
 
 def random(rows: int, epoch: int = 0, first: int = 0) -> KeyedRandom:

@@ -30,7 +30,12 @@ from reconstruction.training.runs.loading import load_module
 CONFIGS = Path(__file__).parents[2] / "configs"
 RATE_HZ = 403e6
 ENCODER = "reconstructor.fusion.encoders.spectrum."
-QUICK = ("--trainer.max_epochs=2", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
+QUICK = (
+    "--trainer.max_epochs=2",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--figures.every_epochs=0",
+)
 NARROW = tuple(f"--model.encoders.spectrum.init_args.{one}" for one in ("width=8", "depth=1", "state=4"))
 
 
