@@ -288,8 +288,16 @@ lint: .venv/.installed ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint ## lint, types and the test suite, about ten minutes on two cores
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto -m "not slow and not gpu"
+# A file's tests stay with one worker: what they share is made once. mypy runs beside them, on one core for a minute; it
+# speaks when it has found something.
+test: .venv/.installed ## lint, types and the test suite, less than ten minutes on two cores
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	@types=$$(mktemp); trap 'rm -f $$types' EXIT; echo "$(BIN)/mypy, and beside it"; \
+	  $(BIN)/mypy >$$types 2>&1 & mypy=$$!; tests=0; \
+	  echo "pytest -n auto -m 'not slow and not gpu'"; \
+	  OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not slow and not gpu" || \
+	    tests=$$?; wait $$mypy || { cat $$types; exit 1; }; exit $$tests
 
 test-all: lint ## the slow tests too: they need a browser, root for Slurm, and time, and say what they lack
 	OMP_NUM_THREADS=1 $(BIN)/pytest -q

@@ -59,7 +59,7 @@ def test_from_simulation_to_report_and_endpoint(trained: Path) -> None:
     cuts = ("--max-std", "1000", "--max-spread", "1000")
     fit = ("scripts/endpoint.py", "--data", "tritium_all.hdf5", "--calibration", "all.hdf5", *cuts)
     assert "not used as calibration" in run(trained, *fit, code=2)
-    said = run(trained, *fit, "--allow-training")
+    said = run(trained, *fit, "--allow-training", "--mass-toys", "2")
     assert "fitted endpoint" in said
     assert "18574.100 eV" in said
 

@@ -29,6 +29,12 @@ def tables():
 
 
 @pytest.fixture(scope="module")
+def few():
+    """For commands, of which it matters that they run through."""
+    return example_tables(800, 1000, ENDPOINT, seed=4)
+
+
+@pytest.fixture(scope="module")
 def analysis(tables):
     return analyse(*tables, Options(mass_toys=3))
 
@@ -110,8 +116,8 @@ def test_window_without_electrons(tables):
         analyse(*tables, Options(window_ev=(18_650.0, 18_690.0)))
 
 
-def test_command_line(tables, tmp_path):
-    data, calibration = (table.write(tmp_path / f"{name}.hdf5") for name, table in zip("dc", tables, strict=True))
+def test_command_line(few, tmp_path):
+    data, calibration = (table.write(tmp_path / f"{name}.hdf5") for name, table in zip("dc", few, strict=True))
     words = ("--data", data, "--calibration", calibration, "--output", tmp_path / "out", "--mass-toys", "0")
     run = run_forked(SCRIPT, *words)
     assert run.returncode == 0, run.stderr
@@ -133,8 +139,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments, tmp_path, monkeypa
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_the_report_has_the_endpoints_of_several_estimators_under_their_display_names(tables, tmp_path):
-    paths, (tritium, calibration) = [], tables
+def test_the_report_has_the_endpoints_of_several_estimators_under_their_display_names(few, tmp_path):
+    paths, (tritium, calibration) = [], few
     for name in ("one", "two"):
         pair = (tmp_path / f"tritium_{name}.hdf5", tmp_path / f"{name}.hdf5")
         tritium.renamed(name).write(pair[0])

@@ -138,7 +138,7 @@ def test_systematic_shifts():
 
 def test_toys_with_final_states():
     experiment = replace(SMALL, physics=Physics(FinalStates.t2()))
-    toy = run_toy(experiment, 3, 0, common=True)
+    toy = run_toy(experiment, 3, 0, common=True, interval_toys=20)
     assert toy["valid"]
     assert abs(toy["endpoint_ev"] - E0) < 5 * toy["error_ev"]
 

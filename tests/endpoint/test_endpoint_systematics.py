@@ -282,7 +282,9 @@ def test_blinding_moves_everything_and_is_lifted_by_one_command(tmp_path, monkey
         return capsys.readouterr().out
 
     common = ["--data", paths[0], "--calibration", paths[1], "--output", output, "--mass-toys", 0]
-    run(*common)
+    with monkeypatch.context() as patch:
+        patch.setattr("cres.endpoint.report.write_figures", lambda *_: None)  # nobody looks at them
+        run(*common)
     bare = json.loads((output / "endpoint.json").read_text())
     said = run(*common, "--blind", key)
     hidden = json.loads((output / "endpoint.json").read_text())

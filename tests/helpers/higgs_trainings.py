@@ -22,6 +22,7 @@ def smallest(name: str, folder: Path) -> Path:
     content["data"] |= {"batch_size": 64}
     content["model"]["encoders"]["objects"]["init_args"] = dict(SMALLEST)
     content["model"]["head"]["init_args"] |= {"hidden_width": 16}
+    content["figures"] = {"every_epochs": 0}
     path = folder / f"{name}.yaml"
     path.write_text(yaml.safe_dump(content, sort_keys=False))
     return path

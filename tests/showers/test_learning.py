@@ -38,7 +38,7 @@ from reconstruction.training.watching.quiet import QUIET
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs/showers/energy.yaml"
-SMALL = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--figures.every_epochs=100"]
+SMALL = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--figures.every_epochs=0"]
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in QUIET]
 
 

@@ -57,6 +57,7 @@ model:
   head: {class_path: reconstruction.models.GaussianHead, init_args: {hidden_width: 16}}
   optimiser: {lr: 1.0e-2}
   condition: {settings: [stretch], log: [stretch]}
+figures: {every_epochs: 0}
 """
 
 

@@ -38,7 +38,7 @@ model:
   head: {class_path: reconstruction.models.GaussianHead, init_args: {hidden_width: 32}}
   optimiser: {lr: 1.0e-2}
 curriculum: {noise_scale: {shape: linear, start: 0.2}}
-figures: {every_epochs: 8}
+figures: {every_epochs: 0}
 """
 
 
@@ -57,10 +57,11 @@ def folder(lines, tmp_path_factory) -> Path:
     lines.write(folder / "lines.hdf5")
     (folder / "lines.yaml").write_text(CONFIG)
     options = ["-c", str(folder / "lines.yaml"), f"--data.data={folder / 'lines.hdf5'}"]
-    main(["fit", *options, f"--run={folder / 'a'}"])
+    main(["fit", *options, f"--run={folder / 'a'}", "--figures.every_epochs=8"])
     command = [sys.executable, HERE.parents[1] / "cli.py", "fit", *options, f"--run={folder / 'b'}"]
     path = os.pathsep.join([str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = run_program([*command, "--seed_everything=2"], folder, plain_environment(PYTHONPATH=path))
+    more = ["--seed_everything=2", "--trainer.max_epochs=4"]
+    done = run_program([*command, *more], folder, plain_environment(PYTHONPATH=path))
     assert done.code == 0, done.said
     for run in "ab":
         main(["test", f"--run={folder / run}"])
@@ -98,8 +99,9 @@ def test_padding_changes_nothing_and_lengths_reach_the_encoder(folder, lines, mo
     assert not torch.allclose(model({"points": spoiled}, {"points": mask}).estimate, padded)
 
 
-def test_a_training_goes_on_as_if_nothing_had_been(folder, tmp_path):
-    options = ["-c", str(folder / "lines.yaml"), f"--data.data={folder / 'lines.hdf5'}", f"--run={tmp_path}"]
+def test_a_training_goes_on_as_if_nothing_had_been(folder, lines, tmp_path):
+    few = lines.write(tmp_path / "few.hdf5", 300, seed=3)
+    options = ["-c", str(folder / "lines.yaml"), f"--data.data={few}", f"--run={tmp_path}"]
     options += [
         "--model.schedule=reconstruction.training.schedules.Constant",
         "--curriculum.noise_scale.epochs=4",
@@ -140,12 +142,14 @@ def test_several_runs_are_compared_and_reported_in_its_own_words(folder, capsys,
         assert stranger not in page, stranger
 
 
-def test_a_comparison_keeps_its_own_words_whatever_is_compared_after_it(folder):
+def test_a_comparison_keeps_its_own_words_whatever_is_compared_after_it(folder, monkeypatch):
     from cres.evaluation.examples import example_table
 
     tables = [PredictionTable.read(folder / run / "predictions.hdf5") for run in "ab"]
     lines = compare(tables)
     compare([example_table(200)])  # electrons, between the comparison and its report
+    # the pictures are those of the report above: none is drawn again
+    monkeypatch.setattr("reconstruction.judging.report.page._png", lambda figure: bytes(16) + bytes([0, 0, 0, 1]) * 2)
     page = write_comparison(lines, summarise(lines), folder / "between").read_text()
     assert "How well are the lines reconstructed?" in page
     assert "resolved" not in page

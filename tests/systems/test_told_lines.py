@@ -34,6 +34,7 @@ model:
   head: {class_path: reconstruction.models.GaussianHead, init_args: {hidden_width: 32}}
   optimiser: {lr: 1.0e-2}
   condition: {settings: [stretch], log: [stretch], drop: 0.15}
+figures: {every_epochs: 0}
 """
 
 

@@ -15,7 +15,12 @@ from reconstruction.training.command_line.cli import main
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "howto" / "pretraining.md"
 SHELL, FILE = (re.compile(rf"^```{kind}\n(.*?)^```$", re.M | re.S) for kind in ("bash", r'yaml title="([^"]+)"'))
-SMALL = ("--trainer.max_epochs=1", "--trainer.enable_progress_bar=false", "--trainer.accelerator=cpu")
+SMALL = (
+    "--trainer.max_epochs=1",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.accelerator=cpu",
+    "--figures.every_epochs=0",
+)
 NARROW = ("width=8", "depth=1", "state=4")
 STREAM = "cres.simulation.SimulatedElectrons"
 

@@ -100,7 +100,7 @@ class CommandLine(LightningCLI):
     def setup_parser(self, *how: Any) -> None:
         """Make the parser, or take the one that was made before: stages and sweeps run many commands in one process."""
         system, parser = _PARSERS.get((self.command, self.system.name), (None, None))
-        if system is not self.system:
+        if parser is None or system is not self.system:
             super().setup_parser(*how)
             _PARSERS[self.command, self.system.name] = (self.system, self.parser)
         else:

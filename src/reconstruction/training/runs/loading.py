@@ -27,7 +27,8 @@ def build_module(config: Mapping[str, Any], system: System | None = None) -> Lea
 
     Raises UserError when the configuration does not fit this version of the program.
     """
-    parser = _parser_of(class_of((system or find_system()).module))
+    module_class: Any = class_of((system or find_system()).module)
+    parser = _parser_of(module_class)
     try:
         parsed = parser.parse_object({"model": dict(config)})
     except (ArgumentError, TypeError, ValueError, KeyError) as error:
