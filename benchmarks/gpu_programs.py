@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -77,10 +78,7 @@ def train(bench: Bench) -> dict[str, float]:
 
 def _trained(bench: Bench) -> Iterator[tuple[str, float]]:
     run, minutes = bench.folder / "trained", 5.0
-    fresh = bench.folder / "fresh.hdf5"
-    events = str(bench.size(20_000, 200))
-    program(["scripts/simulate.py", "--events", events, "--output", str(bench.folder / "fresh"), "--seed", "99"])
-    program(["scripts/data_prep.py", "--input", str(bench.folder / "fresh"), "--output", str(fresh)])
+    judged_beside = _fresh(bench)
     limit = (
         ["--trainer.max_steps=2", "--trainer.max_epochs=1", "--data.batch_size=8", "--data.stream_electrons=16"]
         if bench.small
@@ -96,13 +94,25 @@ def _trained(bench: Bench) -> Iterator[tuple[str, float]]:
     yield "minutes asked", minutes
     lines = re.findall(r"epoch (\d+)/", printed)
     yield "epochs", float(lines[-1]) if lines else float("nan")
+    fresh, bound = judged_beside.result()
     program(["cli.py", "predict", f"--run={run}", f"--data.data={fresh}", f"--predictions={bench.folder / 'p.hdf5'}"])
-    bound = bench.folder / "bound.hdf5"
-    program(
-        ["scripts/estimate.py", "--method", "bound", "--data", str(fresh), "--split", "all", "--output", str(bound)]
-    )
     program(["scripts/evaluate.py", str(bench.folder / "p.hdf5"), str(bound), "--output", str(bench.folder / "judged")])
     yield from judged(bench.folder / "p.hdf5", bound)
+
+
+def _fresh(bench: Bench) -> Future[tuple[Path, Path]]:
+    """Begin to make electrons to judge with, and their bound, by processes of the processor beside a training."""
+    fresh, bound = bench.folder / "fresh.hdf5", bench.folder / "bound.hdf5"
+    events = str(bench.size(20_000, 200))
+
+    def make() -> tuple[Path, Path]:
+        program(["scripts/simulate.py", "--events", events, "--output", str(bench.folder / "fresh"), "--seed", "99"])
+        program(["scripts/data_prep.py", "--input", str(bench.folder / "fresh"), "--output", str(fresh)])
+        said = ["--method", "bound", "--data", str(fresh), "--split", "all", "--output", str(bound), "--device", "cpu"]
+        program(["scripts/estimate.py", *said])
+        return fresh, bound
+
+    return ThreadPoolExecutor(1).submit(make)
 
 
 def judged(predictions: Path, bound: Path) -> Iterator[tuple[str, float]]:

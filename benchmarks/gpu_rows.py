@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from cres import schema
+from cres.api import Online
 from cres.data.electrons import SERIES
 from cres.data.records import open_records
 from cres.estimation.bound.electrons import electron_bounds
@@ -26,11 +27,12 @@ from cres.estimation.methods.recordings import Recordings
 from cres.estimation.methods.task import BLOCK, FIT_BLOCK, Task, config_of
 from cres.simulation.forward import CURVES_BLOCK, SAMPLES_AT_ONCE
 from cres.transforms import KeyedRandom
-from gpu_bench import Bench, NotRun, peak_bytes, wait
+from gpu_bench import Bench, NotRun, peak_bytes, replayed, wait
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.models import GaussianMixture, S4DEncoder
 from reconstruction.models.encoders.s4d_kernel import s4d_kernel
 from reconstruction.models.encoders.s4d_layer import StateSpace
+from reconstruction.models.precision import exact_convolutions
 from reconstruction.training.watching.counting import OperationCount, saved_bytes
 from s4d import direct_kernel, encoder
 
@@ -43,18 +45,23 @@ SEED_ERRORS = (0.1, 2e-3)
 
 
 class Step:
-    """A training step of the default model: noise, network, backward pass, clipping, optimiser."""
+    """A training step of the default model: noise, network, backward pass, clipping, optimiser.
 
-    def __init__(self, bench: Bench) -> None:
+    replayed: as trainings on a GPU take it, network and backward pass as CUDA graphs.
+    """
+
+    def __init__(self, bench: Bench, replayed: bool = False) -> None:
         self.module = bench.module
         self.module.train()
+        self.objective = self.module.captured_objective() if replayed else None
         self.optimiser = self.module.make_optimiser()
         self.weights = [weight for weight in self.module.parameters() if weight.requires_grad]
 
     def __call__(self, batch: dict[str, Any]) -> Tensor:
         """Take it; return the loss."""
         self.optimiser.zero_grad()
-        loss = self.module.objective(self.module.inject(batch, 0), batch)[0]
+        noisy = self.module.inject(batch, 0)
+        loss = self.module.objective(noisy, batch)[0] if self.objective is None else self.objective(noisy)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.weights, 1.0)
         self.optimiser.step()
@@ -119,18 +126,28 @@ def electrons(bench: Bench) -> dict[str, float]:
 
 def training(bench: Bench) -> dict[str, float]:
     """Training of the default: from memory, and on electrons made on the device."""
-    size, step = bench.size(1024, 4), Step(bench)
+    size = bench.size(1024, 4)
     batch = bench.batch(size)
-    figures = {
-        f"from memory, batch {some}, electrons/s": some / bench.time(lambda some=some: step(_part(batch, some)))  # type: ignore[misc]
-        for some in (size // 4, size)
-    }
+    steps = {"": Step(bench, replayed=True), "launch by launch, ": Step(bench)}
+
+    def rate(step: Step, count: int, made: Callable[[], dict[str, Any]]) -> float:
+        for _ in range(3):  # a layout is captured when it comes again
+            step(made())
+        return count / bench.time(lambda: step(made()))
+
+    figures = {}
+    for how, step in steps.items():
+        for count in (size // 4, size):
+            held = _part(batch, count)
+            figures[f"{how}from memory, batch {count}, electrons/s"] = rate(step, count, lambda held=held: held)  # type: ignore[misc]
     try:
         source = bench.source()
     except NotRun:
         return {**figures, "made on the device, electrons/s": float("nan")}
-    made = bench.time(lambda: step(bench.made(source(1, 0, size))))
-    return {**figures, f"made on the device, batch {size}, electrons/s": size / made}
+    for how, step in steps.items():
+        made = rate(step, size, lambda: bench.made(source(1, 0, size)))
+        figures[f"{how}made on the device, batch {size}, electrons/s"] = made
+    return figures
 
 
 def compiled_training(bench: Bench) -> dict[str, float]:
@@ -164,14 +181,17 @@ def _predict(reconstructor: torch.nn.Module, volts: Tensor) -> tuple[Tensor, Ten
 
 
 def prediction(bench: Bench) -> dict[str, float]:
-    """From volts to estimates and error bars on the host."""
+    """From volts to estimates and error bars on the host: replayed, as `Model.online` does it, and launch by launch."""
     reconstructor = bench.module.reconstructor.eval()
+    online = Online(bench.module, bench.device)
     figures = {}
-    with torch.inference_mode():
-        for size in (1, 64, bench.size(4096, 8)):
-            volts = NOISE_VOLT * torch.randn(size, 8192, 2, device=bench.device)
+    for size in (1, 64, bench.size(4096, 8)):
+        volts = NOISE_VOLT * torch.randn(size, 8192, 2, device=bench.device)
+        took = bench.time(lambda volts=volts: online(volts))  # type: ignore[misc]
+        figures |= {f"batch {size}, ms": 1e3 * took, f"batch {size}, electrons/s": size / took}
+        with torch.inference_mode(), exact_convolutions():
             took = bench.time(lambda volts=volts: [part.cpu() for part in _predict(reconstructor, volts)])  # type: ignore[misc]
-            figures |= {f"batch {size}, ms": 1e3 * took, f"batch {size}, electrons/s": size / took}
+        figures[f"launch by launch, batch {size}, ms"] = 1e3 * took
     return figures
 
 
@@ -182,7 +202,7 @@ SIX_LAYERS = ((64, 2), (8192, 256), (128, 8), (64, 8), (6, 2))
 
 
 def kernel(bench: Bench) -> dict[str, float]:
-    """The S4D kernel beside the direct form, forward and backward."""
+    """The S4D kernel beside the direct form, forward and backward; both also as CUDA graphs, as trainings have them."""
     width, state = bench.size(128, 8), bench.size(64, 8)
     layer = StateSpace(width, state, bidirectional=False).to(bench.device)
     figures = {}
@@ -195,9 +215,12 @@ def kernel(bench: Bench) -> dict[str, float]:
                 made = form(torch.view_as_complex(layer.c)[0], *layer.dynamics(), length)
                 made.backward(torch.ones_like(made))
 
-            took[form.__name__] = bench.time(step)
-        ours, direct = took["s4d_kernel"], took["direct_kernel"]
-        figures |= {f"{length}, ms": 1e3 * ours, f"{length}, direct, ms": 1e3 * direct, f"{length}, ×": direct / ours}
+            took[form.__name__, "launch by launch"] = bench.time(step)
+            took[form.__name__, "replayed"] = bench.time(replayed(step, bench.device))
+        for how in ("replayed", "launch by launch"):
+            ours, direct = took["s4d_kernel", how], took["direct_kernel", how]
+            figures |= {f"{length}, {how}, ms": 1e3 * ours, f"{length}, {how}, direct, ms": 1e3 * direct}
+            figures[f"{length}, {how}, ×"] = direct / ours
     return figures
 
 

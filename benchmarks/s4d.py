@@ -42,7 +42,7 @@ def direct_kernel(c: Tensor, a: Tensor, dt: Tensor, length: int) -> Tensor:
     """The sum of the paper with the whole channel × state × length tensor."""
     exponent = (a * dt.unsqueeze(-1)).to(c.dtype)
     weight = c * (torch.exp(exponent) - 1) / a.to(c.dtype)
-    powers = torch.exp(exponent.unsqueeze(-1) * torch.arange(length))
+    powers = torch.exp(exponent.unsqueeze(-1) * torch.arange(length, device=c.device))
     return 2 * torch.einsum("...hn,hnl->...hl", weight, powers).real
 
 

@@ -5,6 +5,7 @@ Each imports what it needs when it is called, so that `import cres` stays light.
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from cres.errors import UserError, nearest
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 from reconstruction.models import PredictiveDistribution
 from reconstruction.models.predictive.distributions import joined
+from reconstruction.models.replayed import Replayed
 from reconstruction.records.batch import SETTINGS, Inputs
 
 if TYPE_CHECKING:
@@ -286,6 +288,12 @@ class Model:
         table = prediction_table(collected, self.card | {"model": self._plain_model()}, self._made_by, {})
         return Estimates(table, joined(said))
 
+    def online(self, device: str | torch.device = "cuda") -> Online:
+        """Return this model for records that arrive one by one or a few at a time, as fast as the device allows."""
+        if self.module.settings:
+            raise UserError("a model that is told settings reads more than volts: call it instead")
+        return Online(self.module, torch.device(device))
+
     def _told(self, series: torch.Tensor, known: Mapping[str, Array], part: slice) -> torch.Tensor | Inputs:
         names = self.module.settings
         if not names:
@@ -295,6 +303,30 @@ class Model:
 
     def _plain_model(self) -> dict[str, Any]:
         return dict(self.card.get("model", {})) | {"targets": list(self.targets)}
+
+
+class Online:
+    """Estimates and error bars of records as they arrive; on a GPU each shape of them is captured once and replayed.
+
+    It says what `Model` says of them and leaves out all checks, flags and the rest of the posterior.
+    """
+
+    def __init__(self, module: Learner, device: torch.device) -> None:
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise UserError("torch sees no GPU here: online('cpu') uses the processor")
+        # a copy: the model goes on where it is
+        self.module = copy.deepcopy(module).to(device).eval()
+        self.device = device
+        self._said = Replayed(self._say, self.module)
+
+    def __call__(self, volts: torch.Tensor) -> tuple[Array, Array]:
+        """Return estimates and error bars, (rows, target) each, of volts (rows, samples, 2), float32."""
+        estimate, error_bar = self._said(volts.to(self.device, torch.float32))
+        return estimate.cpu().numpy(), error_bar.cpu().numpy()
+
+    def _say(self, volts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        said = self.module(volts)
+        return said.estimate, said.error_bar
 
 
 def _one_each(name: str, given: Any, records: int) -> Array:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
 
+from reconstruction.models.precision import exact_convolutions
 from reconstruction.training.watching.quiet import QUIET
 
 HERE = Path(__file__).parent
@@ -64,7 +64,7 @@ def device(kind: str) -> Iterator[torch.device]:
         with PretendedDevice():
             yield torch.device(DEVICE)
     else:
-        with nullcontext():
+        with exact_convolutions():
             yield torch.device("cuda:0" if kind == "cuda" else kind)
 
 

@@ -93,6 +93,7 @@ class CresModule(Learner):
         compile_encoders: Compile the layers of the encoders with torch.compile when training; the first step then takes
             a minute or two, and on a CPU it needs a C++ compiler.
         compile_mode: How: default, or reduce-overhead, which captures what a layer launches on a GPU and replays it.
+        cuda_graph: Replay training steps as CUDA graphs, on one GPU where that is possible: hundreds of launches less.
         ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
         calibration: How the stated uncertainties are scaled after training, on the validation split: coverage (at every
             stated width 68.27 % of the truths within one error bar), likelihood (one factor a target), or none.
@@ -125,6 +126,7 @@ class CresModule(Learner):
         schedule: Schedule | None = None,
         compile_encoders: bool = False,
         compile_mode: Literal["default", "reduce-overhead"] = "default",
+        cuda_graph: bool = True,
         ema_decay: float = 0.0,
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
@@ -173,6 +175,7 @@ class CresModule(Learner):
             schedule,
             compile_encoders,
             compile_mode,
+            cuda_graph,
             ema_decay,
             calibration,
             seed,

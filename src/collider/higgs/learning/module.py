@@ -34,6 +34,7 @@ class HiggsModule(Learner):
         schedule: Shape of the learning rate over the training.
         compile_encoders: Compile the layers of the encoder with torch.compile when training.
         compile_mode: How: default, or reduce-overhead.
+        cuda_graph: Replay training steps as CUDA graphs, on one GPU where that is possible: hundreds of launches less.
         ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
         calibration: How the stated probabilities are made honest after training, on the validation split: coverage or
             likelihood (one temperature), or none.
@@ -57,6 +58,7 @@ class HiggsModule(Learner):
         schedule: Schedule | None = None,
         compile_encoders: bool = False,
         compile_mode: Literal["default", "reduce-overhead"] = "default",
+        cuda_graph: bool = True,
         ema_decay: float = 0.0,
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
@@ -74,6 +76,7 @@ class HiggsModule(Learner):
             schedule,
             compile_encoders,
             compile_mode,
+            cuda_graph,
             ema_decay,
             calibration,
             seed,

@@ -44,6 +44,7 @@ class JetModule(Learner):
         schedule: Shape of the learning rate over the training.
         compile_encoders: Compile the layers of the encoders with torch.compile when training.
         compile_mode: How: default, or reduce-overhead.
+        cuda_graph: Replay training steps as CUDA graphs, on one GPU where that is possible: hundreds of launches less.
         ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
         calibration: How the stated uncertainties are scaled after training, on the validation split: coverage,
             likelihood or none.
@@ -70,6 +71,7 @@ class JetModule(Learner):
         schedule: Schedule | None = None,
         compile_encoders: bool = False,
         compile_mode: Literal["default", "reduce-overhead"] = "default",
+        cuda_graph: bool = True,
         ema_decay: float = 0.0,
         calibration: CalibrationMethod = "coverage",
         weight_column: str | None = None,
@@ -86,6 +88,7 @@ class JetModule(Learner):
             schedule,
             compile_encoders,
             compile_mode,
+            cuda_graph,
             ema_decay,
             calibration,
             seed,

@@ -60,6 +60,7 @@ class ShowerModule(Learner):
         schedule: Shape of the learning rate over the training.
         compile_encoders: Compile the layers of the encoders with torch.compile when training.
         compile_mode: How: default, or reduce-overhead.
+        cuda_graph: Replay training steps as CUDA graphs, on one GPU where that is possible: hundreds of launches less.
         ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
         calibration: How the stated uncertainties are scaled after training, on the validation split: coverage,
             likelihood or none.
@@ -89,6 +90,7 @@ class ShowerModule(Learner):
         schedule: Schedule | None = None,
         compile_encoders: bool = False,
         compile_mode: Literal["default", "reduce-overhead"] = "default",
+        cuda_graph: bool = True,
         ema_decay: float = 0.0,
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
@@ -114,6 +116,7 @@ class ShowerModule(Learner):
             schedule,
             compile_encoders,
             compile_mode,
+            cuda_graph,
             ema_decay,
             calibration,
             seed,

@@ -114,6 +114,8 @@ class KeptSpectra:
     def of(self, layers: Many[KernelLayer], length: int) -> tuple[Complex[Tensor, "channel bin"], ...]:
         """Return the spectrum of each layer's kernel for series of `length`."""
         current = [parameter for layer in layers for parameter in layer.kernel_parameters()]
+        if current[0].is_cuda and torch.cuda.is_current_stream_capturing():
+            return joint_spectra(layers, length)  # the host may not look at numbers, and a graph keeps what it made
         if self._kept is None or self._kept.length != length or not _equal(self._kept.parameters, current):
             held = [parameter.detach().clone() for parameter in current]
             self._kept = _Kept(held, length, joint_spectra(layers, length))

@@ -129,7 +129,8 @@ class GaussianMixture(PredictiveDistribution):
     def _quantiles(self, levels: Many[float]) -> Float[Tensor, "batch level target"]:
         std = torch.linalg.vector_norm(self.choleskys, dim=-1)
         parts = (self._weights.unsqueeze(-1), self.locations, std)
-        wanted = torch.tensor(levels, dtype=std.dtype, device=std.device).unsqueeze(-1)
+        # filled one by one: a list would be copied from the host, which waits for the device
+        wanted = torch.stack([std.new_full((1,), level) for level in levels])
         if torch.compiler.is_compiling() or len(std) <= _ROWS_AT_ONCE:
             return _quantiles(*parts, wanted)
         pieces = zip(*(part.split(_ROWS_AT_ONCE) for part in parts), strict=True)

@@ -17,11 +17,13 @@ from torch import Tensor, nn
 from reconstruction.clock import wall_seconds
 from reconstruction.errors import UserError
 from reconstruction.models import Calibration, CrossEntropy, GaussianNLL, Loss, PredictiveDistribution, combine
+from reconstruction.models.precision import exact_convolutions
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom, mix64
 from reconstruction.records.batch import SETTINGS, STRENGTH, Batch, Inputs, Masks, masks_of
 from reconstruction.records.rows import Rows, RowsDataModule
 from reconstruction.system import System, find_system
 from reconstruction.training.learning.averaging import Average
+from reconstruction.training.learning.captured_step import CapturedObjective
 from reconstruction.training.learning.checkpoints import LAST, Checkpoints
 from reconstruction.training.learning.compiling import compile_encoders
 from reconstruction.training.learning.loss_watch import LossWatch, NonFiniteLoss, first_of_all
@@ -68,6 +70,7 @@ class Learner(pl.LightningModule):
         schedule: Schedule | None = None,
         compile_encoders: bool = False,
         compile_mode: str = "default",
+        cuda_graph: bool = True,
         ema_decay: float = 0.0,
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
@@ -99,7 +102,7 @@ class Learner(pl.LightningModule):
                 task.let_learn()
         self.loss = loss or (CrossEntropy() if reconstructor.head.classes else GaussianNLL())
         self.optimiser, self.schedule = optimiser or Optimiser(), schedule or Cosine()
-        self.compile_encoders, self.compile_mode = compile_encoders, compile_mode
+        self.compile_encoders, self.compile_mode, self.cuda_graph = compile_encoders, compile_mode, cuda_graph
         self.ema_decay, self.calibration = ema_decay, calibration
         self.seed, self.noise_seed = seed, noise_seed
         self.targets = reconstructor.targets
@@ -121,6 +124,7 @@ class Learner(pl.LightningModule):
         self.last_validation: Collected | None = None
         """Predictions of the validation split after the last epoch, of all processes."""
         self._validation: list[Collected] = []
+        self._captured: CapturedObjective | None = None
 
     @property
     def tasks(self) -> list[SideTask]:
@@ -146,7 +150,8 @@ class Learner(pl.LightningModule):
 
     def forward(self, inputs: Inputs | Tensor, masks: Masks | None = None) -> PredictiveDistribution:
         """Return the calibrated distribution in physical units of inputs that carry their noise."""
-        return self.combined([member(inputs, masks) for member in self.members])
+        with exact_convolutions():
+            return self.combined([member(inputs, masks) for member in self.members])
 
     def reconstruct(self, batch: Batch) -> PredictiveDistribution:
         """Return the calibrated distribution in physical units, with the frozen corruption."""
@@ -281,7 +286,8 @@ class Learner(pl.LightningModule):
         clean = self.easing.prepared(batch)
         noisy = self.easing.finished(self.inject(clean, self.current_epoch, self.easing.noise_scale))
         wanted = self.easing.finished(self.augmented(clean, self.current_epoch))
-        loss = self.objective(noisy, wanted, self.current_epoch)[0]
+        replayed = None if self._captured is None else self._captured(noisy)
+        loss = self.objective(noisy, wanted, self.current_epoch)[0] if replayed is None else replayed
         self.watch.note(loss, clean, self.current_epoch, batch_idx)
         size = len(batch["event_id"])
         self.epoch_loss.update(loss, size)
@@ -322,7 +328,8 @@ class Learner(pl.LightningModule):
         if self.others:
             self._validation.append(collect(self.of(judged), batch, self.calibrations))
             return
-        loss, outcome = self.objective(judged, batch)
+        with exact_convolutions():
+            loss, outcome = self.objective(judged, batch)
         self.log("val/loss", loss, prog_bar=True, batch_size=len(batch["event_id"]), sync_dist=True)
         floor = cost_of_nothing(self.tasks, self.reconstructor, judged, batch, self._random(judged, FROZEN_EPOCH))
         if floor is not None:
@@ -383,8 +390,32 @@ class Learner(pl.LightningModule):
         self.average.restore(checkpoint)
 
     def on_train_start(self) -> None:
-        """Go on behind the last batch of a checkpoint."""
+        """Go on behind the last batch of a checkpoint; on a GPU replay the steps where that is possible."""
         self.place.go_on(self.trainer, self.epoch_loss)
+        if self.may_be_captured:
+            self._captured = self.captured_objective()
+
+    def on_train_end(self) -> None:
+        """Let go of the memory of a captured step."""
+        self._captured = None
+
+    @property
+    def may_be_captured(self) -> bool:
+        """Whether the steps of this training may be replayed: on one GPU, where nothing but the batch differs in them.
+
+        In deterministic mode they are not: a resumed training would meet its first step in the other form.
+        """
+        trainer = self.trainer
+        plain = self.regresses and not self.tasks and self.masking is None and self.reconstructor.front is None
+        alone = trainer.world_size == 1 and trainer.accumulate_grad_batches == 1
+        replayed = self.compile_encoders and self.compile_mode != "default"
+        exact = torch.are_deterministic_algorithms_enabled()
+        return self.cuda_graph and self.device.type == "cuda" and plain and alone and not replayed and not exact
+
+    def captured_objective(self) -> CapturedObjective:
+        """Return the objective of corrupted batches, replayed as a CUDA graph on a GPU."""
+        parts = nn.ModuleList(part for part in (self.reconstructor, self.loss) if isinstance(part, nn.Module))
+        return CapturedObjective(parts, lambda noisy: self.objective(noisy, noisy)[0])
 
     def setup(self, stage: str) -> None:
         """Compile what was asked for. Raises UserError where there is no compiler."""
