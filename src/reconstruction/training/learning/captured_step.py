@@ -40,7 +40,6 @@ class CapturedObjective:
     def __init__(self, module: nn.Module, objective: Objective) -> None:
         self._module = _Step(module, objective)
         self._known: tuple[Layout, tuple[int, ...]] | None = None
-        self._replay: nn.Module | None = None
         self._missed: Layout | None = None
         self._failed = False
 
@@ -53,10 +52,9 @@ class CapturedObjective:
         layout = Layout(tuple(parts), *zip(*((v.shape, v.dtype) for v in parts.values()), strict=True))
         if self._known != (layout, self._places()) and not self._captured(layout, parts):
             return self._module.objective(batch)
-        assert self._replay is not None
         self._missed = None
         # the graph writes its loss into the same place again and again
-        loss: Tensor = self._replay(*parts.values()).clone()
+        loss: Tensor = self._module(*parts.values()).clone()
         return loss
 
     def _captured(self, layout: Layout, parts: Mapping[tuple[str, ...], Tensor]) -> bool:
@@ -65,12 +63,12 @@ class CapturedObjective:
             self._missed = layout
             return False
         self._module.names = layout.names
-        self._known, self._replay = None, None
+        self._known = None
         self._module.__dict__.pop("forward", None)
         try:
             with _left_as_it_was(self._module, next(iter(parts.values())).device):
                 given = tuple(value.detach().clone() for value in parts.values())
-                self._replay = torch.cuda.make_graphed_callables(self._module, given, allow_unused_input=True)
+                torch.cuda.make_graphed_callables(self._module, given, allow_unused_input=True)
         except RuntimeError as error:
             self._failed = True
             self._module.__dict__.pop("forward", None)
