@@ -1,6 +1,7 @@
 """From the curves of many tracks to their samples on any device: the torch twin of `render`, all electrons together.
 
-Phases are reduced to one turn in float64; what follows is real float32 arithmetic, so that a compiler can fuse it.
+Phases are reduced to one turn in float64; what follows is real float32 arithmetic, so that a compiler can fuse it. On a
+GPU that runs Triton it is one kernel (`fused_render`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reconstruction.kernels import usable
 from reconstruction.shapes import PerRow
 
 
@@ -39,9 +41,14 @@ def render_batch(
     phase and axial: rad, ascending powers of seconds, float64; intervals_per_rad: of the envelope's table, by axial
     phase.
     """
-    cycles = polynomial(phase / (2 * math.pi), time_s)
+    turns, places = phase / (2 * math.pi), axial * intervals_per_rad
+    if usable(time_s, turns, places, cubics, series):
+        from cres.simulation.fused_render import render  # imports Triton
+
+        return render(time_s, turns, places, cubics, series)
+    cycles = polynomial(turns, time_s)
     angle = (cycles - torch.round(cycles)).float() * (2 * math.pi)
-    place = polynomial(axial * intervals_per_rad, time_s)
+    place = polynomial(places, time_s)
     whole = torch.floor(place)
     part = (place - whole).float()[..., None]
     batch, table = cubics.shape[:2]

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from reconstruction.kernels import usable
 from reconstruction.random import processor_random
 from reconstruction.shapes import EventIds
 
@@ -127,7 +128,12 @@ class KeyedRandom:
         return torch.from_numpy(processor_random.half_of_pairs(keys, begin, end, pairs, cosine))
 
     def _keys(self, stream: str) -> Tensor:
-        return mix64(mix64(self.event_id) + self._base(stream))
+        base = self._base(stream)
+        if usable(self.event_id):
+            from reconstruction.random import fused  # imports Triton
+
+            return fused.keys(self.event_id, base)
+        return mix64(mix64(self.event_id) + base)
 
     def _processor_keys(self, stream: str) -> processor_random.Words:
         """Return the same keys, made by NumPy."""
@@ -140,11 +146,15 @@ class KeyedRandom:
 
 def fill(keys: Tensor, convert: Convert, out: Tensor) -> None:
     """Fill `out` (event, 2 · word) with the numbers of the words h(key + j·golden), j = 1, 2, …; keys (event,)."""
+    if usable(keys, out):
+        from reconstruction.random import fused  # imports Triton
+
+        return (fused.fill_normal if convert is box_muller else fused.fill_uniform)(keys, out)
     counter = torch.arange(1, out.shape[1] // 2 + 1, device=out.device) * _GOLDEN
     words = keys[:, None] + counter
     scratch = torch.empty_like(words)
     _mix64_(words, scratch)
-    convert(words.view(torch.int32), scratch.view(torch.float32), out)
+    return convert(words.view(torch.int32), scratch.view(torch.float32), out)
 
 
 def unit_interval(words: Tensor, scratch: Tensor, out: Tensor) -> None:
@@ -175,6 +185,10 @@ def _phase(words: Tensor, out: Tensor) -> None:
 
 def half_of_pairs(keys: Tensor, begin: int, end: int, pairs: int, cosine: bool) -> Float[Tensor, "event number"]:
     """Return the cosines, or the sines, of pairs `begin` to `end` of `pairs`, as `box_muller` makes them."""
+    if usable(keys):
+        from reconstruction.random import fused  # imports Triton
+
+        return fused.half_of_pairs(keys, begin, end, pairs, cosine)
     magnitude = torch.empty(len(keys), end - begin, dtype=torch.float32, device=keys.device)
     phase = torch.empty_like(magnitude)
     _magnitude(_half_words(keys, begin, end), magnitude)
