@@ -103,6 +103,17 @@ def test_an_electron_does_not_depend_on_its_batch(monkeypatch: pytest.MonkeyPatc
         torch.testing.assert_close(in_blocks[name], together[name], rtol=1e-6, atol=1e-7, msg=name)
 
 
+def test_where_kernels_make_samples_a_stream_asks_for_thousands(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert DeviceElectrons().electrons_at_once == 1
+    monkeypatch.setattr(module, "run_on", lambda device: True)
+    sizes = {name: source_of(tree)[1].electrons_at_once for name, tree in APPARATUS.items()}
+    assert sizes["bathtub"] == 8192
+    assert sizes["several pieces"] == 2**26 // 20_000
+    assert sizes["channels and receiver"] == 2**26 // (1024 * 2 * 8)
+    long = source_of({"readout": {"samples": 2**27}})[1]
+    assert long.electrons_at_once == 1
+
+
 def test_start_values_come_in_any_portion_and_amplitudes_count() -> None:
     source = DeviceElectrons()
     many = source.start_values(1, 0, 8)

@@ -27,6 +27,7 @@ from cres.simulation.track import Track, TrackModel
 from cres.simulation.tracks import WINDOW_TRUTH
 from cres.simulation.truth import frequency_columns, snr_columns, start_carrier_hz
 from cres.transforms import FROZEN_EPOCH, KeyedRandom
+from reconstruction.kernels import run_on
 
 Columns = dict[str, Tensor]
 
@@ -34,6 +35,15 @@ SAMPLES_AT_ONCE = {"cpu": 2**19, "cuda": 2**24}
 """Samples of a block of electrons by kind of device; a sample needs about 130 bytes while it is made."""
 
 OTHER_DEVICE = 2**22
+
+BY_KERNELS = 8192
+"""Electrons of a block, where a kernel makes its samples: what the tracks need is what takes the memory."""
+
+KEPT_SAMPLES = 2**26
+"""Samples, of all channels, that a training's stream has made at once: half a gigabyte."""
+
+RECEIVED = 8
+"""That many times fewer where a receiver's effects are made, of all the records together."""
 
 
 class StartValues(NamedTuple):
@@ -60,7 +70,7 @@ class DeviceElectrons:
     tensors on the device. In two steps it never makes the host wait: `start_values` draws on the host and sends
     72 bytes an electron, for many batches at once; `records` is made of torch operations on the device alone, a number
     that does not depend on the batch (see `benchmarks/simulation.py`; in numerical traps two hundred times as many). So
-    make several batches of a training together.
+    make several batches of a training together: `electrons_at_once` says how many, and a training's stream does.
 
     Args:
         config: file of the simulation's configuration (configs/simulation/), or the configuration itself; the default
@@ -130,13 +140,23 @@ class DeviceElectrons:
         """Return the series (batch, samples, 2) of a read-out channel, and the truth."""
         batch = len(starts.energy_ev)
         series = torch.empty(batch, self.samples, 2, device=self.device)
-        step = self._electrons_at_once
+        step = self._block_electrons
         blocks = [slice(begin, begin + step) for begin in range(0, batch, step)]
         truths = [self._block(model, starts.at(block), series[block]) for block in blocks]
         return series, {name: torch.cat([part[name] for part in truths]) for name in (truths[0] if truths else {})}
 
     @property
-    def _electrons_at_once(self) -> int:
+    def electrons_at_once(self) -> int:
+        """How many electrons a stream best asks for together: where kernels make samples, many launch what few do."""
+        if not run_on(self.device):
+            return 1
+        channels = (1 + len(self._channels)) * (1 if self._receiver is None else RECEIVED)
+        return max(1, min(BY_KERNELS, KEPT_SAMPLES // (self.samples * channels)))
+
+    @property
+    def _block_electrons(self) -> int:
+        if run_on(self.device):
+            return BY_KERNELS
         samples = min(self.samples, PIECE_SAMPLES)
         return max(1, SAMPLES_AT_ONCE.get(self.device.type, OTHER_DEVICE) // samples)
 
