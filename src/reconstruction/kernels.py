@@ -16,7 +16,7 @@ def usable(*tensors: Tensor) -> bool:
     What a compiler, an export or a transform of `torch.func` hands on stands for numbers that are not there yet, and so
     do subclasses of tensors; and no gradient follows a kernel. Torch's own operations take all of those.
     """
-    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch._C._are_functorch_transforms_active():
+    if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._are_functorch_transforms_active():
         return False
     if not all(type(one) is Tensor and one.numel() for one in tensors):
         return False

@@ -33,6 +33,7 @@ def test_a_processor_takes_torchs_operations() -> None:
     assert not kernels.run_on(torch.device("cpu"))
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace")
 def test_kernels_are_asked_for_numbers_that_are_there_and_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernels, "run_on", lambda device: True)
     numbers = torch.ones(3)

@@ -18,7 +18,7 @@ for tree in ({"more_channels": [{"phase_deg": 30.0}]}, {"readout": {"samples": 1
     with FakeTensorMode():
         values = [torch.empty(3, dtype=torch.float64, device="pretend") for _ in range(7)]
         columns = source.records(StartValues(*values, torch.empty(3, dtype=torch.int64, device="pretend")))
-        model._buffers["time_s"] = torch.empty(config.readout.samples, dtype=torch.float64, device="pretend")
+        model._buffers["_time_s"] = torch.empty(config.readout.samples, dtype=torch.float64, device="pretend")
         found = [*columns.values()]
         found += model.jacobian(torch.empty(3, 6, dtype=torch.float64, device="pretend"))
     assert {value.device.type for value in found} == {"pretend"}
