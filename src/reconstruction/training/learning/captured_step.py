@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from reconstruction.records.batch import Batch
 
@@ -40,6 +41,8 @@ class CapturedObjective:
     def __init__(self, module: nn.Module, objective: Objective) -> None:
         self._module = _Step(module, objective)
         self._known: tuple[Layout, tuple[int, ...]] | None = None
+        self._replay: Callable[..., Tensor] | None = None
+        self._weights: tuple[Tensor, ...] = ()
         self._missed: Layout | None = None
         self._failed = False
 
@@ -50,33 +53,44 @@ class CapturedObjective:
         if self._failed or device.type != _WITH_GRAPHS or not torch.is_grad_enabled():
             return self._module.objective(batch)
         layout = Layout(tuple(parts), *zip(*((v.shape, v.dtype) for v in parts.values()), strict=True))
-        if self._known != (layout, self._places()) and not self._captured(layout, parts):
+        if self._known != (layout, self._places()):
+            if (
+                self._missed != layout
+            ):  # the last batch of an epoch is often a shorter one: one of a kind is not captured
+                self._missed = layout
+                return self._module.objective(batch)
+            self._capture(layout, tuple(parts.values()))
+        if self._replay is None:
             return self._module.objective(batch)
         self._missed = None
         # the graph writes its loss into the same place again and again
-        loss: Tensor = self._module(*parts.values()).clone()
-        return loss
+        return self._replay(*parts.values(), *self._weights).clone()
 
-    def _captured(self, layout: Layout, parts: Mapping[tuple[str, ...], Tensor]) -> bool:
-        """Capture for a layout that comes twice in a row: the last batch of an epoch is often a shorter one."""
-        if self._missed != layout:
-            self._missed = layout
-            return False
+    def _capture(self, layout: Layout, values: tuple[Tensor, ...]) -> None:
+        """Capture for batches of a layout; where that fails, say why, and replay nothing from here on."""
         self._module.names = layout.names
-        self._known = None
-        self._module.__dict__.pop("forward", None)
-        try:
-            with _left_as_it_was(self._module, next(iter(parts.values())).device):
-                given = tuple(value.detach().clone() for value in parts.values())
-                torch.cuda.make_graphed_callables(self._module, given, allow_unused_input=True)
-        except RuntimeError as error:
-            self._failed = True
-            self._module.__dict__.pop("forward", None)
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            warnings.warn(f"the steps are not replayed as a CUDA graph, which is slower: {reason}", stacklevel=2)
-            return False
+        self._known, self._replay = None, None
+        weights = {name: weight for name, weight in self._module.named_parameters() if weight.requires_grad}
+        # the same numbers under other names: what a former backward pass knows of the weights belongs to its stream
+        aliases = tuple(weight.detach().requires_grad_() for weight in weights.values())
+
+        def loss(*given: Tensor) -> Tensor:
+            named = dict(zip(weights, given[len(values) :], strict=True))
+            made: Tensor = functional_call(self._module, named, given[: len(values)])
+            return made
+
+        given = (*(value.detach().clone() for value in values), *aliases)
+        with _left_as_it_was(self._module, values[0].device):
+            try:
+                self._replay = _graphed(loss, given)
+            except RuntimeError as error:
+                self._failed = True
+                _forget_random_state(values[0].device)
+                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+                warnings.warn(f"the steps are not replayed as a CUDA graph, which is slower: {reason}", stacklevel=3)
+                return
+        self._weights = tuple(weights.values())
         self._known = (layout, self._places())
-        return True
 
     def _places(self) -> tuple[int, ...]:
         """Return where weights and buffers lie, which a graph reads again: others must be captured anew."""
@@ -126,3 +140,15 @@ def _left_as_it_was(module: nn.Module, device: torch.device) -> Iterator[None]:
         with torch.no_grad():
             for value, before in zip(module.buffers(), buffers, strict=True):
                 value.copy_(before)
+
+
+def _graphed(loss: Callable[..., Tensor], given: tuple[Tensor, ...]) -> Callable[..., Tensor]:
+    made: Any = torch.cuda.make_graphed_callables(loss, given, allow_unused_input=True)
+    replay: Callable[..., Tensor] = made
+    return replay
+
+
+def _forget_random_state(device: torch.device) -> None:
+    """Give the generator of a device a new state: a capture that failed has left its own waiting for the end of it."""
+    fresh = torch.Generator(device)
+    torch.cuda.default_generators[device.index or 0].graphsafe_set_state(fresh.graphsafe_get_state())
