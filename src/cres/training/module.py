@@ -248,7 +248,9 @@ class CresModule(Learner):
 def _require_assumed(assumed: Mapping[str, float], facts: Mapping[str, float]) -> None:
     """Raise UserError where records are drawn of another read-out than that of the data."""
     for name, value in facts.items():
-        if name in assumed and not math.isclose(assumed[name], value, rel_tol=1e-6):
+        # a thousandth of the noise's power cannot be seen: files round it, and a temperature is no round density
+        tolerance = 1e-3 if name == "noise_density_w_per_hz" else 1e-6
+        if name in assumed and not math.isclose(assumed[name], value, rel_tol=tolerance):
             raise UserError(
                 f"{name} of the data is {value:.6g}, and model.generation.rendering draws records of "
                 f"{assumed[name]:.6g}: give it the simulation that made the data (init_args.simulation)"
