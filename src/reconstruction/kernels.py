@@ -7,22 +7,33 @@ import warnings
 from functools import cache
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+_PLAIN = frozenset((Tensor, nn.Parameter))
 
 
-def usable(*tensors: Tensor) -> bool:
+def usable(*tensors: Tensor, with_gradient: bool = False) -> bool:
     """Whether kernels may read and write these tensors, of one device.
 
     What a compiler, an export or a transform of `torch.func` hands on stands for numbers that are not there yet, and so
-    do subclasses of tensors; and no gradient follows a kernel. Torch's own operations take all of those.
+    do subclasses of tensors; and no gradient follows a kernel, unless it comes `with_gradient`, a kernel of its own.
+    Torch's own operations take all of those.
     """
     if torch.compiler.is_compiling() or torch._C._is_tracing() or torch._C._are_functorch_transforms_active():
         return False
-    if not all(type(one) is Tensor and one.numel() for one in tensors):
+    if not all(type(one) in _PLAIN and one.numel() for one in tensors):
         return False
-    if torch.is_grad_enabled() and any(one.requires_grad for one in tensors):
+    if not with_gradient and torch.is_grad_enabled() and any(one.requires_grad for one in tensors):
         return False
-    return run_on(tensors[0].device)
+    return run_on(tensors[0].device) and all(map(_lies_in_memory, tensors))
+
+
+def _lies_in_memory(values: Tensor) -> bool:
+    """Whether there are numbers to point at: not where autograd follows several gradients at once."""
+    try:
+        return values.data_ptr() != 0
+    except (NotImplementedError, RuntimeError):
+        return False
 
 
 def run_on(device: torch.device) -> bool:

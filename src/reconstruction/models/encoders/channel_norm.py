@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from reconstruction.models.encoders.fused import fusible
+from reconstruction.models.encoders.fused_norm import LARGEST_WIDTH, fused_norm
 from reconstruction.models.precision import in_precision
 from reconstruction.shapes import Float
 
@@ -21,8 +23,9 @@ _FEW_POSITIONS = 1024
 class ChannelNorm(nn.Module):
     """Layer normalisation of (batch, channel, position) over the channels, position by position.
 
-    Short series and accelerators use torch's own, whose channels are last; its transpositions of long series cost a CPU
-    twice as much as the whole norm in pieces. A compiler fuses the plain form with its neighbours.
+    A GPU has kernels of its own for it. Short series, and other accelerators, use torch's, whose channels are last; its
+    transpositions of long series cost a CPU twice as much as the whole norm in pieces. A compiler fuses the plain form
+    with its neighbours.
     """
 
     def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
@@ -33,6 +36,8 @@ class ChannelNorm(nn.Module):
 
     def forward(self, values: Float[Tensor, "batch channel position"]) -> Float[Tensor, "batch channel position"]:
         """Normalise to mean 0 and variance 1, then scale and shift; in float32 or better."""
+        if self._fusible(values):
+            return fused_norm(values, self.weight, self.bias, self.epsilon)
         with torch.autocast(values.device.type, enabled=False):
             values = in_precision(values, self.weight.dtype)
             if torch.compiler.is_compiling():
@@ -45,10 +50,15 @@ class ChannelNorm(nn.Module):
         self, values: Float[Tensor, "batch channel position"]
     ) -> Float[Tensor, "batch position channel"]:
         """Return the same with the channels last, as poolings want them."""
+        if self._fusible(values):
+            return fused_norm(values, self.weight, self.bias, self.epsilon, channels_last=True).mT
         if torch.compiler.is_compiling() or (values.device.type == "cpu" and values.shape[-1] > _FEW_POSITIONS):
             return self(values).mT
         with torch.autocast(values.device.type, enabled=False):
             return self._of_vectors(in_precision(values, self.weight.dtype).mT)
+
+    def _fusible(self, values: Tensor) -> bool:
+        return fusible(values, self.weight, self.bias) and values.shape[1] <= LARGEST_WIDTH
 
     def _of_vectors(self, values: Tensor) -> Tensor:
         return nn.functional.layer_norm(values, values.shape[-1:], self.weight, self.bias, self.epsilon)

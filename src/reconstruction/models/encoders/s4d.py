@@ -13,6 +13,8 @@ from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.channel_norm import ChannelNorm
+from reconstruction.models.encoders.fused import fusible
+from reconstruction.models.encoders.fused_gate import add_gated
 from reconstruction.models.encoders.pooling import Pooled, PoolingName, make_pooling, merge
 from reconstruction.models.encoders.positions import average_neighbours, masked, patches, position_mask, strided_lengths
 from reconstruction.models.encoders.s4d_layer import Initialisation, StateSpace, spectra_of
@@ -60,12 +62,14 @@ class S4DBlock(nn.Module):
         return self.norm(values) if self.prenorm else values
 
     def _after(self, values: Tensor, convolved: Tensor) -> Tensor:
-        values = values + self._mixed(convolved)
+        values = self._sum(values, self.mix(self.dropout(nn.functional.gelu(convolved))))
         return values if self.prenorm else self.norm(values)
 
-    def _mixed(self, convolved: Tensor) -> Tensor:
-        mixed = self.mix(self.dropout(nn.functional.gelu(convolved)))
-        return self.dropout(nn.functional.glu(mixed, dim=1) if self.gated else mixed)
+    def _sum(self, values: Tensor, mixed: Tensor) -> Tensor:
+        drops = self.training and not isinstance(self.dropout, nn.Identity)
+        if self.gated and not drops and fusible(values, mixed):
+            return add_gated(values, mixed)
+        return values + self.dropout(nn.functional.glu(mixed, dim=1) if self.gated else mixed)
 
 
 class S4DEncoder(Encoder):
