@@ -49,8 +49,8 @@ class _GatedSum(Function):
         (mixed,) = ctx.saved_tensors
         of_values = gradient.to(ctx.values_dtype)
         if torch.is_grad_enabled() or not fusible(mixed, gradient):
-            gated, pull_back = torch.func.vjp(lambda mixed: nn.functional.glu(mixed, dim=1), mixed)
-            return of_values, pull_back(gradient.to(gated.dtype))[0]
+            pull_back = torch.func.vjp(lambda mixed: nn.functional.glu(mixed, dim=1), mixed)[1]
+            return of_values, pull_back(gradient.to(mixed.dtype))[0]
         return of_values, _gradient(gradient.contiguous(), mixed.contiguous())
 
 
