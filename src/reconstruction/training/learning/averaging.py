@@ -22,12 +22,17 @@ class Average:
     @torch.no_grad()
     def update(self, module: nn.Module, decay: float) -> None:
         """Move the average towards the parameters by 1 − decay; the first call copies them."""
+        averages, parameters = [], []
         for name, parameter in module.named_parameters():
             if name in self.other:
                 # a checkpoint brings the average back to the processor
-                self.other[name] = self.other[name].to(parameter).lerp_(parameter, 1 - decay)
+                self.other[name] = self.other[name].to(parameter)
+                averages.append(self.other[name])
+                parameters.append(parameter.detach())
             else:
                 self.other[name] = parameter.detach().clone()
+        if averages:  # together: on a GPU a few launches, not one a parameter
+            torch._foreach_lerp_(averages, parameters, 1 - decay)
 
     @torch.no_grad()
     def swap(self, module: nn.Module) -> None:
