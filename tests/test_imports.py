@@ -46,7 +46,12 @@ FOLDERS: dict[tuple[str, str], dict[str, set[str]]] = {
         "weighing": {"search", "radial"},
         "methods": {"search", "fit", "radial", "bound", "simple"},
     },
-    ("reconstruction", "models"): {"conditioning": set(), "encoders": {"conditioning"}, "predictive": set()},
+    ("reconstruction", "models"): {
+        "conditioning": set(),
+        "fused": set(),
+        "encoders": {"conditioning", "fused"},
+        "predictive": set(),
+    },
     ("reconstruction", "judging"): {
         "tables": set(),
         "measures": {"tables"},

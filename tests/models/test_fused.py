@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from reconstruction import kernels
-from reconstruction.models.encoders import fused, fused_norm
 from reconstruction.models.encoders.channel_norm import ChannelNorm
 from reconstruction.models.encoders.s4d import S4DBlock
+from reconstruction.models.fused import norm, tensors
 
 
 class Marked(Tensor):
@@ -26,14 +26,14 @@ def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_processor_runs_no_kernels() -> None:
-    assert not fused.fusible(torch.ones(2))
+    assert not tensors.fusible(torch.ones(2))
 
 
 @pytest.mark.usefixtures("everywhere")
 def test_kernels_read_plain_tensors_of_few_bits() -> None:
-    assert fused.fusible(torch.ones(2), nn.Parameter(torch.ones(2)), torch.ones(2, dtype=torch.bfloat16))
+    assert tensors.fusible(torch.ones(2), nn.Parameter(torch.ones(2)), torch.ones(2, dtype=torch.bfloat16))
     refused = (torch.ones(2).double(), torch.ones(2).long(), torch.ones(0), torch.ones(2).as_subclass(Marked))
-    assert not any(fused.fusible(torch.ones(2), one) for one in refused)
+    assert not any(tensors.fusible(torch.ones(2), one) for one in refused)
 
 
 @pytest.mark.usefixtures("everywhere")
@@ -41,7 +41,7 @@ def test_transforms_and_compilers_are_left_alone() -> None:
     asked: list[bool] = []
 
     def ask(values: Tensor) -> Tensor:
-        asked.append(fused.fusible(values))
+        asked.append(tensors.fusible(values))
         return values * 2
 
     values = torch.ones(3)
@@ -52,7 +52,7 @@ def test_transforms_and_compilers_are_left_alone() -> None:
 
     class Asking(nn.Module):
         def forward(self, values: Tensor) -> Tensor:
-            return values + 1 if fused.fusible(values) else values * 2
+            return values + 1 if tensors.fusible(values) else values * 2
 
     exported = torch.export.export(Asking(), (values,)).module()
     assert exported(values).tolist() == [2.0] * 3
@@ -69,7 +69,7 @@ def test_layers_ask_before_they_fuse(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "reconstruction.models.encoders.s4d.add_gated", lambda values, mixed: (started.append("gate"), values)[1]
     )
-    for width in (fused_norm.LARGEST_WIDTH, fused_norm.LARGEST_WIDTH + 1):
+    for width in (norm.LARGEST_WIDTH, norm.LARGEST_WIDTH + 1):
         ChannelNorm(width)(torch.randn(1, width, 2))
     ChannelNorm(4).positions_first(torch.randn(1, 4, 2))
     assert started == ["norm", "norm"]
@@ -86,5 +86,5 @@ def test_triton_is_loaded_where_a_kernel_starts() -> None:
     code += "before = 'triton' in sys.modules\n"  # some of torch's builds load it themselves
     code += "S4DEncoder(2, width=4, state=4, depth=1)(torch.ones(1, 8, 2))\n"
     code += "assert before or 'triton' not in sys.modules\n"
-    code += "assert 'reconstruction.models.encoders.fused_kernels' not in sys.modules"
+    code += "assert 'reconstruction.models.fused.triton_kernels' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

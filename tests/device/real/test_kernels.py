@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from reconstruction.kernels import run_on
-from reconstruction.models.encoders import fused_gate, fused_norm
 from reconstruction.models.encoders.channel_norm import ChannelNorm
 from reconstruction.models.encoders.s4d import S4DEncoder
+from reconstruction.models.fused import gate as gate_module
+from reconstruction.models.fused import norm as norm_module
+from reconstruction.models.fused.gate import add_gated
+from reconstruction.models.fused.norm import fused_norm
 
 pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("kernels")]
 
@@ -76,11 +79,11 @@ def check(ours: Formula, plain: Formula, inputs: list[Tensor], gradient: Tensor,
 
 
 def norm(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return fused_norm.fused_norm(values, weight, bias, EPSILON)
+    return fused_norm(values, weight, bias, EPSILON)
 
 
 def norm_of_vectors(values: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    result = fused_norm.fused_norm(values, weight, bias, EPSILON, channels_last=True)
+    result = fused_norm(values, weight, bias, EPSILON, channels_last=True)
     assert result.mT.is_contiguous()
     return result
 
@@ -117,7 +120,7 @@ def test_the_same_bits_every_time(device: torch.device) -> None:
 def test_records_do_not_reach_each_other(device: torch.device) -> None:
     (values, weight, bias), _ = norm_inputs(device, 3, 5, 40)
     mixed = random(3, 10, 40, seed=5, device=device)
-    formulae = ((lambda given: norm(given, weight, bias), values), (partial(fused_gate.add_gated, values), mixed))
+    formulae = ((lambda given: norm(given, weight, bias), values), (partial(add_gated, values), mixed))
     for formula, broken in formulae:
         right = formula(broken)
         broken = broken.clone()
@@ -136,7 +139,7 @@ def test_half_precision_is_read_and_the_rest_is_float32(device: torch.device, dt
     exact = plain_norm(values.to(dtype).double(), weight.double(), bias.double())
     torch.testing.assert_close(result.double(), exact, rtol=0, atol=3e-5)
     mixed = random(2, 10, 40, seed=5, device=device).to(dtype)
-    result, of_values, of_mixed = check(fused_gate.add_gated, plain_gate, [values, mixed], gradient, part=5e-3)
+    result, of_values, of_mixed = check(add_gated, plain_gate, [values, mixed], gradient, part=5e-3)
     assert [one.dtype for one in (result, of_values, of_mixed)] == [torch.float32, torch.float32, dtype]
     torch.testing.assert_close(result.double(), plain_gate(values.double(), mixed.double()), rtol=0, atol=3e-6)
 
@@ -146,16 +149,16 @@ def test_the_gated_sum_and_its_gradient(device: torch.device, size: tuple[int, i
     batch, channels, positions = size
     mixed = 4 * random(batch, 2 * channels, positions, seed=5, device=device)
     values, gradient = (random(*size, seed=seed, device=device) for seed in (6, 7))
-    check(fused_gate.add_gated, plain_gate, [values, mixed], gradient)
+    check(add_gated, plain_gate, [values, mixed], gradient)
     strided = [one.mT.contiguous().mT for one in (values, mixed)]
-    check(fused_gate.add_gated, plain_gate, strided, gradient.mT.contiguous().mT)
+    check(add_gated, plain_gate, strided, gradient.mT.contiguous().mT)
 
 
 @pytest.mark.filterwarnings("ignore:overflow encountered")  # NumPy's, where it interprets exp(200)
 def test_a_shut_and_an_open_gate(device: torch.device) -> None:
     mixed = torch.tensor([2.0, 2.0, 2.0, -200.0, 0.0, 200.0], device=device).reshape(1, 2, 3)
     values, gradient = torch.ones(1, 1, 3, device=device), torch.ones(1, 1, 3, device=device)
-    result, _, of_mixed = with_gradients(fused_gate.add_gated, [values, mixed], gradient)
+    result, _, of_mixed = with_gradients(add_gated, [values, mixed], gradient)
     assert result.flatten().tolist() == [1.0, 2.0, 3.0]
     assert of_mixed.flatten().tolist() == [0.0, 0.5, 1.0, 0.0, 0.5, 0.0]
 
@@ -166,7 +169,7 @@ def test_further_derivatives_are_torch_s_own(device: torch.device, formula: str)
     ours, plain, inputs = (
         (norm, plain_norm, [values, weight, bias])
         if formula == "norm"
-        else (fused_gate.add_gated, plain_gate, [values, random(2, 6, 4, seed=5, device=device)])
+        else (add_gated, plain_gate, [values, random(2, 6, 4, seed=5, device=device)])
     )
 
     def second(formula: Formula, inputs: list[Tensor]) -> tuple[Tensor, ...]:
@@ -190,7 +193,7 @@ def test_an_encoder_says_with_kernels_what_it_says_without(
     series = random(2, 40, 2, device=device)
     lengths = torch.tensor([40, 23], device=device)
     started: list[str] = []
-    for module, name in ((fused_norm, "normalised"), (fused_norm, "gradients"), (fused_gate, "_gradient")):
+    for module, name in ((norm_module, "normalised"), (norm_module, "gradients"), (gate_module, "_gradient")):
         inner = getattr(module, name)
         monkeypatch.setattr(module, name, lambda *a, _n=name, _inner=inner: (started.append(_n), _inner(*a))[1])
 
@@ -238,5 +241,5 @@ def test_offsets_have_64_bits(device: torch.device) -> None:
     with torch.no_grad():
         found = norm(values, weight, bias)[1:, :, -40:]
         torch.testing.assert_close(found.double(), wanted, rtol=0, atol=1e-5)
-        gated = fused_gate.add_gated(values[:, :32].contiguous(), values)[1:, :, -40:]
+        gated = add_gated(values[:, :32].contiguous(), values)[1:, :, -40:]
         torch.testing.assert_close(gated.double(), plain_gate(last[:, :32].double(), last.double()), rtol=0, atol=1e-5)

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from reconstruction.models.encoders.fused import fusible
-from reconstruction.models.encoders.fused_norm import LARGEST_WIDTH, fused_norm
+from reconstruction.models.fused.norm import LARGEST_WIDTH, fused_norm
+from reconstruction.models.fused.tensors import fusible
 from reconstruction.models.precision import in_precision
 from reconstruction.shapes import Float
 

@@ -13,12 +13,12 @@ from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.channel_norm import ChannelNorm
-from reconstruction.models.encoders.fused import fusible
-from reconstruction.models.encoders.fused_gate import add_gated
 from reconstruction.models.encoders.pooling import Pooled, PoolingName, make_pooling, merge
 from reconstruction.models.encoders.positions import average_neighbours, masked, patches, position_mask, strided_lengths
 from reconstruction.models.encoders.s4d_layer import Initialisation, StateSpace, spectra_of
 from reconstruction.models.encoders.s4d_spectra import KeptSpectra
+from reconstruction.models.fused.gate import add_gated
+from reconstruction.models.fused.tensors import fusible
 from reconstruction.shapes import Complex, Features, Float, Lengths, Series
 
 Mixing = Literal["glu", "linear"]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from reconstruction.models.encoders.fused import fusible
+from reconstruction.models.fused.tensors import fusible
 
 _BLOCK = 1024
 
@@ -27,7 +27,7 @@ class _GatedSum(Function):
     @staticmethod
     def forward(values: Tensor, mixed: Tensor) -> Tensor:
         """Both halves of `mixed` have the shape of the values."""
-        from reconstruction.models.encoders.fused_kernels import add_gated_halves
+        from reconstruction.models.fused.triton_kernels import add_gated_halves
 
         values, mixed = values.contiguous(), mixed.contiguous()
         result = torch.empty_like(values, dtype=torch.promote_types(values.dtype, mixed.dtype))
@@ -55,7 +55,7 @@ class _GatedSum(Function):
 
 
 def _gradient(gradient: Tensor, mixed: Tensor) -> Tensor:
-    from reconstruction.models.encoders.fused_kernels import gate_gradient
+    from reconstruction.models.fused.triton_kernels import gate_gradient
 
     result = torch.empty_like(mixed)
     records, *sizes = _sizes(gradient)

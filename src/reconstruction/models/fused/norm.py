@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
-from reconstruction.models.encoders.fused import fusible
+from reconstruction.models.fused.tensors import fusible
 
 LARGEST_WIDTH = 512
 """Channels of a program's block, all of which lie in its registers."""
@@ -62,7 +62,7 @@ class _FusedNorm(Function):
 
 def normalised(values: Tensor, weight: Tensor, bias: Tensor, epsilon: float, channels_last: bool = False) -> Tensor:
     """Start the kernel: the result alone, which no gradient follows."""
-    from reconstruction.models.encoders.fused_kernels import normalise
+    from reconstruction.models.fused.triton_kernels import normalise
 
     batch, channels, positions = values.shape
     shape = (batch, positions, channels) if channels_last else (batch, channels, positions)
@@ -80,7 +80,7 @@ def normalised(values: Tensor, weight: Tensor, bias: Tensor, epsilon: float, cha
 
 def gradients(values: Tensor, weight: Tensor, gradient: Tensor, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
     """Start the kernel of the gradient: that of the values, of weight and of bias; blocks are summed in their order."""
-    from reconstruction.models.encoders.fused_kernels import normalise_gradient
+    from reconstruction.models.fused.triton_kernels import normalise_gradient
 
     batch, channels, positions = values.shape
     if gradient.stride(-1) != 1:  # read across, it would take ten times as long as a copy and the kernel together
