@@ -48,7 +48,8 @@ def test_transforms_and_compilers_are_left_alone() -> None:
     torch.func.vmap(ask)(values)
     torch.func.jvp(ask, (values,), (values,))
     torch.func.grad(lambda one: ask(one).sum())(values)
-    assert asked == [False] * 3
+    torch.func.vmap(lambda one: one + ask(values))(values)  # what lies in memory beside what does not
+    assert asked == [False] * 4
 
     class Asking(nn.Module):
         def forward(self, values: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from torch.autograd import Function
 
 from reconstruction.models.fused.tensors import fusible
 
-LARGEST_WIDTH = 512
+LARGEST_WIDTH = 256
 """Channels of a program's block, all of which lie in its registers."""
 _LENGTH, _NARROWEST = 64, 32
 """Positions of a block, and of one of many channels: a GPU reads 128 bytes at a time."""
@@ -65,9 +65,8 @@ def normalised(values: Tensor, weight: Tensor, bias: Tensor, epsilon: float, cha
     from reconstruction.models.fused.triton_kernels import normalise
 
     batch, channels, positions = values.shape
-    shape = (batch, positions, channels) if channels_last else (batch, channels, positions)
-    result = torch.empty(shape, dtype=weight.dtype, device=values.device)
-    result = result.mT if channels_last else result
+    strides = (channels * positions, *((1, channels) if channels_last else (positions, 1)))
+    result = torch.empty_strided(values.shape, strides, dtype=weight.dtype, device=values.device)
     block = _block(channels, positions)
     blocks = -(-positions // block["POSITIONS"])
     sizes = (channels, positions, blocks, epsilon)
