@@ -22,6 +22,7 @@ from cres.simulation.device_stream import DeviceElectrons
 from cres.simulation.generate import simulate_columns
 from cres.simulation.parameters import parameters_of
 from cres.simulation.source import stream_seed
+from reconstruction import kernels
 
 DEFAULT = SimulationConfig.default()
 COILS = {"kind": "coils", "field_t": 0.9587, "coils": [[0.02, -0.08, 42.0], [0.02, 0.08, 42.0]]}
@@ -105,7 +106,7 @@ def test_an_electron_does_not_depend_on_its_batch(monkeypatch: pytest.MonkeyPatc
 
 def test_where_kernels_make_samples_a_stream_asks_for_thousands(monkeypatch: pytest.MonkeyPatch) -> None:
     assert DeviceElectrons().electrons_at_once == 1
-    monkeypatch.setattr(module, "run_on", lambda device: True)
+    monkeypatch.setattr(kernels, "run_on", lambda device: True)
     sizes = {name: source_of(tree)[1].electrons_at_once for name, tree in APPARATUS.items()}
     assert sizes["bathtub"] == 8192
     assert sizes["several pieces"] == 2**26 // 20_000
