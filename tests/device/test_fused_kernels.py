@@ -77,6 +77,7 @@ def test_records_and_numbers_ask_where_they_are_made(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(kernels, "run_on", lambda device: bool(asked.append(device.type)))
     source = DeviceElectrons()
     source.records(source.start_values(1, 0, 1))
-    assert asked == ["cpu"]
+    assert set(asked) == {"cpu"}
+    asked.clear()
     KeyedRandom(1, 0, torch.arange(2)).normal(4, stream="noise")  # by NumPy, without a question
-    assert asked == ["cpu"]
+    assert not asked
