@@ -74,7 +74,7 @@ def both_parts(pair):
     return pair.to(tl.int32).to(tl.float32, bitcast=True), (pair >> 32).to(tl.int32).to(tl.float32, bitcast=True)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["samples", "blocks", "record_stride"])
 @no_type_check
 def _render(
     time_s,

@@ -1,8 +1,9 @@
 """The numbers of `KeyedRandom` on a GPU, in one kernel: the words are those of all devices, bit for bit.
 
 Each program draws a stretch of one event's numbers, in registers; none of it depends on another. `log`, `cos` and `sin`
-are those of CUDA's library to the last bits, not the processor's fast ones: Triton 3.2 and 3.6 take the former for
-float32 (looked up in what they compile). Only what starts these kernels imports this module: it needs Triton.
+are those of CUDA's library to the last bits, not the approximations of the card: Triton 3.2 and 3.6 take the former for
+float32 (looked up in what they compile). Sizes are not specialised: a kernel that is made once serves every draw. Only
+what starts these kernels imports this module: it needs Triton.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def drawn(key, place):
     return word.to(tl.uint32), (word >> 32).to(tl.uint32)
 
 
-@triton.jit(do_not_specialize=["base"])
+@triton.jit(do_not_specialize=["base", "count"])
 @no_type_check
 def _keys(events, keys, base, count, WORDS: tl.constexpr):
     place = tl.program_id(0) * WORDS + tl.arange(0, WORDS)
@@ -99,7 +100,7 @@ def _keys(events, keys, base, count, WORDS: tl.constexpr):
     tl.store(keys + place, key.to(tl.int64, bitcast=True), mask=place < count)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["event_stride", "count", "blocks"])
 @no_type_check
 def _uniform(keys, numbers, event_stride, number_stride, count, blocks, WORDS: tl.constexpr):
     """The upper 24 bits of each half of a word, as a fraction."""
@@ -112,7 +113,7 @@ def _uniform(keys, numbers, event_stride, number_stride, count, blocks, WORDS: t
     tl.store(numbers + event * event_stride + place * number_stride, fraction, mask=place < count)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["event_stride", "begin", "end", "pairs", "sines_from", "blocks"])
 @no_type_check
 def _normal(
     keys,
