@@ -97,8 +97,9 @@ def norm_inputs(device: torch.device, batch: int, channels: int, positions: int)
 @pytest.mark.parametrize("ours", [norm, norm_of_vectors])
 @pytest.mark.parametrize("size", SIZES)
 def test_the_norm_and_its_gradient(device: torch.device, size: tuple[int, int, int], ours: Formula) -> None:
+    """Of one channel the gradient is zero, and the last bits of what cancels are divided by √ε."""
     inputs, gradient = norm_inputs(device, *size)
-    check(ours, plain_norm, inputs, gradient)
+    check(ours, plain_norm, inputs, gradient, part=3e-6 if size[1] > 1 else 3e-7 / EPSILON**0.5)
 
 
 def test_the_norm_of_other_strides(device: torch.device) -> None:

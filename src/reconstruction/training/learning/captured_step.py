@@ -143,7 +143,10 @@ def _left_as_it_was(module: nn.Module, device: torch.device) -> Iterator[None]:
 
 
 def _graphed(loss: Callable[..., Tensor], given: tuple[Tensor, ...]) -> Callable[..., Tensor]:
-    made: Any = torch.cuda.make_graphed_callables(loss, given, allow_unused_input=True)
+    with warnings.catch_warnings():
+        # torch 2.11's own passes before a capture leave their leaves on another stream, and it warns of that
+        warnings.filterwarnings("ignore", "The AccumulateGrad node's stream does not match")
+        made: Any = torch.cuda.make_graphed_callables(loss, given, allow_unused_input=True)
     replay: Callable[..., Tensor] = made
     return replay
 
