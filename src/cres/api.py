@@ -319,9 +319,12 @@ class Online:
         self.device = device
         self._said = Replayed(self._say, self.module)
 
-    def __call__(self, volts: torch.Tensor) -> tuple[Array, Array]:
-        """Return estimates and error bars, (rows, target) each, of volts (rows, samples, 2), float32."""
-        estimate, error_bar = self._said(volts.to(self.device, torch.float32))
+    def __call__(self, volts: Array | torch.Tensor) -> tuple[Array, Array]:
+        """Return estimates and error bars, (rows, target) each, of volts (rows, samples, 2). Raises UserError."""
+        given = torch.as_tensor(volts)
+        if given.ndim != 3 or given.shape[-1] != 2 or not given.numel() or given.is_complex():
+            raise UserError(f"volts have the shape {tuple(given.shape)}; (records, samples, 2) real are read online")
+        estimate, error_bar = self._said(given.to(self.device, torch.float32))
         return estimate.cpu().numpy(), error_bar.cpu().numpy()
 
     def _say(self, volts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -65,6 +65,27 @@ def test_every_form_of_volts_is_the_same(trained: Path, records: Path) -> None:
     )
 
 
+@pytest.mark.filterwarnings("ignore:the records are not like those")
+def test_a_model_online_says_what_it_says_when_called(trained: Path, records: Path) -> None:
+    model, volts = cres.load(trained), volts_of(records, 3)
+    expected = model(volts)
+    estimates, error_bars = model.online("cpu")(volts)
+    for place, name in enumerate(("energy", "pitch_angle")):
+        unit = "ev" if name == "energy" else "deg"
+        np.testing.assert_allclose(estimates[:, place], expected[f"{name}_{unit}"], rtol=1e-6)
+        np.testing.assert_allclose(error_bars[:, place], expected[f"{name}_std_{unit}"], rtol=1e-5)
+
+
+def test_what_cannot_be_read_online_is_one_sentence(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = cres.load(trained)
+    for volts in (np.zeros((2, 4)), np.zeros((1, 4), complex), np.zeros((0, 4, 2))):
+        with pytest.raises(UserError, match=r"real are read online"):
+            model.online("cpu")(volts)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match="torch sees no GPU"):
+        model.online()
+
+
 def test_wrong_volts_are_one_sentence(trained: Path) -> None:
     model = cres.load(trained)
     for volts, words in (
