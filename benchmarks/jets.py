@@ -2,7 +2,8 @@
 
 DATA is a folder of `scripts/jets.py`. Rows: LorentzParT, the Particle Transformer, a Deep Set, and boosted trees on jet
 quantities, on the same jets and split; LorentzParT with kinematics alone; fine-tuned from a masked pre-training, and
-its head alone. Then how much the encoders change under boosts. --only chooses rows by a part of their names.
+its head alone. Then how much the encoders change under boosts. --only chooses rows by their names, or by a part of
+several. What is finished in --folder, one for each DATA, is not done again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -23,6 +25,7 @@ from collider.jets.judging.report import judge
 from collider.jets.judging.trees import tree_table
 from collider.jets.learning.data import PARTICLES, JetDataModule
 from collider.jets.learning.invariance import boost, lorentz_violation
+from reconstruction.judging.tables.find import PREDICTIONS
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.models import Encoder
 from reconstruction.models.encoders.views import RecordView
@@ -50,7 +53,9 @@ def run(*words: str) -> None:
 def trained(name: str, data: Path, folder: Path, jets: int | None, epochs: int, pretrained: Path) -> Path:
     """Train a row and return its run."""
     config, changed, options = ROWS[name]
-    place = folder / f"{name} {jets or 'all'}".replace(",", "").replace(" ", "_")
+    place = folder / f"{name} {jets or 'all'} {epochs} epochs".replace(",", "").replace(" ", "_")
+    if (place / PREDICTIONS).exists():
+        return place
     text = (ROOT / "configs/jets" / f"{config}.yaml").read_text()
     for old, new in changed.items():
         assert old in text, old
@@ -63,6 +68,13 @@ def trained(name: str, data: Path, folder: Path, jets: int | None, epochs: int, 
     run("fit", "-c", *words, "--figures.every_epochs=0")
     run("test", f"--run={place}")
     return place
+
+
+def chosen(only: Sequence[str]) -> list[str]:
+    """Return the rows that are named, or of whose names parts are; without any all of them."""
+    return [
+        name for name in ROWS if not only or any(part == name or (part not in ROWS and part in name) for part in only)
+    ]
 
 
 def violation(run_folder: Path, data: Path) -> str:
@@ -88,16 +100,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--folder", type=Path, default=None)
     arguments = parser.parse_args()
-    names = [name for name in ROWS if not arguments.only or any(part in name for part in arguments.only)]
+    names = chosen(arguments.only)
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="jets-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    pretrained = folder / "pretrain" / "checkpoints" / "best.ckpt"
-    if any("pre-trained" in name for name in names) and not pretrained.exists():
-        run("fit", "-c", "configs/jets/pretrain.yaml", f"--run={folder / 'pretrain'}", f"--data.data={arguments.data}",
+    pretraining = folder / f"pretrain_{arguments.epochs}_epochs"
+    pretrained, finished = pretraining / "checkpoints" / "best.ckpt", pretraining / "finished"
+    if any("pre-trained" in name for name in names) and not finished.exists():
+        run("fit", "-c", "configs/jets/pretrain.yaml", f"--run={pretraining}", f"--data.data={arguments.data}",
             f"--trainer.max_epochs={arguments.epochs}", "--figures.every_epochs=0")  # fmt: skip
+        finished.touch()
     for jets in arguments.jets or [None]:
         runs = {name: trained(name, arguments.data, folder, jets, arguments.epochs, pretrained) for name in names}
-        tables = [PredictionTable.read(place / "predictions.hdf5").renamed(name) for name, place in runs.items()]
+        tables = [PredictionTable.read(place / PREDICTIONS).renamed(name) for name, place in runs.items()]
         tables.append(tree_table(JetDataModule(str(arguments.data), particles=1, training_jets=jets)))
         print(f"\n{jets or 'all'} training jets, {arguments.epochs} epochs\n{judge(tables, folder)}", flush=True)
         for name, place in runs.items():
