@@ -8,14 +8,13 @@ of the device and one of the processor never enter one operation (but for number
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from lightning.pytorch.accelerators import Accelerator
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
-from torch.utils._pytree import tree_leaves, tree_map
 
 NAME = "pretend"
 DEVICE = f"{NAME}:0"
@@ -100,7 +99,7 @@ class PretendedDevice(TorchDispatchMode):
 
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        if _is_ours(kwargs.get("device")) or any(isinstance(leaf, Pretended) for leaf in tree_leaves((args, kwargs))):
+        if _is_ours(kwargs.get("device")) or any(isinstance(leaf, Pretended) for leaf in _leaves((args, kwargs))):
             self._count(operation, args, kwargs)
             return _run(operation, args, kwargs)
         return operation(*args, **kwargs)
@@ -112,6 +111,24 @@ class PretendedDevice(TorchDispatchMode):
         to_host |= name == "aten::copy_" and not isinstance(args[0], Pretended)
         if name in _WAITS or to_host:
             self.waits[name] += 1
+
+
+def _leaves(given: Any) -> Iterator[Any]:
+    """Yield what is in arguments: lists, tuples and dictionaries are all that an operation takes."""
+    for one in given.values() if isinstance(given, dict) else given:
+        if isinstance(one, list | tuple | dict):
+            yield from _leaves(one)
+        else:
+            yield one
+
+
+def _mapped(change: Callable[[Any], Any], given: Any) -> Any:
+    """Return arguments or results with something done to each."""
+    if isinstance(given, list | tuple):
+        return type(given)([_mapped(change, one) for one in given])
+    if isinstance(given, dict):
+        return {name: _mapped(change, one) for name, one in given.items()}
+    return change(given)
 
 
 def _is_ours(device: Any) -> bool:
@@ -126,7 +143,7 @@ def _run(operation: Any, args: Any, kwargs: Any) -> Any:
     wanted = kwargs.get("device")
     if _is_ours(wanted):
         kwargs = kwargs | {"device": torch.device("cpu")}
-    held_args, held_kwargs = tree_map(_held, (args, kwargs))
+    held_args, held_kwargs = _mapped(_held, args), _mapped(_held, kwargs)
     result = _INSTEAD.get(name, operation)(*held_args, **held_kwargs)
     if name == "aten::_local_scalar_dense":
         return result
@@ -135,7 +152,7 @@ def _run(operation: Any, args: Any, kwargs: Any) -> Any:
     if name == "aten::_pack_padded_sequence":
         # how many records reach each position stays on the processor, as on a card
         return Pretended(result[0]), result[1]
-    wrapped = tree_map(lambda value: Pretended(value) if type(value) is Tensor else value, result)
+    wrapped = _mapped(lambda value: Pretended(value) if type(value) is Tensor else value, result)
     return return_and_correct_aliasing(operation, args, kwargs, wrapped)
 
 
@@ -148,14 +165,14 @@ def _refuse_a_mixture(operation: Any, name: str, args: Any, kwargs: Any) -> None
     indices = args[1] if name in _INDEXING else ()
     checked = (args[0], *args[2:]) if name in _INDEXING else args
     on_host = _ON_HOST.get(name)
-    tensors = [one for one in tree_leaves((checked, kwargs)) if isinstance(one, Tensor)]
+    tensors = [one for one in _leaves((checked, kwargs)) if isinstance(one, Tensor)]
     if on_host is not None:
         tensors = [one for one in tensors if one is not args[on_host]]
         if isinstance(args[on_host], Pretended):
             raise DeviceMismatch(f"{name} wants argument {on_host} on the processor, but it lies on {DEVICE}")
     numbers_too = torch.Tag.pointwise in operation.tags or name in _TAKES_NUMBERS
     strangers = [one for one in tensors if not isinstance(one, Pretended) and (one.ndim or not numbers_too)]
-    ours = [one for one in tree_leaves((tensors, indices)) if isinstance(one, Pretended)]
+    ours = [one for one in _leaves((tensors, indices)) if isinstance(one, Pretended)]
     if strangers and ours:
         raise DeviceMismatch(f"{name} meets tensors of {DEVICE} and of the processor")
 
