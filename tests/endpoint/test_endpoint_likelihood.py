@@ -14,7 +14,7 @@ from scipy.stats import norm
 from cres.endpoint.binned import BinnedLikelihood
 from cres.endpoint.efficiency import Efficiency, fit_efficiency
 from cres.endpoint.fit import fit_endpoint, profile
-from cres.endpoint.kernel import smearing_matrix
+from cres.endpoint.kernel import even_smearing_matrix, smearing_matrix
 from cres.endpoint.likelihood import (
     NUISANCES,
     PARAMETERS,
@@ -91,6 +91,15 @@ def test_smearing_matrix_keeps_the_integral_and_interpolates_sharp_electrons():
     matrix = smearing_matrix(grid, np.array([50.03, 40.0, 60.1]), np.array([2.0, 1e-3, 1e-3]))
     np.testing.assert_allclose(matrix.sum(axis=1), 1.0, rtol=1e-9)
     np.testing.assert_allclose(matrix @ grid, [50.03, 40.0, 60.1], atol=1e-9)
+
+
+@pytest.mark.parametrize(("std", "low"), [(1e-3, 20.0), (0.7, 20.0), (6.0, 50.03), (6.0, 20.0)])
+def test_one_row_moved_is_the_matrix_of_energies_as_far_apart_as_the_grid(std, low):
+    """Also where the resolution reaches beyond the grid."""
+    grid = np.arange(0.0, 130.0, 0.2)
+    energy = low + 0.2 * np.arange(150)
+    slow = smearing_matrix(grid, energy, np.full(150, std)).toarray()
+    np.testing.assert_allclose(even_smearing_matrix(grid, energy, std).toarray(), slow, atol=1e-11)
 
 
 def test_signal_density_integrates_to_its_stated_total():

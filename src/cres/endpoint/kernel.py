@@ -37,3 +37,19 @@ def smearing_matrix(grid_ev: Array, energy_ev: Array, std_ev: Array) -> csr_arra
     inner = np.ones(len(ramp), bool)
     inner[padded_starts[:-1]] = inner[padded_starts[1:] - 1] = False
     return csr_array((second[inner], point[inner], starts), shape=(len(energy_ev), len(grid_ev)))
+
+
+def even_smearing_matrix(grid_ev: Array, energy_ev: Array, std_ev: float) -> csr_array:
+    """Return the `smearing_matrix` of one resolution at energies as far apart as the grid's points.
+
+    Its rows are one row, each a point further; it is made once. Where a resolution reaches beyond the grid, each row is
+    made by itself.
+    """
+    count, middle = len(energy_ev), len(energy_ev) // 2
+    one = smearing_matrix(grid_ev, energy_ev[middle : middle + 1], np.full(1, std_ev))
+    first = one.indices[0] - middle + np.arange(count)
+    if first[0] <= 0 or first[-1] + one.nnz >= len(grid_ev):
+        return smearing_matrix(grid_ev, energy_ev, np.full(count, std_ev))
+    place = first[:, None] + np.arange(one.nnz)
+    starts = one.nnz * np.arange(count + 1)
+    return csr_array((np.tile(one.data, count), place.ravel(), starts), shape=(count, len(grid_ev)))

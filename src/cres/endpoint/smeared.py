@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
-from cres.endpoint.kernel import REACH, smearing_matrix
+from cres.endpoint.kernel import REACH, even_smearing_matrix
 from cres.endpoint.likelihood import FitWindow, Physics, background_density
 from cres.endpoint.model import GRID_STEP_EV, SpectrumModel
 from cres.endpoint.response import Response
@@ -146,7 +146,7 @@ class SmearedSpectra:
         for width in np.exp(self._log_widths):
             smeared = np.zeros((len(at), len(self.mass_squared_ev2)))
             for weight, ratio in self.response.components():
-                smeared += weight * (smearing_matrix(model.grid_ev, at, np.full(len(at), width * ratio)) @ shapes)
+                smeared += weight * (even_smearing_matrix(model.grid_ev, at, width * ratio) @ shapes)
             rows.append(smeared)
         return np.ascontiguousarray(np.concatenate(rows).T)
 
