@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
@@ -34,6 +35,7 @@ FILLS = {"cres": ("#e8f0fb", "#b9d0f0"), "collider": ("#fdf1e3", "#f3cf9f"), COR
 OTHER_FILL = ("#f1f1f4", "#cfd0d8")
 
 
+@functools.cache
 def imported(source: str) -> set[str]:
     """Return the dotted names that a module imports, also inside functions."""
     names: set[str] = set()

@@ -35,12 +35,15 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
-LONGEST = ("test_on_pretended_device", "test_end_to_end", "test_endpoint_notebook", "test_notebooks", "test_shipped")
-"""Files with tests of many seconds each."""
+LONGEST = (
+    *("test_on_pretended_device", "test_interruption", "test_two_processes", "test_end_to_end", "test_straight_lines"),
+    *("test_notebooks", "test_endpoint_notebook", "test_distributed", "test_wheel"),
+)
+"""Files of many seconds each that would otherwise begin late, or wait for programs."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest begins first: the last of several workers does not end alone."""
+    """What takes longest begins first: the last of several workers, each with a file, does not end alone."""
     items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 

@@ -6,8 +6,6 @@ import json
 import subprocess
 import sys
 
-import pytest
-
 LISTED = "import json, sys; print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"
 HEAVY = {
     *("wandb", "mlflow", "iminuit", "matplotlib", "lightning", "h5py", "pandas", "scipy", "optuna", "onnxruntime"),
@@ -25,15 +23,9 @@ def test_import_cres_loads_nothing_at_all() -> None:
     assert not loaded_by("import cres") & (HEAVY | {"torch", "numpy"})
 
 
-@pytest.mark.parametrize(
-    "code",
-    [
-        "import cres; from cres.models.s4d_layer import StateSpace",
-        "from cres.models import S4DEncoder; S4DEncoder(2, width=4, state=4, depth=1)",
-    ],
-)
-def test_the_s4d_layer_needs_torch_and_numpy_only(code: str) -> None:
-    loaded = loaded_by(code)
+def test_the_s4d_layer_needs_torch_and_numpy_only() -> None:
+    layer = "import cres; from cres.models.s4d_layer import StateSpace"
+    loaded = loaded_by(f"{layer}; from cres.models import S4DEncoder; S4DEncoder(2, width=4, state=4, depth=1)")
     assert "torch" in loaded
     assert not loaded & HEAVY
 
@@ -45,4 +37,4 @@ def test_a_training_starts_without_what_it_does_not_use() -> None:
 
 
 def test_the_list_sees_what_is_loaded() -> None:
-    assert {"yaml", "torch"} <= loaded_by("import torch, yaml")
+    assert {"yaml", "numpy"} <= loaded_by("import numpy, yaml")
