@@ -12,7 +12,7 @@ from cres.evaluation import PredictionTable
 ROOT = Path(__file__).parents[1]
 INDEPENDENT = ROOT.parent / "shared" / "data" / "independent_simulation.pkl.gz"
 SMALL_MODEL = (
-    "--trainer.max_epochs=4",
+    "--trainer.max_epochs=8",
     "--trainer.enable_progress_bar=false",
     "--model.encoders.spectrum.init_args.width=16",
     "--model.encoders.spectrum.init_args.depth=1",
