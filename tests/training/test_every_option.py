@@ -261,12 +261,12 @@ def test_runs_that_do_not_exist_are_named_with_those_that_do(trained, tmp_path):
 def test_what_one_command_reads_is_not_in_the_next(tiny, records):
     """One parser reads them all."""
     words = ["-c", str(tiny), f"--data.data={records}"]
-    first = ParsedOnly("fit", [*words, "--model.ema_decay=0.5", "--trainer.max_epochs=7", "--resume"])
-    said(lambda: ParsedOnly("fit", [*words, "--trainer.max_epochs=8", "--model.optimiser.lr=0"]))
+    first = ParsedOnly("fit", [*words, "--model.ema_decay=0.5", "--data.workers=2", "--resume"])
+    said(lambda: ParsedOnly("fit", [*words, "--data.workers=3", "--model.optimiser.lr=0"]))
     again = ParsedOnly("fit", words)
     assert again.parser is first.parser
-    assert (first.config.model.ema_decay, first.config.trainer.max_epochs, first.config.resume) == (0.5, 7, True)
-    assert (again.config.model.ema_decay, again.config.trainer.max_epochs, again.config.resume) == (0.9, 3, False)
+    assert (first.config.model.ema_decay, first.config.data.workers, first.config.resume) == (0.5, 2, True)
+    assert (again.config.model.ema_decay, again.config.data.workers, again.config.resume) == (0.9, 0, False)
 
 
 def test_a_refused_start_leaves_nothing_behind(tiny, records, tmp_path):
