@@ -18,7 +18,9 @@ from cres.data.module import CresDataModule
 from cres.errors import UserError
 from cres.simulation import ForwardModel, SimulationConfig, parameter_rows, sample_electrons, simulate_columns
 from cres.simulation.rendered_lines import RenderedLines
+from cres.training.module import _require_assumed
 from cres.transforms import KeyedRandom
+from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 from reconstruction.models.flow_matching import FlowMatching
 from reconstruction.models.rendering import Rendering
 from reconstruction.training.command_line.cli import CommandLine
@@ -203,6 +205,14 @@ def test_the_noise_of_each_number_is_one(lines):
     found = lines.values(noise, truths).square()
     assert float(found[:100].mean()) == pytest.approx(1, abs=0.15)
     assert float(found[100:].mean()) == pytest.approx(1, abs=0.1)
+
+
+def test_data_that_state_no_noise_are_of_the_default_apparatus():
+    """Its density is no round number, and theirs is."""
+    noise = {"noise_density_w_per_hz": NOMINAL_DENSITY_W_PER_HZ}
+    _require_assumed(RenderedLines().assumed, {"sampling_rate_hz": 403e6} | noise)
+    with pytest.raises(UserError, match=r"sampling_rate_hz of the data is 4\.02e"):
+        _require_assumed(RenderedLines().assumed, {"sampling_rate_hz": 402e6} | noise)
 
 
 # Through the command line -------------------------------------------------------------------------------------------
