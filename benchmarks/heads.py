@@ -54,7 +54,8 @@ def fit(config: str, run: Path, data: Path, steps: int, records: int, options: S
         epochs = max(1, round(steps / (0.95 * records / BATCH)))
         size = [f"--trainer.max_epochs={epochs}", f"--data.batch_size={BATCH}", "--data.fractions=[0.95,0.05,0]"]
         given = [f"--data.data={data}", f"--run={run}", *size, *QUIET, *options]
-        if command(["fit", "-c", str(ROOT / "configs" / f"{config}.yaml"), *given]):
+        begun = ["--resume"] if (run / "checkpoints" / "last.ckpt").exists() else []
+        if command(["fit", "-c", str(ROOT / "configs" / f"{config}.yaml"), *given, *begun]):
             raise errors.UserError("the training was stopped: the same command goes on")
         (run / "done").touch()
     return run / "checkpoints" / "best.ckpt"

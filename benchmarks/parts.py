@@ -37,7 +37,7 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "s4d, denoiser first, apart and frozen": ("denoise_first", (APART, "--model.denoise_first.frozen=true")),
     "s4d, denoiser first, apart, then together": ("denoise_first", (APART,)),
     "lstm, last": ("lstm", ()),
-    "lstm, attention": ("lstm", (POOLING.format(view="spectrum", name="attention"),)),
+    "lstm, attention": ("lstm", (POOLING.format(view="time", name="attention"),)),
     "convnet": ("convnet", ()),
     "convnet, attention": ("convnet", (POOLING.format(view="spectrum", name="attention"),)),
     "s4d_time, mean": ("s4d_time", ()),
