@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 CLI_OPTIONS = ROOT / "src/reconstruction/training/command_line/options.py"
 RECORD_OPTIONS = ROOT / "src/cres/training/long_records.py"
+SHARED_BY_HEADS = ROOT / "benchmarks/heads.py"
 COMMANDS = ROOT / "src/cres/commands"
 COLLIDER = {
     "showers.py": "showers",
@@ -197,6 +198,7 @@ def unknown_options(command: str) -> list[str]:
         work = ROOT / "src/collider" / COLLIDER[script.name] / "command.py"
     source = script.read_text() + (work.read_text() if work.is_file() else "")
     source += RECORD_OPTIONS.read_text() if script.name == "cli.py" else ""
+    source += SHARED_BY_HEADS.read_text() if "\nfrom heads import " in source else ""
     options = re.findall(r"(?<!\S)--([\w-]+)", found["rest"])
     trains = script.name in ("cli.py", "stages.py")  # whose further options are those of trainings
     groups = ("trainer", "data", "model", "curriculum", "early_stopping", "fine_tune") if trains else ()
@@ -211,6 +213,7 @@ def test_commands_exist(page: Path) -> None:
 def test_an_unknown_option_is_noticed() -> None:
     assert unknown_options("python scripts/simulate.py --evnets 3 --seed 1") == ["evnets"]
     assert unknown_options("python scripts/simulat.py --events 3") == ["scripts/simulat.py"]
+    assert unknown_options("python benchmarks/parts.py --steps 3 --recrods 4") == ["recrods"]
     assert unknown_options("python cli.py fit --trainer.max_epochs=3 --resume") == []
 
 
