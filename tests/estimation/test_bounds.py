@@ -137,9 +137,9 @@ def test_a_start_time_costs_little_where_the_beginning_is_seen(parameters: torch
 def test_a_start_time_moves_the_whole_record(parameters: torch.Tensor, apparatus: Apparatus) -> None:
     rate, step_s = apparatus.reception.sampling_rate_hz, 1e-12
     moved = Apparatus.from_config(DEFAULT).model
-    moved.time_s = moved.time_s - step_s
+    moved._time_s = moved.time_s - step_s
     later = moved(parameters)
-    moved.time_s = moved.time_s + 2 * step_s
+    moved._time_s = moved.time_s + 2 * step_s
     wanted = (later - moved(parameters)) / (2 * step_s)
     wanted[:, 0] = wanted[:, 0] / 2 - rate * apparatus.model(parameters)[:, 0]
     information = fisher_information(apparatus.model, parameters, White(1.0), ("start_time_s", "energy_ev"), rate)
