@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import sys
 
+import h5py
 import made_jets
 import numpy as np
 import pytest
@@ -20,7 +22,9 @@ from collider.jets.making.classes import KINDS, LABELS
 from collider.jets.system import SYSTEM
 from reconstruction import schema
 from reconstruction.errors import UserError
+from reconstruction.judging.pictures.plots import column_label, residual_label
 from reconstruction.judging.tables.columns import CLASSES
+from reconstruction.judging.tables.judged import judge_as
 from reconstruction.judging.tables.table import PredictionTable
 
 CODES = {kind.name: kind.code for kind in KINDS}
@@ -96,6 +100,20 @@ def mass_table(width=0.08, bias=0.0, stated=0.08, count=3000):
         observables={"jet_mass": plain, "jet_pt": random.uniform(500, 1000, count)},
         system=SYSTEM,
     )
+
+
+def test_columns_are_drawn_with_the_unit_that_the_system_gives_them(tmp_path):
+    """JetClass's names end with no unit."""
+
+    def labels() -> tuple[str, ...]:
+        judge_as(SYSTEM)
+        return column_label("jet_pt"), column_label("jet_nparticles"), residual_label("jet_genmass")
+
+    said = contextvars.copy_context().run(labels)
+    assert said == ("jet pT (GeV)", "constituents", "jet mass: estimate − truth (GeV)")
+    mass_table().write(tmp_path / "masses.hdf5")
+    with h5py.File(tmp_path / "masses.hdf5") as file:
+        assert file["jet_pt"].attrs["units"] == "GeV"
 
 
 def test_masses_are_judged_beside_the_plain_sum():

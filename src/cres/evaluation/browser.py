@@ -30,7 +30,7 @@ from reconstruction.judging.measures.posterior import Mixture, QuantileFunction,
 from reconstruction.judging.pictures import plots
 from reconstruction.judging.report.page import refuse_unwritable
 from reconstruction.judging.tables.columns import COVARIANCE, SIDEBAND_SNR
-from reconstruction.judging.tables.stored import unit_of
+from reconstruction.judging.tables.judged import unit_of
 from reconstruction.judging.tables.table import PredictionTable
 
 MOST = 2000

@@ -10,7 +10,7 @@ from reconstruction import schema
 from reconstruction.judging.measures.bootstrap import Array, Figure
 from reconstruction.judging.measures.metrics import gaussian_log_density, goal_share, pulls, selection_order
 from reconstruction.judging.measures.numbers import plain, significant
-from reconstruction.judging.tables.stored import unit_of
+from reconstruction.judging.tables.judged import unit_of
 from reconstruction.judging.tables.table import PredictionTable
 
 DECIDES = 0.1

@@ -12,8 +12,7 @@ import numpy as np
 
 from reconstruction import schema
 from reconstruction.judging.measures.bootstrap import Array, Figure, Sample, bootstrapped
-from reconstruction.judging.tables.judged import goal_of, judged
-from reconstruction.judging.tables.stored import unit_of
+from reconstruction.judging.tables.judged import goal_of, judged, unit_of
 from reconstruction.judging.tables.table import PredictionTable
 
 TAIL_CORES = 5.0

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from reconstruction.judging.measures.bootstrap import Figure
 from reconstruction.judging.measures.metrics import metric
-from reconstruction.judging.tables.judged import judged
-from reconstruction.judging.tables.stored import unit_of
+from reconstruction.judging.tables.judged import judged, unit_of
+from reconstruction.judging.tables.stored import unit_in_name
 
 _SHORT_UNITS = {"deg": "°"}
 
@@ -19,7 +19,7 @@ def plain_name(column: str) -> str:
     known = {name.lower(): one.plain for name, one in judged().columns.items()}
     if stem in known:
         return known[stem]
-    return (stem.rpartition("_")[0] if unit_of(stem) else stem).replace("_", " ")
+    return (stem.rpartition("_")[0] if unit_in_name(stem) else stem).replace("_", " ")
 
 
 def with_unit(name: str, target: str) -> str:

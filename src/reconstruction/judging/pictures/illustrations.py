@@ -25,8 +25,7 @@ from reconstruction.judging.pictures import plots
 from reconstruction.judging.pictures.axes import LOG_BEYOND
 from reconstruction.judging.pictures.plots import Curve
 from reconstruction.judging.tables.captions import caption_of, group_in_words
-from reconstruction.judging.tables.judged import judged
-from reconstruction.judging.tables.stored import unit_of
+from reconstruction.judging.tables.judged import judged, unit_of
 from reconstruction.levels import CENTRAL_68
 
 FEW = 120

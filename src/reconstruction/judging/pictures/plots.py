@@ -41,8 +41,7 @@ from reconstruction.judging.pictures.axes import (
     plain_log,
     say_empty,
 )
-from reconstruction.judging.tables.judged import goal_of, rows_word
-from reconstruction.judging.tables.stored import unit_of
+from reconstruction.judging.tables.judged import goal_of, rows_word, unit_of
 from reconstruction.levels import CENTRAL_68, CENTRAL_95
 
 STYLE = Path(__file__).with_name("report.mplstyle")

@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from reconstruction.errors import UserError
+from reconstruction.judging.tables.stored import unit_in_name
 from reconstruction.system import Goal, System, find_system
 
 if TYPE_CHECKING:
@@ -39,6 +40,12 @@ def common_system(tables: Sequence[PredictionTable]) -> System:
 def goal_of(target: str) -> Goal | None:
     """Return what is asked of a target, None where nothing is."""
     return judged().judging.goals.get(target)
+
+
+def unit_of(column: str) -> str:
+    """Return the unit of a column of a table, "" for none: that of its name, or what the system says of it."""
+    known = {name.lower(): one.unit for name, one in judged().columns.items()}
+    return unit_in_name(column) or known.get(column.removeprefix("true_").lower(), "")
 
 
 def rows_word() -> str:

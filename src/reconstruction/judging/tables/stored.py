@@ -30,12 +30,13 @@ _UNITS = {
 
 def write_columns(path: Path, columns: Mapping[str, Values], attributes: Mapping[str, Any]) -> None:
     """Write HDF5, one dataset a column with its unit; a reader sees the old file or the whole new one."""
+    units = {name: column.unit for name, column in find_system(str(attributes.get(SYSTEM, DEFAULT))).columns.items()}
     with atomic_path(path) as temporary, h5py.File(temporary, "w", locking=False) as file:
         for name, values in columns.items():
             options: dict[str, Any] = {"fletcher32": True} if values.size else {}
             stored = values.astype(_SPLIT_TYPE) if name == schema.SPLIT else values
             dataset = file.create_dataset(name, data=stored, chunks=True if values.size else None, **options)
-            dataset.attrs["units"] = unit_of(name)
+            dataset.attrs["units"] = unit_in_name(name) or units.get(name, "")
         file.attrs["schema_version"] = schema.SCHEMA_VERSION
         file.attrs["rows"] = len(columns[EVENT_ID])
         for name, value in attributes.items():
@@ -80,8 +81,8 @@ def flat_columns(columns: Mapping[str, Values], targets: Sequence[str]) -> pd.Da
     return pd.DataFrame(flat)
 
 
-def unit_of(name: str) -> str:
-    """Return the unit of a column of a table, "" for none: energy_std_ev → eV."""
+def unit_in_name(name: str) -> str:
+    """Return the unit that a column's name ends with, "" for none: energy_std_ev → eV."""
     return _UNITS.get(name.rpartition("_")[2].lower(), "") if "_" in name else ""
 
 
