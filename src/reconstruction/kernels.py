@@ -32,7 +32,7 @@ def _lies_in_memory(values: Tensor) -> bool:
     """Whether there are numbers to point at: not where autograd follows several gradients at once."""
     try:
         return values.data_ptr() != 0
-    except (NotImplementedError, RuntimeError):
+    except (NotImplementedError, RuntimeError):  # how torch says so: in different versions, the one or the other
         return False
 
 
@@ -51,7 +51,7 @@ def _tried(device: torch.device) -> bool:
 
         with torch.cuda.device(device):
             write_one[(1,)](torch.empty(1, device=device))
-    except Exception as fault:
+    except Exception as fault:  # of a compiler, a driver, a linker: whatever it is, torch's own kernels go on
         warnings.warn(
             f"Triton cannot make kernels for {device}, so torch's own are used, which are slower: "
             f"{type(fault).__name__}: {fault}",

@@ -15,6 +15,26 @@ import triton.language as tl
 
 @triton.jit
 @no_type_check
+def block_of(blocks, CHANNELS: tl.constexpr, POSITIONS: tl.constexpr):
+    """Return the record of this program, of which there are so many `blocks`, and its channels and positions."""
+    program = tl.program_id(0)
+    position = (program % blocks) * POSITIONS + tl.arange(0, POSITIONS)
+    channel = tl.arange(0, CHANNELS)
+    return (program // blocks).to(tl.int64), channel.to(tl.int64)[:, None], position.to(tl.int64)[None, :]
+
+
+@triton.jit
+@no_type_check
+def standardised(read, inside, channels, epsilon):
+    """Return values of mean 0 and variance 1 over the channels, and what their deviations were multiplied by."""
+    mean = tl.sum(read, axis=0) / channels
+    centred = tl.where(inside, read - mean[None, :], 0.0)
+    inverse_std = tl.rsqrt(tl.sum(centred * centred, axis=0) / channels + epsilon)
+    return tl.where(inside, centred * inverse_std[None, :], 0.0), inverse_std
+
+
+@triton.jit
+@no_type_check
 def normalise(
     values,
     weight,
@@ -34,23 +54,18 @@ def normalise(
     POSITIONS: tl.constexpr,
 ):
     """Layer normalisation over the channels, for POSITIONS positions; strides follow the sizes."""
-    program = tl.program_id(0)
-    record = (program // blocks).to(tl.int64)
-    channel = tl.arange(0, CHANNELS).to(tl.int64)[:, None]
-    position = ((program % blocks) * POSITIONS + tl.arange(0, POSITIONS)).to(tl.int64)[None, :]
+    record, channel, position = block_of(blocks, CHANNELS, POSITIONS)
     is_channel = channel < channels
     inside = is_channel & (position < positions)
 
     place = record * values_record + channel * values_channel + position * values_position
     read = tl.load(values + place, mask=inside, other=0.0).to(tl.float32)
-    mean = tl.sum(read, axis=0) / channels
-    centred = tl.where(inside, read - mean[None, :], 0.0)
-    inverse_std = tl.rsqrt(tl.sum(centred * centred, axis=0) / channels + epsilon)
+    normed, _ = standardised(read, inside, channels, epsilon)
 
     scale = tl.load(weight + channel, mask=is_channel, other=0.0).to(tl.float32)
     shift = tl.load(bias + channel, mask=is_channel, other=0.0).to(tl.float32)
     place = record * result_record + channel * result_channel + position * result_position
-    tl.store(result + place, centred * inverse_std[None, :] * scale + shift, mask=inside)
+    tl.store(result + place, normed * scale + shift, mask=inside)
 
 
 @triton.jit
@@ -78,10 +93,7 @@ def normalise_gradient(
     POSITIONS: tl.constexpr,
 ):
     """Gradient of the values; and of weight and bias what this block adds: two rows (program, channel)."""
-    program = tl.program_id(0)
-    record = (program // blocks).to(tl.int64)
-    channel = tl.arange(0, CHANNELS).to(tl.int64)[:, None]
-    position = ((program % blocks) * POSITIONS + tl.arange(0, POSITIONS)).to(tl.int64)[None, :]
+    record, channel, position = block_of(blocks, CHANNELS, POSITIONS)
     is_channel = channel < channels
     inside = is_channel & (position < positions)
 
@@ -89,12 +101,9 @@ def normalise_gradient(
     read = tl.load(values + place, mask=inside, other=0.0).to(tl.float32)
     place = record * gradient_record + channel * gradient_channel + position * gradient_position
     arrived = tl.load(gradient + place, mask=inside, other=0.0).to(tl.float32)
-    mean = tl.sum(read, axis=0) / channels
-    centred = tl.where(inside, read - mean[None, :], 0.0)
-    inverse_std = tl.rsqrt(tl.sum(centred * centred, axis=0) / channels + epsilon)
-    normed = tl.where(inside, centred * inverse_std[None, :], 0.0)
+    normed, inverse_std = standardised(read, inside, channels, epsilon)
 
-    row = program.to(tl.int64) * channels + tl.arange(0, CHANNELS)
+    row = tl.program_id(0).to(tl.int64) * channels + tl.arange(0, CHANNELS)
     rows = tl.num_programs(0).to(tl.int64) * channels
     is_row = tl.arange(0, CHANNELS) < channels
     tl.store(parameter_gradients + row, tl.sum(arrived * normed, axis=1), mask=is_row)
