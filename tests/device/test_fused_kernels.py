@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from libraries import need_triton
 from programs import run_program
 
 from cres.simulation.device_stream import DeviceElectrons
@@ -15,15 +16,11 @@ from reconstruction import kernels
 from reconstruction.random.keyed import KeyedRandom
 
 PROGRAM = Path(__file__).with_name("interpreted_kernels.py")
-NEEDS_TRITON = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None,
-    reason="torch's build for processors brings no Triton, whose interpreter runs the kernels here",
-)
 
 
-@NEEDS_TRITON
 @pytest.mark.parametrize("named", ["records", "numbers"])
 def test_kernels_make_what_torch_makes(named: str, tmp_path: Path) -> None:
+    need_triton()
     done = run_program([sys.executable, PROGRAM, named], tmp_path)
     assert done.said.splitlines()[-1:] == ["as in float64"], done.said
 

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from libraries import need_triton
 
 ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "tests" / "device" / "real" / "test_kernels.py"
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="Triton is not installed: torch's builds for a GPU bring it"
-)
 def test_interpreted_kernels_compute_what_the_formulae_say() -> None:
     """Triton asks for the variable when it is imported."""
+    need_triton()
     words = ["-q", "-m", "gpu", "--gpu-device=cpu", "-p", "no:cacheprovider", KERNELS]
     path = os.pathsep.join((str(ROOT / "src"), os.environ.get("PYTHONPATH", "")))
     done = subprocess.run(
