@@ -16,7 +16,6 @@ import torch
 from torch import Tensor
 
 from cres import schema
-from cres.api import Online
 from cres.data.electrons import SERIES
 from cres.data.records import open_records
 from cres.estimation.bound.electrons import electron_bounds
@@ -26,6 +25,7 @@ from cres.estimation.methods.model import likelihood_estimator, true_parameters
 from cres.estimation.methods.recordings import Recordings
 from cres.estimation.methods.task import BLOCK, FIT_BLOCK, Task, config_of
 from cres.simulation.forward import CURVES_BLOCK, SAMPLES_AT_ONCE
+from cres.training.online import Online
 from cres.transforms import KeyedRandom
 from gpu_bench import Bench, NotRun, peak_bytes, replayed, wait
 from reconstruction.judging.tables.table import PredictionTable

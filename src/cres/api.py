@@ -5,7 +5,6 @@ Each imports what it needs when it is called, so that `import cres` stays light.
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +21,6 @@ from cres.errors import UserError, nearest
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 from reconstruction.models import PredictiveDistribution
 from reconstruction.models.predictive.distributions import joined
-from reconstruction.models.replayed import Replayed
 from reconstruction.records.batch import SETTINGS, Inputs
 
 if TYPE_CHECKING:
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from cres.endpoint.analysis import Analysis
     from cres.evaluation import PredictionTable
     from cres.evaluation.browser import ElectronPage
+    from cres.training.online import Online
     from reconstruction.training.learning.learner import Learner
 
 Array = NDArray[Any]
@@ -292,6 +291,8 @@ class Model:
         """Return this model for records that arrive one by one or a few at a time, as fast as the device allows."""
         if self.module.settings:
             raise UserError("a model that is told settings reads more than volts: call it instead")
+        from cres.training.online import Online
+
         return Online(self.module, torch.device(device))
 
     def _told(self, series: torch.Tensor, known: Mapping[str, Array], part: slice) -> torch.Tensor | Inputs:
@@ -303,33 +304,6 @@ class Model:
 
     def _plain_model(self) -> dict[str, Any]:
         return dict(self.card.get("model", {})) | {"targets": list(self.targets)}
-
-
-class Online:
-    """Estimates and error bars of records as they arrive; on a GPU each shape of them is captured once and replayed.
-
-    It says what `Model` says of them and leaves out all checks, flags and the rest of the posterior.
-    """
-
-    def __init__(self, module: Learner, device: torch.device) -> None:
-        if device.type == "cuda" and not torch.cuda.is_available():
-            raise UserError("torch sees no GPU here: online('cpu') uses the processor")
-        # a copy: the model goes on where it is
-        self.module = copy.deepcopy(module).to(device).eval()
-        self.device = device
-        self._said = Replayed(self._say, self.module)
-
-    def __call__(self, volts: Array | torch.Tensor) -> tuple[Array, Array]:
-        """Return estimates and error bars, (rows, target) each, of volts (rows, samples, 2). Raises UserError."""
-        given = torch.as_tensor(volts)
-        if given.ndim != 3 or given.shape[-1] != 2 or not given.numel() or given.is_complex():
-            raise UserError(f"volts have the shape {tuple(given.shape)}; (records, samples, 2) real are read online")
-        estimate, error_bar = self._said(given.to(self.device, torch.float32))
-        return estimate.cpu().numpy(), error_bar.cpu().numpy()
-
-    def _say(self, volts: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        said = self.module(volts)
-        return said.estimate, said.error_bar
 
 
 def _one_each(name: str, given: Any, records: int) -> Array:

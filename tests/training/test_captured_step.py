@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from reconstruction.models import replayed
+from reconstruction.models.replayed import Replayed
 from reconstruction.training.learning import captured_step
 from reconstruction.training.learning.captured_step import CapturedObjective
 
@@ -34,11 +36,11 @@ class Captures:
 @pytest.fixture
 def captures(monkeypatch: pytest.MonkeyPatch) -> Captures:
     made = Captures()
-    monkeypatch.setattr(captured_step, "_WITH_GRAPHS", "cpu")
+    monkeypatch.setattr(replayed, "WITH_GRAPHS", "cpu")
     monkeypatch.setattr(torch.cuda, "make_graphed_callables", made)
     monkeypatch.setattr(torch.cuda, "get_rng_state", lambda device: torch.get_rng_state())
     monkeypatch.setattr(torch.cuda, "set_rng_state", lambda state, device: torch.set_rng_state(state))
-    monkeypatch.setattr(captured_step, "_forget_random_state", lambda device: None)
+    monkeypatch.setattr(replayed, "_new_random_state", lambda device: None)
     return made
 
 
@@ -118,3 +120,17 @@ def test_nothing_is_captured_on_a_processor(network: nn.Module) -> None:
     for _ in range(3):
         step(batch()).backward()
     assert network[2].weight.grad is not None
+
+
+def test_a_prediction_that_cannot_be_captured_is_made_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, captures: Captures, network: Any
+) -> None:
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(Replayed, "_capture", fails)
+    said = Replayed(lambda values: (network.eval()(values),), network)
+    values = torch.randn(4, 3)
+    with pytest.warns(UserWarning, match="predictions are not replayed as a CUDA graph"):
+        first = said(values)
+    assert torch.equal(first[0], said(values)[0])

@@ -15,12 +15,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from reconstruction.models import replayed
+from reconstruction.models.replayed import say_not_captured
 from reconstruction.records.batch import Batch
 
 Objective = Callable[[Batch], Tensor]
-
-_WITH_GRAPHS = "cuda"
-"""Kind of device that has them."""
 
 
 class Layout(NamedTuple):
@@ -50,13 +49,12 @@ class CapturedObjective:
         """Return the mean loss of a batch; its gradients arrive in the module's parameters as ever."""
         parts = dict(_tensors(batch))
         device = next(iter(parts.values())).device
-        if self._failed or device.type != _WITH_GRAPHS or not torch.is_grad_enabled():
+        if self._failed or device.type != replayed.WITH_GRAPHS or not torch.is_grad_enabled():
             return self._module.objective(batch)
         layout = Layout(tuple(parts), *zip(*((v.shape, v.dtype) for v in parts.values()), strict=True))
         if self._known != (layout, self._places()):
-            if (
-                self._missed != layout
-            ):  # the last batch of an epoch is often a shorter one: one of a kind is not captured
+            # the last batch of an epoch is often a shorter one: what does not come twice in a row is not captured
+            if self._missed != layout:
                 self._missed = layout
                 return self._module.objective(batch)
             self._capture(layout, tuple(parts.values()))
@@ -83,11 +81,9 @@ class CapturedObjective:
         with _left_as_it_was(self._module, values[0].device):
             try:
                 self._replay = _graphed(loss, given)
-            except RuntimeError as error:
+            except RuntimeError as error:  # of torch or CUDA, by the kind of operation that cannot be captured
                 self._failed = True
-                _forget_random_state(values[0].device)
-                reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-                warnings.warn(f"the steps are not replayed as a CUDA graph, which is slower: {reason}", stacklevel=3)
+                say_not_captured("the steps", error, values[0].device)
                 return
         self._weights = tuple(weights.values())
         self._known = (layout, self._places())
@@ -149,9 +145,3 @@ def _graphed(loss: Callable[..., Tensor], given: tuple[Tensor, ...]) -> Callable
         made: Any = torch.cuda.make_graphed_callables(loss, given, allow_unused_input=True)
     replay: Callable[..., Tensor] = made
     return replay
-
-
-def _forget_random_state(device: torch.device) -> None:
-    """Give the generator of a device a new state: a capture that failed has left its own waiting for the end of it."""
-    fresh = torch.Generator(device)
-    torch.cuda.default_generators[device.index or 0].graphsafe_set_state(fresh.graphsafe_get_state())
