@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import Collection
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 from numpy.typing import NDArray
 
 from reconstruction.judging.tables.judged import rows_word
@@ -45,11 +45,16 @@ def as_percent(value: float, _position: Any = None) -> str:
     return f"{100 * value:g} %"
 
 
+_PARTS = ((2.5, (1.0,)), (0.8, (1.0, 2.0, 5.0)), (0.5, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0)))
+"""On an axis of more decades than this → the labelled parts of each; at least two lie inside, or labels would meet."""
+
+
 def plain_log(axis: XAxis | YAxis, written: Callable[[float, Any], str] = as_number) -> None:
-    """Label a logarithmic axis with plain numbers: decades, with 2 and 5 between them on a short axis."""
+    """Label a logarithmic axis with plain numbers: decades, more between them the shorter it is, at last even steps."""
     low, high = axis.get_view_interval()
     decades = np.log10(high / low) if 0 < low < high else 1.0
-    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2.5 else (1.0, 2.0, 5.0)))
+    parts = next((numbers for least, numbers in _PARTS if decades > least), None)
+    axis.set_major_locator(MaxNLocator(4) if parts is None else LogLocator(subs=parts))
     axis.set_minor_locator(NullLocator())
     axis.set_major_formatter(FuncFormatter(written))
 
