@@ -10,7 +10,6 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from reconstruction.judging.pictures.axes import plain_log
 from reconstruction.judging.pictures.plots import canvas, in_style
 
-
 DECADES = [(2.3e-4, 8e-4), (2e-4, 9e-4), (1.1e-3, 6.8e-3), (0.02, 0.9), (0.04, 9), (0.001, 1000)]
 LESS = [(1, 1.3), (3.1, 6.2), (0.0031, 0.0098)]
 
