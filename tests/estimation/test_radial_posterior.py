@@ -18,7 +18,7 @@ from cres.estimation.apparatus import Apparatus
 from cres.estimation.estimates import Estimated
 from cres.estimation.fit.likelihood import LikelihoodEstimator
 from cres.estimation.methods.model import radial_estimates
-from cres.estimation.radial.grid import RADII, log_ratio
+from cres.estimation.radial.grid import RADII, asked_energies_ev, energies_at, log_ratio
 from cres.estimation.radial.posterior import PROBABILITIES, RadialEstimator, between_radii, shortest_intervals
 from cres.estimation.search.building import COARSE_TEMPLATES, coarse_bank
 from cres.estimation.search.matched_filter import MatchedFilter, template_radii_m
@@ -40,6 +40,19 @@ def noise(config: SimulationConfig, shape: torch.Size, seed: int) -> torch.Tenso
     generator = torch.Generator().manual_seed(seed)
     values = torch.randn(*shape, 2, dtype=torch.float64, generator=generator)
     return torch.view_as_complex(values) * Apparatus.from_config(config).noise_std_volt
+
+
+@pytest.mark.parametrize(
+    ("low_ev", "high_ev", "count"), [(18500.0, 18700.0, 5), (18600.0, 18610.0, 5), (17000.0, 20000.0, 52)]
+)
+def test_a_wide_window_is_no_coarser(low_ev: float, high_ev: float, count: int) -> None:
+    """Carriers go with 1/(m c² + E); five energies for 3 keV would put electrons off by a quarter of an eV."""
+    asked = torch.from_numpy(asked_energies_ev(low_ev, high_ev))
+    assert len(asked) == count
+    energy = torch.linspace(low_ev, high_ev, 501, dtype=torch.float64)
+    carrier, wanted = (1e16 / (511e3 + one) for one in (asked, energy))
+    found, _ = energies_at(carrier[None], asked, wanted)
+    torch.testing.assert_close(found[:, 0], energy, rtol=0, atol=0.01)
 
 
 @pytest.fixture(scope="module")
