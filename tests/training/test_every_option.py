@@ -280,6 +280,15 @@ def test_a_refused_start_leaves_nothing_behind(tiny, records, tmp_path):
         assert not (tmp_path / "runs").exists(), words
 
 
+@pytest.mark.parametrize("part", ["views", "encoders"])
+def test_an_option_of_an_entry_that_is_not_there_names_those_that_are(part, tiny, records, tmp_path):
+    """Entries have names of the configuration's own: the parser knows none, and called the value no mapping."""
+    words = [f"--data.data={records}", f"--run={tmp_path / 'run'}", f"--model.{part}.spectra.init_args.width=8"]
+    text = said(lambda: main(["fit", "-c", str(tiny), *words]))
+    assert f"model.{part} has no 'spectra' (did you mean 'spectrum'?): there are spectrum" in text
+    assert f"--model.{part}.spectra=CLASS" in text
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

@@ -8,12 +8,13 @@ import itertools
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
 from reconstruction.errors import nearest
-from reconstruction.training.command_line.wanted import example, wanted
-from reconstruction.yaml_files import line_of
+from reconstruction.training.command_line.wanted import NAMED, example, wanted
+from reconstruction.yaml_files import line_of, read_yaml
 
 ELSEWHERE = {
     "ckpt_path": "--resume goes on with this run, --fine_tune.checkpoint=FILE begins with the encoders of another one",
@@ -81,9 +82,27 @@ def _wrong_value(message: str, parser: ArgumentParser, arguments: Sequence[str])
         return (
             f"{inner if option == keys[0] else option} is {got[0] if got else value}, but must be {_named(expected[0])}"
         )
+    if hint is not None and option.startswith(f"--{keys[0]}.") and wanted(hint) == NAMED:
+        return _no_such_entry(keys[0], option, arguments)
     written = None if hint is None else example(hint, value, parser.get_defaults().get(keys[0]))
     how = f": write --{keys[0]}={written}" if written else ""
     return f"{option} is {value}, but must be {'a mapping of its options' if hint is None else wanted(hint)}{how}"
+
+
+def _no_such_entry(key: str, option: str, arguments: Sequence[str]) -> str:
+    """Return the sentence about an option of an entry, of entries with names of their own, that is not there."""
+    name = option.removeprefix(f"--{key}.").partition(".")[0]
+    files = [after for before, after in itertools.pairwise(arguments) if before in ("-c", "--config")]
+    given = [_inside(read_yaml(Path(file)), key.split(".")) for file in files if Path(file).is_file()]
+    known = [str(one) for entries in given if isinstance(entries, dict) for one in entries]
+    there = f": there are {', '.join(known)}" if known else ""
+    return f"{key} has no {name!r}{nearest(name, known)}{there}; a new one begins with its class, --{key}.{name}=CLASS"
+
+
+def _inside(value: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        value = value.get(name) if isinstance(value, dict) else None
+    return value
 
 
 def _as_given(key: str, message: str, arguments: Sequence[str]) -> tuple[str, str]:

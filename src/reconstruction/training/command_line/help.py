@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from jsonargparse import ArgumentParser
 
-from reconstruction.training.command_line.wanted import wanted
+from reconstruction.training.command_line.wanted import NAMED, wanted
 
 TOPICS: Final = {
     "data": ("data",),
@@ -170,7 +170,7 @@ _NAMES: Final = {
     "a path": "FILE",
     "true or false": "true|false",
     "a list": "LIST",
-    "a mapping of names to values": "MAPPING",
+    NAMED: "MAPPING",
     "a class (class_path, with its init_args)": "CLASS",
 }
 

@@ -11,6 +11,9 @@ from typing import Any
 _PLAIN = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
 
 
+NAMED = "a mapping of names to values"
+
+
 def wanted(hint: Any) -> str:
     """Return what values of a type are called: int | None → "a whole number or null"."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
@@ -30,7 +33,7 @@ def wanted(hint: Any) -> str:
     if is_list(hint):
         return f"a list of {len(arguments)}" if _fixed(hint) else "a list"
     if hint is dict or (isinstance(origin, type) and issubclass(origin, Mapping)):
-        return "a mapping of names to values"
+        return NAMED
     if isinstance(hint, type) or origin is Callable:
         return "a class (class_path, with its init_args)"
     return "something else"
