@@ -46,6 +46,13 @@ def made(command: Sequence[str], there: Path) -> None:
         raise UserError(f"python {' '.join(command)} ended with code {code}: mend it and run this again")
 
 
+def require_options(others: Sequence[str]) -> None:
+    """Raise UserError for options that no training has, before hours of events and trainings: theirs have parts."""
+    unknown = next((one for one in others if one.startswith("--") and "." not in one.partition("=")[0]), None)
+    if unknown is not None:
+        raise UserError(f"{unknown} is no option of this benchmark, nor of a training, such as --trainer.max_epochs=5")
+
+
 def compared(folder: Path, data: Path, seed: int, others: Sequence[str]) -> dict[str, Any]:
     """Train and compare with one seed; return the comparison."""
     points = [list(point) for point, role in roles_of(read_json(data / MANIFEST)).items() if role in ALONE]
@@ -129,9 +136,7 @@ def command_line() -> Parser:
 def main() -> int:
     """Make, train, compare; further options go to every training."""
     arguments, others = command_line().parse_known_args()
-    unknown = next((one for one in others if one.startswith("--") and "." not in one.partition("=")[0]), None)
-    if unknown is not None:  # those of a training are made of parts; said before hours of events are made
-        raise UserError(f"{unknown} is no option of this benchmark, nor of a training, such as --trainer.max_epochs=5")
+    require_options(others)
     folder: Path = arguments.output.resolve()
     data = (arguments.data or folder / "data").resolve()
     backgrounds = arguments.background_events or arguments.events
