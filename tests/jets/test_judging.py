@@ -14,7 +14,7 @@ import pytest
 from collider.jets.command import main
 from collider.jets.judging import trees
 from collider.jets.judging.classes import class_figures, rejections
-from collider.jets.judging.mass import SUM, mass_figures
+from collider.jets.judging.mass import SUM, mass_figures, regression_figures
 from collider.jets.judging.report import judge
 from collider.jets.judging.trees import QUANTITIES, quantities, tree_table
 from collider.jets.learning.data import JetDataModule
@@ -117,7 +117,7 @@ def test_columns_are_drawn_with_the_unit_that_the_system_gives_them(tmp_path):
 
 
 def test_masses_are_judged_beside_the_plain_sum():
-    found = mass_figures(mass_table())
+    found = mass_figures(mass_table(), bins=2)
     assert [one.name for one in found] == ["network", SUM] * 3
     network, plain = found[:2]
     assert network.response.value == pytest.approx(1, abs=0.01)
@@ -155,7 +155,7 @@ def test_trees_learn_what_the_quantities_say(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["jets.py", "--judge", *tables, "--output", str(tmp_path)])
     assert main() == 0
     assert "boosted trees" in capsys.readouterr().out
-    assert json.loads((tmp_path / "jets.json").read_text())["boosted trees"]["jets"] == 60
+    assert json.loads((tmp_path / "jets.json").read_text())["classification"]["boosted trees"]["jets"] == 60
 
 
 def test_quantities_have_their_ratios(jets):
@@ -166,17 +166,54 @@ def test_quantities_have_their_ratios(jets):
 
 def test_tables_side_by_side(tmp_path):
     said = judge([class_table(), class_table(sharpness=1.0, estimator="trees"), mass_table()], tmp_path)
-    for text in ("accuracy", "top 3", "macro F1", "rejection of QCD", "Tbl at 30 %", "plain sum", "within 1 σ"):
+    for text in ("accuracy", "top 3", "macro F1", "rejection of QCD at 30 %", "Tbl", "plain sum", "R²", "within 1 σ"):
         assert text in said
     kept = json.loads((tmp_path / "jets.json").read_text())
-    assert set(kept) == {"network", "trees", "network, mass"}
-    assert kept["network"]["accuracy"]["error"] > 0
+    assert {head: set(figures) for head, figures in kept.items()} == {
+        "classification": {"network", "trees"}, "mass": {"network"},
+    }  # fmt: skip
+    assert kept["classification"]["network"]["accuracy"]["error"] > 0
+    assert (tmp_path / "jets.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_masses_as_others_state_them_are_those_of_a_loop():
+    table = mass_table(bias=0.05, count=400)
+    truth, mass = table.truth("jet_genmass").tolist(), table.mean("jet_genmass").tolist()
+    found = regression_figures(table)["network"]
+    middle, count = sum(truth) / 400, 400
+    squares = sum((m - t) ** 2 for m, t in zip(mass, truth, strict=True))
+    assert found["mse_gev2"].value == pytest.approx(squares / count)
+    assert found["mae_gev"].value == pytest.approx(sum(abs(m - t) for m, t in zip(mass, truth, strict=True)) / count)
+    assert found["r2"].value == pytest.approx(1 - squares / sum((t - middle) ** 2 for t in truth))
+    ratios = [m / t for m, t in zip(mass, truth, strict=True)]
+    assert found["relative_resolution"].value == pytest.approx(np.std(ratios))
+    assert found["r2"].low < found["r2"].value < found["r2"].high
+
+
+def test_bins_of_pt_are_as_many_as_their_jets_allow():
+    few, many = (mass_figures(mass_table(count=count))[2::2] for count in (200, 500))
+    assert (len(few), len(many)) == (0, 3)
+    assert all(abs(one.jets - many[0].jets) <= 2 for one in many)
+    # a mass that is not a number is no jet less that is known badly: it is left out
+    table = mass_table(count=200)
+    failed = np.where(np.arange(200) < 20, np.nan, table.mean("jet_genmass"))
+    assert mass_figures(table.with_columns({"jet_genmass": failed}))[0].jets == 180
+
+
+def test_a_run_is_judged_by_its_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["jets.py", "--judge", str(tmp_path / "none"), "--output", str(tmp_path)])
+    with pytest.raises(UserError, match="none"):
+        main()
+    class_table(300).write(tmp_path / "tables" / "a.hdf5")
+    monkeypatch.setattr(sys, "argv", ["jets.py", "--judge", str(tmp_path / "tables"), "--output", str(tmp_path)])
+    assert main() == 0
+    assert "network" in capsys.readouterr().out
 
 
 def test_tables_of_one_name_are_all_kept(tmp_path):
     said = judge([class_table(300), class_table(300, 1.0), mass_table(), mass_table(bias=0.1)], tmp_path)
     kept = json.loads((tmp_path / "jets.json").read_text())
-    assert set(kept) == {"network (1)", "network (2)", "network (1), mass", "network (2), mass"}
+    assert [set(kept[head]) for head in ("classification", "mass")] == [{"network (1)", "network (2)"}] * 2
     assert "network (2)" in said
 
 

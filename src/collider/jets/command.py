@@ -46,9 +46,10 @@ def command_line() -> Parser:
         type=path_of,
         nargs="+",
         default=None,
-        metavar="TABLE",
-        help="write only OUTPUT/jets.json and print it: accuracy, top 3, F1, area under the curve and rejection of "
-        "tables of classes; response, width and coverage of tables of masses",
+        metavar="SOURCE",
+        help="write only OUTPUT/jets.json and the chart OUTPUT/jets.png, and print it, of tables of predictions or of "
+        "runs: accuracy, top 3, F1, area under the curve and rejection of classes; response, width and coverage of "
+        "masses in bins of pT",
     )
     return parser
 
@@ -71,15 +72,15 @@ def main() -> int:
 def judge_only(arguments: argparse.Namespace) -> int:
     """Write the table of the trees, or the figures of tables."""
     from collider.jets.judging.report import judge
+    from collider.jets.judging.sources import read_source
     from collider.jets.judging.trees import tree_table
     from collider.jets.learning.data import JetDataModule
-    from reconstruction.judging.tables.table import PredictionTable
 
     if arguments.trees is not None:
         table = tree_table(JetDataModule(str(arguments.trees), particles=1))
         print(f"{len(table)} jets of the test split told: {table.write(arguments.output / 'trees.hdf5')}")
     if arguments.judge is not None:
-        print(judge([PredictionTable.read(path) for path in arguments.judge], arguments.output))
+        print(judge([read_source(path) for path in arguments.judge], arguments.output))
     return 0
 
 

@@ -45,7 +45,8 @@ class Rejection:
     def __str__(self) -> str:
         if not self.passed:
             return f"> {self.background}"
-        return f"{self.value:.3g}({self.error:.1g})"
+        digits = 0 if self.error >= 1 else 1
+        return f"{self.value:.{digits}f} ± {self.error:.{digits}f}"
 
 
 def class_figures(table: PredictionTable, resamples: int = DEFAULT_RESAMPLES, seed: int = 0) -> dict[str, Figure]:

@@ -203,12 +203,17 @@ def _verdict(table: PredictionTable, target: str) -> Verdict:
 
 def distinct(tables: Sequence[PredictionTable]) -> list[PredictionTable]:
     """Return tables with the names numbered that occur twice."""
-    names = [table.estimator for table in tables]
+    names = numbered([table.estimator for table in tables])
     return [
-        table.renamed(f"{table.estimator} ({names[: i + 1].count(table.estimator)})")
-        if names.count(table.estimator) > 1
-        else table
-        for i, table in enumerate(tables)
+        table if name == table.estimator else table.renamed(name) for table, name in zip(tables, names, strict=True)
+    ]
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return names with a number behind those that occur twice."""
+    return [
+        f"{name} ({names[: place + 1].count(name)})" if names.count(name) > 1 else name
+        for place, name in enumerate(names)
     ]
 
 
