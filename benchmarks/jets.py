@@ -1,9 +1,18 @@
-"""Networks of jets beside each other: python benchmarks/jets.py DATA [--jets 1000 10000] [--epochs 10]
+"""Networks of jets beside each other, and what labels are worth to them.
+
+    python benchmarks/jets.py DATA [--jets 1000 10000] [--epochs 10]
+    python benchmarks/jets.py DATA --labels 100 1000 10000 [--seeds 3] [--steps 600] --folder runs/jets_labels
 
 DATA is a folder of `scripts/jets.py`. Rows: LorentzParT, the Particle Transformer, a Deep Set, and boosted trees on jet
 quantities, on the same jets and split; LorentzParT with kinematics alone; fine-tuned from a masked pre-training, and
 its head alone. Then how much the encoders change under boosts. --only chooses rows by their names, or by a part of
 several. What is finished in --folder, one for each DATA, is not done again.
+
+With --labels: LorentzParT from scratch and pre-trained on so many labels, and on all. A fifth of the labels validates,
+each seed has its own labels and initial weights, and every training takes about --steps steps. The pre-training sees
+all jets of the training split, without labels, for --epochs epochs. Each training adds a line to
+FOLDER/labels.jsonl, one that is there is not made again; then FOLDER/labels.md and labels.png are written, with the
+factor in labels that pre-training is worth at --at.
 """
 
 from __future__ import annotations
@@ -13,6 +22,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -21,25 +31,40 @@ from pathlib import Path
 
 import torch
 
+from collider.jets.judging.classes import class_figures
+from collider.jets.judging.labels import (
+    PRETRAINED,
+    SCRATCH,
+    SHOWN,
+    LabelResult,
+    add_result,
+    label_curve,
+    label_table,
+    read_results,
+    worth,
+)
 from collider.jets.judging.report import judge
 from collider.jets.judging.trees import tree_table
 from collider.jets.learning.data import PARTICLES, JetDataModule
 from collider.jets.learning.invariance import boost, lorentz_violation
+from reconstruction import errors
+from reconstruction.files import write_whole
 from reconstruction.judging.tables.find import PREDICTIONS
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.models import Encoder
 from reconstruction.models.encoders.views import RecordView
+from reconstruction.training.command_line.cli import main as command
 from reconstruction.training.runs.loading import load_module
 
 ROOT = Path(__file__).parents[1]
-PRETRAINED = "--fine_tune.checkpoint={pretrained}"
+BEGIN_WITH = "--fine_tune.checkpoint={pretrained}"
 ROWS: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "LorentzParT": ("classify", {}, []),
     "Particle Transformer": ("classify", {"LorentzParticleTransformer": "ParticleTransformer"}, []),
     "Deep Set": ("deep_set", {}, []),
     "LorentzParT, kinematics": ("classify", {"features: full": "features: kin"}, []),
-    "LorentzParT, pre-trained": ("classify", {}, [PRETRAINED]),
-    "LorentzParT, pre-trained and frozen": ("classify", {}, [PRETRAINED, "--fine_tune.trainable_layers=0"]),
+    "LorentzParT, pre-trained": ("classify", {}, [BEGIN_WITH]),
+    "LorentzParT, pre-trained and frozen": ("classify", {}, [BEGIN_WITH, "--fine_tune.trainable_layers=0"]),
 }
 """Each with its configuration, what is another in it, and further options."""
 BOOSTS = (0.1, 0.5, 0.9)
@@ -92,6 +117,76 @@ def violation(run_folder: Path, data: Path) -> str:
     return ", ".join(f"{velocity:g} c: {change:.2f}" for velocity, change in zip(BOOSTS, changes, strict=True))
 
 
+def pretraining(data: Path, folder: Path, epochs: int) -> Path:
+    """Return the checkpoint of the masked pre-training; it is made where it is not there."""
+    run_folder = folder / f"pretrain_{epochs}_epochs"
+    finished = run_folder / "finished"
+    if not finished.exists():
+        run("fit", "-c", "configs/jets/pretrain.yaml", f"--run={run_folder}", f"--data.data={data}",
+            f"--trainer.max_epochs={epochs}", "--figures.every_epochs=0", *going_on(run_folder))  # fmt: skip
+        finished.touch()
+    return run_folder / "checkpoints" / "best.ckpt"
+
+
+def going_on(run_folder: Path) -> list[str]:
+    """Return what lets a training that was interrupted go on."""
+    return ["--resume"] if (run_folder / "checkpoints" / "last.ckpt").exists() else []
+
+
+# Labels -------------------------------------------------------------------------------------------------------------
+
+BATCH = 64
+VALIDATING = 5
+"""One label of so many validates."""
+CHECKS = 15
+"""Validations of a training, about."""
+
+
+def labels_against(data: Path, folder: Path, arguments: argparse.Namespace) -> None:
+    """Train what is not in FOLDER/labels.jsonl, write table and curve, and say what pre-training is worth."""
+    whole = JetDataModule(str(data), particles=1).split
+    available = min(len(whole.train) * VALIDATING // (VALIDATING - 1), len(whole.validation) * VALIDATING)
+    everything = len(whole.train) + len(whole.validation)
+    counts = [*(count for count in sorted(set(arguments.labels)) if count <= available), everything]
+    lines = folder / "labels.jsonl"
+    done = {one.job for one in read_results(lines)}
+    for count, seed, start in itertools.product(counts, range(arguments.seeds), (SCRATCH, PRETRAINED)):
+        if (start, count, seed) not in done:
+            chosen = None if count == everything else count
+            result = of_labels(start, count, seed, chosen, data, folder, arguments)
+            add_result(lines, result)
+            print(result, flush=True)
+    results = read_results(lines)
+    table = f"{label_table(results)}\n\n{worth(results, arguments.at)}\n"
+    write_whole(folder / "labels.md", table.encode())
+    label_curve(results, labels=arguments.at).savefig(folder / "labels.png", dpi=150)
+    print(table)
+
+
+def of_labels(
+    start: str, count: int, seed: int, chosen: int | None, data: Path, folder: Path, arguments: argparse.Namespace
+) -> LabelResult:
+    """Train on a number of labels, all of them where `chosen` is None, and return the figures of the test split."""
+    place = folder / f"labels_{start}_{count}_{seed}".replace(" ", "_")
+    validating = max(1, count // VALIDATING)
+    batches = -(-(count - validating) // BATCH)
+    epochs = max(1, round(arguments.steps / batches))
+    words = [f"--data.data={data}", f"--trainer.max_epochs={epochs}", f"--seed_everything={seed}",
+             f"--data.batch_size={BATCH}", f"--trainer.check_val_every_n_epoch={max(1, epochs // CHECKS)}",
+             "--early_stopping.patience=100000", "--trainer.enable_progress_bar=false"]  # fmt: skip
+    if chosen is not None:
+        words += [f"--data.training_jets={count - validating}", f"--data.validation_jets={validating}",
+                  f"--data.label_seed={seed}"]  # fmt: skip
+    if start == PRETRAINED:
+        words.append(BEGIN_WITH.format(pretrained=pretraining(data, folder, arguments.epochs)))
+    config = str(ROOT / "configs/jets/classify.yaml")
+    for step in (["fit", "-c", config, *words, "--figures.every_epochs=0", *going_on(place)], ["test"]):
+        if command([*step, f"--run={place}"]):
+            raise errors.UserError("a training was stopped: the same command goes on with it")
+    figures = class_figures(PredictionTable.read(place / PREDICTIONS), resamples=0)
+    return LabelResult(start, count, seed, {name: figures[name].value for name in SHOWN})
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
@@ -99,24 +194,30 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--folder", type=Path, default=None)
+    parser.add_argument(
+        "--labels", type=int, nargs="+", help="numbers of labels: what they are worth, and nothing else"
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="trainings for each number of labels")
+    parser.add_argument("--steps", type=int, default=600, help="steps of each of these trainings, about")
+    parser.add_argument("--at", type=int, default=1000, help="labels at which pre-training is weighed")
     arguments = parser.parse_args()
-    names = chosen(arguments.only)
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="jets-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    pretraining = folder / f"pretrain_{arguments.epochs}_epochs"
-    pretrained, finished = pretraining / "checkpoints" / "best.ckpt", pretraining / "finished"
-    if any("pre-trained" in name for name in names) and not finished.exists():
-        run("fit", "-c", "configs/jets/pretrain.yaml", f"--run={pretraining}", f"--data.data={arguments.data}",
-            f"--trainer.max_epochs={arguments.epochs}", "--figures.every_epochs=0")  # fmt: skip
-        finished.touch()
+    data = arguments.data.resolve()
+    if arguments.labels is not None:
+        labels_against(data, folder, arguments)
+        return
+    names = chosen(arguments.only)
+    needed = any("pre-trained" in name for name in names)
+    pretrained = pretraining(data, folder, arguments.epochs) if needed else Path()
     for jets in arguments.jets or [None]:
-        runs = {name: trained(name, arguments.data, folder, jets, arguments.epochs, pretrained) for name in names}
+        runs = {name: trained(name, data, folder, jets, arguments.epochs, pretrained) for name in names}
         tables = [PredictionTable.read(place / PREDICTIONS).renamed(name) for name, place in runs.items()]
-        tables.append(tree_table(JetDataModule(str(arguments.data), particles=1, training_jets=jets)))
+        tables.append(tree_table(JetDataModule(str(data), particles=1, training_jets=jets)))
         print(f"\n{jets or 'all'} training jets, {arguments.epochs} epochs\n{judge(tables, folder)}", flush=True)
         for name, place in runs.items():
-            print(f"{name}: change under boosts across the beam, {violation(place, arguments.data)}", flush=True)
+            print(f"{name}: change under boosts across the beam, {violation(place, data)}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    errors.run(main)

@@ -42,6 +42,21 @@ def test_the_split_keeps_the_jets_that_are_trained_on(jets):
     np.testing.assert_array_equal(judging.split.test, whole.split.test)
 
 
+def test_labels_are_counted_where_they_validate_too(jets):
+    """Each seed has its own labels, few of them are some of many, and the test split stays."""
+    few, many, other = (
+        JetDataModule(str(jets), training_jets=count, validation_jets=count // 4, label_seed=seed).split
+        for count, seed in ((40, 1), (80, 1), (40, 2))
+    )
+    assert (len(few.train), len(few.validation)) == (40, 10)
+    assert set(few.train) < set(many.train)
+    assert set(few.validation) < set(many.validation)
+    assert set(few.train) != set(other.train)
+    np.testing.assert_array_equal(few.test, JetDataModule(str(jets)).split.test)
+    with pytest.raises(UserError, match=r"data.validation_jets is 91, but the validation split has 90 jets"):
+        JetDataModule(str(jets), validation_jets=91).setup("fit")
+
+
 def test_the_hardest_particles_are_kept_whatever_the_order(tmp_path):
     """A file whose particles stand in another order is read as the same jets."""
     columns = made_jets.columns(20)

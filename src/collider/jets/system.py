@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collider.jets.schema import COLUMNS, MASS, TRUE_MASS
-from reconstruction.ranges import COUNT, SIZE
+from reconstruction.ranges import COUNT, SEED, SIZE
 from reconstruction.system import Judging, System
 
 SYSTEM = System(
@@ -17,6 +17,8 @@ SYSTEM = System(
     ranges={
         "particles": SIZE,
         "training_jets": SIZE,
+        "validation_jets": SIZE,
+        "label_seed": SEED,
         "heads": SIZE,
         "class_depth": SIZE,
         "multivectors": SIZE,

@@ -40,7 +40,7 @@ def rejection(axes: Axes, found: Found) -> None:
             curve = Curve(name, np.zeros(0), None, place)
             value, error = numbers(list(held.values()))
             bounds = np.array([not one["passed"] for one in held.values()], dtype=bool)
-            style = {"color": curve.colour, "alpha": alpha, "linestyle": "none"}
+            style: dict[str, Any] = {"color": curve.colour, "alpha": alpha, "linestyle": "none"}
             low = np.minimum(error, 0.9 * value)[~bounds]
             axes.errorbar(at[~bounds], value[~bounds], yerr=(low, error[~bounds]), marker=curve.marker,
                           label=name if part == "50" else None, **style)  # fmt: skip

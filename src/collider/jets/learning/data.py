@@ -43,6 +43,8 @@ class JetDataModule(RowsDataModule):
         observables: Further number columns that come with each batch; null for all others.
         batch_size: Jets a batch, on each device.
         training_jets: Train on so many of the training split alone: what labels are worth. Null is all.
+        validation_jets: Validate on so many of the validation split alone: labels that are counted, too. Null is all.
+        label_seed: Decides which jets these are; null is as split_seed. A smaller number is part of a larger one.
         fractions: Shares of training, validation and test.
         seed: Decides the order.
         split: Jet by jet, or whole files.
@@ -63,6 +65,8 @@ class JetDataModule(RowsDataModule):
         observables: tuple[str, ...] | None = None,
         batch_size: int = 128,
         training_jets: int | None = None,
+        validation_jets: int | None = None,
+        label_seed: int | None = None,
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         seed: int = 0,
         split: Literal["event", "file"] = "event",
@@ -73,7 +77,8 @@ class JetDataModule(RowsDataModule):
         super().__init__(
             data, targets, observables, batch_size, fractions, seed, split, split_seed, workers, start_method
         )
-        self.particles, self.training_jets = particles, training_jets
+        self.particles, self.label_seed = particles, label_seed
+        self.training_jets, self.validation_jets = training_jets, validation_jets
 
     def open(self) -> JetTable:
         """Return the opened files."""
@@ -90,16 +95,26 @@ class JetDataModule(RowsDataModule):
     def setup(self, stage: str) -> None:
         """Refuse to train on more jets than there are; who only judges may read fewer."""
         super().setup(stage)
-        if stage == "fit" and self.training_jets is not None and self.training_jets > len(self.split.train):
-            raise UserError(
-                f"data.training_jets is {self.training_jets}, but the training split has {len(self.split.train)} jets"
-            )
+        whole = super().split
+        for name, count, split in (
+            ("training", self.training_jets, whole.train), ("validation", self.validation_jets, whole.validation)
+        ):  # fmt: skip
+            if stage == "fit" and count is not None and count > len(split):
+                raise UserError(f"data.{name}_jets is {count}, but the {name} split has {len(split)} jets")
 
     @property
     def split(self) -> Split:
-        """Row numbers of the three parts, of the first the jets that are trained on."""
+        """Row numbers of the three parts, of the first two the jets that are trained and validated on."""
         whole = super().split
-        if self.training_jets is None:
-            return whole
-        chosen = np.random.default_rng(self.split_seed or 0).permutation(whole.train)[: self.training_jets]
-        return Split(np.sort(chosen), whole.validation, whole.test)
+        train, validation = (
+            self._some(whole.train, self.training_jets),
+            self._some(whole.validation, self.validation_jets),
+        )
+        return Split(train, validation, whole.test)
+
+    def _some(self, rows: NDArray[np.int64], count: int | None) -> NDArray[np.int64]:
+        """Return so many of these rows, drawn by the label seed, in their order."""
+        if count is None:
+            return rows
+        seed = (self.split_seed or 0) if self.label_seed is None else self.label_seed
+        return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
