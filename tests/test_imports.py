@@ -116,6 +116,7 @@ COLLIDER_ROOMS: dict[str, set[str]] = {
     "generation": set(),
     "higgs": {"generation"},
     "jets": {"generation"},
+    "detectors": {"showers", "generation"},
 }
 
 

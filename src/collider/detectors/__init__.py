@@ -1,0 +1,1 @@
+"""Four detectors read as one: tracker, calorimeters and muon stations around collisions"""
