@@ -32,7 +32,7 @@ class Particles:
     vertex_mm: Floats
 
     def __post_init__(self) -> None:
-        wanted = {field.name: (len(self.event),) for field in fields(self)}
+        wanted: dict[str, tuple[int, ...]] = {field.name: (len(self.event),) for field in fields(self)}
         wanted |= {name: (len(self.event), 3) for name in ("momentum_gev", "vertex_mm")}
         wrong = next((name for name, shape in wanted.items() if getattr(self, name).shape != shape), None)
         if wrong is not None:
