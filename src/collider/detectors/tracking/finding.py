@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import fields
 from typing import Final
 
@@ -31,7 +32,7 @@ def find_tracks(hits: Hits, tracker: Tracker, options: Finding | None = None) ->
     options.check(tracker)
     events = int(hits.event[-1]) + 1 if len(hits) else 0
     bounds = np.searchsorted(hits.event, np.arange(0, events + EVENTS, EVENTS))
-    parts = [_found(hits, slice(a, b), tracker, options) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    parts = [_found(hits, slice(a, b), tracker, options) for a, b in itertools.pairwise(bounds)]
     if not parts:
         return _tracks(_none(len(tracker.layers)), hits, tracker, options)
     return Tracks(*[np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Tracks)])

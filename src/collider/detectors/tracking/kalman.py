@@ -1,7 +1,7 @@
 """The Kalman filter in perigee numbers: nothing is transported, layers scatter and measure.
 
-Frühwirth, NIM A262 (1987) 444; the smoother in the form of Bierman, Automatica 9 (1973) 503, which inverts nothing but
-what is measured. Matrices of many tracks at once.
+Frühwirth, NIM A262 (1987) 444; the smoother is that of Rauch, Tung and Striebel, AIAA J. 3 (1965) 1445. Matrices of
+many tracks at once.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from collider.detectors.tracking.geometry import Tracker
 from collider.detectors.tracking.perigee import COT_THETA, Q_OVER_PT, LayerCrossing, crossing, momentum_of
 from collider.detectors.tracking.scattering import passed_x0, scattering_angle
 
-PRIOR: Final = np.diag([30.0, 3.0, 10.0, 300.0, 1000.0]) ** 2
-"""What is known of a track before its first hit, beside where it is sought: next to nothing."""
+PRIOR: Final = np.diag([3.0, 1.0, 3.0, 1000.0, 1000.0]) ** 2
+"""What is known of a track before its first hit, beside where it is sought: next to nothing. Narrower, it would pull at
+soft tracks, whose d₀ behind all layers is millimetres off; wider, rounding would show."""
 STRAIGHTEST: Final = 1e-5
 """Least |q/pT| (1/GeV) for which scattering is worked out."""
 FORWARD: Final = 50.0
@@ -25,8 +26,11 @@ FORWARD: Final = 50.0
 
 @dataclass(frozen=True)
 class Update:
-    """What a measurement does to states (track, 5): the gain (track, 5, 2), the inverse covariance (track, 2, 2) of what
-    is measured, and the states' covariance (track, 5, 5) behind it."""
+    """What a measurement does to states (track, 5).
+
+    gain: (track, 5, 2); weight: (track, 2, 2) inverse covariance of what is measured; covariance: (track, 5, 5) of the
+    states behind it.
+    """
 
     gain: Floats
     weight: Floats
@@ -93,13 +97,13 @@ class TrackFit:
 
 @dataclass(frozen=True)
 class _Step:
-    """A layer as the filter passed it."""
+    """A layer as the filter passed it: the state with its hit; residual, jacobian and scattering of the reference."""
 
     state: Floats
     covariance: Floats
     residual: Floats
-    update: Update
     jacobian: Floats
+    noise: Floats
     on: Mask
 
 
@@ -139,7 +143,7 @@ def _filtered(
         chi2 = chi2 + chi2_of(rest, update.weight)
         state = state + np.einsum("tij,tj->ti", update.gain, rest)
         covariance = np.where(on[:, None, None], update.covariance, covariance)
-        steps.append(_Step(state, covariance, rest, update, jacobian[:, layer], on))
+        steps.append(_Step(state, covariance, residual[:, layer], jacobian[:, layer], noise[:, layer], on))
         covariance = covariance + noise[:, layer]
     return steps, state, covariance, chi2
 
@@ -147,31 +151,34 @@ def _filtered(
 def _smoothed(
     reference: Floats, steps: list[_Step], state: Floats, covariance: Floats, chi2: Floats, tracker: Tracker, hit: Mask
 ) -> TrackFit:
-    """Return the fit with what the inner layers tell of the outer ones."""
-    vector, matrix = np.zeros_like(state), np.zeros_like(covariance)
+    """Return the fit with what the inner layers tell of the outer ones, from the inside to the outside.
+
+    With M = Q (P + Q)⁻¹, P behind a layer as the filter knew it and Q its scattering, the state there becomes
+    x − M (x − x_filter) and its covariance M P + (1 − M) C (1 − M)ᵀ, of x and C inside the layer: what is known of the
+    outermost layers is not the small rest of large numbers.
+    """
     residual_chi2 = np.zeros(hit.shape)
+    inner, spread = state, covariance
     outer, outer_covariance = state, covariance
     for layer, step in enumerate(reversed(steps)):
-        smooth = step.state - np.einsum("tij,tj->ti", step.covariance, vector)
-        spread = step.covariance - step.covariance @ matrix @ step.covariance
-        on = step.on
-        # what the filter saw is seen again from the smoothed track
-        before = step.state - np.einsum("tij,tj->ti", step.update.gain, step.residual)
-        rest = step.residual - np.einsum("tij,tj->ti", step.jacobian, smooth - before)
+        inner, spread = _outwards(inner, spread, step)
+        on = step.on & hit[:, layer]
+        rest = step.residual - np.einsum("tij,tj->ti", step.jacobian, inner)
         error = np.diag(tracker.variances_mm2[layer]) - step.jacobian @ spread @ np.swapaxes(step.jacobian, -1, -2)
         residual_chi2[:, layer] = np.where(on, chi2_of(np.where(on[:, None], rest, 0.0), _inverse(error)), 0.0)
-        outer = np.where(on[:, None], smooth, outer)
+        outer = np.where(on[:, None], inner, outer)
         outer_covariance = np.where(on[:, None, None], spread, outer_covariance)
-        vector, matrix = _earlier(vector, matrix, step)
     return TrackFit(reference + state, covariance, chi2, reference + outer, outer_covariance, residual_chi2)
 
 
-def _earlier(vector: Floats, matrix: Floats, step: _Step) -> tuple[Floats, Floats]:
-    """Return the adjoint state and its covariance before a measurement, from those behind it."""
-    transposed = np.swapaxes(step.jacobian, -1, -2)
-    kept = np.eye(5) - step.update.gain @ step.jacobian
-    weighed = transposed @ step.update.weight
-    new_vector = np.einsum("tji,tj->ti", kept, vector) - np.einsum("tij,tj->ti", weighed, step.residual)
-    new_matrix = np.swapaxes(kept, -1, -2) @ matrix @ kept + weighed @ step.jacobian
-    on = step.on
-    return np.where(on[:, None], new_vector, vector), np.where(on[:, None, None], new_matrix, matrix)
+def _outwards(inner: Floats, spread: Floats, step: _Step) -> tuple[Floats, Floats]:
+    """Return the smoothed state and covariance outside a layer from those inside it."""
+    whole = step.covariance + step.noise
+    scale = 1 / np.sqrt(np.diagonal(whole, axis1=1, axis2=2))
+    both = scale[:, :, None] * scale[:, None, :]
+    mixed = np.linalg.solve(whole * both, step.noise * scale[:, :, None]) * scale[:, :, None]
+    share = np.swapaxes(mixed, -1, -2)
+    kept = np.eye(5) - share
+    state = inner - np.einsum("tij,tj->ti", share, inner - step.state)
+    covariance = share @ step.covariance + kept @ spread @ np.swapaxes(kept, -1, -2)
+    return state, (covariance + np.swapaxes(covariance, -1, -2)) / 2

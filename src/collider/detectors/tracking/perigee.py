@@ -50,8 +50,9 @@ def perigee_of(
 
 def perigee_of_particles(particles: Particles, field_t: float = FIELD_T) -> Floats:
     """Return the five numbers (particle, 5) of charged particles: what a fit would find if it knew everything."""
-    momentum, pt = particles.momentum_gev, particles.pt_gev
-    return perigee_of(particles.vertex_mm, particles.phi, momentum[:, 2] / pt, particles.charge / pt, field_t)
+    with np.errstate(divide="ignore", invalid="ignore"):  # what flies along the beam has no perigee
+        cot, curvature = particles.momentum_gev[:, 2] / particles.pt_gev, particles.charge / particles.pt_gev
+        return perigee_of(particles.vertex_mm, particles.phi, cot, curvature, field_t)
 
 
 def helices_of(parameters: Floats, field_t: float = FIELD_T) -> Helices:
@@ -105,8 +106,10 @@ def crossing(parameters: Floats, radius_mm: ArrayLike, field_t: float = FIELD_T)
     by_turn = _by_turn(path, alpha, sine, cosine)
     jacobian = np.zeros((*reached.shape, 2, 5))
     # for each number: how the place moves at equal path, in that frame; the path then grows or shrinks to stay on r
-    moves = {D0: (0.0, 1.0), Q_OVER_PT: tuple(-GEV_PER_T_MM * field_t * part for part in by_turn)}
-    for column, (ahead, beside) in moves.items():
+    curved = turn_for(1.0, field_t)
+    still = np.zeros_like(path)
+    moves = ((D0, still, still + 1), (Q_OVER_PT, curved * by_turn[0], curved * by_turn[1]))
+    for column, ahead, beside in moves:
         radial = (ahead * forward + beside * aside) / radius
         around = (beside * forward - ahead * aside) / radius
         longer = -radial / outward

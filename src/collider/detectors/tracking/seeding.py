@@ -82,21 +82,21 @@ def seeds_of(
 
 def _bend(inner: float, outer: float, d0: float, options: Finding, tracker: Tracker) -> Floats:
     """Return by how much the azimuth may differ between two radii."""
-    circle = 2 * bending_radius_mm(options.lowest_pt_gev, 1, tracker.field_t)
-    curve = np.arcsin(min(1.0, outer / circle)) - np.arcsin(min(1.0, inner / circle))
+    circle = _circle(options, tracker)
+    curve = (_arc(outer, circle) - _arc(inner, circle)) / circle
     return np.asarray(curve + _missed(d0, inner) - _missed(d0, outer) + _kick(inner, outer, options, tracker))
 
 
 def _width(radii: Floats, d0: float, options: Finding, tracker: Tracker) -> float:
     """Return how far the third azimuth may be from the line of the first two: d₀, curvature and scattering."""
-    circle = 2 * bending_radius_mm(options.lowest_pt_gev, 1, tracker.field_t)
+    circle = _circle(options, tracker)
     lever = (radii[2] - radii[0]) / (radii[1] - radii[0])
 
     def beside(values: list[float]) -> float:
         return abs(values[2] - values[0] - (values[1] - values[0]) * lever)
 
     missed = beside([_missed(d0, radius) for radius in radii])
-    curved = beside([float(np.arcsin(min(1.0, radius / circle))) for radius in radii])
+    curved = beside([_arc(radius, circle) / circle for radius in radii])
     return missed + curved + _kick(radii[1], radii[2], options, tracker) * (1 + lever)
 
 
@@ -122,13 +122,19 @@ def _z_window(slope: Floats, triplet: Triplet, tracker: Tracker, options: Findin
     angle = scattering_angle(options.lowest_pt_gev * steep, tracker.thickness_x0[list(triplet)].max() * steep)
     between = sum(layer < triplet[1] for layer in range(triplet[0], triplet[1]))
     kicks = (radii[2] - radii[1]) ** 2 + between * (radii[2] - radii[0]) ** 2 * ((lever - 1) / lever) ** 2
-    circle = 2 * bending_radius_mm(options.lowest_pt_gev, 1, tracker.field_t)
-    curved = np.abs(slope) * abs(_arc(radii[2], circle) - _arc(radii[0], circle)
-                                 - (_arc(radii[1], circle) - _arc(radii[0], circle)) * lever)  # fmt: skip
+    circle = _circle(options, tracker)
+    arcs = [_arc(radius, circle) for radius in radii]
+    curved = np.abs(slope) * abs(arcs[2] - arcs[0] - (arcs[1] - arcs[0]) * lever)
     return _SIGMAS * np.sqrt(measured + (angle * steep**2) ** 2 * kicks) + curved
 
 
+def _circle(options: Finding, tracker: Tracker) -> float:
+    """Return the diameter of the circle of the softest track."""
+    return float(2 * bending_radius_mm(options.lowest_pt_gev, 1, tracker.field_t))
+
+
 def _arc(radius: float, circle: float) -> float:
+    """Return the transverse path to a radius."""
     return float(circle * np.arcsin(min(1.0, radius / circle)))
 
 

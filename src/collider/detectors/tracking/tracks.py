@@ -20,8 +20,8 @@ class Tracks:
     event: (track,). parameters: (track, 5) q/pT (1/GeV), φ, cot θ, d₀ (mm), z₀ (mm) where the track is nearest to the z
     axis, covariance: (track, 5, 5). outer_parameters, outer_covariance: the same of the helix behind the last hit, for
     extrapolation into what is around the tracker. chi2, ndf: (track,); hit: (track, layer) places among the hits,
-    −1 for none. particle: (track,) truth, the one that made most of the hits, −1 where that is noise; share: (track,) of
-    the hits that are its own.
+    −1 for none. particle: (track,) truth, the one that made most of the hits, −1 where that is noise; share: (track,)
+    of the hits that are its own.
     """
 
     event: Integers
