@@ -3,10 +3,10 @@
     python benchmarks/jets.py DATA [--jets 1000 10000] [--epochs 10]
     python benchmarks/jets.py DATA --labels 100 1000 10000 [--seeds 3] [--steps 600] --folder runs/jets_labels
 
-DATA is a folder of `scripts/jets.py`. Rows: LorentzParT, the Particle Transformer, a Deep Set, and boosted trees on jet
-quantities, on the same jets and split; LorentzParT with kinematics alone; fine-tuned from a masked pre-training, and
-its head alone. Then how much the encoders change under boosts. --only chooses rows by their names, or by a part of
-several. What is finished in --folder, one for each DATA, is not done again.
+DATA is a folder of `scripts/jets.py`. Rows: LorentzParT, the Particle Transformer, a slim L-GATr, a Deep Set, and
+boosted trees on jet quantities, on the same jets and split; LorentzParT with kinematics alone; fine-tuned from a masked
+pre-training, and its head alone. Then how much the encoders change under boosts. --only chooses rows by their names, or
+by a part of several. What is finished in --folder, one for each DATA, is not done again.
 
 With --labels: LorentzParT from scratch and pre-trained on so many labels, and on all. A fifth of the labels validates,
 each seed has its own labels and initial weights, and every training takes about --steps steps. The pre-training sees
@@ -61,6 +61,11 @@ BEGIN_WITH = "--fine_tune.checkpoint={pretrained}"
 ROWS: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "LorentzParT": ("classify", {}, []),
     "Particle Transformer": ("classify", {"LorentzParticleTransformer": "ParticleTransformer"}, []),
+    "slim L-GATr": (
+        "classify",
+        {"LorentzParticleTransformer": "SlimLorentzTransformer", "        pair_width: 16\n": ""},
+        [],
+    ),
     "Deep Set": ("deep_set", {}, []),
     "LorentzParT, kinematics": ("classify", {"features: full": "features: kin"}, []),
     "LorentzParT, pre-trained": ("classify", {}, [BEGIN_WITH]),

@@ -14,7 +14,12 @@ from torch import Tensor
 from collider.jets.features import MOMENTA, channels_of, series_of
 from collider.jets.learning.invariance import boost, lorentz_violation, transformed
 from collider.jets.learning.views import ParticlesView
-from collider.jets.networks import DeepSetEncoder, LorentzParticleTransformer, ParticleTransformer
+from collider.jets.networks import (
+    DeepSetEncoder,
+    LorentzParticleTransformer,
+    ParticleTransformer,
+    SlimLorentzTransformer,
+)
 from collider.jets.networks.lorentz import equivariant_linear
 from collider.jets.networks.pairs import PairBias, pair_features, upper
 from collider.jets.networks.transformer import HiddenParticles
@@ -34,6 +39,7 @@ ENCODERS = {
     "seed": lambda: LorentzParticleTransformer(
         CHANNELS, 8, 1, heads=2, pair_width=4, class_depth=1, expansion=1, multivectors=2, vectors="seed"
     ),
+    "slim": lambda: SlimLorentzTransformer(CHANNELS, 8, 2, vectors=4, heads=2, expansion=1),
     "deep set": lambda: DeepSetEncoder(CHANNELS, 8, 2),
 }
 
@@ -54,7 +60,7 @@ def ready(encoder: Encoder) -> Encoder:
 
 @pytest.fixture(params=ENCODERS)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
-    if request.param in ("lorentz", "seed"):
+    if request.param in ("lorentz", "seed", "slim"):
         needed()
     torch.manual_seed(0)
     return ready(ENCODERS[request.param]())
@@ -271,9 +277,49 @@ def test_the_violation_of_invariance_is_measured():
     assert 1e-4 < weak < strong
 
 
+TURNS = ((0.0, 0.0, 0.9), (0.3, -0.5, 0.6), (-0.8, 0.1, 0.0))
+
+
+@pytest.mark.usefixtures("wheels")
+@pytest.mark.parametrize("velocity", TURNS)
+def test_no_boost_changes_the_features_of_a_slim_network(velocity):
+    """Jets of other lengths, in float64: boosted, and turned about an axis by a boost there and another one back."""
+    torch.manual_seed(0)
+    jets, lengths = particles(12)
+    encoder = ready(ENCODERS["slim"]())
+    matrix = boost(torch.tensor(velocity))
+    turned = matrix @ boost(torch.tensor([0.0, 0.7, 0.2])) @ boost(-torch.tensor([0.5, 0.1, 0.3]))
+    before = encoder(series_of(jets.double(), "full"), lengths)
+    for transformation in (matrix, turned):
+        after = encoder(series_of(transformed(jets.double(), transformation), "full"), lengths)
+        torch.testing.assert_close(after, before, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_feature_that_changes_breaks_the_invariance():
+    """The check can fail: a network that is fed pT and ΔR beside the four-vectors changes."""
+    jets, lengths = particles(12)
+    moved = boost(torch.tensor([0.3, -0.5, 0.6]))
+    torch.manual_seed(0)
+    told = SlimLorentzTransformer(CHANNELS, 8, 2, vectors=4, heads=2, expansion=1, scalars="all")
+    for encoder, least in ((ready(told), 1e-2), (ready(ENCODERS["lorentz"]()), 1e-2)):
+        assert lorentz_violation(ParticlesView(), encoder, jets.double(), lengths, moved) > least
+    mine = ready(ENCODERS["slim"]())
+    assert lorentz_violation(ParticlesView(), mine, jets.double(), lengths, moved) < 1e-8
+
+
 def test_pairs_can_be_left_out_on_the_command_line():
     assert not list(out_of_range({"pair_width": 0}, SYSTEM.ranges))
     assert list(out_of_range({"heads": 0}, SYSTEM.ranges))
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_slim_network_of_kinematics_alone_reads_four_vectors():
+    jets, lengths = particles(6)
+    encoder = SlimLorentzTransformer(channels_of("kin"), 8, 1, vectors=4, heads=2)
+    series = series_of(jets, "kin")
+    encoder.fit([(series, lengths)])
+    assert encoder(series, lengths).std(dim=0).max() > 1e-3
 
 
 def test_impossible_networks_are_refused():
@@ -281,3 +327,5 @@ def test_impossible_networks_are_refused():
         ParticleTransformer(5)
     with pytest.raises(UserError, match="multiple of its heads, 4, not 10"):
         ParticleTransformer(CHANNELS, 10)
+    with pytest.raises(UserError, match="vectors of a slim L-GATr is a multiple of its heads, 4, not 6"):
+        SlimLorentzTransformer(CHANNELS, 8, 1, vectors=6)

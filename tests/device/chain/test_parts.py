@@ -15,7 +15,12 @@ from torch import Tensor, nn
 
 from collider.jets.learning.masking import MaskedParticleOptions, MaskedParticles
 from collider.jets.learning.views import ParticlesView
-from collider.jets.networks import DeepSetEncoder, LorentzParticleTransformer, ParticleTransformer
+from collider.jets.networks import (
+    DeepSetEncoder,
+    LorentzParticleTransformer,
+    ParticleTransformer,
+    SlimLorentzTransformer,
+)
 from collider.showers.generator import Conditioned, ShowerGenerator
 from cres import models, transforms
 from cres.simulation.rendered_lines import RenderedLines
@@ -89,6 +94,7 @@ JET_ENCODERS: dict[str, Callable[[], models.Encoder]] = {
     "lorentz": lambda: LorentzParticleTransformer(
         21, 8, 1, heads=2, pair_width=4, class_depth=1, expansion=1, multivectors=2
     ),
+    "slim": lambda: SlimLorentzTransformer(21, 8, 1, vectors=4, heads=2, expansion=1),
     "deep set": lambda: DeepSetEncoder(21, 8, 1),
 }
 
@@ -96,7 +102,7 @@ JET_ENCODERS: dict[str, Callable[[], models.Encoder]] = {
 @pytest.mark.parametrize("name", JET_ENCODERS)
 def test_networks_of_jets(device: torch.device, name: str) -> None:
     """Scales fitted there, jets of different lengths, hidden particles and their loss, forward and backward."""
-    if name == "lorentz":
+    if name in ("lorentz", "slim"):
         pytest.importorskip("lgatr")
     torch.manual_seed(0)
     encoder, jets = JET_ENCODERS[name](), numbers(4, 6, 16).abs() + 0.1

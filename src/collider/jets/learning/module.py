@@ -31,8 +31,8 @@ class JetModule(Learner):
     Args:
         targets: What is estimated; linked from the data.
         views: What is shown of the particles, by name: ParticlesView.
-        encoders: An encoder for each view, under the same name: ParticleTransformer, LorentzParticleTransformer or
-            DeepSetEncoder.
+        encoders: An encoder for each view, under the same name: ParticleTransformer, LorentzParticleTransformer,
+            SlimLorentzTransformer or DeepSetEncoder.
         head: CategoricalHead for jet_class; GaussianHead, MixtureHead, QuantileHead or PointHead for masses.
         loss: CrossEntropy for classes; GaussianNLL, CRPS, MSE, Huber or Pinball for masses, on standardised targets.
         masking: Hide particles and rebuild them, beside the targets or alone.
