@@ -143,8 +143,10 @@ def going_on(run_folder: Path) -> list[str]:
 BATCH = 64
 VALIDATING = 5
 """One label of so many validates."""
-CHECKS = 15
+CHECKS = 30
 """Validations of a training, about."""
+AVERAGE = 0.9
+"""Decay of the average of the weights: that of the configuration hardly moves in the steps that few labels allow."""
 
 
 def labels_against(data: Path, folder: Path, arguments: argparse.Namespace) -> None:
@@ -178,7 +180,8 @@ def of_labels(
     epochs = max(1, round(arguments.steps / batches))
     words = [f"--data.data={data}", f"--trainer.max_epochs={epochs}", f"--seed_everything={seed}",
              f"--data.batch_size={BATCH}", f"--trainer.check_val_every_n_epoch={max(1, epochs // CHECKS)}",
-             "--early_stopping.patience=100000", "--trainer.enable_progress_bar=false"]  # fmt: skip
+             f"--model.ema_decay={AVERAGE}", "--early_stopping.patience=100000",
+             "--trainer.enable_progress_bar=false"]  # fmt: skip
     if chosen is not None:
         words += [f"--data.training_jets={count - validating}", f"--data.validation_jets={validating}",
                   f"--data.label_seed={seed}"]  # fmt: skip
