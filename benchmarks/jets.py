@@ -2,6 +2,7 @@
 
     python benchmarks/jets.py DATA [--jets 1000 10000] [--epochs 10]
     python benchmarks/jets.py DATA --labels 100 1000 10000 [--seeds 3] [--steps 600] --folder runs/jets_labels
+    python benchmarks/jets.py DATA --masking [--epochs 10] --folder runs/jets_masking
 
 DATA is a folder of `scripts/jets.py`. Rows: LorentzParT, the Particle Transformer, a slim L-GATr, a Deep Set, and
 boosted trees on jet quantities, on the same jets and split; LorentzParT with kinematics alone; fine-tuned from a masked
@@ -13,6 +14,9 @@ each seed has its own labels and initial weights, and every training takes about
 all jets of the training split, without labels, for --epochs epochs. Each training adds a line to
 FOLDER/labels.jsonl, one that is there is not made again; then FOLDER/labels.md and labels.png are written, with the
 factor in labels that pre-training is worth at --at.
+
+With --masking: masked pre-trainings beside each other, by what they rebuild of hidden particles and their jets: uniform
+masking and masking by pT, ConservationLoss and MSE, and m² = E² − |p|² of particles and jets as a term of the loss.
 """
 
 from __future__ import annotations
@@ -44,6 +48,7 @@ from collider.jets.judging.labels import (
     worth,
 )
 from collider.jets.judging.report import judge
+from collider.jets.judging.sources import open_run
 from collider.jets.judging.trees import tree_table
 from collider.jets.learning.data import PARTICLES, JetDataModule
 from collider.jets.learning.invariance import boost, lorentz_violation
@@ -122,15 +127,37 @@ def violation(run_folder: Path, data: Path) -> str:
     return ", ".join(f"{velocity:g} c: {change:.2f}" for velocity, change in zip(BOOSTS, changes, strict=True))
 
 
-def pretraining(data: Path, folder: Path, epochs: int) -> Path:
-    """Return the checkpoint of the masked pre-training; it is made where it is not there."""
-    run_folder = folder / f"pretrain_{epochs}_epochs"
+MASKINGS: dict[str, list[str]] = {
+    "as configured": [],
+    "uniform": ["--model.masking.towards_pt=0"],
+    "MSE": ["--model.masking.loss=collider.jets.learning.masking.ParticleMSE"],
+    "mass shell": ["--model.masking.mass_shell=1"],
+    "jet mass": ["--model.masking.jet_mass=1"],
+    "mass shell and jet mass": ["--model.masking.mass_shell=1", "--model.masking.jet_mass=1"],
+}
+"""Pre-trainings, each with its options."""
+
+
+def pretraining(data: Path, folder: Path, epochs: int, name: str = "as configured") -> Path:
+    """Return the checkpoint of a masked pre-training; it is made where it is not there."""
+    kind = "" if name == "as configured" else f"_{name.replace(' ', '_')}"
+    run_folder = folder / f"pretrain{kind}_{epochs}_epochs"
     finished = run_folder / "finished"
     if not finished.exists():
         run("fit", "-c", "configs/jets/pretrain.yaml", f"--run={run_folder}", f"--data.data={data}",
-            f"--trainer.max_epochs={epochs}", "--figures.every_epochs=0", *going_on(run_folder))  # fmt: skip
+            f"--trainer.max_epochs={epochs}", "--figures.every_epochs=0", *MASKINGS[name],
+            *going_on(run_folder))  # fmt: skip
         finished.touch()
     return run_folder / "checkpoints" / "best.ckpt"
+
+
+def maskings(data: Path, folder: Path, arguments: argparse.Namespace) -> None:
+    """Train the pre-trainings that are chosen, and judge what they rebuild."""
+    names = [name for name in MASKINGS if not arguments.only or name in arguments.only]
+    runs = [open_run(pretraining(data, folder, arguments.epochs, name).parents[1]) for name in names]
+    for name, one in zip(names, runs, strict=True):
+        one.module.card["name"] = name
+    print(judge(runs, folder))
 
 
 def going_on(run_folder: Path) -> list[str]:
@@ -205,6 +232,9 @@ def main() -> None:
     parser.add_argument(
         "--labels", type=int, nargs="+", help="numbers of labels: what they are worth, and nothing else"
     )
+    parser.add_argument(
+        "--masking", action="store_true", help="masked pre-trainings beside each other, and nothing else"
+    )
     parser.add_argument("--seeds", type=int, default=3, help="trainings for each number of labels")
     parser.add_argument("--steps", type=int, default=600, help="steps of each of these trainings, about")
     parser.add_argument("--at", type=int, default=1000, help="labels at which pre-training is weighed")
@@ -214,6 +244,9 @@ def main() -> None:
     data = arguments.data.resolve()
     if arguments.labels is not None:
         labels_against(data, folder, arguments)
+        return
+    if arguments.masking:
+        maskings(data, folder, arguments)
         return
     names = chosen(arguments.only)
     needed = any("pre-trained" in name for name in names)

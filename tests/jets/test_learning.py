@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from pathlib import Path
 
 import made_jets
@@ -10,13 +12,19 @@ import pytest
 import torch
 
 from collider.jets.features import series_of
+from collider.jets.judging.rebuilding import MEAN, REBUILT, rebuilding_figures, rebuilt_of
+from collider.jets.judging.report import judge
+from collider.jets.judging.sources import open_run
 from collider.jets.learning.masking import (
+    PLACES,
     ConservationLoss,
     MaskedParticleOptions,
     MaskedParticles,
     ParticleMSE,
+    Rebuilding,
     drawn,
 )
+from collider.jets.learning.rebuilt import four_vectors, jet_mass_loss, mass_shell_loss
 from collider.jets.learning.views import ParticlesView, SumMass
 from collider.jets.networks import DeepSetEncoder
 from collider.jets.schema import PARTICLE_COLUMNS
@@ -223,6 +231,105 @@ def test_what_is_rebuilt_is_what_was_hidden():
     assert float(floor) == pytest.approx(float(ConservationLoss()(torch.zeros_like(found.true), found.true)))
 
 
+def hidden_particles(jitter=0.0):
+    """Hidden particles of jets, rebuilt as they are but for a jitter of all four numbers."""
+    torch.manual_seed(0)
+    jets = particles(20)[0].double()
+    scales = DeepSetEncoder(21, 8, 1).scales.double()
+    series = series_of(jets, "full")
+    scales.fit(series[series[..., 3] > 0])
+    hidden = torch.zeros(20, 12, dtype=torch.bool)
+    hidden[:15, 1:4] = True
+    true = scales(series)[0][hidden][:, PLACES]
+    made = true + jitter * torch.randn_like(true)
+    return Rebuilding(made, true, hidden, series).jets(scales), jets[..., :4], hidden
+
+
+def test_rebuilt_particles_are_in_gev():
+    """Number by number, and their jets: what is rebuilt as it was changes nothing."""
+    found, momenta, hidden = hidden_particles()
+    torch.testing.assert_close(four_vectors(found.true), momenta[hidden], rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.made, found.true, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(found.jets, momenta.sum(1), rtol=1e-6, atol=1e-4)
+    assert float(mass_shell_loss(found)) < 1e-6
+    assert float(jet_mass_loss(found)) < 1e-5
+
+
+def test_what_ties_the_numbers_is_that_of_a_loop():
+    found, momenta, hidden = hidden_particles(0.3)
+    shell, masses, place = [], [], 0
+    for jet in range(20):
+        total, true = [0.0] * 4, [0.0] * 4
+        for particle in range(12):
+            px, py, pz, energy = momenta[jet, particle].tolist()
+            true = [a + b for a, b in zip(true, (px, py, pz, energy), strict=True)]
+            if hidden[jet, particle]:
+                pt, eta, phi, made = found.made[place].tolist()
+                own = [pt * math.cos(phi), pt * math.sin(phi), pt * math.sinh(eta), made]
+                size = math.sqrt(own[0] ** 2 + own[1] ** 2 + own[2] ** 2)
+                shell.append(abs(math.log(made / size) - math.log(energy / math.sqrt(px**2 + py**2 + pz**2))))
+                px, py, pz, energy = own
+                place += 1
+            total = [a + b for a, b in zip(total, (px, py, pz, energy), strict=True)]
+        squares = [four[3] ** 2 - four[0] ** 2 - four[1] ** 2 - four[2] ** 2 for four in (total, true)]
+        if hidden[jet].any():
+            one, other = (math.copysign(math.log1p(abs(square)), square) for square in squares)
+            masses.append(abs(one - other))
+    assert float(mass_shell_loss(found)) == pytest.approx(np.mean(shell), rel=1e-6)
+    assert float(jet_mass_loss(found)) == pytest.approx(np.mean(masses), rel=1e-6)
+
+
+def test_a_rebuilt_energy_of_its_own_is_off_the_shell():
+    """pT, η, φ right and E a tenth too large costs ln 1.1; so does pT a tenth too small."""
+    found, *_ = hidden_particles()
+    for place, factor in ((3, 1.1), (0, 1 / 1.1)):
+        made = found.made.clone()
+        made[:, place] *= factor
+        assert float(mass_shell_loss(found._replace(made=made))) == pytest.approx(math.log(1.1), rel=1e-5)
+
+
+@pytest.mark.parametrize("option", ["mass_shell", "jet_mass"])
+def test_a_term_is_part_of_the_loss_where_it_is_asked_for(option):
+    torch.manual_seed(0)
+    reconstructor = build_reconstructor(
+        {}, ("jet_genmass",), {"p": ParticlesView}, {"p": lambda in_channels: DeepSetEncoder(in_channels, 8, 1)},
+        GaussianHead,
+    )  # fmt: skip
+    jets, lengths = particles(30)
+    masks = {"particles": torch.arange(12) < lengths[:, None]}
+    encoder = reconstructor.fusion.encoders["p"]
+    encoder.fit([(series_of(jets, "full"), lengths)])
+    told = MaskedParticleOptions(0.3, **{option: 2.0})
+    with_term, without = (
+        MaskedParticles(told, reconstructor),
+        MaskedParticles(MaskedParticleOptions(0.3), reconstructor),
+    )
+    with_term.load_state_dict(without.state_dict())
+    losses = [one(reconstructor, {"particles": jets}, masks, _random(30)) for one in (with_term, without)]
+    found = without.rebuilt("p", reconstructor, {"particles": jets}, masks, _random(30)).jets(encoder.scales)
+    term = mass_shell_loss(found) if option == "mass_shell" else jet_mass_loss(found)
+    torch.testing.assert_close(losses[0] - losses[1], 2 * term, rtol=1e-3, atol=1e-4)
+    losses[0].backward()
+    assert all(parameter.grad is None or parameter.grad.isfinite().all() for parameter in encoder.parameters())
+
+
+def test_what_a_pretraining_rebuilds_is_judged(pretrained, tmp_path):
+    """Beside the mean particle, particles and jets; the same jets and particles each time."""
+    run = open_run(pretrained)
+    found = rebuilt_of(run)
+    assert len(found[REBUILT].jets) == 90
+    np.testing.assert_array_equal(found[REBUILT].row, found[MEAN].row)
+    np.testing.assert_allclose(found[REBUILT].true, rebuilt_of(run)[REBUILT].true)
+    exact = found[REBUILT]._replace(made=found[REBUILT].true, jets=found[REBUILT].whole)
+    figures = rebuilding_figures(exact)
+    assert figures["pt_width"].value == pytest.approx(0, abs=1e-9)
+    assert figures["jet_mass_response"].value == pytest.approx(1)
+    said = judge([run], tmp_path)
+    assert "hidden particles" in said
+    kept = json.loads((tmp_path / "jets.json").read_text())["hidden_particles"]
+    assert next(iter(kept.values()))["rebuilt"]["pt_width"]["value"] > 0
+
+
 def test_only_networks_of_particles_can_be_pretrained():
     reconstructor = build_reconstructor(
         {}, ("jet_genmass",), {"p": ParticlesView}, {"p": lambda in_channels: ConvNetEncoder(in_channels, 8)},
@@ -231,7 +338,7 @@ def test_only_networks_of_particles_can_be_pretrained():
     with pytest.raises(UserError, match=r"the encoder 'p' \(ConvNetEncoder\) reads none that are hidden"):
         MaskedParticleOptions().task(reconstructor)
     for options, message in (({"share": 1.0}, "between 0 and 1"), ({"towards_pt": 2.0}, "must lie in"),
-                             ({"weight": 0.0}, "more than 0")):  # fmt: skip
+                             ({"weight": 0.0}, "more than 0"), ({"jet_mass": -1.0}, "jet_mass is -1")):  # fmt: skip
         with pytest.raises(UserError, match=message):
             MaskedParticleOptions(**options)
     with pytest.raises(UserError, match="gamma of a ConservationLoss"):

@@ -49,7 +49,17 @@ def command_line() -> Parser:
         metavar="SOURCE",
         help="write only OUTPUT/jets.json and the chart OUTPUT/jets.png, and print it, of tables of predictions or of "
         "runs: accuracy, top 3, F1, area under the curve and rejection of classes; response, width and coverage of "
-        "masses in bins of pT",
+        "masses in bins of pT; what a pre-training rebuilds of hidden particles and their jets",
+    )
+    parser.add_argument(
+        "--unlike",
+        type=path_of,
+        nargs="+",
+        default=None,
+        metavar=("RUN", "DATA"),
+        help="write only OUTPUT/unlike.hdf5 and unlike.json: how far each jet of a run's test split, and of other "
+        "files, is from what was learned, in the features of the encoder; with the area under the curve for what is "
+        "new to it",
     )
     return parser
 
@@ -57,7 +67,7 @@ def command_line() -> Parser:
 def main() -> int:
     """Run the command."""
     arguments = command_line().parse_args()
-    if arguments.judge is not None or arguments.trees is not None:
+    if any(one is not None for one in (arguments.judge, arguments.trees, arguments.unlike)):
         return judge_only(arguments)
     sample = JetSample() if arguments.config is None else JetSample.from_yaml(Path(arguments.config))
     if arguments.seed is not None:
@@ -70,17 +80,20 @@ def main() -> int:
 
 
 def judge_only(arguments: argparse.Namespace) -> int:
-    """Write the table of the trees, or the figures of tables."""
+    """Write the table of the trees, the figures of all heads, or distances from what was learned."""
     from collider.jets.judging.report import judge
-    from collider.jets.judging.sources import read_source
+    from collider.jets.judging.sources import read_sources
     from collider.jets.judging.trees import tree_table
+    from collider.jets.judging.unlike import write_unlike
     from collider.jets.learning.data import JetDataModule
 
     if arguments.trees is not None:
         table = tree_table(JetDataModule(str(arguments.trees), particles=1))
         print(f"{len(table)} jets of the test split told: {table.write(arguments.output / 'trees.hdf5')}")
     if arguments.judge is not None:
-        print(judge([read_source(path) for path in arguments.judge], arguments.output))
+        print(judge([one for path in arguments.judge for one in read_sources(path)], arguments.output))
+    if arguments.unlike is not None:
+        print(write_unlike(arguments.unlike[0], arguments.unlike[1:], arguments.output))
     return 0
 
 

@@ -16,7 +16,8 @@ from collider.jets.judging import panels
 from collider.jets.judging.classes import EFFICIENCIES, class_figures, rejections
 from collider.jets.judging.mass import SUM, MassFigures, mass_figures, regression_figures
 from collider.jets.judging.panels import Found
-from collider.jets.judging.sources import Source
+from collider.jets.judging.rebuilding import MEAN, REBUILT, rebuilding_entry
+from collider.jets.judging.sources import JetRun, Source
 from collider.jets.schema import CLASS
 from reconstruction.judging.measures.bootstrap import Figure
 from reconstruction.judging.tables.table import PredictionTable
@@ -135,11 +136,35 @@ def _mass_words(found: Found) -> list[str]:
     return lines
 
 
-def _line(head: str, cells: Sequence[str], width: int = WIDTH) -> str:
-    return f"{head[:29]:30s}" + "".join(f"{cell:>{width}s}" for cell in cells)
+# Hidden particles ---------------------------------------------------------------------------------------------------
+
+
+def _rebuilding_entry(run: JetRun) -> dict[str, Any]:
+    return {
+        name: {figure: plain(value) for figure, value in one.items()} if isinstance(one, dict) else one
+        for name, one in rebuilding_entry(run).items()
+    }
+
+
+def _rebuilding_words(found: Found) -> list[str]:
+    titles = {"pt": "ln pT", "eta": "η", "phi": "φ", "energy": "ln E", "shell": "ln E/p", "jet_pt": "jet pT",
+              "jet_mass": "jet mass"}  # fmt: skip
+    lines = [_line("hidden particles, σ68", [*titles.values()], 11)]
+    for name, figures in found.items():
+        for of, key in ((name, REBUILT), (MEAN.replace("_", " "), MEAN)):
+            lines.append(_line(of, [written(figures[key][f"{one}_width"], 3) for one in titles], 11))
+    return lines
+
+
+def _hides_particles(source: Source) -> bool:
+    return isinstance(source, JetRun) and source.module.masking is not None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _line(head: str, cells: Sequence[str], width: int = WIDTH) -> str:
+    return f"{head[:29]:30s}" + "".join(f"{cell:>{width}s}" for cell in cells)
 
 
 def _is_table_of_classes(source: Source) -> bool:
@@ -157,5 +182,9 @@ HEADS: Final = (
     JudgedHead(
         "mass", _is_other_table, _mass_entry, _mass_words,
         (panels.mass_response, panels.mass_width, panels.mass_coverage),
+    ),
+    JudgedHead(
+        "hidden_particles", _hides_particles, _rebuilding_entry, _rebuilding_words,
+        (panels.rebuilt_particles, panels.rebuilt_jets),
     ),
 )  # fmt: skip

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
 from collider.jets.judging.mass import SUM
+from collider.jets.judging.rebuilding import MEAN, REBUILT
 from reconstruction.judging.measures.bootstrap import Array
 from reconstruction.judging.pictures.axes import INK, legend, plain_log
 from reconstruction.judging.pictures.plots import Curve
@@ -75,6 +76,34 @@ def mass_coverage(axes: Axes, found: Found) -> None:
     axes.axhline(CENTRAL_68, color=INK, linewidth=0.8)
     axes.set(title="Mass: within the error bar", ylabel="jets within 1 σ")
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0, symbol=" %"))
+
+
+def rebuilt_particles(axes: Axes, found: Found) -> None:
+    """Widths of what is rebuilt of hidden particles, beside those of the mean particle."""
+    shown = {"pt": "ln pT", "eta": "η", "phi": "φ", "energy": "ln E", "shell": "ln E/p"}
+    _beside_the_mean(axes, found, shown)
+    axes.set(title="Hidden particles", ylabel="σ68 of rebuilt − true")
+
+
+def rebuilt_jets(axes: Axes, found: Found) -> None:
+    """Widths of pT and mass of the jets with rebuilt particles in the place of the hidden ones."""
+    _beside_the_mean(axes, found, {"jet_pt": "pT", "jet_mass": "mass"})
+    axes.set(title="Jets with rebuilt particles", ylabel="σ68 of rebuilt / true")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
+
+
+def _beside_the_mean(axes: Axes, found: Found, shown: Mapping[str, str]) -> None:
+    rows = [
+        (name if key == REBUILT else f"{name}: mean particle" if len(found) > 1 else "mean particle", figures[key])
+        for name, figures in found.items()
+        for key in (REBUILT, MEAN)
+    ]
+    for place, (name, figures) in enumerate(rows):
+        points(axes, [figures[f"{one}_width"] for one in shown], name, place, len(rows))
+    axes.set_xticks(range(len(shown)), list(shown.values()))
+    axes.set_xlim(-0.6, len(shown) - 0.4)
+    axes.set_ylim(bottom=0)
+    legend(axes)
 
 
 def points(axes: Axes, figures: Sequence[Plain], name: str, place: int, of: int) -> None:

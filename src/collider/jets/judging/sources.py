@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
-from collider.jets.learning.data import JetDataModule
+from collider.jets.learning.data import CHOSEN, JetDataModule
 from collider.jets.learning.module import JetModule
 from collider.jets.system import SYSTEM
 from reconstruction.errors import UserError
@@ -30,10 +30,11 @@ class JetRun:
 
     @cached_property
     def data(self) -> JetDataModule:
-        """The files and the split that its checkpoint names."""
+        """The files, the split and the jets of it that its checkpoint names."""
         facts = self.module.card["data"]
         return JetDataModule(
             list(facts["files"]),
+            **facts.get(CHOSEN, {}),
             targets=self.module.targets,
             particles=int(facts["particles"]),
             fractions=tuple(facts["split"]["fractions"]),
@@ -53,16 +54,17 @@ def open_run(folder: Path) -> JetRun:
     return JetRun(folder, module)
 
 
-def read_source(path: Path) -> Source:
-    """Return a table of predictions, that of a run, or a run whose training has no targets: of heads without a table.
+def read_sources(path: Path) -> list[Source]:
+    """Return what is judged of a path: a table, that of a run, and the run itself for heads that are in no table.
 
     Raises UserError for what is neither, and for a run of targets that was not tested.
     """
     if not (path / "checkpoints").is_dir():
-        return read_table(path)
+        return [read_table(path)]
     run = open_run(path)
+    found: list[Source] = [run] if run.module.tasks else []
     if not run.module.regresses:
-        return run
+        return found
     if not (path / PREDICTIONS).exists():
         raise UserError(f"{path} was not tested: `python cli.py test --run={path}` writes its {PREDICTIONS}")
-    return read_table(path / PREDICTIONS)
+    return [read_table(path / PREDICTIONS), *found]

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from collider.jets.learning.files import JetTable, jet_paths
+from collider.jets.making.classes import KINDS
 from collider.jets.schema import CLASS
-from reconstruction.errors import UserError
+from reconstruction.errors import UserError, nearest
 from reconstruction.records.batch import Batch, masks_from
 from reconstruction.records.loader import ChosenRows
 from reconstruction.records.rows import RowsDataModule
@@ -18,6 +19,10 @@ from reconstruction.records.splits import Split
 
 PARTICLES = "particles"
 """Name of the one input: (batch, particle, PARTICLE_COLUMNS), the hardest first."""
+CHOSEN = "chosen"
+"""Fact of the data under which a checkpoint remembers CHOICES."""
+CHOICES = ("training_jets", "validation_jets", "label_seed", "leave_out")
+"""Options that say which jets of the splits are trained and validated on."""
 
 
 class JetRows(ChosenRows):
@@ -45,6 +50,8 @@ class JetDataModule(RowsDataModule):
         training_jets: Train on so many of the training split alone: what labels are worth. Null is all.
         validation_jets: Validate on so many of the validation split alone: labels that are counted, too. Null is all.
         label_seed: Decides which jets these are; null is as split_seed. A smaller number is part of a larger one.
+        leave_out: Classes by name (Tbqq) that are neither trained nor validated on, but stay in the test split: what is
+            unlike the training.
         fractions: Shares of training, validation and test.
         seed: Decides the order.
         split: Jet by jet, or whole files.
@@ -67,6 +74,7 @@ class JetDataModule(RowsDataModule):
         training_jets: int | None = None,
         validation_jets: int | None = None,
         label_seed: int | None = None,
+        leave_out: tuple[str, ...] = (),
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         seed: int = 0,
         split: Literal["event", "file"] = "event",
@@ -79,6 +87,8 @@ class JetDataModule(RowsDataModule):
         )
         self.particles, self.label_seed = particles, label_seed
         self.training_jets, self.validation_jets = training_jets, validation_jets
+        self.leave_out = tuple(leave_out)
+        _codes(self.leave_out)
 
     def open(self) -> JetTable:
         """Return the opened files."""
@@ -92,10 +102,14 @@ class JetDataModule(RowsDataModule):
         """Return how many particles of a jet are read."""
         return {PARTICLES: self.particles}
 
+    def file_facts(self) -> dict[str, Any]:
+        """Return what a checkpoint remembers of the data, with the jets that were chosen of the splits."""
+        return super().file_facts() | {CHOSEN: {name: getattr(self, name) for name in CHOICES}}
+
     def setup(self, stage: str) -> None:
         """Refuse to train on more jets than there are; who only judges may read fewer."""
         super().setup(stage)
-        whole = super().split
+        whole = self._of_learned_classes
         for name, count, split in (
             ("training", self.training_jets, whole.train), ("validation", self.validation_jets, whole.validation)
         ):  # fmt: skip
@@ -105,12 +119,23 @@ class JetDataModule(RowsDataModule):
     @property
     def split(self) -> Split:
         """Row numbers of the three parts, of the first two the jets that are trained and validated on."""
-        whole = super().split
+        whole = self._of_learned_classes
         train, validation = (
             self._some(whole.train, self.training_jets),
             self._some(whole.validation, self.validation_jets),
         )
         return Split(train, validation, whole.test)
+
+    @property
+    def _of_learned_classes(self) -> Split:
+        """The split without what is left out of training and validation."""
+        whole = super().split
+        if not self.leave_out:
+            return whole
+        if CLASS not in self.records.columns:
+            raise UserError(f"data.leave_out names classes, but {self.data} has no labels of JetClass")
+        out = np.isin(np.asarray(self.records.scalar(CLASS)), _codes(self.leave_out))
+        return Split(whole.train[~out[whole.train]], whole.validation[~out[whole.validation]], whole.test)
 
     def _some(self, rows: NDArray[np.int64], count: int | None) -> NDArray[np.int64]:
         """Return so many of these rows, drawn by the label seed, in their order."""
@@ -118,3 +143,12 @@ class JetDataModule(RowsDataModule):
             return rows
         seed = (self.split_seed or 0) if self.label_seed is None else self.label_seed
         return np.sort(np.random.default_rng(seed).permutation(rows)[:count])
+
+
+def _codes(names: tuple[str, ...]) -> list[int]:
+    """Return the codes of classes. Raises UserError for a name of none."""
+    known = {kind.name: kind.code for kind in KINDS}
+    for name in names:
+        if name not in known:
+            raise UserError(f"data.leave_out names {name!r}, which is no class of jets{nearest(name, known)}")
+    return [known[name] for name in names]

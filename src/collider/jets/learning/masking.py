@@ -13,13 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from collider.jets.features import KINEMATIC, MOMENTA, SEED_VECTOR, transverse
+from collider.jets.learning.rebuilt import RebuiltJets, jet_mass_loss, mass_shell_loss, rebuilt_jets
+from collider.jets.networks.scales import ParticleScales
 from collider.jets.networks.transformer import HiddenParticles, ParticleEncoder
 from reconstruction.errors import UserError
 from reconstruction.models.encoders.positions import valid_positions
 from reconstruction.models.precision import in_precision
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.records.batch import Inputs, Masks
-from reconstruction.shapes import Bool, Float, Lengths
+from reconstruction.shapes import Bool, Float, Lengths, Series
 from reconstruction.training.learning.tasks.masking import HidingTask
 from reconstruction.training.network.reconstructor import Reconstructor
 
@@ -94,6 +96,8 @@ class MaskedParticleOptions:
         share: Share of the particles that are hidden; one at least, and never all.
         towards_pt: 0 hides any particle, 1 in proportion to its pT, between a mixture of both.
         loss: ConservationLoss or ParticleMSE.
+        mass_shell: Weight of m² = E² − |p|² of each rebuilt particle beside this loss: distance of ln(E/|p|).
+        jet_mass: Weight of m² = E² − |p|² of the whole jet with the rebuilt particles: distance of ln(1 + m²/GeV²).
         weight: Weight of this loss beside that of the targets.
         alone: Train the encoders on this task only; no classes or masses are needed.
 
@@ -102,6 +106,8 @@ class MaskedParticleOptions:
     share: float = 0.15
     towards_pt: float = 0.5
     loss: ParticleLoss | None = None
+    mass_shell: float = 0.0
+    jet_mass: float = 0.0
     weight: float = 1.0
     alone: bool = True
 
@@ -110,6 +116,9 @@ class MaskedParticleOptions:
             raise UserError(f"model.masking.share is {self.share:g}, but must lie between 0 and 1, without the two")
         if not 0 <= self.towards_pt <= 1:
             raise UserError(f"model.masking.towards_pt is {self.towards_pt:g}, but must lie in [0, 1]")
+        for name in ("mass_shell", "jet_mass"):
+            if not getattr(self, name) >= 0:
+                raise UserError(f"model.masking.{name} is {getattr(self, name):g}, but a weight is 0 or more")
         if not self.weight > 0:
             raise UserError(f"model.masking.weight is {self.weight:g}, but must be more than 0")
 
@@ -124,6 +133,15 @@ class Rebuilding(NamedTuple):
     made: Tensor
     true: Tensor
     hidden: Bool[Tensor, "batch particle"]
+    series: Series
+
+    def nothing(self) -> Rebuilding:
+        """Return the same for who says the mean of all particles."""
+        return self._replace(made=torch.zeros_like(self.true))
+
+    def jets(self, scales: ParticleScales) -> RebuiltJets:
+        """Return them in GeV, with the jets that they are of."""
+        return rebuilt_jets(self.made, self.true, self.hidden, self.series, scales, PLACES)
 
 
 class MaskedParticles(HidingTask):
@@ -167,10 +185,18 @@ class MaskedParticles(HidingTask):
         losses = []
         for name in self.decoders:
             found = self.rebuilt(name, reconstructor, inputs, masks, random)
-            made = found.made if rebuild else torch.zeros_like(found.true)
-            # of a batch without any hidden particle there is nothing to learn
-            losses.append(self.criterion(made, found.true) if len(found.true) else found.made.sum())
+            scales = _encoder(reconstructor, name).scales
+            losses.append(self._loss(found if rebuild else found.nothing(), scales))
         return self.options.weight * torch.stack(losses).mean()
+
+    def _loss(self, found: Rebuilding, scales: ParticleScales) -> Tensor:
+        if not len(found.true):  # of a batch without any hidden particle there is nothing to learn
+            return found.made.sum()
+        loss: Tensor = self.criterion(found.made, found.true)
+        for weight, term in ((self.options.mass_shell, mass_shell_loss), (self.options.jet_mass, jet_mass_loss)):
+            if weight:
+                loss = loss + weight * term(found.jets(scales)).to(loss.dtype)
+        return loss
 
     def rebuilt(
         self, name: str, reconstructor: Reconstructor, inputs: Inputs, masks: Masks, random: KeyedRandom
@@ -182,7 +208,7 @@ class MaskedParticles(HidingTask):
         values = encoder.sequence(view.series, lengths, hidden=HiddenParticles(hidden, self._tokens(name, hidden)))
         features, _ = encoder.scales(view.series)
         made = self.decoders[name](values.values[hidden])
-        return Rebuilding(in_precision(made, features.dtype), features[hidden][:, PLACES], hidden)
+        return Rebuilding(in_precision(made, features.dtype), features[hidden][:, PLACES], hidden, view.series)
 
     def _tokens(self, name: str, hidden: Tensor) -> Tensor:
         """Return what stands in the place of each particle: it knows its rank in pT."""
