@@ -20,6 +20,7 @@ from collider.higgs.learning.data import HiggsDataModule
 from collider.higgs.learning.files import SIGNAL
 from collider.higgs.learning.views import OBJECTS
 from collider.higgs.making.samples import MASSES
+from collider.higgs.quantities import QUANTITIES
 from cres.commands.stages import main as stages
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.table import PredictionTable
@@ -156,7 +157,7 @@ def test_trees_are_told_of_backgrounds_what_signals_have(samples, monkeypatch):
     monkeypatch.setattr(trees, "_fitted", lambda features, kinds, weights: fitted.append((features, kinds)))
     trees.Trees.fit(files, rows, {})
     ((features, told_kinds),) = fitted
-    shares = [np.mean(features[mine, -2] == 130) for mine in (told_kinds == SIGNAL, told_kinds != SIGNAL)]
+    shares = [np.mean(features[mine, len(QUANTITIES)] == 130) for mine in (told_kinds == SIGNAL, told_kinds != SIGNAL)]
     assert 0 < shares[0] < 0.2
     assert shares[1] == pytest.approx(shares[0], abs=0.03)
 

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collider.higgs.networks import ParticleNetEncoder
-from collider.higgs.networks.particle_net import EdgeConv, nearest_objects, pair_features
+from collider.higgs.networks.particle_net import WINDOWS, EdgeConv, hypothesis_features, nearest_objects, pair_features
 from reconstruction.errors import UserError
 from reconstruction.models import set_trainable
 
@@ -111,6 +111,53 @@ def test_masses_of_pairs_are_those_of_four_momenta():
                 by_hand = pair_by_hand(kinematics[0, i].tolist(), kinematics[0, j].tolist())
                 wanted = torch.tensor(by_hand, dtype=torch.float64)
                 torch.testing.assert_close(found[i, j], wanted, rtol=1e-7, atol=1e-7)
+
+
+def told_objects(mass_gev: float, count: int = 6, scale: float = 1.0) -> torch.Tensor:
+    """Objects with the logarithm of a mass that is told before the kinematics; pT and mass times a scale."""
+    objects = objects_of(2, count)
+    objects[..., -4] += math.log(scale)
+    told = torch.full_like(objects[..., :1], math.log(mass_gev * scale))
+    return torch.cat([objects[..., :-4], told, objects[..., -4:]], dim=-1)
+
+
+def test_pairs_near_the_mass_that_is_told_are_known_as_such():
+    masses, told = [20.0, 88.0, 90.0, 91.0, 1e-3], 90.0
+    logs = torch.tensor([[[math.log(mass) for mass in masses]]], dtype=torch.float64)
+    found = hypothesis_features(logs, torch.tensor([[[math.log(told)]]], dtype=torch.float64))[0, 0]
+    for mass, features in zip(masses, found.tolist(), strict=True):
+        away = [math.log(mass / told) / window for window in WINDOWS]
+        expected = [value for x in away for value in (math.exp(-x * x / 2), x * math.exp(-x * x / 2))]
+        assert features == pytest.approx(expected, abs=1e-12)
+    assert found[2].tolist() == pytest.approx([1.0, 0.0] * len(WINDOWS))
+    unknown = hypothesis_features(logs[..., 1:4], torch.zeros(1, 1, 1, dtype=torch.float64))
+    assert float(unknown.abs().max()) < 1e-80  # of 1 GeV, as one that is not known counts
+
+
+@given(scale=st.floats(0.3, 3.0))
+@settings(max_examples=10, deadline=None)
+def test_what_is_known_of_a_told_mass_is_the_same_wherever_it_lies(scale):
+    """What holds at 85 and 90 GeV holds at 87: the only other features of edges are left out here."""
+    from_scale = []
+    for factor in (1.0, scale):
+        objects = told_objects(60.0, scale=factor)
+        logs = pair_features(objects[..., -4:])[..., 0] + 4
+        from_scale.append(hypothesis_features(logs, objects[:, :1, -5:-4]))
+    torch.testing.assert_close(*from_scale)
+
+
+def test_an_encoder_that_compares_masses_listens_to_what_is_told():
+    torch.manual_seed(0)
+    encoder = ParticleNetEncoder(CHANNELS + 1, 6, (8, 12), neighbours=3, depth=2)
+    with torch.no_grad():
+        encoder.project.weight[:, -5] = 0  # the mass itself is not to be heard
+    encoder.weigh_against(1)
+    encoder = encoder.double().eval().requires_grad_(False)
+    one, other = encoder(told_objects(40.0)), encoder(told_objects(60.0))
+    assert float((one - other).abs().max()) > 1e-3
+    deaf = ParticleNetEncoder(CHANNELS + 1, 6, (8, 12), neighbours=3, depth=2, pairs=False)
+    with pytest.raises(UserError, match="needs pairs=true"):
+        deaf.weigh_against(1)
 
 
 @pytest.mark.parametrize("by", [None, "film", "attention"])

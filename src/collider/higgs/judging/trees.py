@@ -1,6 +1,7 @@
 """Boosted trees on high-level quantities: what a network has to beat.
 
-One classifier is told the masses beside the quantities, as the network is; dedicated ones see one mass point.
+One classifier is told the masses beside the quantities, as the network is, and the mass of the muon pair over that of
+A, with which the network compares masses of pairs; dedicated ones see one mass point.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from collider.higgs.learning.files import CLASSES, RELATIVE, SIGNAL, EventFiles
 from collider.higgs.learning.views import CHANNELS
 from collider.higgs.making.config import Point
 from collider.higgs.making.samples import MASSES
-from collider.higgs.quantities import high_level_quantities
+from collider.higgs.quantities import QUANTITIES, high_level_quantities
 from reconstruction.errors import UserError
 
 TIMES: Final = 4
 """So often each background is told masses: as many trees' rows as keep the masses from giving the class away."""
 STEPS: Final = 100
 _AT_ONCE: Final = 20_000
+_PAIR_MASS: Final = QUANTITIES.index("muon_pair_mass_gev")
 _NONE: Final = -1.0
 """In place of a quantity that an event does not have."""
 
@@ -61,7 +63,7 @@ class Trees:
         own = np.column_stack([files.scalar(name)[signal] for name in MASSES])
         told = np.concatenate([own, _drawn(own, TIMES * len(background))])
         chosen = np.concatenate([signal, np.tile(background, TIMES)])
-        joint = _fitted(np.column_stack([quantities[chosen], told]), kinds[chosen], weights[chosen])
+        joint = _fitted(_beside(quantities[chosen], told), kinds[chosen], weights[chosen])
         dedicated = {point: _fitted(quantities[mine], kinds[mine], weights[mine]) for point, mine in alone.items()}
         return cls(quantities, joint, dedicated)
 
@@ -71,8 +73,14 @@ class Trees:
             said = self.dedicated[point].predict_proba(self.quantities[rows])
         else:
             told = np.tile(np.array(point, np.float64), (len(rows), 1))
-            said = self.joint.predict_proba(np.column_stack([self.quantities[rows], told]))
+            said = self.joint.predict_proba(_beside(self.quantities[rows], told))
         return np.asarray(said, np.float64)
+
+
+def _beside(quantities: Array, told: Array) -> Array:
+    """Return quantities beside the masses (event, 2) that are told, and the muon pair's over that of A."""
+    ratio = quantities[:, _PAIR_MASS] / told[:, MASSES.index("mass_a_gev")]
+    return np.column_stack([quantities, told, ratio])
 
 
 def _drawn(own: Array, count: int) -> Array:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 
 from collider.higgs.learning.views import OBJECTS, ObjectsView, Turned
+from collider.higgs.networks.particle_net import ParticleNetEncoder
+from reconstruction.errors import UserError
 from reconstruction.models import Loss
 from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.models.encoders.views import RecordView
@@ -27,6 +30,8 @@ class HiggsModule(Learner):
         head: CategoricalHead, whose classes have the codes of the column.
         loss: CrossEntropy, with weights of classes if need be.
         condition: Masses that the model is told with each event, and how; null for a network of one mass point.
+        hypotheses: Of the masses that the model is told, those in GeV with which ParticleNet compares the mass of each
+            pair of objects, such as [mass_a_gev].
         weight_column: Column that says how much an event counts in the loss: relative_weight, or difficulty_weight,
             that times 1/((mH⁺ − mA)/mH⁺ + 0.1); null: all the same.
         turn: In training, turn events around the beam and exchange its ends.
@@ -52,6 +57,7 @@ class HiggsModule(Learner):
         head: HeadFactory,
         loss: Loss | None = None,
         condition: ConditionOptions | None = None,
+        hypotheses: tuple[str, ...] = (),
         weight_column: str | None = None,
         turn: bool = True,
         optimiser: Optimiser = Optimiser(),
@@ -64,8 +70,10 @@ class HiggsModule(Learner):
         seed: int = 0,
         noise_seed: int = 0,
     ) -> None:
-        views: dict[str, Callable[..., RecordView]] = {VIEW: ObjectsView}
+        views: dict[str, Callable[..., RecordView]] = {VIEW: partial(ObjectsView, tuple(hypotheses))}
         reconstructor = build_reconstructor({}, targets, views, encoders, head, condition=condition)
+        if hypotheses:
+            _compare_pairs(reconstructor.fusion.encoders[VIEW], len(hypotheses))
         turns = [Link(Turned(), OBJECTS, training_only=True, scaled=False)] if turn else []
         super().__init__(
             reconstructor,
@@ -83,3 +91,12 @@ class HiggsModule(Learner):
             noise_seed,
             weight_column=weight_column,
         )
+
+
+def _compare_pairs(encoder: object, hypotheses: int) -> None:
+    if not isinstance(encoder, ParticleNetEncoder):
+        raise UserError(
+            f"model.hypotheses are compared with the masses of pairs, which {type(encoder).__name__} does not know: "
+            "use collider.higgs.networks.ParticleNetEncoder, or leave them out"
+        )
+    encoder.weigh_against(hypotheses)

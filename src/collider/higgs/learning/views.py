@@ -8,6 +8,8 @@ import torch
 
 from collider.generation.objects import JET
 from collider.generation.smearing import ELECTRON, MUON
+from collider.higgs.networks.particle_net import KINEMATICS
+from reconstruction.models.conditioning.context import Settings
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.random.transforms import RandomTransform
@@ -35,10 +37,16 @@ LEAST_GEV: Final = 1e-3
 class ObjectsView(RecordView):
     """Objects with their kind as switches, charge, tag, isolation, mass, and ln(pT/GeV), η, cos φ, sin φ at the end.
 
-    Scalars: ln of the sum of all pT, and the number of objects.
+    told_of: masses in GeV that the model is told, whose logarithms stand before ln pT of each object, 0 where they are
+    not known. Scalars: ln of the sum of all pT, and the number of objects.
     """
 
-    reads, channels, scalar_count = OBJECTS, len(KINDS) + len(CHANNELS), 2
+    reads, scalar_count = OBJECTS, 2
+
+    def __init__(self, told_of: tuple[str, ...] = ()) -> None:
+        super().__init__()
+        self.told_of = told_of
+        self.channels = len(KINDS) + len(CHANNELS) + len(told_of)
 
     def forward(self, series: Series) -> View:
         """Return the view."""
@@ -50,6 +58,13 @@ class ObjectsView(RecordView):
         told = torch.stack([*switches, *seen, log_pt, eta, phi.cos(), phi.sin()], dim=-1)
         objects = there[:, 1:].sum(1).to(series.dtype)
         return View(told, torch.stack([pt.sum(1).clamp(min=LEAST_GEV).log(), objects], dim=1))
+
+    def with_settings(self, made: View, settings: Settings) -> View:
+        """Return the view with the logarithms of masses (batch, mass) before the kinematics."""
+        logs = torch.where(settings > 0, settings, 1.0).log().to(made.series.dtype)
+        told = logs.unsqueeze(1).expand(-1, made.series.shape[1], -1)
+        series = torch.cat([made.series[..., :-KINEMATICS], told, made.series[..., -KINEMATICS:]], dim=-1)
+        return made._replace(series=series)
 
     def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths:
         """Return how many positions are real: as many as before."""

@@ -17,6 +17,11 @@ KINEMATICS = 4
 RIPPLES = (4.0, 8.0, 16.0)
 """Frequencies in ln m: with the last of them a tenth of a mass is a quarter of a turn."""
 PAIR_FEATURES = 4 + 2 * len(RIPPLES)
+WINDOWS = (0.02, 0.06, 0.2)
+"""How near in ln m a pair is to a mass that is told: a resolution of muons, three of them, ten."""
+HYPOTHESIS_FEATURES = 2 * len(WINDOWS)
+LOG_MASS = 4.0
+"""About the ln(m/GeV) of a pair."""
 LEAST = 1e-6
 """Of (m/pT)² of a pair: two objects in one direction have no logarithm of a mass."""
 
@@ -90,11 +95,29 @@ class ParticleNetEncoder(Encoder):
                 f"neighbours, a depth of {depth} and widths of {[width, *widths]}"
             )
         super().__init__(in_channels, widths[-1], 1, make_pooling(pooling, widths[-1]))
-        self.neighbours, self.pairs = neighbours, pairs
+        self.neighbours, self.pairs, self.depth = neighbours, pairs, depth
+        self.hypotheses = 0
         self.project = nn.Linear(in_channels, width)
         made = zip((width, *widths[:-1]), widths, strict=True)
         self.blocks = nn.ModuleList(EdgeConv(read, told, PAIR_FEATURES * pairs, depth) for read, told in made)
         self._widths = (width, *widths)
+
+    def weigh_against(self, hypotheses: int) -> None:
+        """Let edges also know how near the mass of their pair is to masses that are told: `hypotheses` many.
+
+        Their logarithms, in GeV, are channels before the kinematics. Raises UserError where edges know no masses.
+        """
+        if not self.pairs:
+            raise UserError(
+                "masses of pairs are compared with those that are told: ParticleNet needs pairs=true for it"
+            )
+        self.hypotheses = hypotheses
+        for block in self.blocks:
+            assert isinstance(block, EdgeConv)
+            assert block.pair is not None
+            block.pair = nn.Linear(
+                PAIR_FEATURES + hypotheses * HYPOTHESIS_FEATURES, block.pair.out_features, bias=False
+            )
 
     @property
     def layers(self) -> tuple[nn.Module, ...]:
@@ -115,6 +138,9 @@ class ParticleNetEncoder(Encoder):
             series = series * valid.unsqueeze(-1).to(series.dtype)
         kinematics = series[..., -KINEMATICS:]
         features = pair_features(kinematics) if self.pairs else None
+        if features is not None and self.hypotheses:
+            told = series[:, :1, -KINEMATICS - self.hypotheses : -KINEMATICS]  # of the event: the same for all objects
+            features = torch.cat([features, hypothesis_features(features[..., 0] + LOG_MASS, told)], dim=-1)
         values = self.modulated(self.project(series), 0, context, lengths)
         places = kinematics[..., 1:]  # the chord between two directions grows with the angle, and knows no seam
         for layer, block in enumerate(self.blocks, 1):
@@ -166,4 +192,20 @@ def pair_features(kinematics: Float[Tensor, "batch object 4"]) -> Float[Tensor, 
     along = 2 * torch.sinh(apart.clamp(max=10) / 2).square()
     masses = [logs + torch.log(2 * part.clamp(min=LEAST)) / 2 for part in (along + across, across)]
     ripples = [wave(frequency * masses[0]) for frequency in RIPPLES for wave in (torch.sin, torch.cos)]
-    return torch.stack([masses[0] - 4, masses[1] - 4, apart, turn, *ripples], dim=-1)
+    return torch.stack([masses[0] - LOG_MASS, masses[1] - LOG_MASS, apart, turn, *ripples], dim=-1)
+
+
+def hypothesis_features(
+    log_masses: Float[Tensor, "batch object object"], told: Float[Tensor, "batch 1 hypothesis"]
+) -> Float[Tensor, "batch object object feature"]:
+    """Return exp(−x²/2) and x exp(−x²/2) for each of WINDOWS, x = (ln m − ln m_told)/window, one mass after the other.
+
+    They are the same wherever the mass is, so that what is learned at some masses holds between them; far from it they
+    are 0, and for a mass of 0 GeV or one that is not known (ln m = 0), too.
+    """
+    away = log_masses.unsqueeze(-1) - told.unsqueeze(1)
+    found = []
+    for window in WINDOWS:
+        near = torch.exp(-(away / window).square() / 2)
+        found += [near, away / window * near]
+    return torch.stack(found, dim=-1).flatten(-2)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
+from reconstruction.models.conditioning.context import Settings
 from reconstruction.shapes import Lengths, Series
 
 
@@ -26,12 +27,18 @@ class RecordView(nn.Module, ABC):
     scalar_count: int
     reads: str = "series"
     """Name of the input that it is a view of."""
+    told_of: tuple[str, ...] = ()
+    """Settings that a model is told and that this view shows beside the input (`with_settings`)."""
     piecewise: bool = False
     """Whether the view of a piece of a record is that piece of the record's view."""
 
     @abstractmethod
     def forward(self, series: Series) -> View:
         """Return the view of a batch of records."""
+
+    def with_settings(self, made: View, settings: Settings) -> View:
+        """Return the view with what it shows of `told_of` (batch, setting), in their own units, NaN where not known."""
+        raise NotImplementedError(f"{type(self).__name__} shows no settings")
 
     def framed(self, series: Series, guide: Series) -> View:
         """Return the view of records, placed and turned as that of `guide` is: of views that find their own frame.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,10 +40,17 @@ class Condition(nn.Module):
     def placed(self, inputs: Inputs) -> Tensor:
         """Return the standardised settings (batch, setting), NaN throughout for inputs without any."""
         given = inputs.get(SETTINGS)
-        if given is None:
-            like = next(iter(inputs.values()))
-            return self.context.shift.new_full((like.shape[0], len(self.settings)), torch.nan)
-        return self.context.placed(given.squeeze(1))
+        return self._unknown(inputs) if given is None else self.context.placed(given.squeeze(1))
+
+    def given(self, inputs: Inputs, names: Sequence[str]) -> Tensor:
+        """Return settings of these names (batch, name) in their own units, NaN where they are not known."""
+        given = inputs.get(SETTINGS)
+        values = self._unknown(inputs) if given is None else given.squeeze(1)
+        return values[:, [self.settings.index(name) for name in names]]
+
+    def _unknown(self, inputs: Inputs) -> Tensor:
+        like = next(iter(inputs.values()))
+        return self.context.shift.new_full((like.shape[0], len(self.settings)), torch.nan)
 
     def series(self, series: Series, told: ToldContext) -> Tensor:
         """Return a view's series with the context as further channels, before its own, where it is concatenated."""

@@ -107,6 +107,7 @@ class Reconstructor(nn.Module):
     ) -> None:
         super().__init__()
         _check_names(views, encoders)
+        _check_told(views, condition)
         if landmark is not None and yardstick is not None:
             raise UserError("a landmark guesses targets, a yardstick measures them in something else: give one of both")
         self.targets = targets
@@ -174,7 +175,10 @@ class Reconstructor(nn.Module):
     def seen(self, name: str, inputs: Inputs, masks: Masks) -> tuple[View, Lengths | None]:
         """Return a view of the inputs, and how many of its positions hold something real; None where all do."""
         view = self.views[name]
+        assert isinstance(view, RecordView)
         made: View = view(_read(view, inputs))
+        if self.condition is not None and view.told_of:
+            made = view.with_settings(made, self.condition.given(inputs, view.told_of))
         return made, _lengths(view, inputs, masks, made)
 
     def _of_targets(self, distribution: PredictiveDistribution, inputs: Inputs) -> PredictiveDistribution:
@@ -331,6 +335,17 @@ def _sheet(
     if not isinstance(head, FlowHead):
         raise UserError(f"model.sheet is of a flow, and model.head is {type(head).__name__}: use a FlowHead")
     return Sheet(options, targets, scalars, landmark)
+
+
+def _check_told(views: Mapping[str, RecordView], condition: ConditionOptions | None) -> None:
+    settings = () if condition is None else condition.settings
+    for name, view in views.items():
+        for wanted in view.told_of:
+            if wanted not in settings:
+                raise UserError(
+                    f"the view {name} is to show the setting {wanted}, of which model.condition.settings tells nothing"
+                    f"{nearest(wanted, settings)}: add it there"
+                )
 
 
 def _check_names(views: Mapping[str, object], encoders: Mapping[str, object]) -> None:
