@@ -49,7 +49,7 @@ GENERATION = ("charged_higgs", "ttbar", "z")
 HIGGS_POINTS = ("demo", "points", "seven")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
-NOTEBOOKS = ("endpoint", "evaluate", "explore_data")
+NOTEBOOKS = ("endpoint", "evaluate", "explore_data", "jets_benchmark", "jets_data", "jets_results")
 
 
 def configurations() -> list[Path]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
 
 import made_jets
 import numpy as np
 import pytest
 import torch
+from jet_trainings import SMALL, configuration
 
 from collider.jets.features import series_of
 from collider.jets.judging.rebuilding import MEAN, REBUILT, rebuilding_figures, rebuilt_of
@@ -38,48 +38,7 @@ from reconstruction.training.learning.learner import CARD
 from reconstruction.training.network.reconstructor import build_reconstructor
 from reconstruction.training.watching.quiet import QUIET
 
-ROOT = Path(__file__).parents[2]
-SMALL = [
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
-    "--figures.every_epochs=0",
-    "--data.particles=12",
-]
-TINY = {"width: 64": "width: 16", "depth: 4": "depth: 1", "pair_width: 16": "pair_width: 4"}
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in QUIET]
-
-
-def configuration(name: str, folder: Path, **changed: str) -> str:
-    """A shipped configuration with a tiny network that needs no further library."""
-    text = (ROOT / "configs/jets" / f"{name}.yaml").read_text()
-    for old, new in ({"LorentzParticleTransformer": "ParticleTransformer"} | TINY | changed).items():
-        assert old in text, old
-        text = text.replace(old, new)
-    path = folder / f"{name}.yaml"
-    path.write_text(text)
-    return str(path)
-
-
-@pytest.fixture(scope="module")
-def pretrained(jets, tmp_path_factory):
-    """A short pre-training."""
-    folder = tmp_path_factory.mktemp("pretrain")
-    run = folder / "run"
-    words = ["fit", "-c", configuration("pretrain", folder), f"--data.data={jets}", f"--run={run}"]
-    main([*words, "--trainer.max_epochs=2", *SMALL])
-    return run
-
-
-@pytest.fixture(scope="module")
-def classified(jets, pretrained, tmp_path_factory):
-    """A short training of classes that begins with the pre-trained encoder, tested."""
-    folder = tmp_path_factory.mktemp("classify")
-    run = folder / "run"
-    words = ["fit", "-c", configuration("classify", folder), f"--data.data={jets}", f"--run={run}"]
-    start = f"--fine_tune.checkpoint={pretrained}/checkpoints/last.ckpt"
-    main([*words, "--trainer.max_epochs=4", "--model.optimiser.lr=4e-3", start, *SMALL])
-    main(["test", f"--run={run}"])
-    return run
 
 
 def test_classes_are_told_apart(classified):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import h5py
 import made_jets
 import numpy as np
 import pytest
+from jet_trainings import SMALL, configuration
 
 from collider.jets.command import main as jets_command
 from collider.jets.judging.sources import open_run
@@ -20,7 +20,6 @@ from reconstruction.errors import UserError
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.watching.quiet import QUIET
 
-ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in QUIET]
 
 
@@ -29,19 +28,13 @@ def without_one(jets, tmp_path_factory):
     """A short training of jets with one prong or two; those with three or four are left out."""
     pytest.importorskip("sklearn")
     folder = tmp_path_factory.mktemp("unlike")
-    text = (
-        (ROOT / "configs/jets/classify.yaml").read_text().replace("LorentzParticleTransformer", "ParticleTransformer")
-    )
-    for old, new in (("width: 64", "width: 16"), ("depth: 4", "depth: 1"), ("pair_width: 16", "pair_width: 4")):
-        text = text.replace(old, new)
-    (folder / "classify.yaml").write_text(text)
-    words = ["fit", "-c", str(folder / "classify.yaml"), f"--data.data={jets}", f"--run={folder / 'run'}"]
+    config = configuration("classify", folder)
+    words = ["fit", "-c", config, f"--data.data={jets}", f"--run={folder / 'run'}"]
     kept = {name: code for code, name in enumerate(NAMES) if code % 4 < 2}
     left = ",".join(name for name in NAMES if name not in kept)
     classes = ",".join(f"{name}: {code}" for name, code in kept.items())
     main([*words, "--trainer.max_epochs=8", "--model.optimiser.lr=4e-3", f"--data.leave_out=[{left}]",
-          f"--model.head.init_args.classes={{{classes}}}", "--model.ema_decay=0", "--trainer.accelerator=cpu",
-          "--data.particles=12", "--trainer.enable_progress_bar=false", "--figures.every_epochs=0"])  # fmt: skip
+          f"--model.head.init_args.classes={{{classes}}}", "--model.ema_decay=0", *SMALL])  # fmt: skip
     return folder / "run"
 
 
