@@ -53,6 +53,7 @@ from collider.jets.judging.trees import tree_table
 from collider.jets.learning.data import PARTICLES, JetDataModule
 from collider.jets.learning.invariance import boost, lorentz_violation
 from reconstruction import errors
+from reconstruction.command import whole
 from reconstruction.files import write_whole
 from reconstruction.judging.tables.find import PREDICTIONS
 from reconstruction.judging.tables.table import PredictionTable
@@ -178,9 +179,9 @@ AVERAGE = 0.9
 
 def labels_against(data: Path, folder: Path, arguments: argparse.Namespace) -> None:
     """Train what is not in FOLDER/labels.jsonl, write table and curve, and say what pre-training is worth."""
-    whole = JetDataModule(str(data), particles=1).split
-    available = min(len(whole.train) * VALIDATING // (VALIDATING - 1), len(whole.validation) * VALIDATING)
-    everything = len(whole.train) + len(whole.validation)
+    split = JetDataModule(str(data), particles=1).split
+    available = min(len(split.train) * VALIDATING // (VALIDATING - 1), len(split.validation) * VALIDATING)
+    everything = len(split.train) + len(split.validation)
     counts = [*(count for count in sorted(set(arguments.labels)) if count <= available), everything]
     lines = folder / "labels.jsonl"
     done = {one.job for one in read_results(lines)}
@@ -191,9 +192,13 @@ def labels_against(data: Path, folder: Path, arguments: argparse.Namespace) -> N
             add_result(lines, result)
             print(result, flush=True)
     results = read_results(lines)
-    table = f"{label_table(results)}\n\n{worth(results, arguments.at)}\n"
-    write_whole(folder / "labels.md", table.encode())
     label_curve(results, labels=arguments.at).savefig(folder / "labels.png", dpi=150)
+    try:
+        said = str(worth(results, arguments.at))
+    except errors.UserError as error:  # the table is there all the same
+        said = str(error)
+    table = f"{label_table(results)}\n\n{said}\n"
+    write_whole(folder / "labels.md", table.encode())
     print(table)
 
 
@@ -230,14 +235,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument(
-        "--labels", type=int, nargs="+", help="numbers of labels: what they are worth, and nothing else"
+        "--labels", type=whole(), nargs="+", help="numbers of labels: what they are worth, and nothing else"
     )
     parser.add_argument(
         "--masking", action="store_true", help="masked pre-trainings beside each other, and nothing else"
     )
-    parser.add_argument("--seeds", type=int, default=3, help="trainings for each number of labels")
-    parser.add_argument("--steps", type=int, default=600, help="steps of each of these trainings, about")
-    parser.add_argument("--at", type=int, default=1000, help="labels at which pre-training is weighed")
+    parser.add_argument("--seeds", type=whole(), default=3, help="trainings for each number of labels")
+    parser.add_argument("--steps", type=whole(), default=600, help="steps of each of these trainings, about")
+    parser.add_argument("--at", type=whole(), default=1000, help="labels at which pre-training is weighed")
     arguments = parser.parse_args()
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="jets-"))).resolve()
     folder.mkdir(parents=True, exist_ok=True)

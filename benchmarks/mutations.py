@@ -44,6 +44,12 @@ MUTATIONS = (
              "jets/test_networks.py", "hidden", package="collider"),
     Mutation("copies_that_decay", "jets/making/truth.py", "last = heavy & ~copied", "last = heavy",
              "jets/test_making.py", "copies", package="collider"),
+    Mutation("slim_without_metric", "jets/networks/slim.py", "METRIC = (1.0, -1.0, -1.0, -1.0)",
+             "METRIC = (1.0, 1.0, 1.0, 1.0)", "jets/test_networks.py", "no_boost", package="collider"),
+    Mutation("off_the_shell", "jets/learning/rebuilt.py", "(pt * eta.cosh())", "(pt * eta.sinh())",
+             "jets/test_learning.py", "ties", package="collider"),
+    Mutation("farthest_class", "jets/judging/unlike.py", "squares.min(axis=0)", "squares.max(axis=0)",
+             "jets/test_unlike.py", "loop", package="collider"),
     Mutation("turned_azimuth", "jets/learning/masking.py", "(1 - phi.cos()).mean()", "phi.square().mean()",
              "jets/test_learning.py", "azimuth", package="collider"),
     # what an independent review found to survive

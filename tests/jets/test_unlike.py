@@ -109,6 +109,11 @@ def test_classes_that_were_left_out_are_unlike(without_one, jets, tmp_path, monk
     np.testing.assert_allclose(found.distance, distance[:90], rtol=1e-5)
 
 
+def test_jets_that_were_learned_are_not_new(without_one, jets):
+    with pytest.raises(UserError, match="are jets that the run was trained on: name other files"):
+        unlike_jets(open_run(without_one), [str(jets)])
+
+
 def test_a_folder_that_is_no_run_is_told(tmp_path):
     with pytest.raises(UserError, match="none"):
         open_run(tmp_path / "none")

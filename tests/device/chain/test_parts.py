@@ -116,7 +116,7 @@ def test_networks_of_jets(device: torch.device, name: str) -> None:
         there, long = jets.to(place), lengths.to(place)
         own.fit([(view(there).series, long)])
         reconstructor = Reconstructor({"p": view}, {"p": own}, models.GaussianHead, ("jet_genmass",)).to(place)
-        task = MaskedParticles(MaskedParticleOptions(0.4), reconstructor)
+        task = MaskedParticles(MaskedParticleOptions(0.4, mass_shell=1.0, jet_mass=1.0), reconstructor)
         for parameter in task.parameters():
             torch.nn.init.constant_(parameter, 0.1)
         loss = task.to(place)(

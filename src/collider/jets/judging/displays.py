@@ -84,8 +84,8 @@ def _mean_image(particles: NDArray[Any]) -> Array:
     pt = np.hypot(particles[..., _PLACE["part_px"]], particles[..., _PLACE["part_py"]]).astype(np.float64)
     share = pt / np.maximum(pt.sum(axis=1, keepdims=True), 1e-9)
     edges = np.linspace(-REACH, REACH, CELLS + 1)
-    places = (particles[..., _PLACE[name]].ravel() for name in ("part_deta", "part_dphi"))
-    image, *_ = np.histogram2d(*places, bins=(edges, edges), weights=share.ravel())
+    deta, dphi = (particles[..., _PLACE[name]].ravel() for name in ("part_deta", "part_dphi"))
+    image, *_ = np.histogram2d(deta, dphi, bins=[edges, edges], weights=share.ravel())
     return np.asarray(image / len(particles))
 
 

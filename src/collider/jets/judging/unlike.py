@@ -143,7 +143,7 @@ def unlike_jets(run: JetRun, others: Sequence[str] = ()) -> UnlikeJets:
     """Return the distances of the run's test split, and of all jets of other files.
 
     New are jets of classes that the training left out, and all of the other files. Raises UserError where the run's
-    files are gone, or its test or validation split is empty.
+    files are gone, one of its splits is empty, or other files hold jets that it was trained on.
     """
     data, module = run.data, run.module
     split = data.split
@@ -158,6 +158,7 @@ def unlike_jets(run: JetRun, others: Sequence[str] = ()) -> UnlikeJets:
     if others:
         other = JetDataModule(list(others), targets=module.targets, particles=data.particles)
         rows = np.arange(len(other.records))
+        _refuse_learned(data, other)
         parts.append((other, rows, np.ones(len(rows), dtype=bool)))
     return UnlikeJets(
         np.concatenate([part.records.event_ids[rows] for part, rows, _ in parts]),
@@ -166,6 +167,16 @@ def unlike_jets(run: JetRun, others: Sequence[str] = ()) -> UnlikeJets:
         np.concatenate([measure.of(embedded(module, part.rows_dataloader(rows))) for part, rows, _ in parts]),
         float(threshold),
     )
+
+
+def _refuse_learned(data: JetDataModule, other: JetDataModule) -> None:
+    learned = data.records.content_hashes()[data.split.train]
+    again = int(np.isin(other.records.content_hashes(), learned).sum())
+    if again:
+        raise UserError(
+            f"{again} jets of {', '.join(map(str, other.data))} are jets that the run was trained on: name other "
+            "files, or none to judge its test split"
+        )
 
 
 def _codes_of(data: JetDataModule, rows: NDArray[np.int64]) -> NDArray[np.int64]:

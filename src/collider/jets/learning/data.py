@@ -104,7 +104,8 @@ class JetDataModule(RowsDataModule):
 
     def file_facts(self) -> dict[str, Any]:
         """Return what a checkpoint remembers of the data, with the jets that were chosen of the splits."""
-        return super().file_facts() | {CHOSEN: {name: getattr(self, name) for name in CHOICES}}
+        chosen = {name: getattr(self, name) for name in CHOICES}
+        return super().file_facts() | {CHOSEN: chosen | {"leave_out": list(self.leave_out)}}
 
     def setup(self, stage: str) -> None:
         """Refuse to train on more jets than there are; who only judges may read fewer."""
