@@ -41,7 +41,7 @@ def jet_displays(particles: NDArray[Any], titles: Sequence[str], hidden: NDArray
         _draw_jet(axes, particles[row], None if hidden is None else hidden[row])
         axes.set_title(titles[row], pad=8)
         axes.set_xlabel("Δη")
-    np.atleast_1d(figure.axes)[0].set_ylabel("Δφ")
+    figure.axes[0].set_ylabel("Δφ")
     marks = [
         Line2D([], [], marker="o", linestyle="none", color=colour, label=name) for name, colour in KINDS_SHOWN.values()
     ]
