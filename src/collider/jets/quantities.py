@@ -19,10 +19,17 @@ COLUMN: Final = {name: place for place, name in enumerate(PARTICLE_COLUMNS)}
 
 
 class ParticleArrays(Protocol):
-    """Jets as arrays, such as a `JetTable`: particles (jet, particle, PARTICLE_COLUMNS), the hardest first."""
+    """Jets as arrays, such as a `JetTable`."""
 
-    particles: NDArray[np.float32]
-    lengths: NDArray[np.int64]
+    @property
+    def particles(self) -> NDArray[np.float32]:
+        """(jet, particle, PARTICLE_COLUMNS), the hardest first, zeros behind the last one."""
+        ...
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """How many particles each jet has."""
+        ...
 
 
 class JetArrays(NamedTuple):

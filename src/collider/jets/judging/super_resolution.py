@@ -13,8 +13,12 @@ from numpy.typing import NDArray
 from scipy.stats import wasserstein_distance
 
 from collider.generation.kinematics import momentum
+from collider.jets.learning.data import JetDataModule
+from collider.jets.learning.drawn import drawn_like, super_resolution_of
+from collider.jets.learning.module import JetModule
 from collider.jets.making.classes import KINDS
 from collider.jets.quantities import COLUMN, JetArrays, Numbers, ParticleArrays, axis_quantities
+from collider.jets.schema import CLASS
 from reconstruction.errors import UserError
 
 Figures = dict[str, float]
@@ -52,6 +56,25 @@ def super_resolution_figures(made: ParticleArrays, true: ParticleArrays) -> Figu
         "mass_bias_gev": float(mass.mean()),
         "mass_rms_gev": float(np.sqrt((mass**2).mean())),
     }
+
+
+def judged_super_resolution(module: JetModule, data: JetDataModule, seed: int = 0) -> dict[str, Figures]:
+    """Return the figures of the test split completed by a trained module (`made`), and those of its rivals.
+
+    copied: nothing is added to what is seen. class_mean: the mean particles of each jet's class in the training split,
+    where the data have classes. Raises UserError where the module completes no jets, or the test split is empty.
+    """
+    seen, records, rows = super_resolution_of(module).options.seen, data.records, data.split.test
+    true = JetArrays.of(records, rows)
+    found = {
+        "made": super_resolution_figures(drawn_like(module, data, rows, seed), true),
+        "copied": super_resolution_figures(copied(true, seen), true),
+    }
+    if CLASS in records.columns:
+        code, learned = np.asarray(records.scalar(CLASS)), data.split.train
+        mean = ClassMean.fit(JetArrays.of(records, learned), code[learned], seen)
+        found["class_mean"] = super_resolution_figures(mean.of(true, code[rows]), true)
+    return found
 
 
 def copied(true: ParticleArrays, seen: int) -> JetArrays:

@@ -1,10 +1,12 @@
-"""The module of jets: views of particles, an encoder for each, classes or masses, or particles that are hidden."""
+"""The module of jets: views of particles, an encoder for each; classes, masses, or particles that are drawn."""
 
 from __future__ import annotations
 
 from typing import Literal, Protocol, runtime_checkable
 
+from collider.jets.learning.generation import JetGenerationOptions
 from collider.jets.learning.masking import MaskedParticleOptions
+from collider.jets.learning.super_resolution import JetSuperResolutionOptions
 from collider.jets.learning.views import ParticlesView, SumMass
 from collider.jets.schema import TRUE_MASS
 from reconstruction.models import Loss
@@ -36,6 +38,8 @@ class JetModule(Learner):
         head: CategoricalHead for jet_class; GaussianHead, MixtureHead, QuantileHead or PointHead for masses.
         loss: CrossEntropy for classes; GaussianNLL, CRPS, MSE, Huber or Pinball for masses, on standardised targets.
         masking: Hide particles and rebuild them, beside the targets or alone.
+        generation: Draw jets of given jet_class and jet_pt, without other targets.
+        super_resolution: Draw all particles of a jet from its hardest ones, without targets.
         mass_in: What masses are learned in: sum, that of the four-vectors that were seen, whose share is known equally
             well for light jets and for heavy ones; or gev.
         fusion: How features of several views are joined.
@@ -64,6 +68,8 @@ class JetModule(Learner):
         head: HeadFactory,
         loss: Loss | None = None,
         masking: MaskedParticleOptions | None = None,
+        generation: JetGenerationOptions | None = None,
+        super_resolution: JetSuperResolutionOptions | None = None,
         mass_in: Literal["sum", "gev"] = "sum",
         fusion: Literal["gated", "concatenate"] = "gated",
         condition: ConditionOptions | None = None,
@@ -95,4 +101,6 @@ class JetModule(Learner):
             noise_seed,
             masking,
             weight_column,
+            super_resolution,
+            generation,
         )

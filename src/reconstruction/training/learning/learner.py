@@ -32,10 +32,7 @@ from reconstruction.training.learning.observed import followed, settings_of
 from reconstruction.training.learning.optimiser import Optimiser, with_schedule
 from reconstruction.training.learning.place import PlaceInEpoch
 from reconstruction.training.learning.tasks.denoising import Denoising, DenoisingOptions
-from reconstruction.training.learning.tasks.generation import Generation, GenerationOptions
-from reconstruction.training.learning.tasks.masking import HidingOptions
-from reconstruction.training.learning.tasks.side_task import SideTask, cost_of_nothing
-from reconstruction.training.learning.tasks.super_resolution import SuperResolution, SuperResolutionOptions
+from reconstruction.training.learning.tasks.side_task import SideTask, SideTaskOptions, cost_of_nothing
 from reconstruction.training.network.corruption import Corruption
 from reconstruction.training.network.easing import Easing
 from reconstruction.training.network.reconstructor import Outcome, Reconstructor
@@ -75,10 +72,10 @@ class Learner(pl.LightningModule):
         calibration: CalibrationMethod = "coverage",
         seed: int = 0,
         noise_seed: int = 0,
-        masking: HidingOptions | None = None,
+        masking: SideTaskOptions | None = None,
         weight_column: str | None = None,
-        super_resolution: SuperResolutionOptions | None = None,
-        generation: GenerationOptions | None = None,
+        super_resolution: SideTaskOptions | None = None,
+        generation: SideTaskOptions | None = None,
     ) -> None:
         super().__init__()
         if not 0 <= ema_decay < 1:
@@ -91,8 +88,8 @@ class Learner(pl.LightningModule):
         self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
         self.row_weights = None if weight_column is None else RowWeights(weight_column)
         self.masking = None if masking is None else masking.task(self.reconstructor)
-        self.super_resolution = None if super_resolution is None else SuperResolution(super_resolution, reconstructor)
-        self.generation = None if generation is None else Generation(generation, reconstructor)
+        self.super_resolution = None if super_resolution is None else super_resolution.task(reconstructor)
+        self.generation = None if generation is None else generation.task(reconstructor)
         for task in self.tasks:
             task.refuse_strangers(reconstructor)
         self.regresses = not any(task.alone for task in self.tasks)

@@ -65,6 +65,10 @@ class GenerationOptions:
             if getattr(self, name) < 1:
                 raise UserError(f"model.generation.{name} is {getattr(self, name)}, but must be 1 or more")
 
+    def task(self, reconstructor: Reconstructor) -> Generation:
+        """Return what learns it."""
+        return Generation(self, reconstructor)
+
 
 class Conditions(ExactBuffers):
     """Targets from −1 to 1 over the range of the training. Buffers in float64: `low`, `high`."""
@@ -127,7 +131,7 @@ class Generation(SideTask):
         self.recognition = nn.Sequential(
             nn.Linear(encoder.output_width + given, width),
             nn.GELU(),
-            nn.Linear(width, latent + latent * (latent + 1) // 2),
+            nn.Linear(width, gaussian_width(latent)),
         )
         hidden = [layer for _ in range(options.depth - 1) for layer in (nn.Linear(width, width), nn.GELU())]
         self.decoder = nn.Sequential(
@@ -186,12 +190,7 @@ class Generation(SideTask):
         self, features: Features, given: Targets
     ) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent latent"]]:
         """Return mean and lower triangular factor of the latent numbers of records."""
-        outputs = self.recognition(torch.cat((features, given), dim=1))
-        mean, entries = outputs.split([self.options.latent, outputs.shape[1] - self.options.latent], dim=1)
-        rows, columns = torch.tril_indices(self.options.latent, self.options.latent, device=outputs.device)
-        factor = outputs.new_zeros(len(outputs), self.options.latent, self.options.latent)
-        factor[:, rows, columns] = torch.where(rows == columns, nn.functional.softplus(entries) + 1e-4, entries)
-        return mean, factor
+        return gaussian_of(self.recognition(torch.cat((features, given), dim=1)), self.options.latent)
 
     def decoded(self, latent: Float[Tensor, "batch latent"], given: Targets) -> Values:
         """Return the numbers of records, in units of the noise."""
@@ -230,6 +229,22 @@ class Generation(SideTask):
 
     def _named(self, truths: Tensor) -> dict[str, Tensor]:
         return dict(zip(self.targets, truths.unbind(dim=1), strict=True))
+
+
+def gaussian_width(latent: int) -> int:
+    """Return how many outputs of a network make a Gaussian of so many latent numbers."""
+    return latent + latent * (latent + 1) // 2
+
+
+def gaussian_of(
+    outputs: Float[Tensor, "batch output"], latent: int
+) -> tuple[Float[Tensor, "batch latent"], Float[Tensor, "batch latent latent"]]:
+    """Return mean and lower triangular factor of latent numbers as the outputs of a network state them."""
+    mean, entries = outputs.split([latent, outputs.shape[1] - latent], dim=1)
+    rows, columns = torch.tril_indices(latent, latent, device=outputs.device)
+    factor = outputs.new_zeros(len(outputs), latent, latent)
+    factor[:, rows, columns] = torch.where(rows == columns, nn.functional.softplus(entries) + 1e-4, entries)
+    return mean, factor
 
 
 def divergence(mean: Float[Tensor, "batch latent"], factor: Float[Tensor, "batch latent latent"]) -> Tensor:

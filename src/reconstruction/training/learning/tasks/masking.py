@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, runtime_checkable
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -84,15 +84,6 @@ class MaskingOptions:
     def task(self, reconstructor: Reconstructor) -> Masking:
         """Return what learns to rebuild it."""
         return Masking(self, reconstructor)
-
-
-@runtime_checkable
-class HidingOptions(Protocol):
-    """Options of a pre-training that hides a part of the inputs: a system may have its own."""
-
-    def task(self, reconstructor: Reconstructor) -> HidingTask:
-        """Return what learns it."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -52,6 +52,15 @@ class SideTask(nn.Module, ABC):
         self, reconstructor: Reconstructor, batches: Callable[[], Iterable[Batch]], truths: Callable[[], Tensor]
     ) -> None:
         """Fit what is not known on noisy batches of the training split and on all its targets; nothing for most."""
+
+
+@runtime_checkable
+class SideTaskOptions(Protocol):
+    """Options of what is learned beside the targets: a system may have its own for any of them."""
+
+    def task(self, reconstructor: Reconstructor) -> SideTask:
+        """Return what learns it."""
+        ...
 
 
 def cost_of_nothing(

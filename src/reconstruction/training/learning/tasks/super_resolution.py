@@ -48,6 +48,10 @@ class SuperResolutionOptions:
         if self.samples < 1:
             raise UserError(f"model.super_resolution.samples is {self.samples}, but must be 1 or more")
 
+    def task(self, reconstructor: Reconstructor) -> SuperResolution:
+        """Return what learns it."""
+        return SuperResolution(self, reconstructor)
+
 
 class SuperResolution(SideTask):
     """The decoder on a reconstructor's encoder, and its loss. The encoder stays the reconstructor's own."""
