@@ -23,6 +23,10 @@ SYSTEM = System(
         "class_depth": SIZE,
         "multivectors": SIZE,
         "pair_width": COUNT,  # 0 leaves pairs out
+        "latent": SIZE,
+        "outline_width": SIZE,
+        "number_width": SIZE,
+        "seen": SIZE,
     },
     input_columns=("part_px", "part_energy"),
     must_agree={"particles": ("number of particles read of a jet", "")},
