@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import sys
 from pathlib import Path
 
 import made_jets
@@ -12,6 +14,7 @@ import pytest
 import torch
 from collisions import needed
 
+from collider.jets.command import main as command
 from collider.jets.judging import generation as judging
 from collider.jets.judging.generation import Described, generation_figures, judged_generation
 from collider.jets.learning.data import JetDataModule
@@ -97,7 +100,7 @@ def test_particles_come_back_from_their_numbers():
     for place, name in enumerate(PARTICLE_COLUMNS):
         found, wanted = made[..., place], particles[..., place].double()
         if name == "part_energy":
-            mass = torch.tensor([mass for _, _, mass in PARTICLE_KINDS], dtype=torch.float64)[kinds_of(particles)]
+            mass = torch.tensor([mass for _, _, mass, _ in PARTICLE_KINDS], dtype=torch.float64)[kinds_of(particles)]
             wanted = (particles[..., :3].double().square().sum(-1) + (mass * real).square()).sqrt()
         torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4, msg=name)
     scaled = values[real][:, :KINEMATIC]
@@ -146,7 +149,7 @@ def test_the_density_of_particles_is_that_of_a_loop():
     asked = AskedParticles(torch.randn(3, 2).double(), real)
     mean, log_spread, logits = (part.detach() for part in decoder._stated(asked))
     kinds, charge = kinds_of(particles), particles[..., PARTICLE_COLUMNS.index("part_charge")]
-    for row, cost in enumerate(decoder.costs(numbers, asked).tolist()):
+    for row, cost in enumerate(decoder.costs(numbers, coding.kinds(numbers), asked).tolist()):
         expected = 0.0
         for place in range(int(real[row].sum())):
             density = torch.distributions.Normal(mean[row, place], log_spread[row, place].exp())
@@ -165,7 +168,8 @@ def test_drawn_numbers_have_the_density_that_is_stated():
     spread = log_spread[0, 0].exp().detach()
     np.testing.assert_allclose(drawn[:, 0, :CONTINUOUS].detach().mean(0), mean[0, 0].detach(), atol=0.08)
     np.testing.assert_allclose(drawn[:, 0, :CONTINUOUS].detach().std(0), spread, rtol=0.06)
-    shares = (drawn[:, 0, CONTINUOUS:] > 0).double().mean(0)
+    kinds = ParticleNumbers().kinds(drawn.detach())[:, 0]
+    shares = torch.bincount(kinds, minlength=len(PARTICLE_KINDS)).double() / 4000
     np.testing.assert_allclose(shares, logits[0, 0].softmax(0).detach(), atol=0.03)
 
 
@@ -259,6 +263,38 @@ def test_drawn_jets_are_a_file_like_all_others(drawing, tmp_path):
     np.testing.assert_allclose(table.scalar("jet_pt"), 300, rtol=0.4)
     assert {"jet_tau3", "jet_sdmass", "jet_mass", "jet_nparticles", DRAWN_FOR} <= set(table.columns)
     assert table.files[0].attributes["particles"] == 12
+
+
+def test_the_command_draws_compares_and_refuses(flowing, jets, tmp_path, monkeypatch, capsys):
+    needed()
+    pytest.importorskip("sklearn")
+    monkeypatch.setattr(judging, "ROUNDS", 3)
+
+    def said(*words):
+        monkeypatch.setattr(sys, "argv", ["jets.py", *map(str, words), "--output", str(tmp_path)])
+        assert command() == 0
+        return capsys.readouterr().out
+
+    assert "jets drawn, one for each of the test split" in said("--draw", flowing)
+    drawn = JetTable([tmp_path / "drawn.hdf5"], 12)
+    whole = JetDataModule(str(jets), targets=("jet_class", "jet_pt"), particles=12)
+    rows = np.flatnonzero(np.isin(whole.records.content_hashes(), drawn.scalar(DRAWN_FOR)))
+    assert set(rows) <= set(whole.split.test)
+    assert len(rows) == len(drawn) > 80
+    found = said("--compare", tmp_path / "drawn.hdf5", jets)
+    assert "w1_mass_gev" in found
+    assert json.loads((tmp_path / "compared.json").read_text())["jets_compared"] == len(rows) // 2
+    assert "5 jets of the class Hbb and 400 GeV" in said(
+        "--draw", flowing, "--class", "Hbb", "--pt-gev", 400, "--events", 5
+    )
+    for words, message in (
+        (("--draw", flowing, "--class", "Hbb"), "give both --class and --pt-gev, or neither"),
+        (("--class", "Hbb"), "give --draw RUN"),
+        (("--draw", tmp_path / "nothing"), "nothing"),
+        (("--compare", jets, jets), "does not say how many particles of a jet were drawn"),
+    ):
+        with pytest.raises(UserError, match=message):
+            said(*words)
 
 
 def test_a_variational_model_begins_with_an_encoder_that_stays(jets, flowing, tmp_path):

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from collider.jets.making.config import JetSample
 from collider.jets.making.files import BYTES_A_JET, JETS_PER_FILE, SECONDS_A_JET, JetFile, jet_files, write_jet_files
-from reconstruction.command import Parser, task, whole
+from reconstruction.command import Parser, number, task, whole
+from reconstruction.errors import UserError
 from reconstruction.paths import path_of, place_of
-from reconstruction.ranges import SEED
+from reconstruction.ranges import POSITIVE, SEED
 from reconstruction.workers import available_cpus
 
 
@@ -61,12 +62,36 @@ def command_line() -> Parser:
         "files, is from what was learned, in the features of the encoder; with the area under the curve for what is "
         "new to it",
     )
+    drawing = parser.add_argument_group("jets of a network (docs/howto/jets_generate.md)")
+    drawing.add_argument(
+        "--draw",
+        type=path_of,
+        default=None,
+        metavar="RUN",
+        help="write only OUTPUT/drawn.hdf5: for each jet of the test split one that this training of "
+        "configs/jets/generate.yaml draws for its class and pT, or one of configs/jets/superresolve.yaml completes",
+    )
+    drawing.add_argument("--class", dest="of_class", default=None, help="draw --events jets of this class instead")
+    drawing.add_argument("--pt-gev", type=number(POSITIVE), default=None, help="of this transverse momentum")
+    drawing.add_argument(
+        "--compare",
+        type=path_of,
+        nargs=2,
+        default=None,
+        metavar=("DRAWN", "DATA"),
+        help="write only OUTPUT/compared.json and print it: how far drawn jets are from simulated ones, and these from "
+        "each other",
+    )
     return parser
 
 
 def main() -> int:
     """Run the command."""
     arguments = command_line().parse_args()
+    if arguments.draw is not None or arguments.compare is not None:
+        return draw_only(arguments)
+    if arguments.of_class is not None or arguments.pt_gev is not None:
+        raise UserError("--class and --pt-gev are of drawn jets: give --draw RUN")
     if any(one is not None for one in (arguments.judge, arguments.trees, arguments.unlike)):
         return judge_only(arguments)
     sample = JetSample() if arguments.config is None else JetSample.from_yaml(Path(arguments.config))
@@ -94,6 +119,23 @@ def judge_only(arguments: argparse.Namespace) -> int:
         print(judge([one for path in arguments.judge for one in read_sources(path)], arguments.output))
     if arguments.unlike is not None:
         print(write_unlike(arguments.unlike[0], arguments.unlike[1:], arguments.output))
+    return 0
+
+
+def draw_only(arguments: argparse.Namespace) -> int:
+    """Write jets that a network draws, or compare files of jets."""
+    from collider.jets.drawing import compare, draw, draw_of
+
+    seed = arguments.seed or 0
+    if (arguments.of_class is None) != (arguments.pt_gev is None):
+        raise UserError("jets are drawn of a class and a pT: give both --class and --pt-gev, or neither")
+    if arguments.draw is not None and arguments.of_class is not None:
+        asked = (arguments.of_class, arguments.pt_gev, arguments.events)
+        print(draw_of(arguments.draw, *asked, arguments.output, seed))
+    elif arguments.draw is not None:
+        print(draw(arguments.draw, arguments.output, seed))
+    if arguments.compare is not None:
+        print(compare(*arguments.compare, arguments.output, seed))
     return 0
 
 

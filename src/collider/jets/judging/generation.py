@@ -15,8 +15,7 @@ from scipy.stats import wasserstein_distance
 
 from collider.generation.wheels import wheel
 from collider.jets.learning.data import JetDataModule
-from collider.jets.learning.drawn import drawn_like, generation_of, targets_of
-from collider.jets.learning.generation import PT
+from collider.jets.learning.drawn import drawn_like, generation_of, learned_rows
 from collider.jets.learning.module import JetModule
 from collider.jets.quantities import (
     JetArrays,
@@ -26,7 +25,6 @@ from collider.jets.quantities import (
     shape_quantities,
     substructure_quantities,
 )
-from collider.jets.schema import CLASS
 from reconstruction.errors import UserError
 from reconstruction.judging.measures.separation import area_under_curve
 
@@ -118,11 +116,10 @@ def judged_generation(module: JetModule, data: JetDataModule, seed: int = 0) -> 
     Jets of a class or pT that the training did not have are left out, jets_left_out. Raises UserError where the module
     draws none, or there are too few jets.
     """
-    generation, rows = generation_of(module), data.split.test
-    asked = targets_of(module, *(data.records.scalar(name)[rows] for name in (CLASS, PT)))
-    kept = rows[generation.learned(asked.to(generation.low)).cpu().numpy()]
-    figures = generation_figures(drawn_like(module, data, kept, seed), JetArrays.of(data.records, kept), seed)
-    return figures | {"jets_left_out": float(len(rows) - len(kept))}
+    generation_of(module)
+    rows = learned_rows(module, data, data.split.test)
+    figures = generation_figures(drawn_like(module, data, rows, seed), JetArrays.of(data.records, rows), seed)
+    return figures | {"jets_left_out": float(len(data.split.test) - len(rows))}
 
 
 def beside_floor(

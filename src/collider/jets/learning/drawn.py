@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import collider
 from collider.generation.pieces import Columns, write_columns
 from collider.jets.learning.data import JetDataModule
+from collider.jets.learning.drawing import DrawnJets
 from collider.jets.learning.generation import PT, JetGeneration
 from collider.jets.learning.module import JetModule
 from collider.jets.learning.super_resolution import JetSuperResolution
@@ -46,18 +47,31 @@ def drawn_like(module: JetModule, data: JetDataModule, rows: Rows, seed: int = 0
     """
     records, device = data.records, next(module.parameters()).device
     if isinstance(module.super_resolution, JetSuperResolution):
-        made = module.super_resolution.complete(
-            torch.from_numpy(records.particles[rows]).to(device),
-            torch.from_numpy(records.lengths[rows]).to(device),
-            seed,
-        )
-    else:
-        for name in (CLASS, PT):
-            if name not in records.columns:
-                raise UserError(f"the data have no column {name}, for which jets are drawn: give a class and a pT")
-        made = generation_of(module).draw(
-            targets_of(module, records.scalar(CLASS)[rows], records.scalar(PT)[rows]), seed
-        )
+        seen = (torch.from_numpy(held[rows]).to(device) for held in (records.particles, records.lengths))
+        return _as_arrays(module.super_resolution.complete(*seen, seed=seed))
+    return _as_arrays(generation_of(module).draw(_asked(module, data, rows), seed))
+
+
+def learned_rows(module: JetModule, data: JetDataModule, rows: Rows) -> Rows:
+    """Return those of these rows for which a jet is drawn: of a class and a pT that the training had; all of others.
+
+    Raises UserError as `drawn_like`.
+    """
+    if isinstance(module.super_resolution, JetSuperResolution):
+        return rows
+    return rows[generation_of(module).learned(_asked(module, data, rows)).cpu().numpy()]
+
+
+def _asked(module: JetModule, data: JetDataModule, rows: Rows) -> torch.Tensor:
+    """Return class and pT of rows where the module lies."""
+    for name in (CLASS, PT):
+        if name not in data.records.columns:
+            raise UserError(f"the data have no column {name}, for which jets are drawn: name a class and a pT instead")
+    code, pt = (np.asarray(data.records.scalar(name))[rows] for name in (CLASS, PT))
+    return targets_of(module, code, pt).to(next(module.parameters()).device)
+
+
+def _as_arrays(made: DrawnJets) -> JetArrays:
     return JetArrays(made.particles.cpu().numpy().astype(np.float32), made.lengths.cpu().numpy())
 
 
@@ -67,8 +81,7 @@ def drawn_of(module: JetModule, name: str, pt_gev: float, count: int, seed: int 
     if name not in codes:
         raise UserError(f"there is no class of jets {name!r}{nearest(name, codes)}: ours are {', '.join(codes)}")
     targets = targets_of(module, np.full(count, codes[name]), np.full(count, pt_gev))
-    made = generation_of(module).draw(targets, seed)
-    return JetArrays(made.particles.cpu().numpy().astype(np.float32), made.lengths.cpu().numpy())
+    return _as_arrays(generation_of(module).draw(targets.to(next(module.parameters()).device), seed))
 
 
 def generation_of(module: JetModule) -> JetGeneration:
@@ -101,12 +114,17 @@ def targets_of(module: JetModule, code: NDArray[Any], pt_gev: NDArray[Any]) -> t
 
 
 def write_drawn(
-    path: Path, jets: JetArrays, code: NDArray[Any] | None, made_by: Mapping[str, Any], more: Columns | None = None
+    path: Path,
+    jets: JetArrays,
+    code: NDArray[Any] | None,
+    made_by: Mapping[str, Any],
+    more: Columns | None = None,
+    seed: int = 0,
 ) -> Path:
     """Write drawn jets with the columns of JetClass, as `scripts/jets.py` writes simulated ones; `more` columns beside.
 
-    code: their classes, None where they are not known. What only a simulation knows is not there: the particle that
-    decayed, and the jet of the particles themselves.
+    code: their classes, None where they are not known. made_by: what their numbers depend on. What only a simulation
+    knows is not there: the particle that decayed, and the jet of the particles themselves.
     """
     columns: Columns = {}
     for place, name in enumerate(PARTICLE_COLUMNS):
@@ -117,7 +135,7 @@ def write_drawn(
     if code is not None:
         columns |= {kind.label: (np.asarray(code) == kind.code).astype(np.int8) for kind in KINDS}
     columns |= {"event_id": np.arange(len(jets.lengths), dtype=np.int64)} | (more or {})
-    facts = ancestry(f"collider {collider.__version__}", git_commit(Path(__file__)), dict(made_by), 0, ())
+    facts = ancestry(f"collider {collider.__version__}", git_commit(Path(__file__)), dict(made_by), seed)
     units = {name: COLUMNS[name].unit for name in columns if name in COLUMNS}
     write_columns(
         DrawnFile(path, len(jets.lengths)), columns, units, facts | {"particles": jets.particles.shape[1]}, ""

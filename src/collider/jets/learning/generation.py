@@ -203,7 +203,7 @@ class JetGeneration(SideTask):
             return loss + self.flow.misfits(numbers, self._asked(sketch), noise, time).mean()
         assert self.decoder is not None
         if not draws:
-            return loss + ParticleDecoder.costs_of_nothing(numbers, read.real).mean()
+            return loss + ParticleDecoder.costs_of_nothing(numbers, self.numbers.kinds(numbers), read.real).mean()
         return loss + self._variational(reconstructor, batch, numbers, sketch, random)
 
     def _outline_loss(self, outline: Tensor, given: Tensor, random: KeyedRandom, draws: bool) -> Tensor:
@@ -226,7 +226,7 @@ class JetGeneration(SideTask):
         drawn = random.normal(self.options.latent, stream="latent").to(numbers.dtype)
         latent = mean + (factor @ drawn.unsqueeze(2)).squeeze(2)
         asked = AskedParticles(torch.cat([sketch.condition, latent], dim=1), sketch.real)
-        cost = (self.decoder.costs(numbers, asked) + divergence(mean, factor)).mean()
+        cost = (self.decoder.costs(numbers, self.numbers.kinds(numbers), asked) + divergence(mean, factor)).mean()
         if self.prior is None:
             return cost
         noise = random.normal(self.options.latent, stream="prior").to(numbers.dtype)

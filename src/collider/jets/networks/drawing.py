@@ -14,17 +14,17 @@ from collider.jets.networks.numbers import CONTINUOUS, IMPACT, KINEMATIC, NUMBER
 from reconstruction.errors import UserError
 from reconstruction.models.flow_matching import FREQUENCIES, VelocityField, waves_of
 from reconstruction.models.precision import in_precision
-from reconstruction.shapes import Float, PerRow
+from reconstruction.shapes import Float, Int, PerRow
 
 RANKS: Final = 128
 """The rank in pT of a particle is told in this unit."""
 LEAST_SPREAD: Final = 0.05
 """Of a drawn number, in spreads of the training: a density must not grow without bounds."""
 
-_CHARGED: Final = torch.tensor([charge != 0 for _, charge, _ in PARTICLE_KINDS])
 
 Condition = Float[Tensor, "batch condition"]
 Features = Float[Tensor, "batch particle width"]
+Kind = Int[Tensor, "batch particle"]
 
 
 class AskedParticles(NamedTuple):
@@ -115,26 +115,26 @@ class ParticleDecoder(nn.Module):
         super().__init__()
         self.network = SlotNetwork(0, condition, 2 * CONTINUOUS + len(PARTICLE_KINDS), width, depth, heads)
 
-    def costs(self, numbers: Drawn, given: AskedParticles) -> PerRow:
-        """Return −ln p of the particles of each jet in nats."""
+    def costs(self, numbers: Drawn, kind: Kind, given: AskedParticles) -> PerRow:
+        """Return −ln p of the particles of each jet in nats; `kind` is their place in PARTICLE_KINDS."""
         mean, log_spread, logits = self._stated(given)
-        return _cost(numbers, given.real, mean, log_spread, logits.log_softmax(dim=-1))
+        return _cost(numbers, kind, given.real, mean, log_spread, logits.log_softmax(dim=-1))
 
     @staticmethod
-    def costs_of_nothing(numbers: Drawn, real: Real) -> PerRow:
+    def costs_of_nothing(numbers: Drawn, kind: Kind, real: Real) -> PerRow:
         """Return the same of a normal density of every number, and kinds that are all as likely."""
-        plain = torch.zeros_like(numbers)
-        kinds = plain[..., CONTINUOUS:] - math.log(len(PARTICLE_KINDS))
-        return _cost(numbers, real, plain[..., :CONTINUOUS], plain[..., :CONTINUOUS], kinds)
+        plain = torch.zeros_like(numbers[..., :CONTINUOUS])
+        shares = numbers.new_full((*real.shape, len(PARTICLE_KINDS)), -math.log(len(PARTICLE_KINDS)))
+        return _cost(numbers, kind, real, plain, plain, shares)
 
     def draw(self, given: AskedParticles, noise: Drawn, uniform: Float[Tensor, "batch particle kind"]) -> Drawn:
-        """Return drawn numbers; of kinds by the largest of logits + Gumbel noise."""
+        """Return drawn numbers; of kinds by the largest of logits + Gumbel noise, which then are their codes."""
         mean, log_spread, logits = self._stated(given)
         gumbel = -(-uniform.clamp(min=1e-12).log()).clamp(min=1e-12).log()
         kind = (logits + gumbel).argmax(dim=-1)
-        named = 2 * nn.functional.one_hot(kind, len(PARTICLE_KINDS)) - 1
+        codes = drawn_codes(kind).to(mean)
         drawn = mean + log_spread.exp() * noise[..., :CONTINUOUS]
-        return torch.cat([drawn, named.to(drawn.dtype)], dim=-1) * given.real.unsqueeze(-1).to(drawn.dtype)
+        return torch.cat([drawn, codes], dim=-1) * given.real.unsqueeze(-1).to(drawn.dtype)
 
     def _stated(self, given: AskedParticles) -> tuple[Tensor, Tensor, Tensor]:
         """Return means, logarithms of spreads, and logits of kinds."""
@@ -143,11 +143,16 @@ class ParticleDecoder(nn.Module):
         return mean, (nn.functional.softplus(raw) + LEAST_SPREAD).log(), logits
 
 
-def _cost(numbers: Drawn, real: Real, mean: Tensor, log_spread: Tensor, log_shares: Tensor) -> PerRow:
+def drawn_codes(kind: Kind) -> Tensor:
+    """Return the codes of kinds, (batch, particle, CODE)."""
+    return torch.tensor([code for *_, code in PARTICLE_KINDS], device=kind.device)[kind]
+
+
+def _cost(numbers: Drawn, kind: Kind, real: Real, mean: Tensor, log_spread: Tensor, log_shares: Tensor) -> PerRow:
     """Return −ln p in nats of the particles of each jet; impact parameters count for charged ones alone."""
-    wanted, named = numbers[..., :CONTINUOUS], numbers[..., CONTINUOUS:]
+    wanted = numbers[..., :CONTINUOUS]
     density = ((wanted - mean) / log_spread.exp()).square() / 2 + log_spread + 0.5 * math.log(2 * math.pi)
-    tracked = ((named > 0) * _CHARGED.to(named)).sum(dim=-1, keepdim=True)
+    tracked = (numbers[..., CONTINUOUS : CONTINUOUS + 1] > 0).to(density.dtype)
     kept = torch.cat([torch.ones_like(wanted[..., :KINEMATIC]), tracked.expand(-1, -1, IMPACT)], dim=-1)
-    each = (density * kept).sum(dim=-1) - (log_shares * (named > 0)).sum(dim=-1)
+    each = (density * kept).sum(dim=-1) - log_shares.gather(-1, kind.unsqueeze(-1)).squeeze(-1)
     return (each * real).sum(dim=1)

@@ -14,23 +14,29 @@ from reconstruction.models.scaling import Standardise
 from reconstruction.shapes import Bool, Float, PerRow
 
 PARTICLE_KINDS: Final = (
-    ("part_isChargedHadron", 1, 0.13957),
-    ("part_isChargedHadron", -1, 0.13957),
-    ("part_isNeutralHadron", 0, 0.0),
-    ("part_isPhoton", 0, 0.0),
-    ("part_isElectron", -1, 0.000511),
-    ("part_isElectron", 1, 0.000511),
-    ("part_isMuon", -1, 0.10566),
-    ("part_isMuon", 1, 0.10566),
+    ("part_isChargedHadron", 1, 0.13957, (1, 1, 0, -1, -1)),
+    ("part_isChargedHadron", -1, 0.13957, (1, -1, 0, -1, -1)),
+    ("part_isNeutralHadron", 0, 0.0, (-1, 0, -1, -1, -1)),
+    ("part_isPhoton", 0, 0.0, (-1, 0, 1, -1, -1)),
+    ("part_isElectron", -1, 0.000511, (1, -1, 0, 1, -1)),
+    ("part_isElectron", 1, 0.000511, (1, 1, 0, 1, -1)),
+    ("part_isMuon", -1, 0.10566, (1, -1, 0, -1, 1)),
+    ("part_isMuon", 1, 0.10566, (1, 1, 0, -1, 1)),
 )
-"""Column, charge and mass in GeV: of charged hadrons the pion's, of what cells see none.    PDG 2024, summary tables"""
+"""Column, charge, mass in GeV and code: of charged hadrons the pion's mass, of what cells see none.
+
+Masses: PDG 2024, summary tables. A code says whether a particle is charged, positive, a photon, an electron and a muon,
+1 for yes, −1 for no, 0 where that is no question; a drawn particle is of the kind whose code is nearest. So a rare kind
+is drawn where its own number says so, and not wherever all others are unsure.
+"""
+CODE: Final = 5
 KINEMATIC: Final = 3
 """ln of pT over a reference, Δη, Δφ."""
 IMPACT: Final = 4
 """asinh(d0/σ), ln σ(d0)/mm, asinh(dz/σ), ln σ(dz)/mm, of charged particles."""
 CONTINUOUS: Final = KINEMATIC + IMPACT
-NUMBERS: Final = CONTINUOUS + len(PARTICLE_KINDS)
-"""A kind is +1 in its place and −1 in those of the others, as in Birk et al. 2023, arXiv:2312.00123."""
+NUMBERS: Final = CONTINUOUS + CODE
+"""Kinds as numbers beside momenta and impact parameters: Birk et al. 2023, arXiv:2312.00123, who give each a number."""
 _COLUMN: Final = {name: place for place, name in enumerate(PARTICLE_COLUMNS)}
 _TRACKS: Final = (("part_d0val", "part_d0err"), ("part_dzval", "part_dzerr"))
 _LEAST: Final = 1e-6
@@ -59,6 +65,7 @@ class ParticleNumbers(ExactBuffers):
     low: Tensor
     high: Tensor
     charged: Tensor
+    codes: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,8 +73,10 @@ class ParticleNumbers(ExactBuffers):
         self.register_buffer("low", torch.zeros(CONTINUOUS, dtype=torch.float64))
         self.register_buffer("high", torch.zeros(CONTINUOUS, dtype=torch.float64))
         self.register_buffer(
-            "charged", torch.tensor([charge != 0 for _, charge, _ in PARTICLE_KINDS]), persistent=False
+            "charged", torch.tensor([charge != 0 for _, charge, _, _ in PARTICLE_KINDS]), persistent=False
         )
+        codes = torch.tensor([code for *_, code in PARTICLE_KINDS], dtype=torch.float64)
+        self.register_buffer("codes", codes, persistent=False)
 
     @property
     def fitted(self) -> bool:
@@ -94,8 +103,7 @@ class ParticleNumbers(ExactBuffers):
         values = self._continuous(particles, reference_gev)
         kinematic = self._scaled(self.kinematic, values[..., :KINEMATIC])
         impact = self._scaled(self.impact, values[..., KINEMATIC:]) * self.charged[kind].unsqueeze(-1)
-        named = 2 * torch.nn.functional.one_hot(kind, len(PARTICLE_KINDS)) - 1
-        return torch.cat([kinematic, impact, named], dim=-1).where(real.unsqueeze(-1), 0).to(particles.dtype)
+        return torch.cat([kinematic, impact, self.codes[kind]], dim=-1).where(real.unsqueeze(-1), 0).to(particles.dtype)
 
     def particles(self, numbers: Drawn, real: Real, frame: Frame) -> Particles:
         """Return particles of drawn numbers, in the dtype of these; in the order in which they were drawn."""
@@ -108,7 +116,7 @@ class ParticleNumbers(ExactBuffers):
             dim=-1,
         )
         values = torch.minimum(torch.maximum(scaled, self.low), self.high)
-        kind = exact[..., CONTINUOUS:].argmax(dim=-1)
+        kind = self.kinds(exact)
         column = self._momenta(values, kind, frame) | self._identities(kind)
         displaced, d0_error, along, dz_error = values[..., KINEMATIC:].unbind(-1)
         tracked = self.charged[kind]
@@ -118,12 +126,17 @@ class ParticleNumbers(ExactBuffers):
         made = torch.stack([column[name] for name in PARTICLE_COLUMNS], dim=-1)
         return made.where(real.unsqueeze(-1), 0).to(numbers.dtype)
 
+    def kinds(self, numbers: Drawn) -> Tensor:
+        """Return the place of each drawn particle in PARTICLE_KINDS, (batch, particle)."""
+        away = numbers[..., CONTINUOUS:].to(torch.float64).unsqueeze(-2) - self.codes
+        return away.square().sum(dim=-1).argmin(dim=-1)
+
     def _momenta(self, values: Tensor, kind: Tensor, frame: Frame) -> dict[str, Tensor]:
         reference, axis_eta, axis_phi = (part.to(torch.float64).unsqueeze(1) for part in frame)
         log_pt, deta, dphi = values[..., :KINEMATIC].unbind(-1)
         side = torch.where(axis_eta > 0, 1.0, -1.0)
         pt, eta, phi = reference * log_pt.exp(), axis_eta + side * deta, axis_phi + dphi
-        mass = values.new_tensor([mass for _, _, mass in PARTICLE_KINDS])[kind]
+        mass = values.new_tensor([mass for _, _, mass, _ in PARTICLE_KINDS])[kind]
         px, py, pz = pt * phi.cos(), pt * phi.sin(), pt * eta.sinh()
         energy = (px.square() + py.square() + pz.square() + mass.square()).sqrt()
         turn = torch.remainder(dphi + torch.pi, 2 * torch.pi) - torch.pi
@@ -134,7 +147,7 @@ class ParticleNumbers(ExactBuffers):
     @staticmethod
     def _identities(kind: Tensor) -> dict[str, Tensor]:
         found = {"part_charge": torch.zeros_like(kind, dtype=torch.float64)}
-        for place, (name, charge, _) in enumerate(PARTICLE_KINDS):
+        for place, (name, charge, _, _) in enumerate(PARTICLE_KINDS):
             found[name] = found.get(name, 0.0) + (kind == place).double()
             found["part_charge"] = found["part_charge"] + charge * (kind == place)
         return found
@@ -162,7 +175,7 @@ def kinds_of(particles: Particles) -> Tensor:
     """Return the place of each particle in PARTICLE_KINDS, (batch, particle): by its flag, or else by its charge."""
     charge = particles[..., _COLUMN["part_charge"]]
     kind = torch.where(charge > 0, 0, torch.where(charge < 0, 1, 2))
-    for place, (name, of, _) in enumerate(PARTICLE_KINDS):
+    for place, (name, of, _, _) in enumerate(PARTICLE_KINDS):
         flagged = particles[..., _COLUMN[name]] > 0
         kind = torch.where(flagged & (charge.sign() == of), place, kind)
     return kind

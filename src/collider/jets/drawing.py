@@ -1,0 +1,110 @@
+"""Jets of a trained network as a file, and files of jets beside each other: what `scripts/jets.py` does of both."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import torch
+
+from collider.jets.judging.generation import Figures, generation_figures
+from collider.jets.judging.sources import JetRun, open_run
+from collider.jets.learning.drawn import (
+    DRAWN_FOR,
+    drawn_like,
+    drawn_of,
+    learned_rows,
+    write_drawn,
+)
+from collider.jets.learning.files import JetTable, jet_paths
+from collider.jets.making.classes import KINDS
+from collider.jets.quantities import JetArrays
+from collider.jets.schema import CLASS
+from reconstruction.errors import UserError
+from reconstruction.files import write_whole
+from reconstruction.records.rows import Rows
+
+FILE: Final = "drawn.hdf5"
+COMPARED: Final = "compared.json"
+_READ_TO_LOOK: Final = 1
+
+
+def draw(folder: Path, output: Path, seed: int = 0) -> str:
+    """Write OUTPUT/drawn.hdf5, a jet for each of the run's test split, and return in words what it holds.
+
+    Raises UserError for a run that draws none, and for data that are not there any more.
+    """
+    run = _on_device(open_run(folder))
+    test = run.data.split.test
+    rows = learned_rows(run.module, run.data, test)
+    if not len(rows):
+        raise UserError(f"the test split of {folder} has no jet of which this network could draw one")
+    jets = drawn_like(run.module, run.data, rows, seed)
+    records = run.data.records
+    code = np.asarray(records.scalar(CLASS))[rows] if CLASS in records.columns else None
+    path = write_drawn(
+        output / FILE, jets, code, _made_by(run, seed), {DRAWN_FOR: records.content_hashes()[rows]}, seed
+    )
+    left_out = len(test) - len(rows)
+    more = f"; {left_out} of a class or pT that it did not learn left out" if left_out else ""
+    return f"{len(rows)} jets drawn, one for each of the test split{more}: {path}"
+
+
+def draw_of(folder: Path, name: str, pt_gev: float, count: int, output: Path, seed: int = 0) -> str:
+    """Write OUTPUT/drawn.hdf5, so many jets of a class and pT, and return in words what it holds."""
+    run = _on_device(open_run(folder))
+    jets = drawn_of(run.module, name, pt_gev, count, seed)
+    code = np.full(count, next(kind.code for kind in KINDS if kind.name == name))
+    path = write_drawn(output / FILE, jets, code, _made_by(run, seed), None, seed)
+    return f"{count} jets of the class {name} and {pt_gev:g} GeV drawn: {path}"
+
+
+def compare(drawn: Path, simulated: Path, output: Path, seed: int = 0) -> str:
+    """Write OUTPUT/compared.json with the figures of two files or folders of jets, and return them in words.
+
+    Of drawn jets those simulated ones are compared that they stand for, where both are there; all otherwise. As many
+    particles of a simulated jet are read as the drawn ones may have.
+    """
+    paths = jet_paths(str(drawn))
+    told = {file.attributes.get("particles") for file in JetTable(paths, _READ_TO_LOOK).files}
+    most = int(next(iter(told))) if len(told) == 1 and None not in told else 0
+    if not most:
+        raise UserError(
+            f"{drawn} does not say how many particles of a jet were drawn (attribute particles), as `--draw` writes: "
+            "jets that were drawn elsewhere need it, too"
+        )
+    made, true = JetTable(paths, most), JetTable(jet_paths(str(simulated)), most)
+    rows = _stood_for(made, true)
+    figures = generation_figures(JetArrays.of(made), JetArrays.of(true, rows), seed)
+    write_whole(output / COMPARED, (json.dumps(figures, indent=2) + "\n").encode())
+    return "\n".join([*words(figures), f"all of it: {output / COMPARED}"])
+
+
+def words(figures: Figures) -> list[str]:
+    """Return figures as lines, each beside its floor."""
+    lines = [f"{'drawn against simulated':30s}{'drawn':>14s}{'simulated':>14s}"]
+    for name, value in figures.items():
+        if "_floor" not in name:
+            floor = next((figures[one] for one in figures if one.replace("_floor", "") == name and one != name), None)
+            lines.append(f"{name:30s}{value:14.5g}" + ("" if floor is None else f"{floor:14.5g}"))
+    return lines
+
+
+def _stood_for(made: JetTable, true: JetTable) -> Rows:
+    """Return the rows of the simulated jets that drawn ones stand for; all where none of them is known."""
+    everything = np.arange(len(true))
+    if DRAWN_FOR not in made.columns:
+        return everything
+    rows = np.flatnonzero(np.isin(true.content_hashes(), made.scalar(DRAWN_FOR)))
+    return rows if len(rows) else everything
+
+
+def _made_by(run: JetRun, seed: int) -> dict[str, object]:
+    return {"run": run.estimator, "model": run.module.card["model"], "seed": seed}
+
+
+def _on_device(run: JetRun) -> JetRun:
+    run.module.to("cuda" if torch.cuda.is_available() else "cpu")
+    return run
