@@ -235,6 +235,9 @@ def test_a_seed_draws_the_same_jets(drawing):
     pt = first.particles[..., :2].norm(dim=-1)
     assert (pt.diff(dim=1) <= 0).all()
     assert ((pt > 0).sum(1) == first.lengths).all()
+    share = first.particles[..., :2].sum(1).norm(dim=-1).double() / asked[:, 1]
+    low, high = drawing.generation.low[3].exp(), drawing.generation.high[3].exp()
+    assert ((share > low * 0.999) & (share < high * 1.001)).all()  # the pT of the outline, whatever was drawn
 
 
 def test_what_was_not_learned_is_not_drawn(drawing):
