@@ -180,7 +180,7 @@ def test_drawn_numbers_have_the_density_that_is_stated():
 def flowing(jets, tmp_path_factory):
     """A short training of the flow."""
     run = tmp_path_factory.mktemp("generate") / "flow"
-    main(["fit", "-c", CONFIG, f"--data.data={jets}", f"--run={run}", *SMALL, "--trainer.max_epochs=8"])
+    main(["fit", "-c", CONFIG, f"--data.data={jets}", f"--run={run}", *SMALL, "--trainer.max_epochs=7"])
     return run
 
 
@@ -271,7 +271,8 @@ def test_drawn_jets_are_a_file_like_all_others(drawing, tmp_path):
 def test_the_command_draws_compares_and_refuses(flowing, jets, tmp_path, monkeypatch, capsys):
     needed()
     pytest.importorskip("sklearn")
-    monkeypatch.setattr(judging, "ROUNDS", 3)
+    monkeypatch.setattr(judging, "ROUNDS", 2)
+    monkeypatch.setattr(judging, "FOLDS", 2)
 
     def said(*words):
         monkeypatch.setattr(sys, "argv", ["jets.py", *map(str, words), "--output", str(tmp_path)])
@@ -290,6 +291,11 @@ def test_the_command_draws_compares_and_refuses(flowing, jets, tmp_path, monkeyp
     assert "5 jets of the class Hbb and 400 GeV" in said(
         "--draw", flowing, "--class", "Hbb", "--pt-gev", 400, "--events", 5
     )
+    assert "w1_pt_gev" in said("--judge", flowing)
+    judged = json.loads((tmp_path / "jets.json").read_text())["generation"]["flow"]
+    assert set(judged["classifier_auc"]) == {"value", "error", "floor"}
+    assert judged["jets_compared"]["value"] == len(rows) // 2
+    assert (tmp_path / "jets.png").stat().st_size > 10_000
     for words, message in (
         (("--draw", flowing, "--class", "Hbb"), "give both --class and --pt-gev, or neither"),
         (("--class", "Hbb"), "give --draw RUN"),
@@ -350,6 +356,7 @@ def figures():
     simulated = arrays(160, 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(judging, "ROUNDS", 8)
+        patch.setattr(judging, "FOLDS", 3)
         made = {"same": arrays(80, 2), "wide": arrays(80, 2, scale=1.5)}
         return {name: generation_figures(one, simulated) for name, one in made.items()}
 
@@ -424,7 +431,8 @@ def test_samples_that_say_nothing_are_refused(drawing, held_back, monkeypatch):
         generation_figures(arrays(40), arrays(90).hardest(8))
     needed()
     pytest.importorskip("sklearn")
-    monkeypatch.setattr(judging, "ROUNDS", 3)
+    monkeypatch.setattr(judging, "ROUNDS", 2)
+    monkeypatch.setattr(judging, "FOLDS", 2)
     found = judged_generation(drawing, held_back)
     assert 40 <= found["jets_compared"] <= 45
     assert found["jets_left_out"] + 2 * found["jets_compared"] in (89, 90)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pytest
 import torch
 from scipy.stats import wasserstein_distance
 
+from collider.jets.judging.report import judge
+from collider.jets.judging.sources import JetRun, open_run
 from collider.jets.judging.super_resolution import (
     ClassMean,
     copied,
@@ -28,7 +31,6 @@ from reconstruction.errors import UserError
 from reconstruction.models import GaussianHead
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.network.reconstructor import build_reconstructor
-from reconstruction.training.runs.loading import load_module
 from reconstruction.training.watching.quiet import QUIET
 
 CONFIG = str(Path(__file__).parents[2] / "configs/jets/superresolve.yaml")
@@ -67,7 +69,18 @@ def completing(jets, tmp_path_factory):
     """A short training."""
     run = tmp_path_factory.mktemp("superresolve") / "run"
     main(["fit", "-c", CONFIG, f"--data.data={jets}", f"--run={run}", *SMALL])
-    return load_module(run / "checkpoints" / "best.ckpt")
+    return open_run(run).module
+
+
+def test_a_run_is_judged_beside_its_rivals(completing, held_back, tmp_path):
+    run = JetRun(tmp_path / "run", completing)
+    said = judge([run], tmp_path)
+    head = said.splitlines()[0]
+    assert head.split() == ["jets", "completed", "run", "copied", "class", "mean"]
+    found = json.loads((tmp_path / "jets.json").read_text())["super_resolution"]["run"]
+    wanted = judged_super_resolution(completing, held_back)
+    assert {name: {key: one["value"] for key, one in figures.items()} for name, figures in found.items()} == wanted
+    assert (tmp_path / "jets.png").stat().st_size > 10_000
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,12 @@ def command_line() -> Parser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--events", type=whole(), default=20_000, help="jets, as many of each class")
-    parser.add_argument("--output", type=path_of, default=Path("data/jets"), help="folder for the HDF5 files")
+    parser.add_argument(
+        "--output",
+        type=path_of,
+        default=None,
+        help="folder for what is written (default: data/jets; of --draw and --compare that of RUN or DRAWN)",
+    )
     parser.add_argument("-c", "--config", type=place_of, default=None, help="a YAML file (default: as JetClass has it)")
     parser.add_argument("--seed", type=whole(SEED), default=None, help="seed (default: of the configuration)")
     parser.add_argument(
@@ -88,6 +93,7 @@ def command_line() -> Parser:
 def main() -> int:
     """Run the command."""
     arguments = command_line().parse_args()
+    arguments.output = arguments.output or _own_place(arguments)
     if arguments.draw is not None or arguments.compare is not None:
         return draw_only(arguments)
     if arguments.of_class is not None or arguments.pt_gev is not None:
@@ -102,6 +108,13 @@ def main() -> int:
     print(expected(mine, arguments.workers), flush=True)
     write_jet_files(mine, arguments.workers, print)
     return 0
+
+
+def _own_place(arguments: argparse.Namespace) -> Path:
+    """Return where things are written unless it is said: drawn jets do not belong among those to train on."""
+    if arguments.draw is not None:
+        return Path(arguments.draw)
+    return Path("data/jets") if arguments.compare is None else Path(arguments.compare[0]).parent
 
 
 def judge_only(arguments: argparse.Namespace) -> int:
@@ -135,7 +148,8 @@ def draw_only(arguments: argparse.Namespace) -> int:
     elif arguments.draw is not None:
         print(draw(arguments.draw, arguments.output, seed))
     if arguments.compare is not None:
-        print(compare(*arguments.compare, arguments.output, seed))
+        drawn, simulated = arguments.compare
+        print(compare(drawn, simulated, arguments.output, seed))
     return 0
 
 

@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 import torch
 
-from collider.jets.judging.generation import Figures, generation_figures
+from collider.jets.judging.drawn_heads import figures_as_words
+from collider.jets.judging.generation import generation_figures
 from collider.jets.judging.sources import JetRun, open_run
 from collider.jets.learning.drawn import (
     DRAWN_FOR,
@@ -68,9 +69,9 @@ def compare(drawn: Path, simulated: Path, output: Path, seed: int = 0) -> str:
     particles of a simulated jet are read as the drawn ones may have.
     """
     paths = jet_paths(str(drawn))
-    told = {file.attributes.get("particles") for file in JetTable(paths, _READ_TO_LOOK).files}
-    most = int(next(iter(told))) if len(told) == 1 and None not in told else 0
-    if not most:
+    told = {int(file.attributes.get("particles", 0)) for file in JetTable(paths, _READ_TO_LOOK).files}
+    most = max(told)
+    if len(told) > 1 or not most:
         raise UserError(
             f"{drawn} does not say how many particles of a jet were drawn (attribute particles), as `--draw` writes: "
             "jets that were drawn elsewhere need it, too"
@@ -79,17 +80,7 @@ def compare(drawn: Path, simulated: Path, output: Path, seed: int = 0) -> str:
     rows = _stood_for(made, true)
     figures = generation_figures(JetArrays.of(made), JetArrays.of(true, rows), seed)
     write_whole(output / COMPARED, (json.dumps(figures, indent=2) + "\n").encode())
-    return "\n".join([*words(figures), f"all of it: {output / COMPARED}"])
-
-
-def words(figures: Figures) -> list[str]:
-    """Return figures as lines, each beside its floor."""
-    lines = [f"{'drawn against simulated':30s}{'drawn':>14s}{'simulated':>14s}"]
-    for name, value in figures.items():
-        if "_floor" not in name:
-            floor = next((figures[one] for one in figures if one.replace("_floor", "") == name and one != name), None)
-            lines.append(f"{name:30s}{value:14.5g}" + ("" if floor is None else f"{floor:14.5g}"))
-    return lines
+    return "\n".join([*figures_as_words(figures), f"all of it: {output / COMPARED}"])
 
 
 def _stood_for(made: JetTable, true: JetTable) -> Rows:

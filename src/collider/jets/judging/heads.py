@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from matplotlib.axes import Axes
 
-from collider.jets.judging import panels
+from collider.jets.judging import drawn_heads, panels
 from collider.jets.judging.classes import EFFICIENCIES, class_figures, rejections
 from collider.jets.judging.mass import SUM, MassFigures, mass_figures, regression_figures
 from collider.jets.judging.panels import Found
@@ -186,5 +186,13 @@ HEADS: Final = (
     JudgedHead(
         "hidden_particles", _hides_particles, _rebuilding_entry, _rebuilding_words,
         (panels.rebuilt_particles, panels.rebuilt_jets),
+    ),
+    JudgedHead(
+        "generation", drawn_heads.draws_jets, drawn_heads.generation_entry, drawn_heads.generation_words,
+        (drawn_heads.generation_distances, drawn_heads.generation_separability),
+    ),
+    JudgedHead(
+        "super_resolution", drawn_heads.completes_jets, drawn_heads.super_resolution_entry,
+        drawn_heads.super_resolution_words, (drawn_heads.completed_distances,),
     ),
 )  # fmt: skip

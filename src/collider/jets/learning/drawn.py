@@ -47,8 +47,8 @@ def drawn_like(module: JetModule, data: JetDataModule, rows: Rows, seed: int = 0
     """
     records, device = data.records, next(module.parameters()).device
     if isinstance(module.super_resolution, JetSuperResolution):
-        seen = (torch.from_numpy(held[rows]).to(device) for held in (records.particles, records.lengths))
-        return _as_arrays(module.super_resolution.complete(*seen, seed=seed))
+        particles, lengths = (torch.from_numpy(held[rows]).to(device) for held in (records.particles, records.lengths))
+        return _as_arrays(module.super_resolution.complete(particles, lengths, seed))
     return _as_arrays(generation_of(module).draw(_asked(module, data, rows), seed))
 
 
