@@ -63,7 +63,7 @@ class JetSuperResolutionOptions:
         return JetSuperResolution(self, reconstructor)
 
 
-class Told(NamedTuple):
+class Heard(NamedTuple):
     """What an encoder tells of the particles that are seen."""
 
     jet: Features
@@ -193,15 +193,15 @@ class JetSuperResolution(SideTask):
         there = torch.nn.functional.pad(shown.real, (0, blank.shape[1]))
         return hardest_first(torch.cat([kept, blank, others], dim=1), torch.cat([there, real], dim=1))
 
-    def _told(self, read: Read) -> Told:
+    def _told(self, read: Read) -> Heard:
         """Return what the encoder tells of the particles that are seen."""
         encoder, seen = self._encoder[0], self.options.seen
         shown, real = read.particles[:, :seen], read.real[:, :seen]
         view = self._view[0](shown * real.unsqueeze(-1))
         values, lengths = encoder.sequence(view.series, real.sum(dim=1))
-        return Told(encoder.pooling(values, lengths).features, values, real)
+        return Heard(encoder.pooling(values, lengths).features, values, real)
 
-    def _asked(self, told: Told, lengths: Lengths, real: Real) -> AskedParticles:
+    def _asked(self, told: Heard, lengths: Lengths, real: Real) -> AskedParticles:
         count = self.counts(lengths.double().unsqueeze(1)).to(told.jet.dtype)
         return AskedParticles(torch.cat([told.jet, count], dim=1), real, beside=(told.particles, told.real))
 
