@@ -132,7 +132,7 @@ def generation_separability(axes: Axes, found: Found) -> None:
     for place, (name, figures) in enumerate(found.items()):
         curve = Curve(name, np.zeros(0), None, place)
         area, chance = figures["classifier_auc"], figures["classifier_auc_chance"]["value"]
-        style = {"color": curve.colour, "marker": curve.marker, "linestyle": "none"}
+        style: dict[str, Any] = {"color": curve.colour, "marker": curve.marker, "linestyle": "none"}
         axes.errorbar([place], [area["value"]], label=name, **style)
         axes.errorbar([place], [area["floor"]], yerr=[chance], markerfacecolor="none", **style)
     axes.axhline(0.5, color=INK, linewidth=0.8)
