@@ -55,8 +55,8 @@ def command_line() -> Parser:
         metavar="SOURCE",
         help="write only OUTPUT/jets.json and the chart OUTPUT/jets.png, and print it, of tables of predictions or of "
         "runs: accuracy, top 3, F1, area under the curve and rejection of classes; response, width and coverage of "
-        "masses in bins of pT; what a pre-training rebuilds of hidden particles and their jets; jets that a run draws or "
-        "completes beside simulated ones",
+        "masses in bins of pT; what a pre-training rebuilds of hidden particles and their jets; jets that a run draws "
+        "or completes, beside simulated ones",
     )
     parser.add_argument(
         "--unlike",
