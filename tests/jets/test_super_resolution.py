@@ -72,13 +72,13 @@ def completing(jets, tmp_path_factory):
     return open_run(run).module
 
 
-def test_a_run_is_judged_beside_its_rivals(completing, held_back, tmp_path):
+def test_a_run_is_judged_beside_its_rivals(completing, tmp_path):
     run = JetRun(tmp_path / "run", completing)
     said = judge([run], tmp_path)
     head = said.splitlines()[0]
     assert head.split() == ["jets", "completed", "run", "copied", "class", "mean"]
     found = json.loads((tmp_path / "jets.json").read_text())["super_resolution"]["run"]
-    wanted = judged_super_resolution(completing, held_back)
+    wanted = judged_super_resolution(completing, run.data)
     assert {name: {key: one["value"] for key, one in figures.items()} for name, figures in found.items()} == wanted
     assert (tmp_path / "jets.png").stat().st_size > 10_000
 
