@@ -107,3 +107,16 @@ def test_noise_lies_anywhere_on_the_layers() -> None:
     assert (hits.particle == -1).all()
     assert np.abs(hits.z_mm / tracker.half_lengths_mm[hits.layer]).max() <= 1
     assert np.diff(hits.event * 10 + hits.layer).min() >= 0
+
+
+def test_what_does_not_fit_together_is_refused() -> None:
+    particles = shot("muon", 3, 1)
+    for make in (simulate_hits, at_beam_spot):
+        whose = Tracker() if make is simulate_hits else Tracker().beam_spot
+        with pytest.raises(ValueError, match="event 2 have no id: there are 2"):
+            make(particles, whose, 1, np.arange(2))
+    hits = simulate_hits(particles, Tracker(), 1, np.arange(3))
+    with pytest.raises(ValueError, match="event by event"):
+        hits.kept(np.array([len(hits) - 1, 0]))
+    with pytest.raises(ValueError, match="of one length"):
+        dataclasses.replace(hits, phi=hits.phi[:3])

@@ -21,8 +21,18 @@ def event_generators(seed: int, stream: int, event_ids: Integers) -> Iterator[np
         yield np.random.default_rng((seed, stream, event_id & _MASK))
 
 
+def require_events(particles: Particles, event_ids: Integers) -> None:
+    """Raise ValueError where particles are of events that have no id."""
+    if len(particles) and particles.event[-1] >= len(event_ids):
+        raise ValueError(f"particles of event {particles.event[-1]} have no id: there are {len(event_ids)} event_ids")
+
+
 def at_beam_spot(particles: Particles, spot: BeamSpot, seed: int, event_ids: Integers) -> Particles:
-    """Return the particles, those of each event moved together; event_ids: (event,) of all events, by their place."""
+    """Return the particles, those of each event moved together; event_ids: (event,) of all events, by their place.
+
+    Raises ValueError where an event has no id.
+    """
+    require_events(particles, event_ids)
     sigma = np.array([spot.x_mm, spot.y_mm, spot.z_mm])
     draws = [generator.standard_normal(3) for generator in event_generators(seed, BEAM_STREAM, event_ids)]
     moved = np.reshape(draws, (-1, 3)) * sigma

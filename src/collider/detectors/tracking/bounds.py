@@ -15,6 +15,8 @@ from collider.detectors.tracking.kalman import STRAIGHTEST
 from collider.detectors.tracking.perigee import Q_OVER_PT, crossing, momentum_of
 from collider.detectors.tracking.scattering import HIGHLAND_GEV, PION_GEV, passed_x0, scattering_angle
 
+TOGETHER: Final = 2048
+"""Tracks whose covariances of all hits, some kilobytes each, are in memory at a time."""
 CONTINUOUS: Final = 1.43
 """Gluckstern's C_N for many layers, all of one weight."""
 
@@ -82,9 +84,14 @@ def bound(
     parameters: the true ones; hit: (track, layer) which hits there are. Not a number where those do not fix five
     numbers. What the size of the scattering itself tells of the momentum is left out.
     """
-    information = linear_model(parameters, tracker, mass_gev, charge).information(hit)
-    enough = (hit.sum(axis=1) >= 3)[:, None, None]
-    return np.where(enough, np.linalg.inv(np.where(enough, information, np.eye(5))), np.nan)
+    mass, charges = (np.broadcast_to(np.asarray(value), len(parameters)) for value in (mass_gev, charge))
+    out = np.full((len(parameters), 5, 5), np.nan)
+    for start in range(0, len(parameters), TOGETHER):
+        some = slice(start, start + TOGETHER)
+        information = linear_model(parameters[some], tracker, mass[some], charges[some]).information(hit[some])
+        enough = (hit[some].sum(axis=1) >= 3)[:, None, None]
+        out[some] = np.where(enough, np.linalg.inv(np.where(enough, information, np.eye(5))), np.nan)
+    return out
 
 
 def gluckstern(

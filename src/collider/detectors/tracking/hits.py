@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from collider.detectors.helix import Helices
 from collider.detectors.particles import Floats, Integers, Mask, Particles
-from collider.detectors.tracking.beam import HIT_STREAM, event_generators
+from collider.detectors.tracking.beam import HIT_STREAM, event_generators, require_events
 from collider.detectors.tracking.geometry import Tracker
 from collider.detectors.tracking.scattering import passed_x0, scattering_angle
 
@@ -23,7 +23,7 @@ class Hits:
     """Hits of many events, one after the other, in each from the inside to the outside and by φ.
 
     event, layer: (hit,); phi: azimuth of the place, from −π to π; z_mm: (hit,); particle: (hit,) truth, the place
-    among the particles of all events, −1 for noise.
+    among the particles of all events, −1 for noise. Raises ValueError for columns of several lengths and mixed events.
     """
 
     event: Integers
@@ -31,6 +31,13 @@ class Hits:
     phi: Floats
     z_mm: Floats
     particle: Integers
+
+    def __post_init__(self) -> None:
+        lengths = {part.name: len(getattr(self, part.name)) for part in fields(self)}
+        if len(set(lengths.values())) > 1:
+            raise ValueError(f"columns of hits must be of one length, not {lengths}")
+        if np.any(np.diff(self.event) < 0):
+            raise ValueError("hits must come event by event")
 
     def __len__(self) -> int:
         return len(self.event)
@@ -67,8 +74,10 @@ def simulate_hits(particles: Particles, tracker: Tracker, seed: int, event_ids: 
     Each charged particle leaves its place on a helix, crosses each layer once, on its way out, and is deflected there
     by a Gaussian angle of Highland's size, at the same momentum. What seed and an event's id are decides all that is
     drawn in it: not how events are shared among calls. No energy is lost, electrons radiate nothing, no hadron
-    interacts, loopers do not come back, and hits of two particles never merge.
+    interacts, loopers do not come back, and hits of two particles never merge. Raises ValueError where an event
+    has no id.
     """
+    require_events(particles, event_ids)
     charged = np.flatnonzero((particles.charge != 0) & (particles.p_gev > 0))
     seen = particles.kept(charged)
     draws = _drawn(seen, tracker, seed, event_ids)
@@ -90,7 +99,7 @@ def simulate_hits(particles: Particles, tracker: Tracker, seed: int, event_ids: 
         phi = np.arctan2(place[taken, 1], place[taken, 0]) + error[:, 0] / layer.radius_mm
         layers = np.full(len(taken), number, dtype=np.int64)
         found.append(Hits(seen.event[taken], layers, _wrapped(phi), place[taken, 2] + error[:, 1], charged[taken]))
-    return _sorted(found)
+    return _together(found)
 
 
 def _drawn(particles: Particles, tracker: Tracker, seed: int, event_ids: Integers) -> _Draws:
@@ -106,7 +115,7 @@ def _drawn(particles: Particles, tracker: Tracker, seed: int, event_ids: Integer
         noise.append(Hits(np.full(len(layer), event), layer, phi, z, np.full(len(layer), NOISE)))
         normal.append(generator.standard_normal((counts[event], layers, 4)))
         uniform.append(generator.random((counts[event], layers)))
-    return _Draws(np.concatenate(normal), np.concatenate(uniform), _joined(noise))
+    return _Draws(np.concatenate(normal), np.concatenate(uniform), _together(noise))
 
 
 def _scattered(momentum: Floats, place: Floats, particles: Particles, thickness: float, normal: Floats) -> Floats:
@@ -123,13 +132,11 @@ def _scattered(momentum: Floats, place: Floats, particles: Particles, thickness:
     return bent * (size / np.linalg.norm(bent, axis=1))[:, None]
 
 
-def _sorted(parts: list[Hits]) -> Hits:
-    hits = _joined(parts)
-    return hits.kept(np.lexsort((hits.phi, hits.layer, hits.event)))
-
-
-def _joined(parts: list[Hits]) -> Hits:
-    return Hits(*[np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Hits)])
+def _together(parts: list[Hits]) -> Hits:
+    """Return hits of several parts, in order."""
+    columns = {name.name: np.concatenate([getattr(part, name.name) for part in parts]) for name in fields(Hits)}
+    order = np.lexsort((columns["phi"], columns["layer"], columns["event"]))
+    return Hits(**{name: column[order] for name, column in columns.items()})
 
 
 def _no_hits() -> Hits:

@@ -17,6 +17,7 @@ from collider.detectors.tracking.scattering import scattering_angle
 
 _EVENT: Final = 32.0
 """Distance of two events on the line of keys: more than three turns and any window."""
+_TURNS: Final = (-2 * np.pi, 0.0, 2 * np.pi)
 _SIGMAS: Final = 4.0
 _RESERVE: Final = 1.1
 
@@ -44,9 +45,6 @@ class LayerHits:
         question = np.repeat(np.arange(len(event)), counts)
         within = np.arange(len(question)) - np.repeat(np.cumsum(counts) - counts, counts)
         return question, self.place[first[question] + within]
-
-
-_TURNS: Final = (-2 * np.pi, 0.0, 2 * np.pi)
 
 
 @dataclass(frozen=True)
