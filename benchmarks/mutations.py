@@ -189,6 +189,18 @@ MUTATIONS = (
              "simulation/test_pitch_drift.py", "free_space_loses"),
     Mutation("free_space_power", "simulation/track.py", "* torch.sin(start.pitch_rad) ** 2\n", "\n",
              "simulation/test_pitch_drift.py", "free_space_loses"),
+    # detectors
+    Mutation("no_scattering_in_the_fit", "detectors/tracking/kalman.py", "covariance = covariance + noise[:, layer]",
+             "pass", "detectors/tracking/test_kalman.py", "least_squares", "collider"),
+    Mutation("kick_at_equal_pt", "detectors/tracking/perigee.py",
+             "out[..., Q_OVER_PT, 1] = curvature * change * slope2", "pass",
+             "detectors/tracking/test_perigee.py", "kick", "collider"),
+    Mutation("each_seed_a_track", "detectors/tracking/finding.py",
+             "if used[own].sum() <= options.shared * len(own):", "if len(own):",
+             "detectors/tracking/test_finding.py", "found_once", "collider"),
+    Mutation("independent_hits", "detectors/tracking/bounds.py", "moved = found.jacobian[",
+             "moved = 0 * found.jacobian[",
+             "detectors/tracking/test_finding.py", "bound_is_reached", "collider"),
     # the endpoint
     Mutation("background_window", "endpoint/likelihood.py", "response.efficiency.of(energies).mean(axis=0)",
              "response.efficiency.of(energies)[0]", "endpoint/test_background_classes.py", "averaged"),
