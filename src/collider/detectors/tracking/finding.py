@@ -24,8 +24,8 @@ EVENTS: Final = 32
 def find_tracks(hits: Hits, tracker: Tracker, options: Finding | None = None) -> Tracks:
     """Return the tracks in hits of many events, those of one event after those of another.
 
-    Each pass begins with triplets of hits that no track has used, follows them outwards through all hits (Billoir, NIM
-    225 (1984) 352; Mankel, NIM A395 (1997) 169) and takes the best of those that share hits. Raises UserError where a
+    Each pass begins with triplets of hits that no track has used, follows them outwards through all hits (Mankel,
+    NIM A395 (1997) 169) and takes the best of those that share hits. Raises UserError where a
     pass names a layer that the tracker has not.
     """
     options = options or Finding()

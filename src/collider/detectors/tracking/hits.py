@@ -13,6 +13,7 @@ from collider.detectors.particles import Floats, Integers, Mask, Particles
 from collider.detectors.tracking.beam import HIT_STREAM, event_generators, require_events
 from collider.detectors.tracking.geometry import Tracker
 from collider.detectors.tracking.scattering import passed_x0, scattering_angle
+from collider.generation.kinematics import phi_difference
 
 NOISE = -1
 """Particle of a hit that none made."""
@@ -98,7 +99,8 @@ def simulate_hits(particles: Particles, tracker: Tracker, seed: int, event_ids: 
         error = draws.normal[taken, number, 2:] * np.sqrt(tracker.variances_mm2[number])
         phi = np.arctan2(place[taken, 1], place[taken, 0]) + error[:, 0] / layer.radius_mm
         layers = np.full(len(taken), number, dtype=np.int64)
-        found.append(Hits(seen.event[taken], layers, _wrapped(phi), place[taken, 2] + error[:, 1], charged[taken]))
+        z_mm = place[taken, 2] + error[:, 1]
+        found.append(Hits(seen.event[taken], layers, phi_difference(phi, 0.0), z_mm, charged[taken]))
     return _together(found)
 
 
@@ -142,7 +144,3 @@ def _together(parts: list[Hits]) -> Hits:
 def _no_hits() -> Hits:
     whole: NDArray[np.int64] = np.zeros(0, dtype=np.int64)
     return Hits(whole, whole, np.zeros(0), np.zeros(0), whole)
-
-
-def _wrapped(angle: Floats) -> Floats:
-    return np.remainder(angle + np.pi, 2 * np.pi) - np.pi

@@ -15,6 +15,7 @@ from collider.detectors.tracking.geometry import Tracker
 from collider.detectors.tracking.hits import Hits
 from collider.detectors.tracking.perigee import PHI, Q_OVER_PT, perigee_of_particles
 from collider.detectors.tracking.tracks import Tracks
+from collider.generation.kinematics import phi_difference
 
 MATCHED: Final = 0.75
 """Least share of a track's hits that make it the track of their particle."""
@@ -66,7 +67,7 @@ def deviations(tracks: Tracks, particles: Particles, tracker: Tracker) -> Floats
     """Return estimate less truth of the five numbers: (track, 5); not a number where no particle is matched."""
     safe = np.where(tracks.particle >= 0, tracks.particle, 0)
     difference = tracks.parameters - perigee_of_particles(particles, tracker.field_t)[safe]
-    difference[:, PHI] = np.remainder(difference[:, PHI] + np.pi, 2 * np.pi) - np.pi
+    difference[:, PHI] = phi_difference(difference[:, PHI], 0.0)
     return np.where((tracks.particle >= 0)[:, None], difference, np.nan)
 
 

@@ -15,6 +15,7 @@ from collider.detectors.particles import Floats, Mask
 from collider.detectors.tracking.geometry import Tracker
 from collider.detectors.tracking.perigee import COT_THETA, Q_OVER_PT, LayerCrossing, crossing, momentum_of
 from collider.detectors.tracking.scattering import passed_x0, scattering_angle
+from collider.generation.kinematics import phi_difference
 
 PRIOR: Final = np.diag([3.0, 1.0, 3.0, 1000.0, 1000.0]) ** 2
 """What is known of a track before its first hit, beside where it is sought: next to nothing. Narrower, it would pull at
@@ -66,8 +67,7 @@ def noise_of(parameters: Floats, found: LayerCrossing, tracker: Tracker, layer: 
 
 def residual_of(phi: Floats, z_mm: Floats, expected: Floats, radius_mm: Floats | float) -> Floats:
     """Return how far hits lie from what is expected (…, 2: r·φ and z in mm), the short way around."""
-    turns = phi - expected[..., 0] / radius_mm
-    around = np.remainder(turns + np.pi, 2 * np.pi) - np.pi
+    around = phi_difference(phi, expected[..., 0] / radius_mm)
     return np.stack([around * radius_mm, z_mm - expected[..., 1]], axis=-1)
 
 

@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike
 
 from collider.detectors.helix import FIELD_T, GEV_PER_T_MM, Helices
 from collider.detectors.particles import Floats, Mask, Particles
+from collider.generation.kinematics import phi_difference
 
 Q_OVER_PT, PHI, COT_THETA, D0, Z0 = range(5)
-NAMES: Final = ("q_over_pt", "phi", "cot_theta", "d0_mm", "z0_mm")
 _SMALL: Final = 0.05
 """Below, differences that cancel are sums of four terms: relative errors of 10⁻¹⁴."""
 
@@ -45,7 +45,7 @@ def perigee_of(
     back = np.arctan2(y, rest)
     with np.errstate(divide="ignore", invalid="ignore"):
         path = along * np.where(np.abs(y) < 1e-9 * np.abs(rest), 1 / rest, back / y)
-    return np.stack([curvature, _wrapped(angle - back), cot, d0, x[:, 2] - path * cot], axis=1)
+    return np.stack([curvature, phi_difference(angle, back), cot, d0, x[:, 2] - path * cot], axis=1)
 
 
 def perigee_of_particles(particles: Particles, field_t: float = FIELD_T) -> Floats:
@@ -118,7 +118,7 @@ def crossing(parameters: Floats, radius_mm: ArrayLike, field_t: float = FIELD_T)
     jacobian[..., 0, PHI] = radius
     jacobian[..., 1, COT_THETA] = path
     jacobian[..., 1, Z0] = 1.0
-    measured = np.stack([radius * _wrapped(phi + angle), z0 + cot * path], axis=-1)
+    measured = np.stack([radius * phi_difference(phi, -angle), z0 + cot * path], axis=-1)
     scattering = _scattering(parameters, field_t, path, sine, cosine, sinc, versine, width, rest)
     normal = np.where(reached, outward / np.sqrt(1 + cot**2), 1.0)
     on = reached[..., None]
@@ -199,8 +199,3 @@ def _ratio(function: np.ufunc, value: Floats) -> Floats:
     """Return f(x)/x, 1 at 0."""
     zero = value == 0
     return np.where(zero, 1.0, function(value) / np.where(zero, 1.0, value))
-
-
-def _wrapped(angle: Floats) -> Floats:
-    """Return angles from −π to π."""
-    return np.remainder(angle + np.pi, 2 * np.pi) - np.pi

@@ -14,6 +14,7 @@ from collider.detectors.tracking.hits import Hits
 from collider.detectors.tracking.options import Finding, Triplet
 from collider.detectors.tracking.perigee import perigee_of
 from collider.detectors.tracking.scattering import scattering_angle
+from collider.generation.kinematics import phi_difference
 
 _EVENT: Final = 32.0
 """Distance of two events on the line of keys: more than three turns and any window."""
@@ -67,7 +68,7 @@ def seeds_of(
     slope = (hits.z_mm[b] - hits.z_mm[a]) / (radii[1] - radii[0])
     axis = np.abs(hits.z_mm[a] - slope * radii[0]) <= options.largest_z0_mm
     a, b, slope = a[axis], b[axis], slope[axis]
-    turned = _wrapped(hits.phi[b] - hits.phi[a])
+    turned = phi_difference(hits.phi[b], hits.phi[a])
     lever = (radii[2] - radii[0]) / (radii[1] - radii[0])
     width = np.full(len(a), _width(radii, largest_d0_mm, options, tracker))
     pair, c = outer.near(hits.event[a], hits.phi[a] + turned * lever, width)
@@ -157,7 +158,3 @@ def _through(hits: Hits, found: Integers, largest_d0_mm: float, tracker: Tracker
     far = (np.abs(parameters[:, 3]) > largest_d0_mm) | (np.abs(parameters[:, 4]) > options.largest_z0_mm)
     taken = ~soft & ~far
     return Seeds(found[taken], parameters[taken])
-
-
-def _wrapped(angle: Floats) -> Floats:
-    return np.remainder(angle + np.pi, 2 * np.pi) - np.pi
