@@ -66,6 +66,24 @@ def test_noise_makes_few_fakes_and_random_hits_alone_make_none_to_speak_of(look)
     assert len(find_tracks(alone, found.tracker)) < 0.05 * len(found.tracks)
 
 
+def test_of_two_hits_that_fit_the_better_one_is_taken(barrel) -> None:
+    """Beside each hit of four layers lies another one, 0.2 mm on: a guess would take it half of the times."""
+    some = barrel.hits.kept(barrel.hits.event < 60)
+    beside = some.kept((some.layer >= 4) & (some.layer < 8))
+    shift = 0.2 / barrel.tracker.radii_mm[beside.layer]
+    columns = [
+        np.concatenate([getattr(some, name), getattr(beside, name)]) for name in ("event", "layer", "phi", "z_mm")
+    ]
+    columns[2][len(some) :] += shift * np.where(beside.particle % 2, 1, -1)
+    particle = np.concatenate([some.particle, np.full(len(beside), -1)])
+    order = np.lexsort((columns[2], columns[1], columns[0]))
+    both = Hits(*(column[order] for column in (*columns, particle)))
+    tracks = find_tracks(both, barrel.tracker)
+    stiff = tracks.kept((tracks.pt_gev > 10) & (tracks.particle >= 0))
+    own = both.particle[stiff.hit[:, 4:8]] == stiff.particle[:, None]
+    assert own[stiff.hit[:, 4:8] >= 0].mean() > 0.85
+
+
 def test_a_search_that_takes_every_hit_finds_fakes(look) -> None:
     """That the cuts keep fakes away is seen by opening them."""
     noisy = tuple(dataclasses.replace(layer, noise_hits=150.0) for layer in Tracker().layers)
