@@ -71,21 +71,52 @@ class Slices:
     weight: Any
 
 
+@dataclass(frozen=True)
+class Cloud:
+    """Spots of showers, one after the other: (spot,) each.
+
+    event: which shower they are of; depth_cm: along its axis; radius_cm, turn: distance from the axis and angle around
+    it, in turns; energy_gev.
+    """
+
+    event: Any
+    depth_cm: Any
+    radius_cm: Any
+    turn: Any
+    energy_gev: Any
+
+
+def cloud(xp: Arrays, sources: Sources, setup: Setup) -> Cloud:
+    """Return the spots of showers, for detectors whose cells are no grid behind one front; `setup.grid` is not read."""
+    slices, spots, square, turn = _scattered(xp, sources, setup)
+    event = spots.of_sources(sources.event)
+    return Cloud(event, _depths(spots, setup), xp.sqrt(square), turn, _energies(spots, slices))
+
+
 def deposited(xp: Arrays, sources: Sources, events: int, setup: Setup, ray: tuple[Any, Any] | None) -> Any:
     """Return the energy in the cells, (event, cell); ray: positions and directions, None for central showers."""
-    slices = slices_of(xp, sources, setup)
-    spots = _Spots(xp, sources, slices.counts)
-    square, turn = _lateral(spots, slices, setup)
+    slices, spots, square, turn = _scattered(xp, sources, setup)
     event = spots.of_sources(sources.event)
     if ray is None:
         place, inside = _central(spots, setup, square, turn)
     else:
         place, inside = _inclined(xp, setup.grid, event, _depths(spots, setup), xp.sqrt(square), turn, ray)
-    energies = spots.of_slices(slices.energy_gev / xp.floats(xp.clip(slices.counts, 1, None)))
     # what falls beside the grid is summed behind the last cell and left there
     cells = setup.grid.cells
     cell = xp.where(inside, event * cells + place, xp.zeros_like(place) + events * cells)
-    return xp.summed(cell, energies, events * cells + 1)[:-1].reshape(events, cells)
+    return xp.summed(cell, _energies(spots, slices), events * cells + 1)[:-1].reshape(events, cells)
+
+
+def _scattered(xp: Arrays, sources: Sources, setup: Setup) -> tuple[Slices, _Spots, Any, Any]:
+    """Return slices and spots of showers, with each spot's square of the radius, in cm², and its angle in turns."""
+    slices = slices_of(xp, sources, setup)
+    spots = _Spots(xp, sources, slices.counts)
+    return slices, spots, *_lateral(spots, slices, setup)
+
+
+def _energies(spots: _Spots, slices: Slices) -> Any:
+    """Return the energy of each spot: a slice's is shared alike."""
+    return spots.of_slices(slices.energy_gev / spots.xp.floats(spots.xp.clip(slices.counts, 1, None)))
 
 
 def slices_of(xp: Arrays, sources: Sources, setup: Setup) -> Slices:

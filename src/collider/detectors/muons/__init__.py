@@ -1,0 +1,1 @@
+"""Four muon stations behind calorimeters and iron: who reaches them, hits, segments"""
