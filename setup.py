@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
-COLLIDER = {"showers", "generation", "higgs", "jets"}
+COLLIDER = {"showers", "generation", "higgs", "jets", "detectors"}
 """Folders of `configs/` that are of `collider`, not of `cres`."""
 
 

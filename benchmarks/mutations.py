@@ -39,6 +39,15 @@ class Mutation:
 
 
 MUTATIONS = (
+    # four detectors
+    Mutation("first_neighbour", "detectors/calorimeters/clusters.py", "best = np.argmax(joinable, axis=1)",
+             "best = np.argmax(joinable > -np.inf, axis=1)", "detectors/calorimeters/test_clusters.py", "slow_flood",
+             package="collider"),
+    Mutation("compensating", "detectors/calorimeters/showering.py",
+             "np.where(points.in_hcal, hcal.hadronic_response, ecal.hadronic_response)", "np.ones(len(points.entry))",
+             "detectors/calorimeters/test_showering.py", "hadron", package="collider"),
+    Mutation("rows_of_the_batch", "detectors/making/events.py", "place - first[event]", "place",
+             "detectors/making/test_events.py", "tables or rows", package="collider"),
     # jets
     Mutation("hidden_particle_seen", "jets/networks/transformer.py", "series = hidden.hide(series)", "pass",
              "jets/test_networks.py", "hidden", package="collider"),

@@ -28,6 +28,7 @@ COLLIDER = {
     "higgs.py": "higgs/making",
     "higgs_compare.py": "higgs/judging",
     "jets.py": "jets",
+    "detectors.py": "detectors",
 }
 PAGES = sorted(DOCS.rglob("*.md"))
 # an ordinary block, perhaps indented, perhaps with title="file"

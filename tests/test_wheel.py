@@ -73,7 +73,13 @@ def test_all_files_are_in_it(wheel: Path) -> None:
     for path in (*shipped.configurations(), *shipped.simulations(), *shipped.sweep_files()):
         assert f"cres/{path.relative_to(ROOT).as_posix()}" in names
     collider = (*shipped.showers(), *shipped.shower_trainings(), *shipped.generations())
-    for path in (*collider, *shipped.higgs_trainings(), *shipped.higgs_stages(), *shipped.jet_trainings()):
+    for path in (
+        *collider,
+        *shipped.higgs_trainings(),
+        *shipped.higgs_stages(),
+        *shipped.jet_trainings(),
+        *shipped.detector_samples(),
+    ):
         assert f"collider/{path.relative_to(ROOT).as_posix()}" in names
 
 

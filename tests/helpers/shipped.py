@@ -46,6 +46,7 @@ HIGGS_TRAINING = ("dedicated", "particle_net", "small")
 HIGGS_STAGES = ("dedicated", "demo_dedicated", "demo_joint", "joint", "seed")
 JETS = ("classify", "deep_set", "generate", "mass", "pretrain", "superresolve")
 GENERATION = ("charged_higgs", "ttbar", "z")
+DETECTORS = ("events",)
 HIGGS_POINTS = ("demo", "points", "seven")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
@@ -90,6 +91,11 @@ def jet_trainings() -> list[Path]:
 def generations() -> list[Path]:
     """Return the configurations of processes."""
     return [ROOT / "configs/generation" / f"{name}.yaml" for name in GENERATION]
+
+
+def detector_samples() -> list[Path]:
+    """Return the sets of events in four detectors."""
+    return [ROOT / "configs/detectors" / f"{name}.yaml" for name in DETECTORS]
 
 
 def higgs_points() -> list[Path]:

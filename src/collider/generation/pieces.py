@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import h5py
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from reconstruction.errors import UserError
 from reconstruction.files import atomic_path
 
 Columns = dict[str, NDArray[Any]]
+PACKED: Final = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
+"""How columns are stored: bytes of one significance beside each other, compressed, with a checksum."""
 
 
 class Piece(Protocol):
@@ -66,7 +68,7 @@ def write_columns(
     try:
         with atomic_path(file.path) as temporary, h5py.File(temporary, "w", locking=False) as target:
             for name, values in columns.items():
-                options = {"compression": "gzip", "compression_opts": 4, "fletcher32": True} if len(values) else {}
+                options = PACKED if len(values) else {}
                 dataset = target.create_dataset(name, data=values, chunks=True if len(values) else None, **options)
                 dataset.attrs["units"] = units.get(name, "")
             for name, value in attributes.items():
