@@ -170,7 +170,8 @@ def label_curve(results: Sequence[LabelResult], figure: str = "accuracy", labels
         axes.annotate("", (labels, level), (labels * found.value, level),
                       arrowprops={"arrowstyle": "<->", "color": INK, "linewidth": 1})  # fmt: skip
         said = f"{'≥ ' if found.bound else ''}{found.value:.2g} × the labels"
-        axes.annotate(said, (labels * max(found.value, 1), level), (8, -4), textcoords="offset points", va="top",
-                      fontsize=8.5, color=INK)  # fmt: skip
+        paper = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+        axes.annotate(said, (labels * np.sqrt(found.value), level), (0, -7), textcoords="offset points", va="top",
+                      ha="center", fontsize=8.5, color=INK, bbox=paper)  # fmt: skip
     legend(axes)
     return drawing
