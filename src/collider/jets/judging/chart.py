@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from collider.jets.judging.heads import HEADS
 from reconstruction.judging.pictures.plots import styled
 
 PANEL_IN: Final = (4.6, 3.7)
+TITLE_PT: Final = 38.0
+"""Of a title above the axes, with two rows of a legend between them."""
 
 
 @styled
@@ -25,5 +29,15 @@ def summary_chart(found: Mapping[str, Mapping[str, Any]]) -> Figure:
             margin = 0.17 / columns
             axes = figure.add_axes((column * width + margin, bottom, width - margin - 0.05 / columns, 0.56 / rows))
             draw(axes, found[head.name])
-            axes.set_title(axes.get_title(loc="left"), pad=38)
+    for axes in figure.axes:
+        axes.set_title(axes.get_title(loc="left"), pad=_above_legend(figure, axes))
     return figure
+
+
+def _above_legend(figure: Figure, axes: Axes) -> float:
+    """Return how far above the axes the title stands, in points: behind the legend, and all of a row alike."""
+    found = axes.get_legend()
+    if found is None:
+        return TITLE_PT
+    height = found.get_window_extent(FigureCanvasAgg(figure).get_renderer()).height
+    return max(TITLE_PT, 72 * height / figure.dpi + 6)

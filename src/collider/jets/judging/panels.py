@@ -93,11 +93,11 @@ def rebuilt_jets(axes: Axes, found: Found) -> None:
 
 
 def _beside_the_mean(axes: Axes, found: Found, shown: Mapping[str, str]) -> None:
-    rows = [
-        (name if key == REBUILT else f"{name}: mean particle" if len(found) > 1 else "mean particle", figures[key])
-        for name, figures in found.items()
-        for key in (REBUILT, MEAN)
-    ]
+    rows: list[tuple[str, Mapping[str, Plain]]] = []
+    for name, figures in found.items():
+        rows.append((name, figures[REBUILT]))
+        if figures[MEAN] not in [other for _, other in rows]:  # of the same jets it is the same
+            rows.append((f"mean particle ({name})" if rows[1:] else "mean particle", figures[MEAN]))
     for place, (name, figures) in enumerate(rows):
         points(axes, [figures[f"{one}_width"] for one in shown], name, place, len(rows))
     axes.set_xticks(range(len(shown)), list(shown.values()))
