@@ -20,6 +20,7 @@ LISTS = (
     shipped.higgs_stages,
     shipped.generations,
     shipped.jet_trainings,
+    shipped.detector_trainings,
     shipped.detector_samples,
     shipped.sweep_files,
     shipped.wandb_files,

@@ -79,6 +79,7 @@ def test_all_files_are_in_it(wheel: Path) -> None:
         *shipped.higgs_stages(),
         *shipped.jet_trainings(),
         *shipped.detector_samples(),
+        *shipped.detector_trainings(),
     ):
         assert f"collider/{path.relative_to(ROOT).as_posix()}" in names
 

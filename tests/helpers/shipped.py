@@ -47,6 +47,7 @@ HIGGS_STAGES = ("dedicated", "demo_dedicated", "demo_joint", "joint", "seed")
 JETS = ("classify", "deep_set", "generate", "mass", "pretrain", "superresolve")
 GENERATION = ("charged_higgs", "ttbar", "z")
 DETECTORS = ("events",)
+DETECTOR_TRAINING = ("charge", "ecal", "hcal", "identity", "joint", "muon", "tracker")
 HIGGS_POINTS = ("demo", "points", "seven")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
@@ -96,6 +97,11 @@ def generations() -> list[Path]:
 def detector_samples() -> list[Path]:
     """Return the sets of events in four detectors."""
     return [ROOT / "configs/detectors" / f"{name}.yaml" for name in DETECTORS]
+
+
+def detector_trainings() -> list[Path]:
+    """Return the configurations of trainings on candidates in four detectors."""
+    return [ROOT / "configs/detectors" / f"{name}.yaml" for name in DETECTOR_TRAINING]
 
 
 def higgs_points() -> list[Path]:

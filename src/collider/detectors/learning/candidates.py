@@ -1,0 +1,248 @@
+"""Candidates of events: a track with what belongs to it, or clusters without a track, matched to true particles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from collider.detectors.events import EventSlice
+from collider.detectors.learning.columns import (
+    CALORIMETER_SUM,
+    DETECTORS,
+    ECAL,
+    ECAL_SUM,
+    HCAL,
+    HCAL_SUM,
+    IDENTITY,
+    KALMAN,
+    KALMAN_ERROR,
+    MOMENTUM,
+    MUON,
+    SEGMENT_MOMENTUM,
+    TRACK_BOUND,
+    TRACKER,
+    identity_of,
+)
+from collider.detectors.learning.linking import Linking, Links, linked
+from collider.detectors.learning.tokens import (
+    Tokens,
+    calorimeter_tokens,
+    momentum_errors,
+    muon_tokens,
+    track_momenta,
+    tracker_tokens,
+)
+from collider.detectors.muons.config import MuonStations
+from collider.detectors.particles import Floats, Integers, Particles
+from collider.detectors.schema import CLUSTERS, NONE, PARTICLES, TRACKER_HITS, TRACKS
+from collider.detectors.tracking import Tracker
+from collider.detectors.tracking.bounds import bound
+from collider.detectors.tracking.judging import MATCHED
+from collider.detectors.tracking.perigee import perigee_of_particles
+from reconstruction.random.keyed import mix64
+from reconstruction.records.stored import content_hashes_of
+
+Numbers = dict[str, NDArray[Any]]
+_OF_CLUSTERS: Final = 1 << 20
+"""Places of clusters begin here where an identity is made, behind those of tracks."""
+
+
+@dataclass(frozen=True)
+class CandidateMaking:
+    """What candidates are made with: the tracker, the muon stations, the cuts of linking, cells that are read."""
+
+    tracker: Tracker
+    stations: MuonStations
+    linking: Linking
+    cells: int
+
+
+@dataclass(frozen=True)
+class EventCandidates:
+    """Candidates of some events, event by event.
+
+    numbers: columns (candidate,), of which event_id is the identity of the candidate; seen: by detector; event:
+    (candidate,) place of its event among these; hashes: (event,) of the content of each event.
+    """
+
+    numbers: Numbers
+    seen: Mapping[str, Tokens]
+    event: Integers
+    hashes: Integers
+
+    def __len__(self) -> int:
+        return len(self.event)
+
+    def kept(self, rows: Integers) -> EventCandidates:
+        """Return some of them, in their order."""
+        numbers = {name: values[rows] for name, values in self.numbers.items()}
+        return replace(
+            self,
+            numbers=numbers,
+            seen={name: tokens.of(rows) for name, tokens in self.seen.items()},
+            event=self.event[rows],
+        )
+
+
+def candidates_of(part: EventSlice, making: CandidateMaking) -> EventCandidates:
+    """Return all candidates of events; with their truth, where there are particles, those alone that have one.
+
+    The truth of a track is the particle that made three quarters of its hits or more, of clusters the one that left
+    most in the largest. A particle is the truth of one candidate: its track of most hits, else its largest cluster;
+    what else is of it (duplicates, pieces of showers) and what is of noise has none.
+    """
+    tracker = making.tracker
+    links = linked(part, making.linking, making.stations, tracker.field_t)
+    objects = np.flatnonzero(links.leads)
+    event = np.concatenate([part[TRACKS].event, part[CLUSTERS].event])[objects]
+    order = np.argsort(event, kind="stable")
+    objects, event = objects[order], event[order]
+    place = np.full(len(links.leads) + 1, NONE)
+    place[objects] = np.arange(len(objects))
+    sums, leading = _energies(part, links, place, len(objects))
+    seen = _seen(part, making, links, place, leading, sums)
+    numbers = _identities(part, objects, event) | _directions(part, objects) | _classical(part, objects, seen, sums)
+    found = EventCandidates(numbers, seen, event, content_hashes_of(_contents(part)))
+    if PARTICLES not in part.tables:
+        return found
+    particle = matched_particles(part, objects)
+    rows = np.flatnonzero(particle >= 0)
+    made = found.kept(rows)
+    return replace(made, numbers=made.numbers | _truth(part, making, objects[rows], particle[rows]))
+
+
+def _seen(
+    part: EventSlice,
+    making: CandidateMaking,
+    links: Links,
+    place: Integers,
+    leading: Mapping[str, Integers],
+    sums: Floats,
+) -> dict[str, Tokens]:
+    count, tracks = len(sums), len(part[TRACKS])
+    of_cluster = place[links.cluster]
+    field_t = making.tracker.field_t
+    return {
+        TRACKER: tracker_tokens(part, making.tracker, place[:tracks], count),
+        **{
+            name: calorimeter_tokens(part, name, of_cluster, leading[name], sums, making.cells) for name in (ECAL, HCAL)
+        },
+        MUON: muon_tokens(part, making.stations, field_t, place[links.segment], count),
+    }
+
+
+def _energies(part: EventSlice, links: Links, place: Integers, count: int) -> tuple[Floats, dict[str, Integers]]:
+    """Return energies in ECAL and HCAL (candidate, 2), and the largest cluster in each (candidate,), −1 for none."""
+    clusters = part[CLUSTERS]
+    owner, energy = place[links.cluster], clusters["energy_gev"].astype(np.float64)
+    sums = np.zeros((count, 2))
+    leading: dict[str, Integers] = {}
+    for number, name in enumerate((ECAL, HCAL)):
+        own = np.flatnonzero((clusters["detector"] == number) & (owner >= 0))
+        sums[:, number] = np.bincount(owner[own], energy[own], count)
+        own = own[np.argsort(energy[own], kind="stable")]
+        leading[name] = np.full(count, NONE)
+        leading[name][owner[own]] = own  # of several the last, which is the largest
+    return sums, leading
+
+
+def _identities(part: EventSlice, objects: Integers, event: Integers) -> Numbers:
+    """Return the identity of each candidate: a hash of that of its event and of what leads it."""
+    tracks, clusters = part[TRACKS], part[CLUSTERS]
+    first = np.concatenate([tracks.offsets[:-1], clusters.offsets[:-1] + len(tracks)]).reshape(2, -1)
+    of_cluster = objects >= len(tracks)
+    within = objects - first[of_cluster.astype(np.int64), event] + of_cluster * _OF_CLUSTERS
+    ids = np.asarray(part.columns["event_id"], dtype=np.int64)[event]
+    keys = mix64(mix64(torch.from_numpy(ids)) + torch.from_numpy(within)).numpy()
+    return {
+        "event_id": keys & np.int64(2**63 - 1),
+        "event_number": ids & np.int64(2**32 - 1),
+        "process": np.asarray(part.columns["process"], dtype=np.int64)[event],
+    }
+
+
+def _directions(part: EventSlice, objects: Integers) -> Numbers:
+    tracks, clusters = part[TRACKS], part[CLUSTERS]
+    eta = np.concatenate([np.arcsinh(tracks["cot_theta"].astype(np.float64)), clusters["eta"]])
+    phi = np.concatenate([tracks["phi_rad"], clusters["phi_rad"]]).astype(np.float64)
+    return {"eta": eta[objects], "phi_rad": phi[objects]}
+
+
+def _classical(part: EventSlice, objects: Integers, seen: Mapping[str, Tokens], sums: Floats) -> Numbers:
+    """Return what classical reconstruction says, not a number where a detector says nothing."""
+    missing = np.full(len(part[CLUSTERS]), np.nan)
+    momentum, error = (np.concatenate([values, missing])[objects] for values in track_momenta(part))
+    counts = {f"{name}_tokens": seen[name].counts for name in DETECTORS}
+    there = {name: counts[f"{name}_tokens"] > 0 for name in DETECTORS}
+    return {
+        KALMAN: momentum,
+        KALMAN_ERROR: error,
+        ECAL_SUM: np.where(there[ECAL], sums[:, 0], np.nan),
+        HCAL_SUM: np.where(there[HCAL], sums[:, 1], np.nan),
+        CALORIMETER_SUM: np.where(there[ECAL] | there[HCAL], sums.sum(axis=1), np.nan),
+        SEGMENT_MOMENTUM: np.where(there[MUON], seen[MUON].lead[:, 0].astype(np.float64), np.nan),
+        **counts,
+    }
+
+
+def _contents(part: EventSlice) -> list[NDArray[Any]]:
+    """Return what an event is known by: the curvatures of its tracks and the energies of its clusters."""
+    parts = [(part[TRACKS], "q_over_pt_per_gev"), (part[CLUSTERS], "energy_gev")]
+    return [
+        np.concatenate([table[name][table.offsets[i] : table.offsets[i + 1]] for table, name in parts])
+        for i in range(len(part))
+    ]
+
+
+def matched_particles(part: EventSlice, objects: Integers) -> Integers:
+    """Return the particle of each candidate among those of all events, (candidate,), NONE for none; each only once."""
+    tracks, clusters, particles = part[TRACKS], part[CLUSTERS], part[PARTICLES]
+    of_track = np.where(tracks["purity"] >= MATCHED, tracks.place(particles, "particle"), NONE)
+    particle = np.concatenate([of_track, clusters.place(particles, "particle")])[objects]
+    is_cluster = objects >= len(tracks)
+    worth = np.concatenate([tracks["purity"] * tracks["hits"], clusters["energy_gev"] * clusters["particle_share"]])
+    # tracks before clusters, then by worth
+    order = np.lexsort((-worth[objects], is_cluster, particle))
+    first = np.ones(len(objects), dtype=bool)
+    first[order[1:]] = particle[order[1:]] != particle[order[:-1]]
+    return np.where(first, particle, NONE)
+
+
+def _truth(part: EventSlice, making: CandidateMaking, objects: Integers, particle: Integers) -> Numbers:
+    table = part[PARTICLES]
+    vectors = {stem: np.stack([table[f"{stem}{axis}_{unit}"][particle] for axis in "xyz"], axis=1).astype(np.float64)
+               for stem, unit in (("p", "gev"), ("", "mm"))}  # fmt: skip
+    pdg_id, charge = (table[name][particle].astype(np.int64) for name in ("pdg_id", "charge"))
+    true = Particles(
+        table.event[particle], pdg_id, charge, vectors["p"], table["mass_gev"][particle].astype(np.float64), vectors[""]
+    )
+    return {
+        MOMENTUM: true.p_gev,
+        "energy_gev": true.energy_gev,
+        "pt_gev": true.pt_gev,
+        "q_over_pt_per_gev": charge / np.maximum(true.pt_gev, 1e-6),
+        "charge": charge,
+        "pdg_id": pdg_id,
+        IDENTITY: identity_of(pdg_id, charge),
+        TRACK_BOUND: _track_bounds(part, making.tracker, objects, true),
+    }
+
+
+def _track_bounds(part: EventSlice, tracker: Tracker, objects: Integers, true: Particles) -> Floats:
+    """Return the least error of the momentum from the hits of a track (candidate,), GeV, not a number without one."""
+    tracks, hits = part[TRACKS], part[TRACKER_HITS]
+    hit = np.zeros((len(tracks) + 1, len(tracker.layers)), dtype=bool)
+    hit[hits.place(tracks, "track"), hits["layer"]] = True
+    rows = np.flatnonzero((objects < len(tracks)) & (true.charge != 0))
+    found = np.full(len(objects), np.nan)
+    if len(rows):
+        own = true.kept(rows)
+        parameters = perigee_of_particles(own, tracker.field_t)
+        least = bound(parameters, tracker, hit[objects[rows]], own.mass_gev, own.charge)
+        found[rows] = momentum_errors(parameters, least)
+    return found

@@ -1,0 +1,265 @@
+"""Files of events as rows of candidates: numbers in memory, tokens of the files that were read last."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from collider.detectors.events import DetectorEvents
+from collider.detectors.learning.candidates import CandidateMaking, EventCandidates, Numbers, candidates_of
+from collider.detectors.learning.columns import (
+    CALORIMETER_SUM,
+    CLASSES,
+    DETECTORS,
+    IDENTITY,
+    INPUTS,
+    KALMAN,
+    LEAD_WIDTH,
+    MUON,
+    TOGETHER,
+    TOKEN_WIDTH,
+    TRACKER,
+)
+from collider.detectors.learning.linking import LINKING, Linking
+from collider.detectors.learning.tokens import SEGMENTS_READ
+from collider.detectors.muons.config import MuonStations
+from collider.detectors.schema import CLUSTERS, ECAL_CELLS, HCAL_CELLS, SEGMENTS, TRACKER_HITS, TRACKS
+from collider.detectors.tracking import Tracker
+from reconstruction.configuration import build
+from reconstruction.errors import UserError, nearest
+from reconstruction.records.recent import RecentlyUsed
+from reconstruction.records.stored import named_files, place_of_row
+
+Rows = NDArray[np.int64]
+NEEDED: Final = (TRACKER_HITS, TRACKS, ECAL_CELLS, HCAL_CELLS, CLUSTERS, SEGMENTS)
+MAKER: Final = "`python scripts/detectors.py` makes some in data/detectors/"
+TOGETHER_WIDTH: Final = max(len(DETECTORS) + max(TOKEN_WIDTH.values()), *LEAD_WIDTH.values())
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which candidates are rows.
+
+    needs: detectors that saw each; classes: names of identities, () for all; least_gev: of the track's momentum, or of
+    the energy in both calorimeters where there is no track.
+    """
+
+    needs: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    least_gev: float = 1.0
+
+    def __post_init__(self) -> None:
+        require_names("data.needs", self.needs, DETECTORS)
+        require_names("data.classes", self.classes, tuple(CLASSES))
+
+    def rows(self, numbers: Numbers) -> Rows:
+        """Return the rows that are chosen of all candidates of a file."""
+        size = np.where(np.isfinite(numbers[KALMAN]), numbers[KALMAN], numbers[CALORIMETER_SUM])
+        chosen = np.nan_to_num(size) >= self.least_gev
+        for name in self.needs:
+            chosen &= numbers[f"{name}_tokens"] > 0
+        if self.classes:
+            if IDENTITY not in numbers:
+                raise UserError("data.classes chooses by what is true, and the files hold no particles: leave it out")
+            chosen &= np.isin(numbers[IDENTITY], [CLASSES[name] for name in self.classes])
+        return np.flatnonzero(chosen)
+
+
+def require_names(option: str, given: Sequence[str], known: Sequence[str]) -> None:
+    """Raise UserError for a name that is not known or stands twice."""
+    for place, name in enumerate(given):
+        if name not in known:
+            raise UserError(f"{option} names {name!r}{nearest(name, known)}: there are {', '.join(known)}")
+        if name in given[:place]:
+            raise UserError(f"{option} names {name} twice: name each once")
+
+
+@dataclass(frozen=True)
+class CandidateFile:
+    """One file of events: where its events stand among all, the numbers of its candidates, the event of each.
+
+    event: (candidate,) from the file's first; hashes: (event,) of the content of each event.
+    """
+
+    path: Path
+    attributes: dict[str, Any]
+    events: slice
+    numbers: Numbers = field(repr=False)
+    event: Rows = field(repr=False)
+    hashes: Rows = field(repr=False)
+
+
+class CandidateFiles:
+    """Files of events as one table, a `RowTable`. memory_mb: so much of memory holds tokens; None: those of all files.
+
+    Raises UserError for files that cannot be read, lack a table, or hold no candidate that is chosen.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        choice: Choice,
+        linking: Linking = LINKING,
+        cells: int = 40,
+        memory_mb: float | None = None,
+    ) -> None:
+        self.events = DetectorEvents(paths)
+        _require_tables(self.events, paths)
+        self.choice = choice
+        told = self.events.detectors
+        self.making = CandidateMaking(
+            build(Tracker, told["tracker"], f"the tracker of {paths[0]}"),
+            build(MuonStations, told["muons"], f"the muon stations of {paths[0]}"),
+            linking,
+            cells,
+        )
+        self._seen: RecentlyUsed[int, EventCandidates] = RecentlyUsed(
+            len(paths), None if memory_mb is None else int(1e6 * memory_mb), _bytes
+        )
+        self.files = self._opened(paths)
+        self.starts: Rows = np.cumsum([0, *(len(file.event) for file in self.files)])
+        if not len(self):
+            raise UserError(
+                f"none of the {len(self.events)} events of {paths[0]}{' …' if len(paths) > 1 else ''} has a candidate "
+                "that data.needs, data.classes and data.least_gev let pass"
+            )
+        names = self.files[0].numbers
+        self._numbers = {name: np.concatenate([file.numbers[name] for file in self.files]) for name in names}
+        self.columns = tuple(self._numbers)
+        self.scalar_columns = self.columns
+
+    def _opened(self, paths: Sequence[Path]) -> list[CandidateFile]:
+        found: list[CandidateFile] = []
+        start = 0
+        for place, path in enumerate(paths):
+            events = slice(start, start + len(DetectorEvents(path)))
+            start = events.stop
+            made = self._made(events)
+            self._seen.get(place, partial(_itself, made))
+            with h5py.File(path, "r", locking=False) as file:
+                attributes = dict(file.attrs)
+            found.append(CandidateFile(path, attributes, events, made.numbers, made.event, made.hashes))
+        return found
+
+    def _made(self, events: slice) -> EventCandidates:
+        made = candidates_of(self.events[events], self.making)
+        return made.kept(self.choice.rows(made.numbers))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    @property
+    def event_ids(self) -> Rows:
+        """Identity of each candidate."""
+        ids: Rows = self._numbers["event_id"]
+        return ids
+
+    def content_hashes(self) -> Rows:
+        """Return a hash of the event of each candidate: those of one event are never in two parts of a split."""
+        return self.event_hashes()[self.event_of_rows]
+
+    @property
+    def event_of_rows(self) -> Rows:
+        """Place of the event of each candidate among those of all files, (row,)."""
+        return np.concatenate([file.event + file.events.start for file in self.files])
+
+    @property
+    def event_starts(self) -> Rows:
+        """First event of each file, and the number of all events."""
+        return np.array([0, *(file.events.stop for file in self.files)])
+
+    def event_hashes(self) -> Rows:
+        """Return a hash of the content of every event, also of those without a candidate that is chosen."""
+        return np.concatenate([file.hashes for file in self.files])
+
+    def scalar(self, name: str) -> NDArray[Any]:
+        """Return one column of numbers."""
+        return self._numbers[name]
+
+    def describe(self, row: int) -> str:
+        """Say which candidate of which event of which file this is."""
+        file, place = place_of_row(self.starts, row)
+        return f"{self.files[file].path} event {self._numbers['event_number'][row]}, candidate {place} of the file"
+
+    def positions(self, name: str) -> int:
+        """Return how many positions an input has, leads and tokens."""
+        most = {TRACKER: len(self.making.tracker.layers), MUON: SEGMENTS_READ}
+        if name == TOGETHER:
+            return sum(self.positions(detector) for detector in DETECTORS)
+        return 1 + most.get(name, self.making.cells)
+
+    def inputs(self, name: str, rows: Rows) -> tuple[NDArray[np.float32], Rows]:
+        """Return an input of rows (row, position, channel), zeros behind what is real, and how many positions are real.
+
+        TOGETHER: the leads of all detectors, then their tokens, each with which detector it is of before its numbers.
+        """
+        if name == TOGETHER:
+            return _together([self.inputs(detector, rows) for detector in DETECTORS])
+        owner = np.searchsorted(self.starts, rows, side="right") - 1
+        width = max(LEAD_WIDTH[name], TOKEN_WIDTH[name])
+        found = np.zeros((len(rows), self.positions(name), width), np.float32)
+        lengths = np.ones(len(rows), np.int64)
+        for place in np.unique(owner):
+            chosen = np.flatnonzero(owner == place)
+            held = self._seen.get(int(place), partial(self._made, self.files[place].events))
+            tokens = held.seen[name].of(rows[chosen] - self.starts[place])
+            found[chosen], counts = tokens.padded(self.positions(name) - 1)
+            lengths[chosen] += counts
+        return found, lengths
+
+
+def _itself(made: EventCandidates) -> EventCandidates:
+    return made
+
+
+def _bytes(made: EventCandidates) -> int:
+    return sum(tokens.nbytes for tokens in made.seen.values())
+
+
+def _together(parts: Sequence[tuple[NDArray[np.float32], Rows]]) -> tuple[NDArray[np.float32], Rows]:
+    """Return leads, then all tokens without gaps, of inputs of the detectors with their lengths."""
+    rows, kinds = len(parts[0][0]), len(parts)
+    found = np.zeros((rows, sum(values.shape[1] for values, _ in parts), TOGETHER_WIDTH), np.float32)
+    at = np.full(rows, kinds)
+    for kind, (values, lengths) in enumerate(parts):
+        found[:, kind, : values.shape[2]] = values[:, 0]
+        counts = lengths - 1
+        row = np.repeat(np.arange(rows), counts)
+        rank = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
+        width = TOKEN_WIDTH[DETECTORS[kind]]
+        found[row, at[row] + rank, kind] = 1.0
+        found[row, at[row] + rank, kinds : kinds + width] = values[row, 1 + rank, :width]
+        at = at + counts
+    return found, at
+
+
+def _require_tables(events: DetectorEvents, paths: Sequence[Path]) -> None:
+    missing = [name for name in NEEDED if name not in events.tables]
+    if missing:
+        raise UserError(
+            f"{paths[0]} has no table {missing[0]}: networks read {', '.join(NEEDED)}; make the events without leaving "
+            "them out (tables)"
+        )
+
+
+def candidate_paths(data: str | Sequence[str]) -> list[Path]:
+    """Return the files that a file, a folder, a pattern or a list of these names; UserError where there is none."""
+    return named_files(data, "events", MAKER, _in_folder)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    return list(folder.glob("*.hdf5"))
+
+
+def require_inputs(inputs: Sequence[str]) -> None:
+    """Raise UserError for inputs that no detector gives, or none."""
+    require_names("data.inputs", inputs, INPUTS)
+    if not inputs:
+        raise UserError(f"data.inputs is empty: name at least one of {', '.join(INPUTS)}")

@@ -1,0 +1,151 @@
+"""Rows and batches of candidates: one split for every detector, inputs as loops make them, mistakes in a sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import made_detectors
+import numpy as np
+import pytest
+import torch
+
+from collider.detectors.learning.columns import DETECTORS, INPUTS, TOKEN_WIDTH
+from collider.detectors.learning.data import CandidateDataModule
+from collider.detectors.learning.files import CandidateFiles, Choice, candidate_paths
+from collider.detectors.learning.views import DetectorYardstick, EcalView, HcalView, MuonView, TogetherView, TrackerView
+from reconstruction.errors import UserError
+
+
+def module(shots, **options):
+    return CandidateDataModule(data=str(shots), batch_size=16, **options)
+
+
+@pytest.fixture(scope="module")
+def everything(shots):
+    """Candidates of all files with all inputs."""
+    return module(shots, inputs=INPUTS)
+
+
+def test_an_event_is_in_the_same_part_for_every_detector(shots, everything):
+    parts = {}
+    for needs, classes in (((), ()), (("muon",), ("muon",)), (("ecal",), ("photon", "electron"))):
+        data = module(shots, inputs=("tracker",), needs=needs, classes=classes)
+        for name in ("train", "validation", "test"):
+            rows = getattr(data.split, name)
+            files = data.records.starts.searchsorted(rows, "right")
+            numbers = zip(data.records.scalar("event_number")[rows], files, strict=True)
+            for key in numbers:
+                assert parts.setdefault(key, name) == name
+    assert sorted(set(parts.values())) == ["test", "train", "validation"]
+    split = everything.split
+    assert len(split.train) + len(split.validation) + len(split.test) == len(everything.records)
+    by_file = module(shots, inputs=("tracker",), split="file", fractions=(0.6, 0.0, 0.4)).split
+    starts = everything.records.starts
+    assert {tuple(np.unique(starts.searchsorted(rows, "right"))) for rows in (by_file.train, by_file.test)} == {
+        (1,),
+        (2,),
+    }
+
+
+def test_a_batch_holds_inputs_masks_targets_and_what_is_known(everything):
+    batch = next(iter(everything.rows_dataloader(np.arange(40))))
+    assert set(batch["inputs"]) == set(INPUTS)
+    for name, values in batch["inputs"].items():
+        assert values.dtype == torch.float32
+        assert torch.isfinite(values).all()
+        mask = batch["masks"][name]
+        assert (values[~mask] == 0).all()
+        assert mask[:, 0].all()
+    assert batch["targets"].shape == (16, 1)
+    assert "kalman_momentum_gev" in batch["observables"]
+
+
+def test_together_is_all_detectors_one_after_the_other(everything):
+    rows = np.arange(0, len(everything.records), 7)
+    whole, lengths = everything.records.inputs("together", rows)
+    for place in range(len(rows)):
+        at = len(DETECTORS)
+        for kind, name in enumerate(DETECTORS):
+            values, count = everything.records.inputs(name, rows[place : place + 1])
+            np.testing.assert_array_equal(whole[place, kind, : values.shape[2]], values[0, 0])
+            for token in values[0, 1 : count[0]]:
+                assert whole[place, at, kind] == 1
+                assert whole[place, at, :4].sum() == 1
+                np.testing.assert_array_equal(whole[place, at, 4 : 4 + TOKEN_WIDTH[name]], token[: TOKEN_WIDTH[name]])
+                at += 1
+        assert lengths[place] == at
+        assert (whole[place, at:] == 0).all()
+
+
+def test_tokens_that_are_not_kept_are_made_again(shots, everything):
+    poor = module(shots, memory_mb=0.0).records
+    rows = np.array([len(poor) - 1, 0, 5])
+    for mine, other in zip(poor.inputs("ecal", rows), everything.records.inputs("ecal", rows), strict=True):
+        np.testing.assert_array_equal(mine, other)
+
+
+def test_views_leave_the_lead_to_scalars(everything):
+    batch = next(iter(everything.rows_dataloader(np.arange(16))))
+    for view in (TrackerView(), EcalView(), HcalView(), MuonView(), TogetherView()):
+        series = batch["inputs"][view.reads]
+        seen = view(series)
+        assert seen.series.shape[2] == view.channels
+        assert seen.scalars.shape == (16, view.scalar_count)
+        leads = len(DETECTORS) if view.reads == "together" else 1
+        assert seen.series.shape[1] == series.shape[1] - leads
+        lengths = batch["masks"][view.reads].sum(1)
+        assert (view.lengths(lengths, series.shape[1], 0) == lengths - leads).all()
+
+
+def test_momenta_are_measured_in_the_track_else_in_the_calorimeters(everything):
+    batch = next(iter(everything.rows_dataloader(np.arange(64))))
+    known = {name: values.numpy() for name, values in batch["observables"].items()}
+    kalman, both = known["kalman_momentum_gev"], known["calorimeter_sum_gev"]
+    inputs = batch["inputs"]
+    size = DetectorYardstick(("momentum_gev", "charge"), "best")(inputs)
+    expected = np.where(np.isfinite(kalman), kalman, np.fmax(both, known["ecal_sum_gev"]))
+    there = np.isfinite(kalman) | (known["hcal_tokens"] > 0) | (known["ecal_tokens"] > 0)
+    np.testing.assert_allclose(size[there, 0], np.maximum(expected, 0.3)[there], rtol=0.05)
+    assert (size[:, 1] == 1).all()
+    alone = DetectorYardstick(("momentum_gev",), "best")({"together": inputs["together"]})
+    torch.testing.assert_close(alone[:, 0], size[:, 0])
+    with pytest.raises(UserError, match=r"measured_in is muon, which needs muon or together among data\.inputs"):
+        DetectorYardstick(("momentum_gev",), "muon")({"ecal": inputs["ecal"]})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"inputs": ("traker",)}, r"data\.inputs names 'traker'.*tracker"),
+        ({"inputs": ()}, r"data\.inputs is empty"),
+        ({"inputs": ("ecal", "ecal")}, r"data\.inputs names ecal twice"),
+        ({"needs": ("together",)}, r"data\.needs names 'together'"),
+        ({"classes": ("electrons",)}, r"data\.classes names 'electrons'.*electron"),
+        ({"least_gev": 1e4}, r"none of the 36 events of .* has a candidate"),
+        ({"targets": ("momentum",)}, r"no target momentum"),
+    ],
+)
+def test_mistakes_are_said_in_a_sentence(shots, options, message):
+    with pytest.raises(UserError, match=message):
+        module(shots, **options).setup("fit")
+
+
+def test_files_that_lack_a_table_are_refused(tmp_path):
+    sample = dataclasses.replace(made_detectors.SAMPLE, tables=("tracks", "clusters", "particles"))
+    path = made_detectors.write(tmp_path / "few.hdf5", 2, sample=sample)
+    with pytest.raises(UserError, match=r"few\.hdf5 has no table tracker_hits: networks read"):
+        CandidateFiles([path], Choice())
+    with pytest.raises(UserError, match=r"there is no file of events at .*nothing"):
+        candidate_paths(str(tmp_path / "nothing"))
+
+
+def test_rows_without_truth_are_reconstructed_and_not_chosen_by_it(tmp_path):
+    tables = tuple(name for name in made_detectors.SAMPLE.tables if name != "particles")
+    path = made_detectors.write(
+        tmp_path / "bare.hdf5", 3, sample=dataclasses.replace(made_detectors.SAMPLE, tables=tables)
+    )
+    data = module(path)
+    assert not data.labelled
+    assert "targets" not in next(iter(data.predict_dataloader()))
+    with pytest.raises(UserError, match=r"data\.classes chooses by what is true"):
+        CandidateFiles([path], Choice(classes=("muon",)))

@@ -1,0 +1,98 @@
+"""Candidates on the shared core, from the real command line: a track's momentum, its table, what a checkpoint knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import made_detectors
+import numpy as np
+import pytest
+import yaml
+
+from collider.detectors.combining.command import main as tables_of
+from reconstruction.errors import UserError
+from reconstruction.judging.measures.metrics import sigma68
+from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.system import attribute_of, find_system
+from reconstruction.training.command_line.cli import main
+from reconstruction.training.network.reconstructor import build_reconstructor
+from reconstruction.training.watching.quiet import QUIET
+
+ROOT = Path(__file__).parents[3]
+SMALL = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--figures.every_epochs=0"]
+CONFIGURATIONS = ("tracker", "charge", "ecal", "hcal", "muon", "joint", "identity")
+pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in QUIET]
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A training of a few seconds on tracks of 110 events, and its table of all of them."""
+    folder = tmp_path_factory.mktemp("tracker")
+    made_detectors.write(folder / "events.hdf5", 110, seed=3, pt_gev=(1.0, 20.0))
+    text = (ROOT / "configs/detectors/tracker.yaml").read_text().replace("width: 48", "width: 16")
+    (folder / "tracker.yaml").write_text(text)
+    run = folder / "run"
+    words = ["fit", "-c", str(folder / "tracker.yaml"), f"--data.data={folder / 'events.hdf5'}", f"--run={run}"]
+    main([*words, "--trainer.max_epochs=4", "--data.batch_size=32", "--model.ema_decay=0", *SMALL])
+    main(["predict", f"--run={run}", f"--predictions={run / 'all.hdf5'}"])
+    return run
+
+
+def test_a_short_training_is_as_good_as_the_filter_and_covers(trained):
+    """The ratio to the filter's momentum is learned, so that a training of seconds is not much worse."""
+    table = PredictionTable.read(trained / "all.hdf5")
+    assert table.attributes["system"] == "collider.detectors"
+    truth = table.truth("momentum_gev")
+    mine = sigma68(table.mean("momentum_gev") / truth - 1)
+    kalman = sigma68(table.column("kalman_momentum_gev") / truth - 1)
+    assert mine < 1.5 * kalman
+    assert kalman < 0.03
+    covered = np.mean(np.abs(table.residual("momentum_gev")) < table.std("momentum_gev"))
+    assert 0.55 < covered < 0.8
+    assert set(np.unique(table.column("split"))) == {0, 1, 2}
+
+
+def test_classical_tables_stand_beside(trained, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["detectors_combine.py", "classical", str(trained / "all.hdf5")])
+    tables_of()
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("kalman.hdf5", "track_bound.hdf5"))
+    kalman, bound = (PredictionTable.read(trained / f"{name}.hdf5") for name in ("kalman", "track_bound"))
+    assert bound.is_bound
+    _, rows = PredictionTable.read(trained / "all.hdf5").join(kalman)
+    assert len(rows) == len(kalman)
+
+
+def test_other_cells_are_another_model(trained, tmp_path):
+    words = ["predict", f"--run={trained}", "--data.cells=7", f"--predictions={tmp_path / 'table.hdf5'}"]
+    with pytest.raises(UserError, match="number of cells read of a calorimeter is 7, but the model was trained at 40"):
+        main(words)
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_shipped_networks_read_what_their_data_hold(name, shots):
+    """Each configuration's view, encoder and head on a batch of its own data, to the gradient of every parameter."""
+    told = yaml.safe_load((ROOT / f"configs/detectors/{name}.yaml").read_text())
+    system = find_system(told["system"])
+    given = {key: tuple(value) if isinstance(value, list) else value for key, value in told["data"].items()}
+    data = attribute_of(system.data)(**{**given, "data": str(shots), "batch_size": 24})
+    batch = next(iter(data.predict_dataloader()))
+    model = told["model"]
+    made = {part: {one: _factory(how) for one, how in model[part].items()} for part in ("views", "encoders")}
+    built = build_reconstructor({}, data.targets, made["views"], made["encoders"], _factory(model["head"]))
+    built.scalar_scaler.fit(built.scalars(batch["inputs"]))
+    said = built.standardised(batch["inputs"], batch["masks"]).distribution
+    classes = built.head.classes
+    targets = batch["targets"]
+    if not classes:
+        assert np.isfinite(said.mean.detach().numpy()).all()
+        targets = targets.float() / 10
+    loss = -said.log_prob(targets).mean()
+    loss.backward()
+    assert loss.isfinite()
+    assert all(parameter.grad is not None for parameter in built.parameters() if parameter.requires_grad)
+
+
+def _factory(told):
+    made = attribute_of(told["class_path"])
+    return lambda **more: made(**told.get("init_args", {}), **more)

@@ -1,0 +1,40 @@
+"""Files of events of single particles in four detectors, made without a generator of collisions."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+
+from collider.detectors.gun import shot
+from collider.detectors.making import files as making
+from collider.detectors.making.config import DetectorSample
+from collider.detectors.making.events import simulated, written
+from collider.detectors.particles import Particles
+from collider.generation import Process
+
+KINDS = ("electron", "photon", "muon", "pion", "proton")
+SAMPLE = DetectorSample((Process("gun", ("HardQCD:all",)),), seed=5)
+
+
+def particles(events: int, seed: int, kinds: tuple[str, ...] = KINDS, **shot_as: tuple[float, float]) -> Particles:
+    """One particle of each kind in each event, hard enough to reach the calorimeters."""
+    parts = [shot(kind, events, seed=seed, **({"pt_gev": (3.0, 60.0), "eta": (-1.5, 1.5)} | shot_as)) for kind in kinds]
+    order = np.argsort(np.concatenate([part.event for part in parts]), kind="stable")
+    names = [field.name for field in dataclasses.fields(Particles)]
+    return Particles(**{name: np.concatenate([getattr(part, name) for part in parts])[order] for name in names})
+
+
+def write(path: Path, events: int, seed: int = 1, sample: DetectorSample = SAMPLE, **shot_as: tuple) -> Path:
+    """Write so many events."""
+    shots = particles(events, seed, **shot_as)
+    event_id = (np.int64(seed) << 32) + np.arange(events)
+    tables = simulated(shots, event_id, sample)
+    tables["particles"].columns["origin"] = np.zeros(len(shots))
+    columns = {"event_id": event_id, "process": np.zeros(events), "weight": np.ones(events)}
+    columns |= {f"{stem}_p{axis}_gev": np.zeros(events) for stem in ("missing", "beyond") for axis in "xy"}
+    for name in sample.tables:
+        columns |= written(name, tables[name], events)
+    making._write(making.DetectorFile(sample, sample.processes[0], 0, events, path), columns, 1.0, events)
+    return path
