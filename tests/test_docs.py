@@ -29,6 +29,7 @@ COLLIDER = {
     "higgs_compare.py": "higgs/judging",
     "jets.py": "jets",
     "detectors.py": "detectors",
+    "detectors_combine.py": "detectors/combining",
 }
 PAGES = sorted(DOCS.rglob("*.md"))
 # an ordinary block, perhaps indented, perhaps with title="file"

@@ -1,0 +1,1 @@
+"""What several detectors say of one particle as one number: inverse-variance weights, learned and calibrated"""
