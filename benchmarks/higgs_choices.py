@@ -26,6 +26,7 @@ from reconstruction.paths import path_of
 STANDARD = "as it is"
 CHOICES: dict[str, list[str]] = {
     STANDARD: [],
+    "pairs not compared": ["--model.hypotheses=[]"],
     "told through attention": ["--model.condition.by=attention"],
     "told by concatenation": ["--model.condition.by=concatenation"],
     "weighed by difficulty": ["--model.weight_column=difficulty_weight"],
