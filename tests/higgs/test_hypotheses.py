@@ -17,6 +17,7 @@ from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.models.encoders.base import Sequence
 from reconstruction.models.encoders.pooling import make_pooling
 from reconstruction.records.batch import SETTINGS
+from reconstruction.training.watching.counting import OperationCount
 
 MASSES = ("mass_charged_higgs_gev", "mass_a_gev")
 CLASSES = {"signal": 0, "nonprompt": 1, "diboson": 2, "ttx": 3}
@@ -79,6 +80,18 @@ def test_edges_are_told_the_mass_itself_beyond_the_trained_range():
     inputs = {OBJECTS: events(), SETTINGS: torch.tensor([[[130.0, 120.0]]] * 3, dtype=torch.float64)}
     assert float(parts.given(inputs, ("mass_a_gev",)).min()) == 120.0
     torch.testing.assert_close(seen(module, 120.0)[..., -5].exp(), torch.full((3, 6), 120.0))
+
+
+def test_no_tensor_of_the_host_comes_between():
+    """A list of places in an index is one, and what is copied from the host cannot be replayed as a CUDA graph."""
+    module = module_of(hypotheses=tuple(reversed(MASSES)))
+    parts = module.reconstructor.condition
+    assert parts is not None
+    inputs = {OBJECTS: events(), SETTINGS: torch.tensor([[[130.0, 90.0]]] * 3, dtype=torch.float64)}
+    with OperationCount() as count:
+        told = parts.given(inputs, tuple(reversed(MASSES)))
+    assert told.tolist() == [[90.0, 130.0]] * 3
+    assert not {"index", "lift_fresh"} & set(count.by_name)
 
 
 def test_what_cannot_be_compared_is_said():

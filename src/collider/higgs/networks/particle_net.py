@@ -95,7 +95,7 @@ class ParticleNetEncoder(Encoder):
                 f"neighbours, a depth of {depth} and widths of {[width, *widths]}"
             )
         super().__init__(in_channels, widths[-1], 1, make_pooling(pooling, widths[-1]))
-        self.neighbours, self.pairs, self.depth = neighbours, pairs, depth
+        self.neighbours, self.pairs = neighbours, pairs
         self.hypotheses = 0
         self.project = nn.Linear(in_channels, width)
         made = zip((width, *widths[:-1]), widths, strict=True)
@@ -205,7 +205,7 @@ def hypothesis_features(
     """
     away = log_masses.unsqueeze(-1) - told.unsqueeze(1)
     found = []
-    for window in WINDOWS:
-        near = torch.exp(-(away / window).square() / 2)
-        found += [near, away / window * near]
+    for x in (away / window for window in WINDOWS):
+        near = torch.exp(-x.square() / 2)
+        found += [near, x * near]
     return torch.stack(found, dim=-1).flatten(-2)

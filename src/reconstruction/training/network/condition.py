@@ -46,7 +46,8 @@ class Condition(nn.Module):
         """Return settings of these names (batch, name) in their own units, NaN where they are not known."""
         given = inputs.get(SETTINGS)
         values = self._unknown(inputs) if given is None else given.squeeze(1)
-        return values[:, [self.settings.index(name) for name in names]]
+        # not by a list of places: that is a tensor of the host's, whose copy a CUDA graph cannot hold
+        return torch.stack([values[:, self.settings.index(name)] for name in names], dim=1)
 
     def _unknown(self, inputs: Inputs) -> Tensor:
         like = next(iter(inputs.values()))
