@@ -76,23 +76,25 @@ def rows_of(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         for classifier in first["figures"]:
             for name in FIGURES:
                 values = [part["figures"][classifier][name]["value"] for part in parts]
-                row[f"{classifier}: {name}"] = _over(values)
+                row[f"{classifier}: {name}"] = over_seeds(values)
         for other in first["one_minus_auc_ratio"]:
-            row[f"ratio: {other}"] = _over(part["one_minus_auc_ratio"][other]["value"] for part in parts)
+            row[f"ratio: {other}"] = over_seeds(part["one_minus_auc_ratio"][other]["value"] for part in parts)
             intervals = [part["one_minus_auc_ratio"][other] for part in parts]
             widths = [(one["high"] - one["low"]) / 2 for one in intervals if one["high"] is not None]
-            row[f"ratio: {other}, of events"] = float(np.mean(widths)) if widths else math.nan
+            row[f"ratio: {other}, of events"] = float(np.mean(widths)) if widths else None
         for classifier in first["expected_limit_branching_ratio"]:
             values = [part["expected_limit_branching_ratio"][classifier]["median"] for part in parts]
-            row[f"limit: {classifier}"] = _over(values)
+            row[f"limit: {classifier}"] = over_seeds(values)
         rows.append(row)
     return rows
 
 
-def _over(values: Iterable[float | None]) -> tuple[float, float]:
-    """Return mean and standard deviation over seeds; NaN for what is none."""
-    known = np.array([math.nan if value is None else value for value in values])
-    return float(known.mean()), float(known.std(ddof=1)) if len(known) > 1 else math.nan
+def over_seeds(values: Iterable[float | None]) -> tuple[float | None, float | None]:
+    """Return mean and standard deviation over seeds; None for what is not known, of one seed the deviation."""
+    known = [math.nan if value is None else value for value in values]
+    found = float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else math.nan
+    mean, deviation = (value if math.isfinite(value) else None for value in found)
+    return mean, deviation
 
 
 def table_of(rows: Sequence[dict[str, Any]]) -> str:
@@ -103,22 +105,21 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
         cells = [
             f"{row['mass_charged_higgs_gev']:g}, {row['mass_a_gev']:g}",
             row["where"],
-            _said(row.get("network: auc"), 4),
-            _said(row.get("dedicated network: auc"), 4),
-            _said(row.get("boosted trees: auc"), 4),
-            _said(row.get("ratio: dedicated network"), 3, row.get("ratio: dedicated network, of events")),
-            _said(row.get("ratio: boosted trees"), 3, row.get("ratio: boosted trees, of events")),
+            said(row.get("network: auc"), 4),
+            said(row.get("dedicated network: auc"), 4),
+            said(row.get("boosted trees: auc"), 4),
+            said(row.get("ratio: dedicated network"), 3, row.get("ratio: dedicated network, of events")),
+            said(row.get("ratio: boosted trees"), 3, row.get("ratio: boosted trees, of events")),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
 
-def _said(pair: tuple[float, float] | None, digits: int, of_events: float | None = None) -> str:
-    if pair is None:
+def said(pair: tuple[float | None, float | None] | None, digits: int, of_events: float | None = None) -> str:
+    """Return mean ± scatter of seeds, and ± what the judged events leave open, as far as they are known."""
+    if pair is None or pair[0] is None:
         return ""
-    seeds = f" ± {pair[1]:.{digits}f}" if math.isfinite(pair[1]) else ""
-    events = f" ± {of_events:.{digits}f}" if of_events is not None and math.isfinite(of_events) else ""
-    return f"{pair[0]:.{digits}f}{seeds}{events}"
+    return " ± ".join(f"{value:.{digits}f}" for value in (*pair, of_events) if value is not None)
 
 
 def command_line() -> Parser:

@@ -3,8 +3,8 @@
     python benchmarks/higgs_choices.py data/higgs --output runs/higgs_choices          data of scripts/higgs.py
     python benchmarks/higgs_choices.py data/higgs --seeds 3 --only attention stages
 
-Each choice is one change of configs/higgs/stages/joint.yaml, judged by events that no network met. Writes table.md and
-summary.json; what is there is not made again. Further options go to every training.
+Each choice is one change of configs/higgs/small.yaml or of the stages, judged by events that no network met. Writes
+table.md and summary.json; what is there is not made again. Further options go to every training.
 """
 
 from __future__ import annotations
@@ -17,37 +17,35 @@ from typing import Any
 
 import numpy as np
 
-from higgs import STAGES, made, require_options
+from higgs import STAGES, made, over_seeds, require_options, said
 from reconstruction.command import Parser, whole
 from reconstruction.errors import run
 from reconstruction.files import read_json, write_whole
 from reconstruction.paths import path_of
 
 STANDARD = "as it is"
-CHOICES: dict[str, list[str]] = {
-    STANDARD: [],
-    "pairs not compared": ["--model.hypotheses=[]"],
-    "told through attention": ["--model.condition.by=attention"],
-    "told by concatenation": ["--model.condition.by=concatenation"],
-    "weighed by difficulty": ["--model.weight_column=difficulty_weight"],
-    "in three stages": [],
+TOGETHER = ("together",)
+CHOICES: dict[str, tuple[str, tuple[str, ...], list[str]]] = {
+    STANDARD: ("joint", TOGETHER, []),
+    "pairs not compared": ("joint", TOGETHER, ["--model.hypotheses=[]"]),
+    "told through attention": ("joint", TOGETHER, ["--model.condition.by=attention"]),
+    "told by concatenation": ("joint", TOGETHER, ["--model.condition.by=concatenation"]),
+    "weighed by difficulty": ("joint", TOGETHER, ["--model.weight_column=difficulty_weight"]),
+    "in three stages": ("seed", ("apart", "average", *TOGETHER), []),
 }
-"""Each with its options; the last one has a file of stages of its own."""
-STAGED = ("apart", "average", "together")
+"""Each with its file of stages, those of them that are gone through, and its options."""
 PLACES = ("trained", "between", "outside")
 
 
 def trained(name: str, folder: Path, common: Sequence[str]) -> Path:
     """Train a choice unless it is there; return the run that is told all masses."""
-    options = [f"--run={folder}", *CHOICES[name], *common]
-    if name != "in three stages":
-        made(["scripts/stages.py", str(STAGES / "joint.yaml"), *options], folder / "stages.json")
-        return folder / "together"
-    for stage in STAGED:
+    file, stages, options = CHOICES[name]
+    for stage in stages:
         done = folder / f"{stage}.done"
-        made(["scripts/stages.py", str(STAGES / "seed.yaml"), "--stage", stage, *options], done)
+        words = [str(STAGES / f"{file}.yaml"), "--stage", stage, f"--run={folder}", *options, *common]
+        made(["scripts/stages.py", *words], done)
         done.touch()
-    return folder / "together"
+    return folder / stages[-1]
 
 
 def judged(run_folder: Path, data: Path, output: Path) -> dict[str, Any]:
@@ -68,14 +66,10 @@ def row_of(found: Sequence[dict[str, Any]], standard: Sequence[dict[str, Any]]) 
     for where in PLACES:
         pairs = [(aucs(one, where), aucs(other, where)) for one, other in zip(found, standard, strict=True)]
         if len(pairs[0][0]):
-            row[f"auc {where}"] = _over([float(np.median(own)) for own, _ in pairs])
-            row[f"ratio {where}"] = _over([float(np.median((1 - own) / (1 - other))) for own, other in pairs])
-    row["processor_s"] = _over([one["processor_s"].get("network", float("nan")) for one in found])
+            row[f"auc {where}"] = over_seeds([float(np.median(own)) for own, _ in pairs])
+            row[f"ratio {where}"] = over_seeds([float(np.median((1 - own) / (1 - other))) for own, other in pairs])
+    row["processor_s"] = over_seeds([one["processor_s"].get("network") for one in found])
     return row
-
-
-def _over(values: Sequence[float]) -> tuple[float, float | None]:
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def table_of(rows: dict[str, dict[str, Any]]) -> str:
@@ -84,13 +78,9 @@ def table_of(rows: dict[str, dict[str, Any]]) -> str:
     heads = ["", *(f"AUC, {where}" for where in kinds), *(f"(1 − AUC) over its own, {where}" for where in kinds)]
     lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for name, row in rows.items():
-        cells = [_said(row[f"{what} {where}"]) for what in ("auc", "ratio") for where in kinds]
+        cells = [said(row[f"{what} {where}"], 4) for what in ("auc", "ratio") for where in kinds]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
-
-
-def _said(pair: tuple[float, float | None]) -> str:
-    return f"{pair[0]:.4f}" + ("" if pair[1] is None else f" ± {pair[1]:.4f}")
 
 
 def command_line() -> Parser:
