@@ -52,12 +52,17 @@ class Helices:
     turn_per_mm: Floats
 
     @classmethod
-    def of(cls, momentum_gev: ArrayLike, start_mm: ArrayLike, charge: ArrayLike, field_t: float = FIELD_T) -> Helices:
-        """Return the paths from momenta (helix, 3), places (helix, 3) and charges (helix,) in units of e."""
+    def of(
+        cls, momentum_gev: ArrayLike, start_mm: ArrayLike, charge: ArrayLike, field_t: ArrayLike = FIELD_T
+    ) -> Helices:
+        """Return the paths from momenta (helix, 3), places (helix, 3) and charges (helix,) in units of e.
+
+        field_t: a number, or (helix,).
+        """
         momentum = np.asarray(momentum_gev, dtype=np.float64)
         size = np.sqrt(np.sum(momentum**2, axis=1))
         inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-        turn = -np.asarray(charge, dtype=np.float64) * GEV_PER_T_MM * field_t * inverse
+        turn = -np.asarray(charge, dtype=np.float64) * GEV_PER_T_MM * np.asarray(field_t) * inverse
         return cls(np.asarray(start_mm, dtype=np.float64), momentum * inverse[:, None], turn)
 
     @classmethod

@@ -13,7 +13,8 @@ from collider.detectors.calorimeters.points import NO_PARTICLE
 from collider.detectors.calorimeters.showering import shower
 from collider.detectors.muons.config import MuonStations
 from collider.detectors.muons.hits import MuonHits, find_segments, frames, measured_hits
-from collider.detectors.muons.passing import arrivals, highland_rad, onto_surface
+from collider.detectors.muons.passing import arrivals, onto_surface
+from collider.detectors.scattering import scattering_angle
 from reconstruction.errors import UserError
 
 PARTS, STATIONS, FIELD_T = Calorimeters(), MuonStations(), 3.8
@@ -55,13 +56,6 @@ def test_hadrons_punch_through_rarely_and_more_so_with_energy():
     assert share(high, 1500)[0] > 4 * share(high, 1500)[3]
 
 
-def test_scattering_of_ten_radiation_lengths():
-    """13.6 MeV/10 GeV √10 (1 + 0.038 ln 10) = 4.677 mrad, and with 1/β of a slow one more."""
-    assert highland_rad(np.array([10.0]), np.array([1.0]), np.array([10.0]))[0] == pytest.approx(4.677e-3, rel=1e-3)
-    assert highland_rad(np.array([10.0]), np.array([0.5]), np.array([10.0]))[0] > 2 * 4.677e-3
-    assert highland_rad(np.array([10.0]), np.array([1.0]), np.array([0.0]))[0] == 0
-
-
 def test_muons_are_scattered_by_as_much_as_the_formula_says():
     """From the first station to the second, 40 cm of iron in no field, nearly without loss at 200 GeV."""
     straight = dataclasses.replace(STATIONS, return_field_t=0.0)
@@ -70,8 +64,44 @@ def test_muons_are_scattered_by_as_much_as_the_formula_says():
     np.testing.assert_array_equal(one.particle, other.particle)
     angle = np.linalg.norm(one.direction - other.direction, axis=1)
     iron_x0 = 40.0 / STATIONS.iron.radiation_length_cm
-    expected = highland_rad(np.array([196.0]), np.array([1.0]), np.array([iron_x0]))[0]
+    expected = scattering_angle(196.0, iron_x0, 0.10566)
     assert np.sqrt((angle**2).mean() / 2) == pytest.approx(expected, rel=0.08)
+
+
+def test_calorimeters_scatter_muons_more_than_the_first_iron():
+    """At η = 0, without a field: a hundred radiation lengths in half of the way from r = 1.29 m to the coil."""
+    straight = dataclasses.replace(STATIONS, return_field_t=0.0, absorber_cm=(0.0, 0.0, 0.0, 0.0))
+    particles = gun(13, 100.0, 800, eta=0.0)
+    made = shower(particles, np.arange(800), PARTS, 1e-6, 1)
+    found = arrivals(particles, made.passage, PARTS, straight, 1e-6, np.random.default_rng(1))
+    first = found.kept(found.station == 0)
+    flown = particles.momentum_gev / particles.p_gev[:, None]
+    depth_x0 = 23.0 / 0.8904 + 116.0 / PARTS.hcal.medium.radiation_length_cm
+    # 13.6 MeV/99 GeV √(26 + 75) (1 + 0.038 ln 101)
+    expected = scattering_angle(99.0, depth_x0, 0.10566)
+    assert expected == pytest.approx(1.6e-3, rel=0.05)
+    angle = np.linalg.norm(first.direction - flown[first.particle], axis=1)
+    assert np.sqrt((angle**2).mean() / 2) == pytest.approx(expected, rel=0.08)
+    # away from the line by the lever arm to the middle of the matter, and by x θ₀/√12 beside
+    away = np.linalg.norm(np.cross(first.position_mm, flown[first.particle]), axis=1)
+    lever, depth = 4200.0 - (1290.0 + 3000.0) / 2, 3000.0 - 1290.0
+    wanted = expected * np.hypot(lever, depth / np.sqrt(12))
+    assert np.sqrt((away**2).mean() / 2) == pytest.approx(wanted, rel=0.08)
+
+
+def test_iron_bends_as_much_behind_the_ends_as_its_length_says():
+    """Across the field pT turns by 0.2998 B l/pT for the transverse path l in the iron: 30 cm along z at an end."""
+    silent = dataclasses.replace(STATIONS, absorber_cm=(30.0, 0.0, 0.0, 0.0))
+    turns = []
+    for stations in (silent, dataclasses.replace(silent, return_field_t=0.0)):
+        first = arrived(gun(13, 200.0, 300, eta=1.9), stations).kept
+        found = first(np.arange(300) * 4)
+        assert (found.station == 0).all()
+        turns.append(np.arctan2(found.direction[:, 1], found.direction[:, 0]))
+    # the same random numbers: what scatters is the same
+    bent = np.median((turns[0] - turns[1] + np.pi) % (2 * np.pi) - np.pi)
+    pt = 198.0 / np.cosh(1.9)
+    assert bent == pytest.approx(-0.2998 * 1.8 * 0.30 / np.sinh(1.9) / pt, rel=0.1)
 
 
 def test_the_return_field_bends_the_other_way():

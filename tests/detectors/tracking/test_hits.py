@@ -10,8 +10,8 @@ import pytest
 from collider.detectors.gun import shot
 from collider.detectors.helix import Helices
 from collider.detectors.particles import Particles
+from collider.detectors.scattering import scattering_angle
 from collider.detectors.tracking import Tracker, at_beam_spot, simulate_hits
-from collider.detectors.tracking.scattering import scattering_angle
 
 
 def changed(**values) -> Tracker:

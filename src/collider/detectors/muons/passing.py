@@ -15,6 +15,7 @@ from collider.detectors.calorimeters.showering import ELECTRON, MUON, NEUTRINOS,
 from collider.detectors.helix import Crossing, Helices
 from collider.detectors.muons.config import STATIONS, MuonStations
 from collider.detectors.particles import Floats, Integers, Mask, Particles
+from collider.detectors.scattering import scattering_angle
 from collider.showers import Material
 from collider.showers.sources import hadronic_profile
 
@@ -71,16 +72,6 @@ class _State:
         return replace(self, **{field.name: getattr(self, field.name)[mask] for field in fields(self)})
 
 
-def highland_rad(p_gev: Floats, beta: Floats, depth_x0: Floats) -> Floats:
-    """Return θ₀ in a plane: 13.6 MeV/(βp) √(x/X0) (1 + 0.038 ln(x/(X0 β²))), for unit charge; 0 without matter.
-
-    Lynch and Dahl, NIM B58 (1991) 6; Review of Particle Physics (2024), eq. 34.16
-    """
-    safe = np.maximum(depth_x0, 1e-12)
-    scale = 13.6e-3 / (beta * p_gev) * np.sqrt(safe) * (1 + 0.038 * np.log(safe / beta**2))
-    return np.where(depth_x0 > 1e-12, np.maximum(scale, 0.0), 0.0)
-
-
 def arrivals(
     particles: Particles,
     passage: Passage,
@@ -98,20 +89,39 @@ def arrivals(
     coil = Helices.of_particles(particles, field_t).at_cylinder(stations.coil_radius_mm, stations.coil_half_length_mm)
     reached = coil.reached & (passage.reached > 0)
     passes = reached & (particles.charge != 0) & (np.abs(particles.pdg_id) != ELECTRON) & (passage.start_cm >= deep)
-    parts = _passing(_state(particles, coil, passage, passes), particles, stations, random)
+    state = _state(particles, passage, passes, coil, calorimeters, field_t, random)
+    parts = _passing(state, particles, stations, random)
     hadron = ~np.isin(np.abs(particles.pdg_id), (ELECTRON, MUON, PHOTON, *NEUTRINOS))
     showers = np.flatnonzero(reached & hadron & (passage.start_cm < deep))
     parts += _debris(showers, particles, coil, passage, calorimeters, stations, random)
     return Arrivals.joined(parts)
 
 
-def _state(particles: Particles, coil: Crossing, passage: Passage, passes: Mask) -> _State:
-    energy = particles.energy_gev[passes] - passage.ionised_gev[passes]
-    mass = particles.mass_gev[passes]
-    p = np.sqrt(np.maximum(energy**2 - mass**2, 0.0))
-    charge = particles.charge[passes].astype(np.float64)
-    state = _State(np.flatnonzero(passes), coil.position_mm[passes], coil.direction[passes], p, mass, charge)
-    return state.kept(p > SLOWEST_GEV)
+def _state(
+    particles: Particles,
+    passage: Passage,
+    passes: Mask,
+    coil: Crossing,
+    calorimeters: Calorimeters,
+    field_t: float,
+    random: np.random.Generator,
+) -> _State:
+    """Return what passes the calorimeters, at the coil.
+
+    It is scattered by all that it has crossed, as if that were spread evenly from the front of the ECAL to the coil.
+    """
+    energy, mass = particles.energy_gev - passage.ionised_gev, particles.mass_gev
+    momentum = np.sqrt(np.maximum(energy**2 - mass**2, 0.0))
+    place = np.flatnonzero(passes & (momentum > SLOWEST_GEV))
+    some, p, charge = particles.kept(place), momentum[place], particles.charge[place].astype(np.float64)
+    ecal, hcal = calorimeters.ecal, calorimeters.hcal
+    front = Helices.of_particles(some, field_t).at_cylinder(ecal.radius_mm, ecal.half_length_mm)
+    depth_x0 = ecal.depth_x0 + hcal.depth_cm / hcal.medium.radiation_length_cm
+    # the mean of 1/p² where p falls evenly
+    angle = scattering_angle(np.sqrt(some.p_gev * p), depth_x0, mass[place], charge)
+    length_mm = coil.length_mm[place] - front.length_mm
+    position, direction = _scattered(coil.position_mm[place], coil.direction[place], angle, length_mm, random)
+    return _State(place, position, direction, p, mass[place], charge)
 
 
 def _passing(
@@ -122,17 +132,22 @@ def _passing(
     for station in range(STATIONS):
         outer = stations.radius_mm[station], stations.half_length_mm[station]
         iron_mm = 10 * stations.absorber_cm[station]
-        field_t = stations.return_field_t * iron_mm / (outer[0] - inner[0])
-        way = Helices.of(state.p_gev[:, None] * state.direction, state.position_mm, state.charge, field_t)
+        # the iron is crossed under the same angle as the gap that it stands in, and its field is spread over that
+        gaps = outer[0] - inner[0], outer[1] - inner[1]
+        straight = Helices(state.position_mm, state.direction, np.zeros(len(state.charge))).at_cylinder(*outer)
+        share = iron_mm / np.where(straight.barrel, *gaps)
+        momentum = state.p_gev[:, None] * state.direction
+        way = Helices.of(momentum, state.position_mm, state.charge, stations.return_field_t * share)
         there = way.at_cylinder(*outer)
-        # the iron is crossed under the same angle as the gap that it stands in
-        gap = np.where(there.barrel, outer[0] - inner[0], outer[1] - inner[1])
-        path_cm = np.nan_to_num(there.length_mm * iron_mm / gap / 10)
+        path_cm = np.nan_to_num(there.length_mm * iron_mm / np.where(there.barrel, *gaps) / 10)
         p = _slowed(state, path_cm, stations.iron, random)
         free = path_cm / stations.iron.interaction_length_cm
         hadron = np.abs(particles.pdg_id[state.particle]) != MUON
         alive = there.reached & (p > SLOWEST_GEV) & ~(hadron & (random.exponential(size=len(free)) < free))
-        position, direction = _scattered(state, there, path_cm, stations.iron, random)
+        matter_x0 = path_cm / stations.iron.radiation_length_cm
+        mean = np.sqrt(state.p_gev * np.maximum(p, SLOWEST_GEV))  # of 1/p² where p falls evenly
+        angle = scattering_angle(mean, matter_x0, state.mass_gev, state.charge)
+        position, direction = _scattered(there.position_mm, there.direction, angle, 10 * path_cm, random)
         state = replace(state, position_mm=position, direction=direction, p_gev=p).kept(alive)
         barrel, inner = there.barrel[alive], outer
         parts.append(_arrived(state, particles, station, barrel, stations, debris=False))
@@ -149,18 +164,15 @@ def _slowed(state: _State, path_cm: Floats, iron: Material, random: np.random.Ge
 
 
 def _scattered(
-    state: _State, there: Crossing, path_cm: Floats, iron: Material, random: np.random.Generator
+    position: Floats, direction: Floats, angle: Floats, length_mm: Floats, random: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Return places and directions after scattering: angle and displacement correlated, in two planes.
+    """Return places and directions behind matter of some length: angle and displacement correlated, in two planes.
 
     y = x θ₀ (z₁/√12 + z₂/2), θ = z₂ θ₀        Review of Particle Physics (2024), eq. 34.22 and 34.23
     """
-    beta = state.p_gev / np.hypot(state.p_gev, state.mass_gev)
-    angle = highland_rad(state.p_gev, beta, path_cm / iron.radiation_length_cm)
-    position, direction = there.position_mm.copy(), there.direction.copy()
-    for axis in across_axes(np.nan_to_num(there.direction)):
+    for axis in across_axes(np.nan_to_num(direction)):
         first, second = random.standard_normal((2, len(angle)))
-        away = 10 * path_cm * angle * (first / np.sqrt(12) + second / 2)
+        away = length_mm * angle * (first / np.sqrt(12) + second / 2)
         position, direction = position + away[:, None] * axis, direction + (second * angle)[:, None] * axis
     return position, direction / np.linalg.norm(direction, axis=1, keepdims=True)
 

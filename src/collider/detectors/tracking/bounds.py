@@ -10,10 +10,10 @@ from numpy.typing import ArrayLike
 
 from collider.detectors.helix import GEV_PER_T_MM
 from collider.detectors.particles import Floats, Mask
+from collider.detectors.scattering import HIGHLAND_GEV, PION_GEV, passed_x0, scattering_angle
 from collider.detectors.tracking.geometry import Tracker
 from collider.detectors.tracking.kalman import STRAIGHTEST
 from collider.detectors.tracking.perigee import Q_OVER_PT, crossing, momentum_of
-from collider.detectors.tracking.scattering import HIGHLAND_GEV, PION_GEV, passed_x0, scattering_angle
 
 TOGETHER: Final = 2048
 """Tracks whose covariances of all hits, some kilobytes each, are in memory at a time."""

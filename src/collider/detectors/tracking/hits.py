@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from collider.detectors.helix import Helices
 from collider.detectors.particles import Floats, Integers, Mask, Particles
+from collider.detectors.scattering import passed_x0, scattering_angle
 from collider.detectors.tracking.beam import HIT_STREAM, event_generators, require_events
 from collider.detectors.tracking.geometry import Tracker
-from collider.detectors.tracking.scattering import passed_x0, scattering_angle
 from collider.generation.kinematics import phi_difference
 
 NOISE = -1

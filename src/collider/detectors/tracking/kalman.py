@@ -12,9 +12,9 @@ from typing import Final
 import numpy as np
 
 from collider.detectors.particles import Floats, Mask
+from collider.detectors.scattering import passed_x0, scattering_angle
 from collider.detectors.tracking.geometry import Tracker
 from collider.detectors.tracking.perigee import COT_THETA, Q_OVER_PT, LayerCrossing, crossing, momentum_of
-from collider.detectors.tracking.scattering import passed_x0, scattering_angle
 from collider.generation.kinematics import phi_difference
 
 PRIOR: Final = np.diag([3.0, 1.0, 3.0, 1000.0, 1000.0]) ** 2

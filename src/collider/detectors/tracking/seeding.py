@@ -9,11 +9,11 @@ import numpy as np
 
 from collider.detectors.helix import bending_radius_mm
 from collider.detectors.particles import Floats, Integers, Mask
+from collider.detectors.scattering import scattering_angle
 from collider.detectors.tracking.geometry import Tracker
 from collider.detectors.tracking.hits import Hits
 from collider.detectors.tracking.options import Finding, Triplet
 from collider.detectors.tracking.perigee import perigee_of
-from collider.detectors.tracking.scattering import scattering_angle
 from collider.generation.kinematics import phi_difference
 
 _EVENT: Final = 32.0

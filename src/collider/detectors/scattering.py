@@ -1,4 +1,4 @@
-"""Multiple scattering in thin layers."""
+"""Multiple scattering: the width of its angle, of tracker layers and of what muons cross alike."""
 
 from __future__ import annotations
 
