@@ -16,11 +16,11 @@ PARTICLES, TRACKER_HITS, TRACKS = "particles", "tracker_hits", "tracks"
 ECAL_CELLS, HCAL_CELLS, CLUSTERS = "ecal_cells", "hcal_cells", "clusters"
 MUON_HITS, SEGMENTS = "muon_hits", "segments"
 NONE: Final = -1
+"""In place of a row of another table."""
 ROUNDED: Final = frozenset(
     {"covariance", "energy_gev", "deposited_gev", "seed_gev", "around_gev", "ecal_gev", "hcal_gev", "hcal_over_ecal"}
 )
 """Columns of which 13 significant bits are kept, 1.2·10⁻⁴: less than their errors by far, and a third of the disk."""
-"""In place of a row of another table."""
 _FAR: Final = 2e4
 _ROWS: Final = 1e6
 

@@ -49,7 +49,7 @@ def electromagnetic_fractions(
     """Return drawn fractions: beta-distributed between 0 and 1, with variance ⟨f⟩(1 − ⟨f⟩)/(1 + n).
 
     n = pieces + pieces_per_log ln(E/GeV): as if a share had been taken by so many independent pieces, whose number
-    grows as a shower's multiplicity. Round values of ours: σ(f) is 0.17 at 10 GeV and 0.14 at 100.
+    grows as a shower's multiplicity. Round values of ours: σ(f) is 0.16 at 10 GeV and 0.14 at 100.
     """
     mean = mean_electromagnetic_fraction(energy_gev, baryon, hadronic)
     number = hadronic.pieces + hadronic.pieces_per_log * np.log(np.maximum(energy_gev, 1.0))
