@@ -74,6 +74,17 @@ def test_without_noise_the_cells_hold_what_was_left_in_them():
     assert (cells.particle == cells.event).all()
 
 
+def test_cells_in_which_photostatistics_leave_nothing_are_not_read():
+    """Without noise and threshold; most cells of a shower's rim hold less than one photon."""
+    part = quiet(stochastic_term=0.3)
+    left = Deposits(np.zeros(500, dtype=int), np.zeros(500, dtype=int), np.arange(500), np.full(500, 1e-4))
+    cells = read_cells(left, part, 1, np.random.default_rng(1), 1)
+    assert 0 < len(cells) < 500
+    assert (cells.energy_gev > 0).all()
+    found = shapes_of(cells, cluster_cells(cells, part.grid, 0.0, Topology()), left, part.grid)
+    assert np.isfinite(found.eta).all()
+
+
 def test_noise_of_empty_cells_is_that_of_a_threshold():
     part = quiet(readout=CellReadout(0.0, 0.05, 0.1))
     cells = read_cells(NO_DEPOSITS, part, 200, np.random.default_rng(1), 1)

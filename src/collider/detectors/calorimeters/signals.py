@@ -45,7 +45,8 @@ def read_cells(deposits: Deposits, part: Ecal | Hcal, events: int, random: np.ra
         energy = c_square * random.gamma(deposited / c_square)
     energy = energy * calibration(part, seed)[keys % count]
     energy = energy + readout.noise_gev * random.standard_normal(len(keys))
-    seen = energy >= readout.threshold_gev
+    # where photostatistics leave nothing there is nothing to read, without a threshold, too
+    seen = (energy >= readout.threshold_gev) & (energy > 0)
     noise_key, noise = _noise(part, events, keys, random)
     whose = _largest(deposits, place, len(keys))
     all_keys = np.concatenate([keys[seen], noise_key])
