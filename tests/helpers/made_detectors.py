@@ -1,4 +1,4 @@
-"""Files of events of single particles in four detectors, made without a generator of collisions."""
+"""Files of events in four detectors: of single particles, of made-up numbers; and what collisions are generated."""
 
 from __future__ import annotations
 
@@ -12,10 +12,15 @@ from collider.detectors.making import files as making
 from collider.detectors.making.config import DetectorSample
 from collider.detectors.making.events import simulated, written
 from collider.detectors.particles import Particles
-from collider.generation import Process
+from collider.detectors.schema import EVENT_COLUMNS, TABLES
+from collider.generation import Process, Resonance
 
 KINDS = ("electron", "photon", "muon", "pion", "proton")
 SAMPLE = DetectorSample((Process("gun", ("HardQCD:all",)),), seed=5)
+Z = Process("z", ("WeakSingleBoson:ffbar2gmZ",), resonances={"Z": Resonance(only=("e", "mu"))}, underlying_event=False,
+            settings={"WeakZ0:gmZmode": "2"})  # fmt: skip
+QCD = Process("qcd", ("HardQCD:all",), smallest_pt_gev=40.0, underlying_event=False)
+COLLISIONS = DetectorSample((Z, QCD), {"z": 2, "qcd": 1}, seed=3)
 
 
 def particles(events: int, seed: int, kinds: tuple[str, ...] = KINDS, **shot_as: tuple[float, float]) -> Particles:
@@ -38,3 +43,24 @@ def write(path: Path, events: int, seed: int = 1, sample: DetectorSample = SAMPL
         columns |= written(name, tables[name], events)
     making._write(making.DetectorFile(sample, sample.processes[0], 0, events, path), columns, 1.0, events)
     return path
+
+
+def made_up(counts, seed):
+    """Columns of a file whose tables have so many rows in each event, {table: (event,)}."""
+    random, events = np.random.default_rng(seed), len(next(iter(counts.values())))
+    columns = {column.name: random.integers(0, 100, events).astype(column.dtype) for column in EVENT_COLUMNS} | {
+        "event_id": np.arange(events, dtype=np.int64),
+        "process": np.zeros(events, dtype=np.int8),
+    }
+    for table, own in TABLES.items():
+        rows = int(counts[table].sum())
+        columns[f"{table}/offsets"] = np.concatenate([[0], np.cumsum(counts[table])])
+        for column in own:
+            shape = (rows, 15) if column.name == "covariance" else (rows,)
+            columns[f"{table}/{column.name}"] = random.integers(0, 100, shape).astype(column.dtype)
+    return columns
+
+
+def write_made_up(path, columns, sample=COLLISIONS):
+    events = len(columns["event_id"])
+    making._write(making.DetectorFile(sample, sample.processes[0], 0, events, path), dict(columns), 1.0, events)

@@ -13,6 +13,7 @@ from collider.detectors.making.config import DetectorSample
 from collider.detectors.making.files import (
     BYTES_AN_EVENT,
     EVENTS_PER_FILE,
+    MANIFEST,
     SECONDS_AN_EVENT,
     DetectorFile,
     event_files,
@@ -33,8 +34,8 @@ def command_line() -> Parser:
     parser = Parser(
         description=__doc__,
         epilog="An interrupted run goes on with the same command; what is complete is not made again. Many events: the "
-        "same command as an array job, each task with its --task I/N. docs/howto/detectors.md has tables, columns and "
-        "the keys of a configuration.",
+        f"same command as an array job, each task with its --task I/N; the last one writes {MANIFEST}. "
+        "docs/howto/detectors.md has tables, columns and the keys of a configuration.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--events", type=whole(), default=8000, help="events, shared among the processes")
@@ -46,7 +47,12 @@ def command_line() -> Parser:
     parser.add_argument(
         "--workers", type=whole(), default=available_cpus(), help="processes; the result does not depend on it"
     )
-    parser.add_argument("--events-per-file", type=whole(), default=EVENTS_PER_FILE, help="events in one HDF5 file")
+    parser.add_argument(
+        "--events-per-file",
+        type=whole(),
+        default=EVENTS_PER_FILE,
+        help="events in one HDF5 file; each file begins with a seed of its own: other numbers make other events",
+    )
     parser.add_argument("--task", type=task, default=None, help="I/N: make only the files of one task of an array job")
     return parser
 
@@ -62,7 +68,10 @@ def main() -> int:
     mine = files if arguments.task is None else files[arguments.task[0] :: arguments.task[1]]
     print(expected(mine, arguments.workers), flush=True)
     write_event_files(mine, arguments.workers, print)
-    if arguments.task is None:
+    missing = sum(not file.path.exists() for file in files)
+    if missing:
+        print(f"{missing} of {len(files)} files are not there yet; {MANIFEST} is written with the last of them")
+    else:
         print(write_manifest(files, arguments.output))
     return 0
 

@@ -30,6 +30,7 @@ from reconstruction.paths import expanded
 LAYOUT_BEGINS: Final = "collider.detectors 1"
 GRIDS: Final = {ECAL_CELLS: "ecal_cells", HCAL_CELLS: "hcal_cells"}
 """Attribute with layers, rings and sectors of each table of cells."""
+_EACH: Final = tuple(column.name for column in EVENT_COLUMNS)
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class DetectorEvents:
         """Return the number of events."""
         return int(self._starts[-1])
 
-    @property
+    @cached_property
     def processes(self) -> list[str]:
         """Names of the processes, by whose places `process` of an event counts."""
         return list(dict.fromkeys(name for file in self._files for name in file.processes))
@@ -171,10 +172,9 @@ class DetectorEvents:
 
     def column(self, name: str) -> NDArray[Any]:
         """Return a column of one number an event, of all events. Raises UserError for one that is not there."""
-        known = [column.name for column in EVENT_COLUMNS]
-        if name not in known:
-            raise UserError(f"events have no column {name!r}{nearest(name, known)}: they have {', '.join(known)}")
-        return np.concatenate([self._read(file, 0, file.events, ()).columns[name] for file in self._files])
+        if name not in _EACH:
+            raise UserError(f"events have no column {name!r}{nearest(name, _EACH)}: they have {', '.join(_EACH)}")
+        return np.concatenate([self._read(file, 0, file.events, (), (name,)).columns[name] for file in self._files])
 
     def __getitem__(self, rows: slice | int) -> EventSlice:
         """Return the events of a slice, or the one at a place, with all tables."""
@@ -212,17 +212,27 @@ class DetectorEvents:
         if none:
             yield self._files[0], 0, 0
 
-    def _read(self, file: _Opened, start: int, stop: int, tables: Sequence[str]) -> EventSlice:
+    def _read(
+        self, file: _Opened, start: int, stop: int, tables: Sequence[str], columns: Sequence[str] = _EACH
+    ) -> EventSlice:
         try:
             with h5py.File(file.path, "r", locking=False) as source:
-                columns = {column.name: source[column.name][start:stop] for column in EVENT_COLUMNS}
-                # a file counts its own processes
-                place = np.array([self.processes.index(name) for name in file.processes])
-                columns["process"] = place[columns["process"]].astype(np.int8)
+                each = {name: source[name][start:stop] for name in columns}
                 found = {name: _table(source, name, start, stop, file.grids) for name in tables}
-        except OSError as error:
+        except (OSError, KeyError) as error:  # it was there when it was opened
             raise UserError(f"{file.path} cannot be read ({error}): make it again") from error
-        return EventSlice(columns, found)
+        if "process" in each:
+            each["process"] = self._places(file, each["process"])
+        return EventSlice(each, found)
+
+    def _places(self, file: _Opened, process: Integers) -> NDArray[np.int8]:
+        """Return the places among the processes of all files: each file counts its own."""
+        wrong = np.flatnonzero((process < 0) | (process >= len(file.processes)))
+        if len(wrong):
+            raise UserError(
+                f"{file.path}: the column process says {process[wrong[0]]} of {len(file.processes)}: make it again"
+            )
+        return np.array([self.processes.index(name) for name in file.processes], dtype=np.int8)[process]
 
 
 def event_paths(source: str | Path | Sequence[str | Path]) -> list[Path]:

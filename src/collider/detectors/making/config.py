@@ -77,10 +77,23 @@ class DetectorSample:
                 f"the tracker's last layer, at {self.tracker.radii_mm[-1]:g} mm, must be before the front of the ECAL "
                 f"at {self.calorimeters.ecal.radius_mm:g} mm"
             )
-        if self.muons.coil_radius_mm <= self.calorimeters.hcal.radius_mm:
-            raise UserError("muons.coil_radius_mm must be more than the HCAL's radius_mm: the coil is behind it")
+        self._require_around()
         if self.seed not in SEED:
             raise UserError(f"seed must be {SEED}, not {self.seed!r}")
+
+    def _require_around(self) -> None:
+        """Raise UserError where the tracker is longer than the ECAL's front, or the coil not behind the HCAL."""
+        ecal, hcal = self.calorimeters.ecal, self.calorimeters.hcal
+        longest = self.tracker.half_lengths_mm.max()
+        if longest >= ecal.half_length_mm:
+            raise UserError(
+                f"half_length_mm of the tracker's layers must be less than the ECAL's {ecal.half_length_mm:g} mm, "
+                f"not {longest:g}"
+            )
+        for name in ("radius_mm", "half_length_mm"):
+            coil, behind = getattr(self.muons, f"coil_{name}"), getattr(hcal, name) + 10 * hcal.depth_cm
+            if coil < behind:
+                raise UserError(f"muons.coil_{name} must be {behind:g} mm or more, behind the HCAL, not {coil:g}")
 
     @property
     def names(self) -> list[str]:

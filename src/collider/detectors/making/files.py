@@ -137,7 +137,7 @@ def _write(file: DetectorFile, columns: Columns, cross_section_pb: float, genera
 
 
 def write_manifest(files: Sequence[DetectorFile], folder: Path) -> Path:
-    """Write what a set of files holds, when all are there. Raises UserError for one that cannot be read."""
+    """Write what a set of files holds, which are all there. Raises UserError for one that cannot be read."""
     content: dict[str, Any] = {}
     for file in files:
         facts = _facts(file.path)
