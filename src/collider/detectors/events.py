@@ -283,18 +283,18 @@ def _checked_rows(path: Path, file: h5py.File, tables: Sequence[str]) -> int:
     """Return the number of events. Raises UserError where columns and offsets do not fit each other."""
     events = len(file["event_id"])
     for column in EVENT_COLUMNS:
-        if len(file[column.name]) != events:
-            raise UserError(
-                f"{path}: the column {column.name} has {len(file[column.name])} rows for {events} events: make it again"
-            )
+        rows = len(file[column.name])
+        if rows != events:
+            raise UserError(f"{path}: the column {column.name} has {rows} rows for {events} events: make it again")
     for table in tables:
-        offsets = file[table][OFFSETS][()]
+        group = file[table]  # looked up once: a folder has thousands of files
+        offsets = group[OFFSETS][()]
         if len(offsets) != events + 1 or offsets[0] != 0 or np.any(np.diff(offsets) < 0):
             raise UserError(
                 f"{path}: {table}/{OFFSETS} must be {events + 1} numbers that rise from 0: make the file again"
             )
         for column in TABLES[table]:
-            rows = len(file[table][column.name])
+            rows = len(group[column.name])
             if rows != offsets[-1]:
                 raise UserError(
                     f"{path}: the column {table}/{column.name} has {rows} rows, and {table}/{OFFSETS} says "

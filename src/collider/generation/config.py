@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from collider.generation.jets import Clustering
 from collider.generation.objects import Leptons
@@ -20,6 +20,7 @@ from reconstruction.yaml_files import read_yaml
 
 WORDS: Final = {"products", "only", "only_particle", "only_antiparticle", "kinds"}
 """Keys of lists of particles: names, or PDG codes, which YAML reads as numbers."""
+Built = TypeVar("Built")
 _PACKAGE: Final = Path(__file__).parents[1]
 
 
@@ -55,12 +56,7 @@ class GenerationConfig:
         given = read_yaml(path)
         if not isinstance(given, dict) or "process" not in given:
             raise UserError(f"{path}: the configuration of a sample names its process: {{name: …, subprocesses: […]}}")
-        try:
-            return build(cls, worded(given), "the configuration")
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-        except TypeError as error:
-            raise UserError(f"{path}: {lacking(error)}") from error
+        return built(cls, worded(given), "the configuration", path)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all values, as they are written into files."""
@@ -82,7 +78,17 @@ def _word(value: Any) -> Any:
     return str(value) if isinstance(value, int | float) else value
 
 
-def lacking(error: TypeError) -> str:
+def built(cls: type[Built], given: Any, what: str, path: Path) -> Built:
+    """Return what a file says, typed; what: its name in sentences. Raises UserError, with file and key."""
+    try:
+        return build(cls, given, what)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+    except TypeError as error:
+        raise UserError(f"{path}: {_lacking(error)}") from error
+
+
+def _lacking(error: TypeError) -> str:
     """Return in words which keys a part of a configuration lacks, from what Python says of its arguments."""
     what, _, names = str(error).partition(" missing ")
     return f"{what.removesuffix('.__init__()')} lacks {names.partition(': ')[2] or names}"

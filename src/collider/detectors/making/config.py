@@ -15,8 +15,7 @@ from collider.detectors.muons.config import MuonStations
 from collider.detectors.schema import TABLES
 from collider.detectors.tracking import Finding, Tracker
 from collider.generation import Process
-from collider.generation.config import lacking, worded
-from reconstruction.configuration import build
+from collider.generation.config import built, worded
 from reconstruction.errors import UserError, nearest
 from reconstruction.ranges import SEED
 from reconstruction.yaml_files import read_yaml
@@ -133,9 +132,4 @@ class DetectorSample:
         given = read_yaml(path)
         if not isinstance(given, dict) or not given.get("processes"):
             raise UserError(f"{path}: the configuration of events names its processes: [{{name: …, subprocesses: …}}]")
-        try:
-            return build(cls, worded(given), "the configuration of events")
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-        except TypeError as error:
-            raise UserError(f"{path}: {lacking(error)}") from error
+        return built(cls, worded(given), "the configuration of events", path)

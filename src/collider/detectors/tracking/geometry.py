@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collider.detectors.helix import FIELD_T
-from collider.generation.config import lacking
-from reconstruction.configuration import build
+from collider.generation.config import built
 from reconstruction.errors import UserError
 from reconstruction.ranges import NOT_NEGATIVE, POSITIVE, SHARE, Allowed
 from reconstruction.yaml_files import read_yaml
@@ -125,9 +124,4 @@ class Tracker:
     def from_yaml(cls, path: Path) -> Tracker:
         """Read a tracker; what is left out takes its default. Raises UserError, with file and key."""
         given = read_yaml(path)
-        try:
-            return build(cls, {} if given is None else given, "the tracker")
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-        except TypeError as error:
-            raise UserError(f"{path}: {lacking(error)}") from error
+        return built(cls, {} if given is None else given, "the tracker", path)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from collider.generation import Clustering, Cuts, Detector, GenerationConfig, Leptons, Process, Selection
-from collider.generation.config import config_path, lacking, worded
+from collider.generation.config import built, config_path, worded
 from collider.higgs.making.processes import (
     BACKGROUNDS,
     DIBOSON,
@@ -21,7 +21,6 @@ from collider.higgs.making.processes import (
     signal_process,
     trilepton_cuts,
 )
-from reconstruction.configuration import build
 from reconstruction.errors import UserError, nearest
 from reconstruction.ranges import SEED
 from reconstruction.yaml_files import read_yaml
@@ -141,12 +140,7 @@ class HiggsConfig:
         given = read_yaml(path)
         if not isinstance(given, dict) or "points" not in given:
             raise UserError(f"{path}: a search names its mass points: {{points: {{trained: [[130, 90], …]}}}}")
-        try:
-            return build(cls, worded(given), "the configuration")
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
-        except TypeError as error:
-            raise UserError(f"{path}: {lacking(error)}") from error
+        return built(cls, worded(given), "the configuration", path)
 
 
 def _require_known(what: str, names: Any, known: Any) -> None:
