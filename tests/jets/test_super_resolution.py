@@ -29,6 +29,7 @@ from collider.jets.quantities import JetArrays
 from collider.jets.schema import PARTICLE_COLUMNS
 from reconstruction.errors import UserError
 from reconstruction.models import GaussianHead
+from reconstruction.random.keyed import KeyedRandom
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.network.reconstructor import build_reconstructor
 from reconstruction.training.watching.quiet import QUIET
@@ -116,6 +117,27 @@ def test_what_is_hidden_is_not_looked_at(completing, held_back):
     assert torch.equal(task.complete(other, lengths - 1, seed=2).particles, whole.particles)
     assert torch.equal(task.complete(particles[:, :SEEN], lengths.clamp(max=SEEN), seed=2).particles, whole.particles)
     assert not torch.equal(task.complete(particles, lengths, seed=3).particles, whole.particles)
+
+
+def test_training_tells_the_flows_of_no_particle_that_is_hidden(completing, held_back, monkeypatch):
+    """Hidden particles are what is to be drawn: nothing that the flows are given may change with them."""
+    task, batch = completing.super_resolution, next(iter(held_back.val_dataloader()))
+    given = []
+    for flow, loss in ((task.count, "misfit"), (task.flow, "misfits")):
+        learned = getattr(flow, loss)
+        monkeypatch.setattr(flow, loss, lambda *told, loss=learned: given.append(told[1]) or loss(*told))
+    other = batch["inputs"]["particles"].clone()
+    other[:, SEEN:] *= 0.5
+    random = KeyedRandom(0, 0, batch["event_id"])
+    losses = [
+        float(task.objective(completing.reconstructor, one, one, random).detach())
+        for one in (batch, batch | {"inputs": {"particles": other}})
+    ]
+    assert losses[0] != losses[1]  # the hidden ones were changed
+    (jet, asked), (jet_again, asked_again) = given[:2], given[2:]
+    torch.testing.assert_close(jet_again, jet, rtol=0, atol=0)
+    torch.testing.assert_close(asked_again.condition, asked.condition, rtol=0, atol=0)
+    torch.testing.assert_close(asked_again.beside, asked.beside, rtol=0, atol=0)
 
 
 def test_what_cannot_be_completed_is_told(jets, completing, tmp_path):
