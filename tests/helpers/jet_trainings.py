@@ -11,6 +11,16 @@ SMALL = [
     "--figures.every_epochs=0",
     "--data.particles=12",
 ]
+DRAWING = [
+    *SMALL,
+    "--data.batch_size=32",
+    "--data.training_jets=320",
+    "--model.optimiser.lr=1e-2",
+    "--model.encoders.particles=collider.jets.networks.DeepSetEncoder",
+    "--model.encoders.particles.width=8",
+    "--model.encoders.particles.depth=1",
+]
+"""Of those that draw particles."""
 TINY = {"width: 64": "width: 16", "depth: 4": "depth: 1", "pair_width: 16": "pair_width: 4"}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import torch
 
 from collider.jets.making.classes import KINDS
 from collider.jets.schema import PARTICLE_COLUMNS
@@ -65,6 +66,13 @@ def columns(count: int, seed: int = 0, classes: int = 10, most: int = MOST) -> d
         "event_id": np.arange(count, dtype=np.int64) + 1000 * seed,
     }
     return found
+
+
+def particles(count: int, seed: int = 0, most: int = 12) -> tuple[torch.Tensor, torch.Tensor, dict[str, Any]]:
+    """Particles (jet, particle, PARTICLE_COLUMNS) of such jets, where they are, and the columns."""
+    found = columns(count, seed, most=most)
+    values = torch.from_numpy(np.stack([found[name] for name in PARTICLE_COLUMNS], axis=-1))
+    return values, torch.arange(most) < torch.from_numpy(found["jet_nparticles"])[:, None], found
 
 
 def write(path: Path, count: int, seed: int = 0, **changed: Any) -> Path:

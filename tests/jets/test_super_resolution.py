@@ -10,6 +10,7 @@ import made_jets
 import numpy as np
 import pytest
 import torch
+from jet_trainings import DRAWING
 from scipy.stats import wasserstein_distance
 
 from collider.jets.judging.report import judge
@@ -37,17 +38,9 @@ from reconstruction.training.watching.quiet import QUIET
 CONFIG = str(Path(__file__).parents[2] / "configs/jets/superresolve.yaml")
 SEEN = 8
 SMALL = [
-    "--trainer.accelerator=cpu",
-    "--trainer.enable_progress_bar=false",
+    *DRAWING,
     "--trainer.max_epochs=6",
-    "--figures.every_epochs=0",
     "--data.particles=20",
-    "--data.batch_size=32",
-    "--data.training_jets=320",
-    "--model.optimiser.lr=1e-2",
-    "--model.encoders.particles=collider.jets.networks.DeepSetEncoder",
-    "--model.encoders.particles.width=8",
-    "--model.encoders.particles.depth=1",
     f"--model.super_resolution.seen={SEEN}",
     "--model.super_resolution.width=16",
     "--model.super_resolution.depth=1",
@@ -57,9 +50,8 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in QUIET]
 
 
 def arrays(count, seed=0):
-    columns = made_jets.columns(count, seed, most=16)
-    particles = np.stack([columns[name] for name in PARTICLE_COLUMNS], axis=-1)
-    return JetArrays(particles, columns["jet_nparticles"]), np.arange(count) % 10
+    particles, _, columns = made_jets.particles(count, seed, 16)
+    return JetArrays(particles.numpy(), columns["jet_nparticles"]), np.arange(count) % 10
 
 
 # Trainings ----------------------------------------------------------------------------------------------------------

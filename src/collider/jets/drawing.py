@@ -77,19 +77,19 @@ def compare(drawn: Path, simulated: Path, output: Path, seed: int = 0) -> str:
             "jets that were drawn elsewhere need it, too"
         )
     made, true = JetTable(paths, most), JetTable(jet_paths(str(simulated)), most)
-    rows = _stood_for(made, true)
-    figures = generation_figures(JetArrays.of(made), JetArrays.of(true, rows), seed)
+    drawn_rows, rows = _pairs(made, true)
+    figures = generation_figures(JetArrays.of(made, drawn_rows), JetArrays.of(true, rows), seed)
     write_whole(output / COMPARED, (json.dumps(figures, indent=2) + "\n").encode())
     return "\n".join([*figures_as_words(figures), f"all of it: {output / COMPARED}"])
 
 
-def _stood_for(made: JetTable, true: JetTable) -> Rows:
-    """Return the rows of the simulated jets that drawn ones stand for; all where none of them is known."""
-    everything = np.arange(len(true))
-    if DRAWN_FOR not in made.columns:
-        return everything
-    rows = np.flatnonzero(np.isin(true.content_hashes(), made.scalar(DRAWN_FOR)))
-    return rows if len(rows) else everything
+def _pairs(made: JetTable, true: JetTable) -> tuple[Rows, Rows]:
+    """Return the rows of drawn jets and of the simulated ones that they stand for; all where none of them is known."""
+    if DRAWN_FOR in made.columns:
+        _, mine, theirs = np.intersect1d(made.scalar(DRAWN_FOR), true.content_hashes(), return_indices=True)
+        if len(mine):
+            return mine, theirs
+    return np.arange(len(made)), np.arange(len(true))
 
 
 def _made_by(run: JetRun, seed: int) -> dict[str, object]:

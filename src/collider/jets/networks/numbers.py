@@ -126,6 +126,15 @@ class ParticleNumbers(ExactBuffers):
         made = torch.stack([column[name] for name in PARTICLE_COLUMNS], dim=-1)
         return made.where(real.unsqueeze(-1), 0).to(numbers.dtype)
 
+    def moved(self, numbers: Drawn, centre: Float[Tensor, "batch 2"], factor: PerRow) -> Drawn:
+        """Return the numbers of particles whose Δη and Δφ are measured from `centre`, times a factor, float64."""
+        shift, scale = self.kinematic.shift[1:], self.kinematic.scale[1:]
+        low, high = self.low[1:KINEMATIC], self.high[1:KINEMATIC]
+        exact = numbers.to(torch.float64)
+        angles = (exact[..., 1:KINEMATIC] * scale + shift).clamp(low, high)  # as they would be drawn
+        angles = (angles - centre.unsqueeze(1)) * factor.view(-1, 1, 1)
+        return torch.cat([exact[..., :1], (angles - shift) / scale, exact[..., KINEMATIC:]], dim=-1)
+
     def kinds(self, numbers: Drawn) -> Tensor:
         """Return the place of each drawn particle in PARTICLE_KINDS, (batch, particle)."""
         away = numbers[..., CONTINUOUS:].to(torch.float64).unsqueeze(-2) - self.codes
@@ -179,6 +188,14 @@ def kinds_of(particles: Particles) -> Tensor:
         flagged = particles[..., _COLUMN[name]] > 0
         kind = torch.where(flagged & (charge.sign() == of), place, kind)
     return kind
+
+
+def centre_of(particles: Particles) -> Float[Tensor, "batch 2"]:
+    """Return mean Δη and Δφ of particles, weighed by pT, float64: of all particles of a jet about zero."""
+    exact = particles.to(torch.float64)
+    weight = transverse(exact[..., :MOMENTA]).unsqueeze(-1)
+    angles = exact[..., [_COLUMN["part_deta"], _COLUMN["part_dphi"]]]
+    return (angles * weight).sum(dim=1) / weight.sum(dim=1).clamp(min=_LEAST)
 
 
 def axis_of(particles: Particles, real: Real) -> tuple[PerRow, PerRow]:
