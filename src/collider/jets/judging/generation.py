@@ -71,8 +71,10 @@ class Described(NamedTuple):
 def generation_figures(generated: ParticleArrays, simulated: ParticleArrays, seed: int = 0) -> Figures:
     """Return how far generated jets are from simulated ones, and how far simulated ones from each other (`_floor`).
 
-    generated: drawn for the conditions (class, pT) of the simulated ones. simulated: jets that nobody trained on; one
-    half of them, at random, is compared with as many generated ones, and for the floor with the other half.
+    generated: drawn for the conditions (class, pT) of the simulated ones; where there are as many, in their order.
+    simulated: jets that nobody trained on; one half of them, at random, is compared with as many generated ones, and
+    for the floor with the other half. Of as many generated ones those are taken that were drawn for the other half:
+    both know as little of the conditions of the first.
 
     w1_mass_gev, w1_pt_gev, w1_multiplicity: Wasserstein distances. classifier_auc: area under the curve of boosted
     trees that tell both apart, each jet judged by trees that did not see it; classifier_auc_chance is the scatter of an
@@ -100,7 +102,9 @@ def generation_figures(generated: ParticleArrays, simulated: ParticleArrays, see
     order = random.permutation(len(simulated.lengths))
     true = Described.of(JetArrays.of(simulated, order[:size]))
     other = Described.of(JetArrays.of(simulated, order[size : 2 * size]))
-    drawn = Described.of(JetArrays.of(generated, random.permutation(len(generated.lengths))[:size]))
+    paired = len(generated.lengths) == len(simulated.lengths)
+    rows = order[size : 2 * size] if paired else random.permutation(len(generated.lengths))[:size]
+    drawn = Described.of(JetArrays.of(generated, rows))
     chance = np.sqrt(2 / size / 12)  # of an area of one half, Hanley and McNeil 1982, Radiology 143, 29
     found: Figures = {
         "jets_compared": float(size), "mmd_bandwidth": bandwidth(true), "classifier_auc_chance": float(chance)
