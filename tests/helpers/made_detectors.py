@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from collider.detectors.gun import shot
-from collider.detectors.making import files as making
 from collider.detectors.making.config import DetectorSample
 from collider.detectors.making.events import simulated, written
+from collider.detectors.making.files import DetectorFile, write_simulated
 from collider.detectors.particles import Particles
 from collider.detectors.schema import EVENT_COLUMNS, TABLES
 from collider.generation import Process, Resonance
@@ -41,7 +41,7 @@ def write(path: Path, events: int, seed: int = 1, sample: DetectorSample = SAMPL
     columns |= {f"{stem}_p{axis}_gev": np.zeros(events) for stem in ("missing", "beyond") for axis in "xy"}
     for name in sample.tables:
         columns |= written(name, tables[name], events)
-    making._write(making.DetectorFile(sample, sample.processes[0], 0, events, path), columns, 1.0, events)
+    write_simulated(DetectorFile(sample, sample.processes[0], 0, events, path), columns, 1.0, events)
     return path
 
 
@@ -63,4 +63,4 @@ def made_up(counts, seed):
 
 def write_made_up(path, columns, sample=COLLISIONS):
     events = len(columns["event_id"])
-    making._write(making.DetectorFile(sample, sample.processes[0], 0, events, path), dict(columns), 1.0, events)
+    write_simulated(DetectorFile(sample, sample.processes[0], 0, events, path), dict(columns), 1.0, events)

@@ -100,7 +100,7 @@ def write_event_file(file: DetectorFile) -> int:
         generated += int(np.sum(events.generated.to_numpy()))
         parts.append(event_columns(events, ids, file.sample))
     columns = joined(parts) | {"event_id": event_id, "process": np.zeros(len(event_id), dtype=np.int8)}
-    _write(file, columns, generator.cross_section_pb, generated)
+    write_simulated(file, columns, generator.cross_section_pb, generated)
     return generated
 
 
@@ -112,7 +112,8 @@ def _require_folder(path: Path) -> None:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def _write(file: DetectorFile, columns: Columns, cross_section_pb: float, generated: int) -> None:
+def write_simulated(file: DetectorFile, columns: Columns, cross_section_pb: float, generated: int) -> None:
+    """Write a file of these columns, those of tables as `table/column`, with what it depends on and was made by."""
     sample, parts = file.sample, file.sample.calorimeters
     for column in EVENT_COLUMNS:
         columns[column.name] = columns[column.name].astype(column.dtype)
