@@ -53,9 +53,9 @@ class CandidateDataModule(RowsDataModule):
         least_gev: Momentum of a track, or energy of clusters without one, from which on candidates are used.
         cells: Cells of each calorimeter that are read of a candidate, the largest.
         linking: Cuts by which clusters and segments belong to a track.
-        memory_mb: So much of memory holds tokens, of the files that were read last; null holds all.
+        memory_mb: Megabytes of memory that hold tokens, of the files that were read last; null holds all.
         observables: Further number columns that come with each batch; null for all others.
-        batch_size: EventCandidates a batch, on each device.
+        batch_size: Candidates a batch, on each device.
         fractions: Shares of training, validation and test.
         seed: Decides the order.
         split: Event by event, or whole files.
