@@ -136,16 +136,29 @@ def test_a_row_that_one_network_was_trained_on_is_no_test():
         combination(said)
 
 
+def identities(kinds, part):
+    return PredictionTable.from_estimates(
+        np.arange(ROWS) * 7 + 3,
+        {"identity": kinds},
+        estimator="identity",
+        observables={} if part is None else {"split": part},
+        system=SYSTEM,
+    )
+
+
 def test_identities_decide_who_speaks():
     kinds = np.where(np.arange(ROWS) % 3 == 0, 11, 211)
-    identity = PredictionTable.from_estimates(
-        np.arange(ROWS) * 7 + 3, {"identity": kinds}, estimator="identity", system=SYSTEM
-    )
+    identity = identities(kinds, PART)
     said = said_by(tables(), identity)
     assert (np.isfinite(said.estimates[:, 1]) == (kinds == 11)).all()
     assert np.isfinite(said.estimates[:, 0]).all()
+    # what the network of identities was trained on is no test of who speaks, either
+    trained = said_by(tables(), identities(kinds, np.zeros_like(PART)))
+    assert len(trained.rows("test")) == 0 < len(said.rows("test"))
     with pytest.raises(UserError, match="the table of identities estimates momentum_gev"):
         said_by(tables(), tables()["ecal"])
+    with pytest.raises(UserError, match="the table of identities does not say which rows"):
+        said_by(tables(), identities(kinds, None))
 
 
 def test_classical_tables_have_the_errors_that_they_state():
@@ -182,6 +195,30 @@ def test_the_command_writes_tables_and_figures(tmp_path, capsys, monkeypatch):
     assert len(PredictionTable.read(tmp_path / "out" / "all.hdf5")) == ROWS
 
 
+@pytest.mark.parametrize("command", ["combine", "classical"])
+def test_a_table_that_is_read_is_not_written_over(command, tmp_path, monkeypatch):
+    made, name = estimates(), {"combine": "all", "classical": "kalman"}[command]
+    one = table(made[:, 0], ERRORS[:, 0], kalman_momentum_gev=made[:, 0], kalman_momentum_error_gev=ERRORS[:, 0])
+    path = one.write(tmp_path / f"{name}.hdf5")
+    before = path.read_bytes()
+    named = [f"tracker={path}", f"ecal={tables()['ecal'].write(tmp_path / 'ecal.hdf5')}"]
+    words = [*(named if command == "combine" else [str(path)]), "--output", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["detectors_combine.py", command, *words])
+    with pytest.raises(UserError, match=rf"{name}\.hdf5 is read and would be written over: choose another --output"):
+        main()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("told", "message"), [({"system": "collider.jets"}, "of jets, not of candidates"), ({"kind": "bound"}, "a bound")]
+)
+def test_classical_tables_are_of_candidates(told, message, tmp_path, monkeypatch):
+    path = tables()["ecal"].with_attributes(told).write(tmp_path / "table.hdf5")
+    monkeypatch.setattr("sys.argv", ["detectors_combine.py", "classical", str(path)])
+    with pytest.raises(UserError, match=f"table.hdf5 is {message}"):
+        main()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -195,6 +232,11 @@ def test_the_command_writes_tables_and_figures(tmp_path, capsys, monkeypatch):
         (
             lambda t: t | {"ecal": t["ecal"].with_attributes({"system": "collider.jets"})},
             "the table of ecal is of jets",
+        ),
+        (lambda t: t | {"ecal": t["ecal"].with_attributes({"kind": "bound"})}, "the table of ecal is a bound"),
+        (
+            lambda t: t | {"ecal": t["ecal"].with_columns({"event_id": t["ecal"].event_id + 1})},
+            "the table of tracker has no candidate of another table: make all of the same events",
         ),
     ],
 )

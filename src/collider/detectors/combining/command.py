@@ -14,6 +14,7 @@ from collider.detectors.combining.tables import (
     combination,
     figures,
     kalman_table,
+    require_candidates,
     said_by,
     sum_table,
     track_bound_table,
@@ -76,6 +77,8 @@ def _combine(named: Sequence[tuple[str, Path]], identity: Path | None, output: P
         if name in tables:
             raise UserError(f"two tables are called {name}: give each its own name")
         tables[name] = PredictionTable.read(path)
+    read = [path for _, path in named] + ([] if identity is None else [identity])
+    _require_kept(read, [output / f"{name}.hdf5" for name in ("all", "predictions", "bound")])
     said = said_by(tables, None if identity is None else PredictionTable.read(identity))
     combined, bound, weights = combination(said)
     found = figures(said, weights)
@@ -93,6 +96,14 @@ def _combine(named: Sequence[tuple[str, Path]], identity: Path | None, output: P
     print(*written, sep="\n")
 
 
+def _require_kept(read: Sequence[Path], written: Sequence[Path]) -> None:
+    """Raise UserError where a table that is read would be written over."""
+    kept = {path.resolve() for path in read}
+    for path in written:
+        if path.resolve() in kept:
+            raise UserError(f"{path} is read and would be written over: choose another --output")
+
+
 def described(one: Mapping[str, Any]) -> str:
     """Return the figures of one set of detectors in words."""
     alone = ", ".join(f"{name} {figure['resolution']:.2%}" for name, figure in one["alone"].items())
@@ -107,6 +118,7 @@ def described(one: Mapping[str, Any]) -> str:
 
 def _classical(path: Path, output: Path) -> None:
     table = PredictionTable.read(path)
+    require_candidates(str(path), table)
     if not table.has_truth(MOMENTUM):
         raise UserError(f"{path} has no true momenta: responses are measured with them")
     makers: dict[str, tuple[str, Callable[[PredictionTable], PredictionTable]]] = {
@@ -123,6 +135,7 @@ def _classical(path: Path, output: Path) -> None:
             f"{path} has none of the columns {', '.join(makers)}: it is made with data.observables=null, which is the "
             "default"
         )
+    _require_kept([path], [output / f"{name}.hdf5" for name, _ in there.values()])
     output.mkdir(parents=True, exist_ok=True)
     for name, make in there.values():
         print(make(table).write(output / f"{name}.hdf5"))

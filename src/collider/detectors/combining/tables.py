@@ -16,6 +16,7 @@ from collider.detectors.learning.columns import (
     ECAL_SUM,
     ELECTRON,
     HCAL,
+    IDENTITY,
     KALMAN,
     KALMAN_ERROR,
     MOMENTUM,
@@ -68,13 +69,18 @@ def said_by(tables: Mapping[str, PredictionTable], identity: PredictionTable | N
     """Return what tables say of all rows that any of them has.
 
     identity: a table that says who is what; ECAL, HCAL and muon tables (by name) then speak for whom they are made.
-    Raises UserError for a table of another system, without momenta, error bars or parts, and for a row with two truths.
+    What its network was trained on is no test of the combination either. Raises UserError for a table of another
+    system, of a bound, without momenta, error bars or parts, or without a row of another table, and for a row with two
+    truths.
     """
     if len(tables) < 2:
         raise UserError("a combination is of two tables or more: name them as tracker=TABLE ecal=TABLE …")
     for name, table in tables.items():
         _require(name, table)
-    ids = np.unique(np.concatenate([table.event_id for table in tables.values()]))
+    ids, times = np.unique(np.concatenate([table.event_id for table in tables.values()]), return_counts=True)
+    for name, table in tables.items():
+        if not (times[np.searchsorted(ids, table.event_id)] > 1).any():
+            raise UserError(f"the table of {name} has no candidate of another table: make all of the same events")
     shared = set.intersection(*(set(table.columns) for table in tables.values()))
     # posteriors, intervals and densities are those of one network
     known_names = {*SYSTEM.columns, *map(schema.truth_name, SYSTEM.truths)} - {MOMENTUM}
@@ -95,24 +101,46 @@ def said_by(tables: Mapping[str, PredictionTable], identity: PredictionTable | N
     bad = ~(np.isfinite(estimates) & (errors > 0))
     estimates[bad] = errors[bad] = np.nan
     if identity is not None:
-        silent = _silent(tuple(tables), ids, identity)
+        _require_identity(identity)
+        _, mine, theirs = np.intersect1d(ids, identity.event_id, return_indices=True)
+        kind = np.full(len(ids), -1)
+        kind[mine] = identity.column(IDENTITY)[theirs]
+        part[mine] = np.minimum(part[mine], identity.column(PART)[theirs])
+        silent = _silent(tuple(tables), kind)
         estimates[silent] = errors[silent] = np.nan
     return Said(tuple(tables), ids, estimates, errors, part, columns)
 
 
+def require_candidates(what: str, table: PredictionTable) -> None:
+    """Raise UserError for a table of another system, or of a bound, whose estimates are the truth."""
+    if table.system.name != SYSTEM.name:
+        raise UserError(f"{what} is of {table.system.nouns}, not of {SYSTEM.nouns}")
+    if table.is_bound:
+        raise UserError(f"{what} is a bound, which estimates nothing: take one that was predicted")
+
+
 def _require(name: str, table: PredictionTable) -> None:
-    if table.attributes.get("system") != SYSTEM.name:
-        raise UserError(f"the table of {name} is of {table.system.nouns}, not of {SYSTEM.nouns}")
+    require_candidates(f"the table of {name}", table)
     if MOMENTUM not in table.targets or not table.has_std(MOMENTUM):
         raise UserError(
             f"the table of {name} has no {MOMENTUM} with its error bar: train with data.targets=[{MOMENTUM}] and a "
             "head that states uncertainties"
         )
+    _require_parts(f"the table of {name}", table)
+
+
+def _require_parts(what: str, table: PredictionTable) -> None:
     if PART not in table or (table.column(PART) == schema.SPLITS["unknown"]).any():
         raise UserError(
-            f"the table of {name} does not say which rows its network was trained on: make it with `python cli.py "
-            "predict --run=RUN`"
+            f"{what} does not say which rows its network was trained on: make it with `python cli.py predict --run=RUN`"
         )
+
+
+def _require_identity(identity: PredictionTable) -> None:
+    if IDENTITY not in identity.targets:
+        raise UserError(f"the table of identities estimates {', '.join(identity.targets)}: train identity.yaml")
+    require_candidates("the table of identities", identity)
+    _require_parts("the table of identities", identity)
 
 
 def _require_one_truth(
@@ -128,15 +156,10 @@ def _require_one_truth(
         )
 
 
-def _silent(names: tuple[str, ...], ids: Any, identity: PredictionTable) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """Return where a table is not asked, (row, table): for whom it was not made, or who has no identity."""
-    if "identity" not in identity.targets:
-        raise UserError(f"the table of identities estimates {', '.join(identity.targets)}: train identity.yaml")
-    _, mine, theirs = np.intersect1d(ids, identity.event_id, return_indices=True)
-    kind = np.full(len(ids), -1)
-    kind[mine] = identity.column("identity")[theirs]
+def _silent(names: tuple[str, ...], kind: Any) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Return where a table is not asked, (row, table): for whom it was not made, or who has no identity (−1)."""
     return np.stack(
-        [~np.isin(kind, USES[name]) if name in USES else np.zeros(len(ids), dtype=bool) for name in names], axis=1
+        [~np.isin(kind, USES[name]) if name in USES else np.zeros(len(kind), dtype=bool) for name in names], axis=1
     )
 
 

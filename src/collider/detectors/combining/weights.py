@@ -45,9 +45,9 @@ class LearnedWeights:
     def learned(cls, names: tuple[str, ...], estimates: Floats, errors: Floats, truth: Floats) -> LearnedWeights:
         """Learn from rows: estimates, errors (row, estimator), not a number where one says nothing; truth (row,).
 
-        Response and inflation are such that the errors of each have the median 0 and lie within one error bar in
-        68.27 % of the rows; the correlation is that of errors over error bars. Raises UserError for fewer than FEWEST
-        rows of one.
+        The response is the median of truth over estimate, weighted with the inverse relative errors; with it the errors
+        lie within `inflation` error bars in 68.27 % of the rows; the correlation is that of errors over error bars.
+        Raises UserError for fewer than FEWEST rows of one.
         """
         for name, column in zip(names, estimates.T, strict=True):
             count = int(np.isfinite(column).sum())
@@ -111,7 +111,7 @@ def best_linear(values: Floats, sigma: Floats, correlation: Floats) -> tuple[Flo
 
 
 def _response(estimate: Floats, error: Floats, truth: Floats) -> float:
-    """Return the factor that makes the median of the errors, in units of the error bars, 0."""
+    """Return the factor r for which Σ |truth − r · estimate|/error is least: a weighted median of their ratio."""
     there = np.isfinite(estimate) & np.isfinite(error) & (estimate > 0)
     if not there.any():
         return 1.0
