@@ -35,15 +35,7 @@ class CresDataModule(RowsDataModule):
     Args:
         data: A file, an index of shards, a folder, a glob, or a list of these.
         targets: Columns to estimate. Records without truth columns are unlabelled: batches have no "targets".
-        observables: Further number columns that come with each batch; null for all others.
-        batch_size: Electrons a batch, on each device.
-        fractions: Shares of training, validation and test.
         seed: Decides the order and the random windows.
-        split: Decided electron by electron, or whole files together.
-        split_seed: Decides the split, whatever the training's seed, so that trainings are judged on the same electrons;
-            null is 0, or for a checkpoint the one that it was trained with.
-        workers: Processes that read ahead.
-        start_method: How these start (null: as Python does by default).
         cache: Keep the series: in files ("none"), in memory ("ram"), or on the training device ("device").
         window_start: First sample that is read.
         window_samples: Samples that are read; null for all.
@@ -71,14 +63,7 @@ class CresDataModule(RowsDataModule):
         self,
         data: str | list[str] = "data/cres.hdf5",
         targets: tuple[str, ...] = schema.DEFAULT_TARGETS,
-        observables: tuple[str, ...] | None = None,
-        batch_size: int = 64,
-        fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
         seed: int = 0,
-        split: Literal["event", "file"] = "event",
-        split_seed: int | None = None,
-        workers: int = 0,
-        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
         cache: Literal["none", "ram", "device"] = "none",
         window_start: int = 0,
         window_samples: int | None = None,
@@ -92,10 +77,9 @@ class CresDataModule(RowsDataModule):
         open_files: int = OPEN_FILES,
         memory_mb: float = 0.0,
         only: tuple[str, ...] = (),
+        **rows: Any,
     ) -> None:
-        super().__init__(
-            data, targets, observables, batch_size, fractions, seed, split, split_seed, workers, start_method
-        )
+        super().__init__(data, targets, seed=seed, **rows)
         self.cache = cache
         self.window_start = window_start
         self.window_samples = window_samples

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -20,12 +20,12 @@ from cres.transforms.bands import band_means, is_band
 from cres.transforms.coloured import ColouredNoise
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 from cres.transforms.row_noise import RowNoise
-from reconstruction.models import Loss, PredictiveDistribution
+from reconstruction.models import PredictiveDistribution
 from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.records.batch import Batch
 from reconstruction.records.rows import Rows, RowsDataModule
 from reconstruction.shapes import Series
-from reconstruction.training.learning.learner import CARD, CalibrationMethod, Learner
+from reconstruction.training.learning.learner import CARD, Learner
 from reconstruction.training.learning.loss_watch import NonFiniteLoss
 from reconstruction.training.learning.optimiser import Optimiser
 from reconstruction.training.learning.place import PLACE
@@ -39,7 +39,6 @@ from reconstruction.training.network.facts import with_facts
 from reconstruction.training.network.landmark import LandmarkOptions
 from reconstruction.training.network.reconstructor import EncoderFactory, HeadFactory, ViewFactory, build_reconstructor
 from reconstruction.training.network.sheet import SheetOptions
-from reconstruction.training.schedules import Schedule
 
 _ROWS_AT_ONCE = 4096
 
@@ -64,7 +63,6 @@ class CresModule(Learner):
         views: What is made of a record, by name: TimeView, SpectrumView, AlignedSpectrum …
         encoders: An encoder for each view, under the same name.
         head: PointHead, GaussianHead, MixtureHead, QuantileHead or FlowHead.
-        loss: MSE, Huber, GaussianNLL, CRPS or Pinball, on standardised targets.
         noise: Sources of noise of the nominal apparatus, by default white noise of its density, or noise of the
             spectrum that lies beside the data; empty for records that carry their own.
         noise_density_w_per_hz: Density of that white noise; linked from the data, whose simulation states it.
@@ -80,26 +78,12 @@ class CresModule(Learner):
         denoising: Rebuild a view without its noise, beside the targets or alone, to pre-train an encoder.
         masking: Hide stretches of views and rebuild them, beside the targets or alone, to pre-train encoders on records
             of which neither truth nor a noiseless copy is known.
-        weight_column: Column of the data that says how much each electron counts in the loss of the targets, such as a
-            detection efficiency; only ratios matter.
         sheet: Targets of a FlowHead that follow from others and from what is measured, each with its orders: the flow
             learns what is left.
         super_resolution: Rebuild the view of whole noiseless records from their first samples, beside the targets or
             alone.
         generation: Draw records for given targets, learned beside the targets or alone.
         denoise_first: A denoiser before the encoder of a view, trained apart, frozen, or together with the targets.
-        optimiser: Learning rates and decay.
-        schedule: Shape of the learning rate over the training.
-        compile_encoders: Compile the layers of the encoders with torch.compile when training; the first step then takes
-            a minute or two, and on a CPU it needs a C++ compiler.
-        compile_mode: How: default, or reduce-overhead, which captures what a layer launches on a GPU and replays it.
-        cuda_graph: Replay training steps as CUDA graphs, on one GPU where that is possible: hundreds of launches less.
-        ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
-        calibration: How the stated uncertainties are scaled after training, on the validation split: coverage (at every
-            stated width 68.27 % of the truths within one error bar), likelihood (one factor a target), or none.
-        seed: Seed of the training noise.
-        noise_seed: Seed of the frozen noise of validation, test and prediction, whatever the training's seed, so that
-            trainings are judged on the same records.
 
     """
 
@@ -112,7 +96,6 @@ class CresModule(Learner):
         views: dict[str, ViewFactory],
         encoders: dict[str, EncoderFactory],
         head: HeadFactory,
-        loss: Loss | None = None,
         noise: list[NoiseFactory] | None = None,
         noise_density_w_per_hz: float = NOMINAL_DENSITY_W_PER_HZ,
         noise_rows: list[tuple[float, float]] | None = None,
@@ -122,22 +105,13 @@ class CresModule(Learner):
         landmark: LandmarkOptions | None = None,
         condition: ConditionOptions | None = None,
         denoising: DenoisingOptions | None = None,
-        optimiser: Optimiser = Optimiser(),
-        schedule: Schedule | None = None,
-        compile_encoders: bool = False,
-        compile_mode: Literal["default", "reduce-overhead"] = "default",
-        cuda_graph: bool = True,
-        ema_decay: float = 0.0,
-        calibration: CalibrationMethod = "coverage",
-        seed: int = 0,
-        noise_seed: int = 0,
         masking: MaskingOptions | None = None,
-        weight_column: str | None = None,
         sheet: list[SheetOptions] | None = None,
         noise_variation: NoiseVariation | None = None,
         super_resolution: SuperResolutionOptions | None = None,
         generation: GenerationOptions | None = None,
         denoise_first: DenoiseFirstOptions | None = None,
+        **training: Any,
     ) -> None:
         facts = {"sampling_rate_hz": sampling_rate_hz}
         white = partial(WhiteNoise, density_w_per_hz=noise_density_w_per_hz)
@@ -169,21 +143,11 @@ class CresModule(Learner):
                 # how loud the noise of a row is says nothing of what the receiver does to it
                 Link(behind, SERIES, scope="receiver", needs_noise=True, by_row=False),
             ),
-            loss,
-            denoising,
-            optimiser,
-            schedule,
-            compile_encoders,
-            compile_mode,
-            cuda_graph,
-            ema_decay,
-            calibration,
-            seed,
-            noise_seed,
-            masking,
-            weight_column,
-            super_resolution,
-            generation,
+            denoising=denoising,
+            masking=masking,
+            super_resolution=super_resolution,
+            generation=generation,
+            **training,
         )
         if generation is not None:
             own = {"sampling_rate_hz": sampling_rate_hz}

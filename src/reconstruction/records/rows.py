@@ -71,7 +71,22 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
     """Rows of files, split into training, validation and test.
 
     A subclass opens its files (`open`) and makes datasets of rows (`dataset`); `apparatus_facts` is what a model is
-    built with. Its constructor, whose arguments the command line shows, hands those of this one on.
+    built with. Its constructor takes what is its own, and hands on `**rows`: the command line finds those options and
+    their words here.
+
+    Args:
+        data: A file, a folder of them, a glob, or a list of these.
+        targets: Columns to estimate.
+        observables: Further number columns that come with each batch; null for all others.
+        batch_size: Rows a batch, on each device.
+        fractions: Shares of training, validation and test.
+        seed: Decides the order.
+        split: Event by event, or whole files together.
+        split_seed: Decides the split, whatever the training's seed, so that trainings are judged on the same rows; null
+            is 0, or for a checkpoint the one that it was trained with.
+        workers: Processes that read ahead.
+        start_method: How these start (null: as Python does by default).
+
     """
 
     system_name: ClassVar[str]
@@ -90,14 +105,14 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
         self,
         data: str | list[str],
         targets: tuple[str, ...],
-        observables: tuple[str, ...] | None,
-        batch_size: int,
-        fractions: tuple[float, float, float],
-        seed: int,
-        split: Literal["event", "file"],
-        split_seed: int | None,
-        workers: int,
-        start_method: Literal["fork", "spawn", "forkserver"] | None,
+        observables: tuple[str, ...] | None = None,
+        batch_size: int = 64,
+        fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+        seed: int = 0,
+        split: Literal["event", "file"] = "event",
+        split_seed: int | None = None,
+        workers: int = 0,
+        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
     ) -> None:
         super().__init__()
         self.data = data

@@ -15,7 +15,7 @@ from reconstruction.errors import UserError
 from reconstruction.judging.measures.metrics import sigma68
 from reconstruction.judging.tables.table import PredictionTable
 
-ROWS = 6000
+ROWS = 4500
 TRUE = np.exp(np.random.default_rng(0).uniform(0, 5, ROWS))
 PART = np.random.default_rng(1).choice(3, ROWS, p=[0.3, 0.3, 0.4])
 SHARES = 0.02 + 0.0005 * TRUE, 0.5 / np.sqrt(TRUE) + 0.01

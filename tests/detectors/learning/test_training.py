@@ -26,14 +26,14 @@ pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in QUIET]
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A training of a few seconds on tracks of 110 events, and its table of all of them."""
+    """A training of a few seconds on tracks of 80 events, and its table of all of them."""
     folder = tmp_path_factory.mktemp("tracker")
-    made_detectors.write(folder / "events.hdf5", 110, seed=3, pt_gev=(1.0, 20.0))
+    made_detectors.write(folder / "events.hdf5", 80, seed=3, pt_gev=(1.0, 20.0))
     text = (ROOT / "configs/detectors/tracker.yaml").read_text().replace("width: 48", "width: 16")
     (folder / "tracker.yaml").write_text(text)
     run = folder / "run"
     words = ["fit", "-c", str(folder / "tracker.yaml"), f"--data.data={folder / 'events.hdf5'}", f"--run={run}"]
-    main([*words, "--trainer.max_epochs=4", "--data.batch_size=32", "--model.ema_decay=0", *SMALL])
+    main([*words, "--trainer.max_epochs=3", "--data.batch_size=32", "--model.ema_decay=0", *SMALL])
     main(["predict", f"--run={run}", f"--predictions={run / 'all.hdf5'}"])
     return run
 

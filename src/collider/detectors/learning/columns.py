@@ -56,7 +56,7 @@ TRUTHS: Final = tuple(column.name for column in _TRUE)
 _SEEN: Final = (
     _gev(KALMAN, "momentum of the track", "momentum of the track"),
     _gev(KALMAN_ERROR, "its error as the Kalman filter states it", "stated error of the track"),
-    _gev(TRACK_BOUND, "least error of a momentum from the track's hits", "bound of the track"),
+    _gev(TRACK_BOUND, "least error of the true momentum from the track's hits", "bound of the track"),
     _gev(ECAL_SUM, "energy of its ECAL clusters", "energy in the ECAL"),
     _gev(HCAL_SUM, "energy of its HCAL clusters", "energy in the HCAL"),
     _gev(CALORIMETER_SUM, "sum of both", "energy in both calorimeters"),

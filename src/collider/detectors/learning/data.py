@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,15 +54,8 @@ class CandidateDataModule(RowsDataModule):
         cells: Cells of each calorimeter that are read of a candidate, the largest.
         linking: Cuts by which clusters and segments belong to a track.
         memory_mb: Megabytes of memory that hold tokens, of the files that were read last; null holds all.
-        observables: Further number columns that come with each batch; null for all others.
         batch_size: Candidates a batch, on each device.
         fractions: Shares of training, validation and test.
-        seed: Decides the order.
-        split: Event by event, or whole files.
-        split_seed: Decides the split, whatever the training's seed; null is 0, or for a checkpoint the one that it was
-            trained with.
-        workers: Processes that read ahead.
-        start_method: How these start (null: as Python does by default).
 
     """
 
@@ -79,18 +72,11 @@ class CandidateDataModule(RowsDataModule):
         cells: int = 40,
         linking: Linking = LINKING,
         memory_mb: float | None = None,
-        observables: tuple[str, ...] | None = None,
         batch_size: int = 128,
         fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
-        seed: int = 0,
-        split: Literal["event", "file"] = "event",
-        split_seed: int | None = None,
-        workers: int = 0,
-        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        **rows: Any,
     ) -> None:
-        super().__init__(
-            data, targets, observables, batch_size, fractions, seed, split, split_seed, workers, start_method
-        )
+        super().__init__(data, targets, batch_size=batch_size, fractions=fractions, **rows)
         self.inputs = tuple(inputs)
         require_inputs(self.inputs)
         self.choice = Choice(tuple(needs), tuple(classes), least_gev)

@@ -85,7 +85,6 @@ class HiggsDataModule(RowsDataModule):
     Args:
         data: A folder of samples, samples, files, a glob, or a list of these.
         targets: The column of the class.
-        observables: Further number columns that come with each batch; null for all others.
         points: Masses (mH⁺, mA) in GeV of the signals that are used; null for those that the folder's samples.json
             calls trained or edge, without one for all.
         channels: Channels that are used, such as [1e2mu]; none named: all.
@@ -102,8 +101,6 @@ class HiggsDataModule(RowsDataModule):
         shuffle_block: Neighbours in a file that are read together; null: all events are shuffled.
         memory_mb: Megabytes of objects of the files that were read last; null: all of them are kept.
         only: Names of files whose events alone are used.
-        workers: Processes that read ahead.
-        start_method: How these start (null: as Python does by default).
 
     """
 
@@ -113,7 +110,6 @@ class HiggsDataModule(RowsDataModule):
         self,
         data: str | list[str] = "data/higgs",
         targets: tuple[str, ...] = ("class",),
-        observables: tuple[str, ...] | None = None,
         points: tuple[tuple[float, float], ...] | None = None,
         channels: tuple[str, ...] = (),
         backgrounds: tuple[str, ...] = ("nonprompt", "diboson", "ttx"),
@@ -128,14 +124,20 @@ class HiggsDataModule(RowsDataModule):
         shuffle_block: int | None = None,
         memory_mb: float | None = None,
         only: tuple[str, ...] = (),
-        workers: int = 0,
-        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        **rows: Any,
     ) -> None:
         unknown = next((name for name in backgrounds if name not in CLASSES or CLASSES[name] == SIGNAL), None)
         if unknown is not None:
             raise UserError(f"data.backgrounds names {unknown!r}: there are nonprompt, diboson and ttx")
         super().__init__(
-            data, targets, observables, batch_size, fractions, seed, "event", split_seed, workers, start_method
+            data,
+            targets,
+            batch_size=batch_size,
+            fractions=fractions,
+            seed=seed,
+            split="event",
+            split_seed=split_seed,
+            **rows,
         )
         self.split_by = split
         self.points, self.channels, self.backgrounds = points, tuple(channels), tuple(backgrounds)

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Literal
+from typing import Any
 
 from collider.higgs.learning.views import OBJECTS, ObjectsView, Turned
 from collider.higgs.networks.particle_net import ParticleNetEncoder
 from reconstruction.errors import UserError
-from reconstruction.models import Loss
 from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.models.encoders.views import RecordView
-from reconstruction.training.learning.learner import CalibrationMethod, Learner
-from reconstruction.training.learning.optimiser import Optimiser
+from reconstruction.training.learning.learner import Learner
 from reconstruction.training.network.corruption import Corruption, Link
 from reconstruction.training.network.reconstructor import EncoderFactory, HeadFactory, build_reconstructor
-from reconstruction.training.schedules import Schedule
 
 VIEW = "objects"
 
@@ -28,23 +25,12 @@ class HiggsModule(Learner):
         targets: The column of the class; linked from the data.
         encoders: One encoder, "objects".
         head: CategoricalHead, whose classes have the codes of the column.
-        loss: CrossEntropy, with weights of classes if need be.
         condition: Masses that the model is told with each event, and how; null for a network of one mass point.
         hypotheses: Of the masses that the model is told, those in GeV with which ParticleNet compares the mass of each
             pair of objects, such as [mass_a_gev].
         weight_column: Column that says how much an event counts in the loss: relative_weight, or difficulty_weight,
             that times 1/((mH⁺ − mA)/mH⁺ + 0.1); null: all the same.
         turn: In training, turn events around the beam and exchange its ends.
-        optimiser: Learning rates and decay.
-        schedule: Shape of the learning rate over the training.
-        compile_encoders: Compile the layers of the encoder with torch.compile when training.
-        compile_mode: How: default, or reduce-overhead.
-        cuda_graph: Replay training steps as CUDA graphs, on one GPU where that is possible: hundreds of launches less.
-        ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
-        calibration: How the stated probabilities are made honest after training, on the validation split: coverage or
-            likelihood (one temperature), or none.
-        seed: Seed of what is random in training.
-        noise_seed: Seed of what is random in judging.
 
     """
 
@@ -55,20 +41,11 @@ class HiggsModule(Learner):
         targets: tuple[str, ...],
         encoders: dict[str, EncoderFactory],
         head: HeadFactory,
-        loss: Loss | None = None,
         condition: ConditionOptions | None = None,
         hypotheses: tuple[str, ...] = (),
         weight_column: str | None = None,
         turn: bool = True,
-        optimiser: Optimiser = Optimiser(),
-        schedule: Schedule | None = None,
-        compile_encoders: bool = False,
-        compile_mode: Literal["default", "reduce-overhead"] = "default",
-        cuda_graph: bool = True,
-        ema_decay: float = 0.0,
-        calibration: CalibrationMethod = "coverage",
-        seed: int = 0,
-        noise_seed: int = 0,
+        **training: Any,
     ) -> None:
         views: dict[str, Callable[..., RecordView]] = {VIEW: partial(ObjectsView, tuple(hypotheses))}
         reconstructor = build_reconstructor({}, targets, views, encoders, head, condition=condition)
@@ -78,18 +55,12 @@ class HiggsModule(Learner):
         super().__init__(
             reconstructor,
             Corruption(*turns),
-            loss,
-            None,
-            optimiser,
-            schedule,
-            compile_encoders,
-            compile_mode,
-            cuda_graph,
-            ema_decay,
-            calibration,
-            seed,
-            noise_seed,
             weight_column=weight_column,
+            denoising=None,
+            masking=None,
+            super_resolution=None,
+            generation=None,
+            **training,
         )
 
 

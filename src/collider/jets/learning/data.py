@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,20 +45,12 @@ class JetDataModule(RowsDataModule):
         data: A file, a folder of them, a glob, or a list of these.
         targets: Columns to estimate: jet_class (ten classes), jet_genmass (the mass of the particle-level jet) …
         particles: Constituents of a jet that are read, the hardest; 128 is all that JetClass has.
-        observables: Further number columns that come with each batch; null for all others.
         batch_size: Jets a batch, on each device.
         training_jets: Train on so many of the training split alone: what labels are worth. Null is all.
         validation_jets: Validate on so many of the validation split alone: labels that are counted, too. Null is all.
         label_seed: Decides which jets these are; null is as split_seed. A smaller number is part of a larger one.
         leave_out: Classes by name (Tbqq) that are neither trained nor validated on, but stay in the test split: what is
             unlike the training.
-        fractions: Shares of training, validation and test.
-        seed: Decides the order.
-        split: Jet by jet, or whole files.
-        split_seed: Decides the split, whatever the training's seed; null is 0, or for a checkpoint the one that it was
-            trained with.
-        workers: Processes that read ahead.
-        start_method: How these start (null: as Python does by default).
 
     """
 
@@ -69,22 +61,14 @@ class JetDataModule(RowsDataModule):
         data: str | list[str] = "data/jets",
         targets: tuple[str, ...] = (CLASS,),
         particles: int = 40,
-        observables: tuple[str, ...] | None = None,
         batch_size: int = 128,
         training_jets: int | None = None,
         validation_jets: int | None = None,
         label_seed: int | None = None,
         leave_out: tuple[str, ...] = (),
-        fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
-        seed: int = 0,
-        split: Literal["event", "file"] = "event",
-        split_seed: int | None = None,
-        workers: int = 0,
-        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        **rows: Any,
     ) -> None:
-        super().__init__(
-            data, targets, observables, batch_size, fractions, seed, split, split_seed, workers, start_method
-        )
+        super().__init__(data, targets, batch_size=batch_size, **rows)
         self.particles, self.label_seed = particles, label_seed
         self.training_jets, self.validation_jets = training_jets, validation_jets
         self.leave_out = tuple(leave_out)

@@ -38,17 +38,10 @@ class ShowerDataModule(RowsDataModule):
     Args:
         data: A file, a folder of a data set, a glob, or a list of these.
         targets: Columns to estimate: energy_gev, layer_01_gev … (what each layer holds), shower_t_x0 …, or particle.
-        observables: Further number columns that come with each batch; null for all others.
-        batch_size: Showers a batch, on each device.
         fractions: Shares of training, validation and test; the latter two alone say how the files of a data set's
             validation split are shared.
-        seed: Decides the order.
         split: As the data set was made (its training files to train on, its validation files shared between validation
             and test; shower by shower where there are files of one kind only), shower by shower, or whole files.
-        split_seed: Decides the split, whatever the training's seed; null is 0, or for a checkpoint the one that it was
-            trained with.
-        workers: Processes that read ahead.
-        start_method: How these start (null: as Python does by default).
 
     """
 
@@ -58,17 +51,12 @@ class ShowerDataModule(RowsDataModule):
         self,
         data: str | list[str] = "ml_dataset",
         targets: tuple[str, ...] = ("energy_gev",),
-        observables: tuple[str, ...] | None = None,
-        batch_size: int = 64,
         fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
-        seed: int = 0,
         split: Literal["dataset", "event", "file"] = "dataset",
-        split_seed: int | None = None,
-        workers: int = 0,
-        start_method: Literal["fork", "spawn", "forkserver"] | None = None,
+        **rows: Any,
     ) -> None:
         by: Literal["event", "file"] = "file" if split == "file" else "event"
-        super().__init__(data, targets, observables, batch_size, fractions, seed, by, split_seed, workers, start_method)
+        super().__init__(data, targets, fractions=fractions, split=by, **rows)
         self.split_by = split
 
     def open(self) -> ShowerFiles:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from collider.showers.learning.data import CELLS
 from collider.showers.learning.turns import Turn
 from collider.showers.learning.views import Deposit, ShowerView, measured_in_deposit
 from collider.showers.networks import VolumeEncoder
 from reconstruction.errors import UserError
-from reconstruction.models import Loss
 from reconstruction.models.conditioning.context import ConditionOptions
-from reconstruction.training.learning.learner import CalibrationMethod, Learner
-from reconstruction.training.learning.optimiser import Optimiser
+from reconstruction.training.learning.learner import Learner
 from reconstruction.training.network.corruption import Corruption, Link
 from reconstruction.training.network.reconstructor import (
     EncoderFactory,
@@ -20,7 +18,6 @@ from reconstruction.training.network.reconstructor import (
     Reconstructor,
     build_reconstructor,
 )
-from reconstruction.training.schedules import Schedule
 
 
 @runtime_checkable
@@ -50,22 +47,11 @@ class ShowerModule(Learner):
         views: What is made of the cells, by name: LayersView or CellsView.
         encoders: An encoder for each view, under the same name.
         head: PointHead, GaussianHead, MixtureHead or QuantileHead; CategoricalHead for `particle`, the kind of shower.
-        loss: MSE, Huber, GaussianNLL, CRPS or Pinball, on standardised targets; CrossEntropy for kinds.
         energy_in: What energies are learned in: deposit, the sum of all cells, so that the error of the ratio is σ/E
             at 1 GeV as at 100 GeV; or gev, for cells whose noise drowns their sum.
         turn: In training, turn and mirror showers around the axis: right where all sides of the calorimeter are alike.
         fusion: How features of several views are joined.
         condition: Settings of the calorimeter that the model is told with each shower.
-        optimiser: Learning rates and decay.
-        schedule: Shape of the learning rate over the training.
-        compile_encoders: Compile the layers of the encoders with torch.compile when training.
-        compile_mode: How: default, or reduce-overhead.
-        cuda_graph: Replay training steps as CUDA graphs, on one GPU where that is possible: hundreds of launches less.
-        ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
-        calibration: How the stated uncertainties are scaled after training, on the validation split: coverage,
-            likelihood or none.
-        seed: Seed of what is random in training.
-        noise_seed: Seed of what is random in judging.
 
     """
 
@@ -81,20 +67,11 @@ class ShowerModule(Learner):
         views: dict[str, CellViewFactory],
         encoders: dict[str, EncoderFactory],
         head: HeadFactory,
-        loss: Loss | None = None,
         energy_in: Literal["deposit", "gev"] = "deposit",
         turn: bool = True,
         fusion: Literal["gated", "concatenate"] = "gated",
         condition: ConditionOptions | None = None,
-        optimiser: Optimiser = Optimiser(),
-        schedule: Schedule | None = None,
-        compile_encoders: bool = False,
-        compile_mode: Literal["default", "reduce-overhead"] = "default",
-        cuda_graph: bool = True,
-        ema_decay: float = 0.0,
-        calibration: CalibrationMethod = "coverage",
-        seed: int = 0,
-        noise_seed: int = 0,
+        **training: Any,
     ) -> None:
         facts = {
             "grid": grid,
@@ -110,17 +87,12 @@ class ShowerModule(Learner):
         super().__init__(
             reconstructor,
             Corruption(*turns),
-            loss,
-            None,
-            optimiser,
-            schedule,
-            compile_encoders,
-            compile_mode,
-            cuda_graph,
-            ema_decay,
-            calibration,
-            seed,
-            noise_seed,
+            weight_column=None,
+            denoising=None,
+            masking=None,
+            super_resolution=None,
+            generation=None,
+            **training,
         )
 
 

@@ -48,11 +48,33 @@ CARD = "cres"
 class Learner(pl.LightningModule):
     """Trains a reconstructor. A system's own class builds it of what a configuration says.
 
-    reconstructor: what learns. corruption: what is done to its inputs before. denoising: rebuild a view without its
-    noise; masking: rebuild what is hidden of views; super_resolution: rebuild a view of whole records from their first
-    samples; generation: draw records for given targets; each beside the targets or alone. weight_column: how much each
-    row counts in the loss of the targets. seed: of the corruption in training; noise_seed: of the frozen one that
-    judges, whatever the training's seed, so that trainings are judged on the same records.
+    Its constructor takes what is its own, and hands on `**training`: the command line finds those options and their
+    words here.
+
+    Args:
+        reconstructor: What learns.
+        corruption: What is done to its inputs before.
+        loss: CrossEntropy for classes; GaussianNLL, CRPS, MSE, Huber or Pinball for others, on standardised targets.
+        denoising: Rebuild a view without its noise, beside the targets or alone.
+        optimiser: Learning rates and decay.
+        schedule: Shape of the learning rate over the training.
+        compile_encoders: Compile the layers of the encoders with torch.compile when training; the first step then takes
+            a minute or two, and on a CPU it needs a C++ compiler.
+        compile_mode: How: default, or reduce-overhead, which captures what a layer launches on a GPU and replays it.
+        cuda_graph: Replay training steps as CUDA graphs, on one GPU where that is possible: hundreds of launches less.
+        ema_decay: Validate and keep an exponential moving average of the weights with this decay a step; 0 is off.
+        calibration: How what is stated is made honest after training, on the validation split: coverage (at every
+            stated width 68.27 % of the truths within one error bar), likelihood (one factor a target), or none;
+            probabilities of classes get one temperature by either.
+        seed: Seed of what is random in training.
+        noise_seed: Seed of what is random in judging, whatever the training's seed, so that trainings are judged on the
+            same rows.
+        masking: Hide parts of views and rebuild them, beside the targets or alone.
+        weight_column: Column of the data that says how much each row counts in the loss of the targets, such as a
+            detection efficiency; only ratios matter.
+        super_resolution: Rebuild the view of whole records from a part of them, beside the targets or alone.
+        generation: Draw rows for given targets, beside the targets or alone.
+
     """
 
     system_name: ClassVar[str]
@@ -63,10 +85,10 @@ class Learner(pl.LightningModule):
         corruption: Corruption,
         loss: Loss | None = None,
         denoising: DenoisingOptions | None = None,
-        optimiser: Optimiser | None = None,
+        optimiser: Optimiser = Optimiser(),
         schedule: Schedule | None = None,
         compile_encoders: bool = False,
-        compile_mode: str = "default",
+        compile_mode: Literal["default", "reduce-overhead"] = "default",
         cuda_graph: bool = True,
         ema_decay: float = 0.0,
         calibration: CalibrationMethod = "coverage",
@@ -98,7 +120,7 @@ class Learner(pl.LightningModule):
             for task in self.tasks:
                 task.let_learn()
         self.loss = loss or (CrossEntropy() if reconstructor.head.classes else GaussianNLL())
-        self.optimiser, self.schedule = optimiser or Optimiser(), schedule or Cosine()
+        self.optimiser, self.schedule = optimiser, schedule or Cosine()
         self.compile_encoders, self.compile_mode, self.cuda_graph = compile_encoders, compile_mode, cuda_graph
         self.ema_decay, self.calibration = ema_decay, calibration
         self.seed, self.noise_seed = seed, noise_seed
