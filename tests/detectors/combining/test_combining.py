@@ -127,10 +127,12 @@ def test_rows_of_one_table_alone_keep_what_it_says():
     assert len(figures(said, weights)) == 2
 
 
-def test_a_row_that_one_network_was_trained_on_is_no_test():
+@pytest.mark.parametrize("trained_on", ["tracker", "ecal"])
+def test_a_row_that_one_network_was_trained_on_is_no_test(trained_on):
     made = estimates()
-    other = table(made[:, 1], ERRORS[:, 1]).with_columns({"split": np.zeros(ROWS, np.int64)})
-    said = said_by({"tracker": table(made[:, 0], ERRORS[:, 0]), "ecal": other})
+    given = {name: table(made[:, place], ERRORS[:, place]) for place, name in enumerate(("tracker", "ecal"))}
+    given[trained_on] = given[trained_on].with_columns({"split": np.zeros(ROWS, np.int64)})
+    said = said_by(given)
     assert len(said.rows("test")) == 0
     with pytest.raises(UserError, match="the weight of tracker cannot be learned of 0 rows of the validation split"):
         combination(said)
