@@ -59,7 +59,7 @@ MUTATIONS = (
     Mutation("events_torn_apart", "detectors/learning/data.py", "of_rows = files.event_of_rows",
              "of_rows = np.arange(len(files))", "detectors/learning/test_data.py", "same_part", package="collider"),
     # jets
-    Mutation("hidden_particle_seen", "jets/networks/transformer.py", "series = hidden.hide(series)", "pass",
+    Mutation("hidden_particle_seen", "jets/networks/particles.py", "series = hidden.hide(series)", "pass",
              "jets/test_networks.py", "hidden", package="collider"),
     Mutation("copies_that_decay", "jets/making/truth.py", "last = heavy & ~copied", "last = heavy",
              "jets/test_making.py", "copies", package="collider"),

@@ -22,7 +22,7 @@ from collider.jets.networks import (
 )
 from collider.jets.networks.lorentz import equivariant_linear
 from collider.jets.networks.pairs import PairBias, pair_features, upper
-from collider.jets.networks.transformer import HiddenParticles
+from collider.jets.networks.particles import HiddenParticles
 from collider.jets.schema import PARTICLE_COLUMNS
 from collider.jets.system import SYSTEM
 from reconstruction.errors import UserError

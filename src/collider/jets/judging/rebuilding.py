@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from collider.jets.judging.sources import JetRun
 from collider.jets.learning.masking import MaskedParticles
 from collider.jets.learning.rebuilt import RebuiltJets, off_shell
-from collider.jets.networks.transformer import ParticleEncoder
+from collider.jets.networks.particles import ParticleEncoder
 from reconstruction.errors import UserError
 from reconstruction.judging.measures.bootstrap import Array, Figure, Sample, bootstrapped
 from reconstruction.random.keyed import FROZEN_EPOCH, KeyedRandom

@@ -11,7 +11,7 @@ from collider.jets.features import MOMENTA, mass_of, total, transverse
 from collider.jets.learning.data import PARTICLES
 from collider.jets.learning.views import ParticlesView
 from collider.jets.networks.numbers import Particles, Real
-from collider.jets.networks.transformer import ParticleEncoder
+from collider.jets.networks.particles import ParticleEncoder
 from reconstruction.errors import UserError, nearest
 from reconstruction.models.encoders.positions import valid_positions
 from reconstruction.records.batch import Batch, lengths_from, masks_of

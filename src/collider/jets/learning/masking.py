@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from collider.jets.features import KINEMATIC, MOMENTA, SEED_VECTOR, transverse
 from collider.jets.learning.rebuilt import RebuiltJets, jet_mass_loss, mass_shell_loss, rebuilt_jets
+from collider.jets.networks.particles import HiddenParticles, ParticleEncoder
 from collider.jets.networks.scales import ParticleScales
-from collider.jets.networks.transformer import HiddenParticles, ParticleEncoder
 from reconstruction.errors import UserError
 from reconstruction.models.encoders.positions import valid_positions
 from reconstruction.models.precision import in_precision

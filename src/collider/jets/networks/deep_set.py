@@ -6,13 +6,11 @@ from typing import Literal
 
 from torch import nn
 
-from collider.jets.features import MOMENTA, within
-from collider.jets.networks.transformer import HiddenParticles, ParticleEncoder
+from collider.jets.features import MOMENTA
+from collider.jets.networks.particles import ParticleEncoder, SeenParticles
 from reconstruction.models.conditioning.context import ContextVector
-from reconstruction.models.encoders.base import Sequence
 from reconstruction.models.encoders.pooling import make_pooling
-from reconstruction.models.encoders.positions import valid_positions
-from reconstruction.shapes import Lengths, Series
+from reconstruction.shapes import Lengths
 
 
 class DeepSetEncoder(ParticleEncoder):
@@ -41,23 +39,16 @@ class DeepSetEncoder(ParticleEncoder):
         """The layers of the perceptron."""
         return (self.embed, *self.hidden_layers)
 
-    def sequence(
-        self,
-        series: Series,
-        lengths: Lengths | None = None,
-        context: ContextVector | None = None,
-        hidden: HiddenParticles | None = None,
-    ) -> Sequence:
-        """Return (batch, particle, width) features, zero beyond each jet's particles."""
-        real = None if lengths is None else valid_positions(lengths, series.shape[1])
-        series = within(series, real)
-        if hidden is not None:
-            series = hidden.hide(series)
-        values = self.embed(self.scales(series)[0])
-        if hidden is not None:
-            values = hidden.stand_in(values)
-        values = self.modulated(values, 0, context, lengths)
+    def embedded(self, seen: SeenParticles) -> Tensor:
+        """Return a linear map of each particle's features."""
+        values: Tensor = self.embed(seen.features)
+        return values
+
+    def mixed(
+        self, values: Tensor, seen: SeenParticles, context: ContextVector | None, lengths: Lengths | None
+    ) -> Tensor:
+        """Return what the perceptron makes of each particle alone."""
         for layer, block in enumerate(self.hidden_layers, 1):
             values = self.modulated(block(values), layer, context, lengths)
-        values = self.norm(values)
-        return Sequence(values if real is None else values * real.unsqueeze(-1).to(values.dtype), lengths)
+        normed: Tensor = self.norm(values)
+        return normed

@@ -13,15 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from collider.generation.wheels import wheel
-from collider.jets.features import KINEMATIC, within
-from collider.jets.networks.transformer import HiddenParticles, ParticleEncoder
+from collider.jets.features import KINEMATIC
+from collider.jets.networks.particles import ParticleEncoder, SeenParticles
 from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import ContextVector
-from reconstruction.models.encoders.base import Sequence
 from reconstruction.models.encoders.pooling import make_pooling
-from reconstruction.models.encoders.positions import valid_positions
 from reconstruction.models.precision import in_precision
-from reconstruction.shapes import Float, Lengths, Series
+from reconstruction.shapes import Float, Lengths
 
 ScalarKind = Literal["invariant", "all"]
 METRIC = (1.0, -1.0, -1.0, -1.0)
@@ -74,33 +72,24 @@ class SlimLorentzTransformer(ParticleEncoder):
         """What enters, then the blocks."""
         return (nn.ModuleList([self.embed, self.network.linear_in]), *self.network.blocks)
 
-    def sequence(
-        self,
-        series: Series,
-        lengths: Lengths | None = None,
-        context: ContextVector | None = None,
-        hidden: HiddenParticles | None = None,
-    ) -> Sequence:
-        """Return (batch, particle, width) invariant features, zero beyond each jet's particles."""
-        # a jet without particles attends to its first place: a softmax over nothing is not a number
-        real = None if lengths is None else valid_positions(lengths.clamp(min=1), series.shape[1])
-        series = within(series, real)
-        if hidden is not None:
-            series = hidden.hide(series)
-        features, momenta = self.scales(series)
-        there = (series[..., 3:4] > 0).to(features.dtype)
-        scalars = self.embed(torch.cat([there, features[..., self.places]], dim=-1))
-        if hidden is not None:
-            scalars = hidden.stand_in(scalars)
-        scalars = self.modulated(scalars, 0, context, lengths)
-        vectors, scalars = self.network.linear_in(momenta[..., [3, 0, 1, 2]].unsqueeze(-1), scalars)
-        told = {} if real is None else {"attn_mask": real[:, None, None, :]}
+    def embedded(self, seen: SeenParticles) -> Tensor:
+        """Return the scalars of each particle: no boost changes them."""
+        there = (seen.series[..., 3:4] > 0).to(seen.features.dtype)
+        scalars: Tensor = self.embed(torch.cat([there, seen.features[..., self.places]], dim=-1))
+        return scalars
+
+    def mixed(
+        self, values: Tensor, seen: SeenParticles, context: ContextVector | None, lengths: Lengths | None
+    ) -> Tensor:
+        """Return the scalars, and invariants of the four-vectors, after all blocks."""
+        vectors, scalars = self.network.linear_in(seen.momenta[..., [3, 0, 1, 2]].unsqueeze(-1), values)
+        told = {} if seen.real is None else {"attn_mask": seen.real[:, None, None, :]}
         for layer, block in enumerate(self.network.blocks, 1):
             vectors, scalars = block(vectors, scalars, **told)
             scalars = self.modulated(scalars, layer, context, lengths)
         vectors, scalars = self.network.linear_out(vectors, scalars)
-        values = self.norm(scalars + self.squares(in_precision(squared(vectors), scalars.dtype)))
-        return Sequence(values if real is None else values * real.unsqueeze(-1).to(values.dtype), lengths)
+        normed: Tensor = self.norm(scalars + self.squares(in_precision(squared(vectors), scalars.dtype)))
+        return normed
 
 
 def squared(vectors: Float[Tensor, "*batch 4 channel"]) -> Float[Tensor, "*batch channel"]:

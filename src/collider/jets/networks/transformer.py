@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Iterable
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from collider.jets.features import MOMENTA, within
+from collider.jets.features import MOMENTA
 from collider.jets.networks.blocks import ClassAttention, ParticleBlock
 from collider.jets.networks.pairs import PairBias, pair_features, upper
-from collider.jets.networks.scales import ParticleScales, real_particles
+from collider.jets.networks.particles import ParticleEncoder, SeenParticles
+from collider.jets.networks.scales import real_particles
 from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import ContextVector
-from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.pooling import Pooling, make_pooling
-from reconstruction.models.encoders.positions import valid_positions
-from reconstruction.models.precision import in_precision
-from reconstruction.shapes import Bool, Float, Lengths, Series
+from reconstruction.shapes import Lengths, Series
 
 PoolingKind = Literal["class", "mean", "attention"]
 MOST_PAIRS = 1 << 19
-
-
-class ParticleEncoder(Encoder):
-    """An encoder of the particles of a jet: a series of a `ParticlesView`, in any order, and of any number.
-
-    `scales` standardise features. `sequence` also takes particles that are hidden.
-    """
-
-    takes_channels = False
-
-    @abstractmethod
-    def sequence(
-        self,
-        series: Series,
-        lengths: Lengths | None = None,
-        context: ContextVector | None = None,
-        hidden: HiddenParticles | None = None,
-    ) -> Sequence:
-        """Return the features of each particle, before pooling."""
-
-    def __init__(self, in_channels: int, width: int, pooling: Pooling) -> None:
-        super().__init__(in_channels, width, 1, pooling)
-        self.scales = ParticleScales(in_channels)
-
-    @property
-    def fitted(self) -> bool:
-        """Whether the scales are known."""
-        return self.scales.fitted
-
-    def fit(self, batches: Iterable[tuple[Series, Lengths | None]]) -> None:
-        """Fit the scales on series of the training split."""
-        series = list(real_particles(batches))
-        self.scales.fit(torch.cat([one[one[..., 3] > 0] for one in series]))
-
-
-class HiddenParticles(NamedTuple):
-    """Particles that are hidden, and what stands in their place."""
-
-    places: Bool[Tensor, "batch particle"]
-    tokens: Float[Tensor, "batch particle width"]
-
-    def hide(self, series: Series) -> Series:
-        """Return a series without them."""
-        return within(series, ~self.places)
-
-    def stand_in(self, values: Tensor) -> Tensor:
-        """Return embedded particles with the tokens in the place of those that are hidden."""
-        return torch.where(self.places.unsqueeze(-1), in_precision(self.tokens, values.dtype), values)
 
 
 def make_particle_pooling(kind: PoolingKind, width: int, heads: int, depth: int, expansion: int) -> Pooling:
@@ -142,30 +91,21 @@ class ParticleTransformer(ParticleEncoder):
             else:  # where one particle of each jet is read
                 self.pairs.scale.leave()
 
-    def sequence(
-        self,
-        series: Series,
-        lengths: Lengths | None = None,
-        context: ContextVector | None = None,
-        hidden: HiddenParticles | None = None,
-    ) -> Sequence:
-        """Return (batch, particle, width) features, zero beyond each jet's particles."""
-        # a jet without particles attends to its first place: a softmax over nothing is not a number
-        real = None if lengths is None else valid_positions(lengths.clamp(min=1), series.shape[1])
-        series = within(series, real)
-        if hidden is not None:
-            series = hidden.hide(series)
-        values = self.embed(*self.scales(series))
-        if hidden is not None:
-            values = hidden.stand_in(values)
-        values = self.modulated(values, 0, context, lengths)
+    def embedded(self, seen: SeenParticles) -> Tensor:
+        """Return the embedding of each particle."""
+        values: Tensor = self.embed(seen.features, seen.momenta)
+        return values
+
+    def mixed(
+        self, values: Tensor, seen: SeenParticles, context: ContextVector | None, lengths: Lengths | None
+    ) -> Tensor:
+        """Return the particles after all blocks."""
         bias = None
         if self.pairs is not None:
-            bias = self.pairs(series[..., :MOMENTA], series[..., 3] > 0)
+            bias = self.pairs(seen.series[..., :MOMENTA], seen.series[..., 3] > 0)
         for layer, block in enumerate(self.blocks, 1):
-            values = self.modulated(block(values, bias, real), layer, context, lengths)
-        values = self.finished(values)
-        return Sequence(values if real is None else values * real.unsqueeze(-1).to(values.dtype), lengths)
+            values = self.modulated(block(values, bias, seen.real), layer, context, lengths)
+        return self.finished(values)
 
 
 class FeatureEmbedding(nn.Module):
