@@ -38,6 +38,7 @@ import yaml
 
 from cres import errors
 from cres.provenance import git_commit
+from reconstruction.command import Parser
 from reconstruction.judging.measures.comparison import Row, compare, summarise
 from reconstruction.judging.measures.numbers import in_brackets, with_unit
 from reconstruction.judging.pictures.illustrations import Section
@@ -399,7 +400,7 @@ def write_tables(bench: Bench, results: Sequence[Result]) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=Path("runs/standard"), help="everything goes here")
     default = ROOT / "configs/simulation/cavity_26ghz.yaml"
     parser.add_argument("--simulation", type=Path, default=default, help="apparatus and ensemble of the set")

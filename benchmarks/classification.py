@@ -40,6 +40,7 @@ from cres.simulation import SimulationConfig
 from cres.simulation.kinds_config import Kind, KindsConfig
 from cres.transforms import FROZEN_EPOCH
 from cres.transforms.spectrum import to_complex
+from reconstruction.command import Parser
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.training.command_line.cli import main as command
 from reconstruction.training.runs.loading import load_module
@@ -156,7 +157,7 @@ def cell(passed: NDArray[np.bool_], chosen: NDArray[np.bool_]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--samples", type=int, default=2048, help="samples of a record (default 2048)")
     parser.add_argument("--records", type=int, default=14_000, help="records of all kinds (default 14 000)")
     parser.add_argument("--steps", type=int, default=2_000, help="steps of the training (default 2 000)")

@@ -28,6 +28,7 @@ from cres.estimation.radial.posterior import RadialEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.evaluation.resolved import ENERGY_GOAL, resolved_mask
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+from reconstruction.command import Parser
 from reconstruction.files import write_whole
 from reconstruction.judging.measures.metrics import goal_share, sigma68
 
@@ -106,7 +107,7 @@ def kept(electrons: Electrons, begin: int, folder: Path | None) -> Found:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--electrons", type=int, default=800, help="electrons (default 800)")
     parser.add_argument("--gain-off", type=float, default=0.0, help="std of the records' power gains about the nominal")
     parser.add_argument("--gain-std", type=float, default=0.0, help="what estimators know of it (readout.gain_std)")

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from cres import errors
+from reconstruction.command import Parser
 from reconstruction.judging.measures.by_setting import SettingRow, by_setting, settings_named
 from reconstruction.judging.measures.comparison import Comparison, compare
 from reconstruction.judging.report.page import write_report
@@ -223,7 +224,7 @@ def markdown(comparison: Comparison, rows: Sequence[SettingRow], names: Sequence
 
 def main() -> None:
     """Run the steps."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="the size that the figures are asked at")
     parser.add_argument("--folder", type=Path, default=Path("runs/conditioned"), help="where everything goes")
     parser.add_argument("--design", choices=DESIGNS, default="spread", help="twelve walls, or three with four each")

@@ -37,6 +37,7 @@ from cres.data.module import CresDataModule
 from cres.data.prepare.preparation import prepare
 from cres.data.records import open_records
 from cres.transforms import SpectrumView, WhiteNoise
+from reconstruction.command import Parser
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.records.loader import ResumableLoader
 
@@ -192,7 +193,7 @@ def our_prepare(folder: Path, output: Path, workers: int) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--electrons", type=int, default=4000)
     parser.add_argument("--samples", type=int, default=8192)
     parser.add_argument("--workers", type=int, default=2)

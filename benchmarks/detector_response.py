@@ -38,6 +38,7 @@ from collider.detectors.particles import Particles
 from collider.detectors.schema import TABLES
 from collider.generation import EventGenerator, Process, Resonance
 from collider.showers.pictures import BLUE, GREEN, GREY, ORANGE, STYLE
+from reconstruction.command import Parser
 
 PARTS, FIELD_T = Calorimeters(), 3.8
 ETA = 0.4
@@ -314,7 +315,7 @@ def _draw_masses(axes: Any, found: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--particles", type=int, default=1000, help="of each kind and energy")
     parser.add_argument("--z", type=int, default=1000, help="Z bosons; 0 leaves them out, and Pythia")
     parser.add_argument("--output", type=Path, default=Path("runs/detector_response"), help="folder")

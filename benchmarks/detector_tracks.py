@@ -25,6 +25,7 @@ from collider.detectors.particles import Particles
 from collider.detectors.tracking import Tracker, at_beam_spot, find_tracks, simulate_hits
 from collider.detectors.tracking.bounds import gluckstern_of
 from collider.detectors.tracking.judging import TrackingFigures, judged
+from reconstruction.command import Parser
 
 TOPS = ("Top:gg2ttbar", "Top:qqbar2ttbar")
 HEADING = (
@@ -54,7 +55,7 @@ def row(figures: TrackingFigures, tracker: Tracker) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kind", default="pion", choices=[kind for kind, (_, charge, _) in KINDS.items() if charge])
     parser.add_argument("--sample", default="gun", choices=["gun", "ttbar"])
     parser.add_argument("--events", type=int, default=200)

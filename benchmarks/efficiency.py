@@ -43,6 +43,7 @@ from cres.evaluation.resolved import ENERGY_GOAL, resolved_mask
 from cres.provenance import git_commit
 from cres.simulation import SimulationConfig
 from cres.simulation.writer import simulate_to_files
+from reconstruction.command import Parser
 from reconstruction.judging.measures.bootstrap import Figure, Sample, bootstrapped
 from reconstruction.judging.measures.metrics import resolution_metrics
 from reconstruction.judging.measures.numbers import in_brackets
@@ -58,7 +59,7 @@ WHOLE = ("carrier", "peaks", "matched-filter")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--electrons", type=int, default=2300, help="electrons to estimate (default 2300)")
     parser.add_argument("--data", default=None, help="prepared data; without it electrons are simulated")
     parser.add_argument("--network", default=None, help="predictions of a network on the same data, or pretrained")

@@ -21,6 +21,7 @@ import torch
 
 from cres.errors import UserError, run
 from cres.progress import track
+from reconstruction.command import Parser
 from reconstruction.models import ConformerEncoder, ConvNetEncoder, Encoder, LSTMEncoder, S4DEncoder
 
 mpl.use("Agg")
@@ -87,7 +88,7 @@ def table(lengths: list[int], costs: dict[str, list[float]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--longest", type=int, default=32_768, help="longest record (default: 32768 samples)")
     parser.add_argument("--repeats", type=int, default=3, help="passes of which the fastest counts (default: 3)")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch (default: all cores)")

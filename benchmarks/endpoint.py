@@ -36,12 +36,13 @@ from cres.endpoint.pseudo import Experiment
 from cres.physics.beta import T2_ENDPOINT_EV, beta_spectrum_rate
 from cres.physics.final_states import FinalStates
 from cres.provenance import git_commit
+from reconstruction.command import Parser
 
 PUBLISHED_PHASE_TWO_EV = 19.0  # Phys. Rev. Lett. 131 102502: 18 548 ± 19 eV, frequentist
 
 
 def main() -> None:
-    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     line.add_argument("--toys", type=int, default=1000, help="pseudo-experiments (%(default)s)")
     line.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (%(default)s)")
     line.add_argument("--seed", type=int, default=0)

@@ -25,6 +25,7 @@ from cres import errors
 from cres.endpoint.analysis import Analysis, Options, analyse
 from cres.physics.beta import T2_ENDPOINT_EV
 from cres.provenance import git_commit
+from reconstruction.command import Parser
 from reconstruction.judging.tables.table import PredictionTable
 
 ROOT = Path(__file__).parents[1]
@@ -54,7 +55,7 @@ class Part:
 
 
 def main() -> None:
-    line = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    line = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     line.add_argument("--run", type=Path, default=Path("runs/demo"), help="folder of `make demo` (%(default)s)")
     line.add_argument("--output", type=Path, help="folder for the tables of the seeded likelihood (the run's)")
     line.add_argument("--fresh", action="store_true", help="reconstruct again what is there")

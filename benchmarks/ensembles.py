@@ -17,6 +17,7 @@ from pathlib import Path
 
 from cres import errors
 from cres.errors import UserError
+from reconstruction.command import Parser
 from reconstruction.judging.measures.comparison import compare, summarise
 from reconstruction.judging.report.summary import markdown
 from reconstruction.judging.tables.table import PredictionTable
@@ -25,7 +26,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, nargs="+", required=True, help="folders of the members' runs")
     parser.add_argument("--bound", type=Path, default=None, help="the bound of the same electrons")
     parser.add_argument("--folder", type=Path, default=Path("runs/ensembles"), help="for the ensemble's table")

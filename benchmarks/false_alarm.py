@@ -16,13 +16,14 @@ from cres import errors
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.search.matched_filter import FALSE_ALARM_PROBABILITY, MatchedFilter
 from cres.simulation import SimulationConfig
+from reconstruction.command import Parser
 
 SEED = 20_000
 PROBABILITIES = (1e-2, FALSE_ALARM_PROBABILITY)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=20_000, help="records of noise (default 20 000)")
     records = parser.parse_args().records
     search = MatchedFilter(Apparatus.from_config(SimulationConfig.default()))

@@ -30,6 +30,7 @@ import gpu_rows
 from cres.errors import UserError, run
 from cres.provenance import git_commit
 from gpu_bench import Bench, NotRun
+from reconstruction.command import Parser
 
 MINUTES = 4.0
 TRAINING_MINUTES = 7.0
@@ -139,7 +140,7 @@ def chosen(arguments: argparse.Namespace) -> list[Row]:
 
 def main() -> None:
     """Print the table and write the file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", nargs="+", help="these rows alone")
     parser.add_argument("--train", action="store_true", help="train for five minutes with configs/s4d_gpu.yaml")
     parser.add_argument("--minutes", type=float, help="time for all rows (default: 4, with --train 7)")

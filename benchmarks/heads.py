@@ -12,6 +12,7 @@ import yaml
 
 from cres import errors
 from pretraining import NOISE_K
+from reconstruction.command import Parser
 from reconstruction.training.command_line.cli import main as command
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +64,7 @@ def fit(config: str, run: Path, data: Path, steps: int, records: int, options: S
 
 def parser_of(description: str | None, folder: str, records: int, judged: int, steps: int) -> argparse.ArgumentParser:
     """Return a parser of how large a benchmark is, and where it goes."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=int, default=records, help="records to train on (default %(default)s)")
     parser.add_argument("--judged", type=int, default=judged, help="records to judge by (default %(default)s)")
     parser.add_argument("--steps", type=int, default=steps, help="steps of each training (default %(default)s)")

@@ -53,7 +53,7 @@ from collider.jets.judging.trees import tree_table
 from collider.jets.learning.data import PARTICLES, JetDataModule
 from collider.jets.learning.invariance import boost, lorentz_violation
 from reconstruction import errors
-from reconstruction.command import whole
+from reconstruction.command import Parser, whole
 from reconstruction.files import write_whole
 from reconstruction.judging.tables.find import PREDICTIONS
 from reconstruction.judging.tables.table import PredictionTable
@@ -228,7 +228,7 @@ def of_labels(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--jets", type=int, nargs="*", default=[], help="training jets; none: all")
     parser.add_argument("--epochs", type=int, default=10)

@@ -18,6 +18,7 @@ from cres.estimation.apparatus import Apparatus
 from cres.estimation.fit.likelihood import SMALLEST_GOODNESS, LikelihoodEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
+from reconstruction.command import Parser
 
 SEED = 31
 RESOLVED_SNR = 25.0
@@ -50,7 +51,7 @@ def noise(shape: tuple[int, int], std_volt: float, edges: float, rate_hz: float)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--electrons", type=int, default=200, help="electrons a case (default 200)")
     count = parser.parse_args().electrons
     apparatus = Apparatus.from_config(SimulationConfig.default())

@@ -27,6 +27,7 @@ from cres.estimation.fit.least_squares import RadialStrength
 from cres.evaluation.resolved import resolved_mask
 from cres.evaluation.weighted import VALUES, WeightedSamples
 from cres.simulation import SimulationConfig
+from reconstruction.command import Parser
 from reconstruction.judging.tables.table import PredictionTable
 
 ROOT = Path(__file__).parents[1]
@@ -132,7 +133,7 @@ def sideband_snr(table: PredictionTable) -> Array:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=12_000, help="electrons simulated, a tenth of them for judging")
     parser.add_argument("--epochs", type=int, default=5, help="epochs of the training (default 5)")
     parser.add_argument("--judged", type=int, default=1200, help="unseen electrons at most (default 1200)")

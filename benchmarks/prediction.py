@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from cres.errors import UserError, run
+from reconstruction.command import Parser
 from reconstruction.training.network.reconstructor import Reconstructor
 from reconstruction.training.runs.loading import load_reconstructor
 
@@ -40,7 +41,7 @@ def time_batch(reconstructor: Reconstructor, volts: torch.Tensor, seconds: float
 
 def main() -> None:
     """Print a line a batch size."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="written by python cli.py fit")
     parser.add_argument("--samples", type=int, default=8192, help="samples a record (default: %(default)s)")
     parser.add_argument("--seconds", type=float, default=3.0, help="time spent on each size (default: %(default)s)")

@@ -26,6 +26,7 @@ from cres.estimation.search.matched_filter import MatchedFilter
 from cres.evaluation.resolved import ENERGY_GOAL, resolved_mask
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 from cres.simulation.parameters import parameters_of
+from reconstruction.command import Parser
 from reconstruction.judging.measures.metrics import goal_share, sigma68
 
 FOLDER = Path(__file__).parents[1] / "configs" / "simulation"
@@ -79,7 +80,7 @@ def line(name: str, config: SimulationConfig, found: dict[str, np.ndarray]) -> s
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--presets", nargs="+", default=PRESETS, help="names of files in configs/simulation")
     parser.add_argument("--electrons", type=int, default=400, help="default: %(default)s")
     parser.add_argument("--likelihood", type=int, default=60, help="electrons to fit; default: %(default)s")

@@ -36,6 +36,7 @@ from numpy.typing import NDArray
 from cres import errors, schema
 from cres.evaluation.resolved import resolved_mask
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ, channel_std_volt
+from reconstruction.command import Parser
 from reconstruction.files import atomic_path
 from reconstruction.judging.measures.metrics import sigma68
 from reconstruction.judging.tables.table import PredictionTable
@@ -295,7 +296,7 @@ def _plain(name: str) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="whole records and long trainings")
     parser.add_argument("--folder", type=Path, help="where everything goes (default runs/pretraining, or …_full)")
     parser.add_argument("--networks", nargs="+", default=["s4d", "s4d_time"], choices=list(NETWORKS))

@@ -24,6 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from cres.errors import run
+from reconstruction.command import Parser
 from reconstruction.models import S4DEncoder
 from reconstruction.models.encoders.s4d_kernel import s4d_kernel
 from reconstruction.models.encoders.s4d_layer import StateSpace
@@ -224,7 +225,7 @@ def report_memory_of_records(quick: bool) -> bool:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that it works, measures little")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="threads of torch (default: all cores)")
     parser.add_argument("--memory", choices=["blocked", "direct"], help="only print the peak memory of one form in MiB")

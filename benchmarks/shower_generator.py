@@ -28,6 +28,7 @@ from collider.showers.config import ShowerConfig
 from collider.showers.generator import Conditioned, ShowerGenerator, encoded, simulated
 from collider.showers.particles import PHOTON
 from collider.showers.separation import area_between
+from reconstruction.command import Parser
 
 THICKNESSES = (0.8, 0.9, 1.0, 1.1, 1.2)
 EDGES_GEV = (1.0, 5.0, 20.0, 100.0)
@@ -98,7 +99,7 @@ def trained(config: ShowerConfig, arguments: argparse.Namespace) -> ShowerGenera
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--events", type=int, default=8000, help="showers of each of five thicknesses (default: %(default)s)"
     )

@@ -11,7 +11,6 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from collider.showers import CylindricalGrid, Readout, SamplingMaterial, materia
 from collider.showers.information import LayerModel, over_bound, shapes_of
 from collider.showers.pictures import BLUE, GREEN, GREY, ORANGE, STYLE
 from collider.showers.separation import separations
+from reconstruction.command import Parser
 from reconstruction.files import write_whole
 
 MEDIUM = SamplingMaterial(material("Pb"), material("LAr"), 0.2, 0.4)
@@ -94,7 +94,7 @@ def picture(rows: dict[int, list[dict[str, float]]], told: dict[str, list[Any]],
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--events", type=int, default=1500, help="electrons at each energy")
     parser.add_argument("--separation-events", type=int, default=12000, help="electrons and photons")
     parser.add_argument("--picture", type=Path, help="PNG file")

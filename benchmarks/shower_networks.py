@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from collider.showers.information import over_bound
 from collider.showers.learning.bounds import bound_table, config_of, layer_model
 from collider.showers.learning.files import ShowerFiles, shower_paths
+from reconstruction.command import Parser
 from reconstruction.judging.tables.table import PredictionTable
 
 EDGES_GEV = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0)
@@ -48,7 +49,7 @@ def line(name: str, estimate: Values, std: Values | None, truth: Values, bound: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the data set")
     parser.add_argument("tables", type=Path, nargs="+", help="predictions of its test split")
     arguments = parser.parse_args()

@@ -23,6 +23,7 @@ from collider.showers.information import shapes_of
 from collider.showers.learning.bounds import config_of, layer_model
 from collider.showers.learning.files import ShowerFiles, shower_paths
 from collider.showers.shapes import Profiles, by_likelihood, given, interpolated, thick
+from reconstruction.command import Parser
 from reconstruction.judging.tables.table import PredictionTable
 
 Values = NDArray[np.float64]
@@ -45,7 +46,7 @@ def line(name: str, found: Profiles, truth: Values, energy: Values, together: in
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder of the data set")
     parser.add_argument("tables", type=Path, nargs="+", help="predictions of its test split")
     parser.add_argument("--together", type=int, default=4, help="thin layers in a thick one (default: %(default)s)")

@@ -9,7 +9,6 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import argparse
 import platform
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from collider.showers import CylindricalGrid, SamplingMaterial, material, simulate_cascades, simulate_showers
+from reconstruction.command import Parser
 
 TARGET_PER_SECOND = 2500
 
@@ -28,7 +28,7 @@ def seconds(work: Callable[[], object]) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = Parser(description=__doc__)
     parser.add_argument("--showers", type=int, default=3000, help="parametrised showers at 10 GeV")
     parser.add_argument("--cascades", type=int, default=20, help="cascades of 10 GeV")
     arguments = parser.parse_args()

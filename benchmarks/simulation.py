@@ -39,6 +39,7 @@ from cres.simulation import (
 from cres.simulation.device_stream import DeviceElectrons
 from cres.simulation.parameters import parameters_of
 from cres.simulation.writer import simulate_to_files
+from reconstruction.command import Parser
 
 CHUNK = 500
 LONG = (32_768, 131_072, 524_288, 1_048_576)
@@ -125,7 +126,7 @@ def long_tracks(config: SimulationConfig, context: SpawnContext) -> dict[str, ob
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--events", type=int, default=6000, help="electrons of each measurement")
     parser.add_argument("--workers", type=int, default=2, help="processes")
     arguments = parser.parse_args()

@@ -36,6 +36,7 @@ from cres.training.noise_variation import NoiseVariation
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
 from cres.transforms.bands import POINTS
 from cres.transforms.row_noise import RowNoise
+from reconstruction.command import Parser
 from reconstruction.judging.measures.metrics import sigma68
 
 ROOT = Path(__file__).parents[1]
@@ -218,7 +219,7 @@ def measured(folder: Path, records: Records, level: float, slope_db: float) -> P
 
 def main() -> None:
     """Run the steps."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="the shipped configuration, for a GPU")
     parser.add_argument("--folder", type=Path, default=Path("runs/told_noise"), help="where everything goes")
     parser.add_argument("--only", choices=STEPS, help="one step alone")

@@ -35,6 +35,7 @@ from cres.progress import track
 from cres.simulation import SimulationConfig, sample_electrons, simulate_columns
 from cres.simulation.parameters import parameters_of
 from cres.transforms import FROZEN_EPOCH, KeyedRandom, WhiteNoise
+from reconstruction.command import Parser
 from reconstruction.judging.measures.metrics import coverage, gaussian_core, sigma68
 from reconstruction.judging.pictures.plots import in_style
 from reconstruction.judging.tables.columns import SIDEBAND_SNR
@@ -47,7 +48,7 @@ TARGET = "energy_ev"
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=None, help="folder of a trained run (default: the shipped model)")
     parser.add_argument("--folder", type=Path, default=Path("runs/tracks"), help="where everything is kept")
     parser.add_argument("--electrons", type=int, default=2000, help="tracks that are judged (default 2000)")

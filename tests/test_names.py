@@ -74,6 +74,13 @@ def test_everything_is_used_by_somebody() -> None:
     assert found <= set(PUBLIC), "used by nothing but tests, or by nothing: remove it, or say in PUBLIC why it is there"
 
 
+def test_every_command_says_mistakes_in_one_sentence() -> None:
+    plain = "argparse.ArgumentParser" + "("
+    files = [path for folder in ("src", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py")]
+    found = {path.name for path in files if plain in path.read_text()}
+    assert found == {"mutations.py", "rooms.py"}, "reconstruction.command.Parser is for all that may import it"
+
+
 def test_the_checks_see_what_they_seek() -> None:
     assert twice({"a": "class Window: ...", "b": "class Window: ...\nclass Door: ..."}) == {"Window": ["a", "b"]}
     assert unused({"a": "def f(): ...\ndef g(): f()\nLIMIT = 3"}, ["text about LIMIT"]) == {"g"}
