@@ -54,6 +54,7 @@ class ParticleEncoder(Encoder):
     """
 
     takes_channels = False
+    of_tokens = True
 
     def __init__(self, in_channels: int, width: int, pooling: Pooling) -> None:
         super().__init__(in_channels, width, 1, pooling)

@@ -46,6 +46,8 @@ class LayerTransformerEncoder(Encoder):
 
     """
 
+    of_tokens = True
+
     def __init__(
         self,
         in_channels: int,

@@ -13,6 +13,7 @@ from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import By, ContextVector
 from reconstruction.models.conditioning.modulation import make_modulation
 from reconstruction.models.encoders.pooling import Pooling
+from reconstruction.models.encoders.positions import Pooled, by_length, on_a_processor
 from reconstruction.shapes import Features, Lengths, Series
 
 
@@ -48,6 +49,9 @@ class Encoder(nn.Module, ABC):
 
     takes_channels: ClassVar[bool] = True
     """Whether further channels may stand before those of the series: not where channels are places of a grid."""
+
+    of_tokens: ClassVar[bool] = False
+    """Whether positions are tokens, a feature each, of which most rows have few: padding is then not computed."""
 
     def __init__(self, in_channels: int, sequence_width: int, stride: int, pooling: Pooling) -> None:
         super().__init__()
@@ -112,10 +116,15 @@ class Encoder(nn.Module, ABC):
     def encode(self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None) -> Encoded:
         """Return the pooled features with the attention weights; an encoder that is conditioned reads `context`."""
         check_series(series, lengths, self.in_channels)
+        if self.of_tokens and lengths is not None and len(series) and on_a_processor(series):
+            return Encoded(*by_length(self._pooled, series, lengths, context), self.stride)
+        return Encoded(*self._pooled(series, lengths, context), self.stride)
+
+    def _pooled(self, series: Series, lengths: Lengths | None, context: ContextVector | None) -> Pooled:
         told = {} if context is None else {"context": context}
         values, position_lengths = self.sequence(series, lengths, **told)
         pooled = self.pooling(values, position_lengths)
-        return Encoded(pooled.features, pooled.attention, pooled.log_attention, self.stride)
+        return pooled.features, pooled.attention, pooled.log_attention
 
     def forward(self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None) -> Features:
         """Return the pooled features."""

@@ -1,11 +1,22 @@
-"""From samples to positions: which belong to a record, merging neighbours, averaging neighbours."""
+"""From samples to positions: which belong to a record, merging and averaging neighbours, leaving padding out."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
+from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.shapes import Bool, Float, Lengths, Series
+
+FEWEST = 32
+"""Rows that are worth a pass of their own."""
+MOST_PASSES = 4
+Pooled = tuple[Tensor, Tensor | None, Tensor | None]
+"""Features, attention and its logarithm."""
 
 
 def valid_positions(lengths: Lengths, positions: int) -> Bool[Tensor, "batch position"]:
@@ -50,3 +61,43 @@ def average_neighbours(
 ) -> Float[Tensor, "batch channel coarse"]:
     """Mean of `factor` neighbouring positions; positions that do not exist count as zero."""
     return nn.functional.avg_pool1d(nn.functional.pad(values, (0, -values.shape[-1] % factor)), factor)
+
+
+def on_a_processor(series: Series) -> bool:
+    """Whether a host computes this batch, and may look at its lengths.
+
+    A GPU replays what it has captured for one shape, and what is compiled or exported is for all lengths.
+    """
+    traced = torch.compiler.is_compiling() or torch.compiler.is_exporting() or torch.jit.is_tracing()
+    return series.device.type == "cpu" and not traced
+
+
+def by_length(
+    encode: Callable[[Series, Lengths, ContextVector | None], Pooled],
+    series: Series,
+    lengths: Lengths,
+    context: ContextVector | None = None,
+) -> Pooled:
+    """Return what `encode` makes of all rows, of passes over rows of like length without the padding behind them.
+
+    On a processor a position of padding costs what a token does, and a batch is as wide as any row may be: half of a
+    detector's candidates have 13 tokens, one in a hundred 40, of 102.
+    """
+    order = lengths.argsort(stable=True)
+    passes = []
+    for rows in order.tensor_split(min(MOST_PASSES, max(1, len(series) // FEWEST))):
+        longest = max(1, int(lengths[rows].max()))
+        told = None if context is None else context[rows]
+        features, attention, log_attention = encode(series[rows, :longest], lengths[rows], told)
+        behind = 0, series.shape[1] - longest
+        passes.append(
+            (
+                features,
+                None if attention is None else pad(attention, behind),
+                None if log_attention is None else pad(log_attention, behind, value=-math.inf),
+            )
+        )
+    back = order.argsort()
+    features, *attention = zip(*passes, strict=True)
+    first, second = (None if parts[0] is None else torch.cat(parts)[back] for parts in attention)
+    return torch.cat(features)[back], first, second
