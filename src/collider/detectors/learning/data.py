@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from collider.detectors.learning.columns import DETECTORS, MOMENTUM
+from collider.detectors.learning.columns import DETECTORS, MOMENTUM, NEIGHBOURS
 from collider.detectors.learning.files import CandidateFiles, Choice, candidate_paths, require_inputs
 from collider.detectors.learning.linking import LINKING, Linking
 from reconstruction.records.batch import Batch, masks_from
@@ -46,12 +46,15 @@ class CandidateDataModule(RowsDataModule):
         data: A file, a folder of them, a glob, or a list of these.
         targets: Columns to estimate: momentum_gev, which all detectors can say, energy_gev, pt_gev, q_over_pt_per_gev;
             or identity or charge, which are classes.
-        inputs: What a batch holds: tracker, ecal, hcal, muon; together is all of them as one set of tokens.
+        inputs: What a batch holds: tracker, ecal, hcal, muon; together is all of them as one set of tokens; neighbours
+            is a candidate's own tracks and clusters and the nearest others of its event.
         needs: Detectors that saw each candidate; others are left out.
         classes: Identities of the candidates that are used (electron, photon, muon, charged_hadron, neutral_hadron);
             none named: all. A choice by what is true: to look at, not to reconstruct with.
         least_gev: Momentum of a track, or energy of clusters without one, from which on candidates are used.
         cells: Cells of each calorimeter that are read of a candidate, the largest.
+        neighbours: Tracks and clusters that are read about a candidate, where inputs names them: its own, then the
+            nearest in η and φ.
         linking: Cuts by which clusters and segments belong to a track.
         memory_mb: Megabytes of memory that hold tokens, of the files that were read last; null holds all.
         batch_size: Candidates a batch, on each device.
@@ -70,6 +73,7 @@ class CandidateDataModule(RowsDataModule):
         classes: tuple[str, ...] = (),
         least_gev: float = 1.0,
         cells: int = 40,
+        neighbours: int = 16,
         linking: Linking = LINKING,
         memory_mb: float | None = None,
         batch_size: int = 128,
@@ -80,11 +84,12 @@ class CandidateDataModule(RowsDataModule):
         self.inputs = tuple(inputs)
         require_inputs(self.inputs)
         self.choice = Choice(tuple(needs), tuple(classes), least_gev)
-        self.cells, self.linking, self.memory_mb = cells, linking, memory_mb
+        self.cells, self.neighbours, self.linking, self.memory_mb = cells, neighbours, linking, memory_mb
 
     def open(self) -> CandidateFiles:
         """Return the opened files."""
-        return CandidateFiles(candidate_paths(self.data), self.choice, self.linking, self.cells, self.memory_mb)
+        paths, read = candidate_paths(self.data), (self.inputs, self.neighbours)
+        return CandidateFiles(paths, self.choice, self.linking, self.cells, self.memory_mb, *read)
 
     def dataset(self, rows: NDArray[np.int64], training: bool = False) -> CandidateRows:
         """Return the batches of these rows."""
@@ -108,6 +113,7 @@ class CandidateDataModule(RowsDataModule):
         return self._split
 
     def apparatus_facts(self) -> dict[str, Any]:
-        """Return what a model must find again: the field, the layers, how many cells are read."""
+        """Return what a model must find again: the field, the layers, how many cells and neighbours are read."""
         tracker = self.records.making.tracker
-        return {"cells": self.cells, "field_t": float(tracker.field_t), "layers": len(tracker.layers)}
+        facts = {"cells": self.cells, "field_t": float(tracker.field_t), "layers": len(tracker.layers)}
+        return facts | ({"neighbours": self.neighbours} if NEIGHBOURS in self.inputs else {})

@@ -7,7 +7,19 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from collider.detectors.learning.columns import DETECTORS, ECAL, HCAL, LEAD_WIDTH, MUON, TOGETHER, TOKEN_WIDTH, TRACKER
+from collider.detectors.learning.columns import (
+    DETECTORS,
+    ECAL,
+    HCAL,
+    LEAD_WIDTH,
+    MUON,
+    NEIGHBOUR_WIDTH,
+    NEIGHBOURS,
+    TOGETHER,
+    TOKEN_WIDTH,
+    TRACKER,
+    WITH_ALL_LEADS,
+)
 from reconstruction.errors import UserError
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.records.batch import Inputs
@@ -68,14 +80,12 @@ class MuonView(TokensView):
     reads = detector = MUON
 
 
-class TogetherView(RecordView):
-    """A position for each token of any detector, with which it is of; all leads as scalars, and which there are."""
+class AllLeadsView(RecordView):
+    """A position for each token; the leads of all detectors as scalars, and which of them saw the candidate."""
 
-    reads = TOGETHER
-
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.channels = len(DETECTORS) + max(TOKEN_WIDTH.values())
+        self.channels = channels
         self.scalar_count = sum(LEAD_WIDTH.values()) + len(DETECTORS)
 
     def forward(self, series: Series) -> View:
@@ -87,6 +97,24 @@ class TogetherView(RecordView):
     def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths:
         """Return the number of tokens: all but the leads."""
         return lengths - len(DETECTORS)
+
+
+class TogetherView(AllLeadsView):
+    """Hits, cells and segments of all detectors, each with which detector it is of."""
+
+    reads = TOGETHER
+
+    def __init__(self) -> None:
+        super().__init__(len(DETECTORS) + max(TOKEN_WIDTH.values()))
+
+
+class NeighboursView(AllLeadsView):
+    """Tracks and clusters about a candidate, its own among them: what a graph of particle flow reads."""
+
+    reads = NEIGHBOURS
+
+    def __init__(self) -> None:
+        super().__init__(NEIGHBOUR_WIDTH)
 
 
 class DetectorYardstick(Yardstick):
@@ -114,8 +142,9 @@ class DetectorYardstick(Yardstick):
     def _lead(self, inputs: Inputs, name: str) -> Tensor:
         if name in inputs:
             return inputs[name][:, 0, 0]
-        if TOGETHER in inputs:
-            return inputs[TOGETHER][:, DETECTORS.index(name), 0]
+        for whole in WITH_ALL_LEADS:
+            if whole in inputs:
+                return inputs[whole][:, DETECTORS.index(name), 0]
         raise UserError(
             f"model.measured_in is {self.detector}, which needs {name} or {TOGETHER} among data.inputs; there are "
             f"{', '.join(inputs)}"
