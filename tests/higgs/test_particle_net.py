@@ -13,7 +13,7 @@ from collider.higgs.networks import ParticleNetEncoder
 from collider.higgs.networks.particle_net import WINDOWS, hypothesis_features, pair_features
 from reconstruction.errors import UserError
 from reconstruction.models import set_trainable
-from reconstruction.models.encoders.edges import EdgeConv, nearest_objects
+from reconstruction.models.edges import EdgeConv, nearest_objects
 
 CHANNELS = 7
 CONTEXT = 5

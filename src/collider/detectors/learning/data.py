@@ -5,36 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch.utils.data import Dataset
 
+from collider.detectors.learning.batches import CandidateRows, WholeEventRows
 from collider.detectors.learning.columns import DETECTORS, MOMENTUM, NEIGHBOURS
 from collider.detectors.learning.files import CandidateFiles, Choice, candidate_paths, require_inputs
 from collider.detectors.learning.linking import LINKING, Linking
-from reconstruction.records.batch import Batch, masks_from
-from reconstruction.records.loader import Chosen, ChosenRows
+from reconstruction.errors import UserError
+from reconstruction.records.batch import Batch
+from reconstruction.records.loader import ResumableLoader
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.records.splits import Split, split_by_event, split_by_file
-
-
-class CandidateRows(ChosenRows):
-    """Batches of chosen candidates."""
-
-    def __init__(self, chosen: Chosen, inputs: tuple[str, ...]) -> None:
-        super().__init__(chosen)
-        self.inputs = inputs
-
-    def read(self, rows: NDArray[np.int64]) -> Batch:
-        """Return what the detectors saw of candidates."""
-        files: CandidateFiles = self.chosen.records
-        inputs: dict[str, Tensor] = {}
-        masks: dict[str, Tensor] = {}
-        for name in self.inputs:
-            values, lengths = files.inputs(name, rows)
-            inputs[name] = torch.from_numpy(values)
-            masks |= masks_from(name, torch.from_numpy(lengths), values.shape[1])
-        return {"inputs": inputs, "masks": masks}
 
 
 class CandidateDataModule(RowsDataModule):
@@ -57,6 +39,8 @@ class CandidateDataModule(RowsDataModule):
             nearest in η and φ.
         linking: Cuts by which clusters and segments belong to a track.
         memory_mb: Megabytes of memory that hold tokens, of the files that were read last; null holds all.
+        whole_events: Train and validate on batches of whole events, which model.momentum_balance needs: as many events
+            as have about batch_size candidates.
         batch_size: Candidates a batch, on each device.
         fractions: Shares of training, validation and test.
 
@@ -76,6 +60,7 @@ class CandidateDataModule(RowsDataModule):
         neighbours: int = 16,
         linking: Linking = LINKING,
         memory_mb: float | None = None,
+        whole_events: bool = False,
         batch_size: int = 128,
         fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
         **rows: Any,
@@ -85,6 +70,12 @@ class CandidateDataModule(RowsDataModule):
         require_inputs(self.inputs)
         self.choice = Choice(tuple(needs), tuple(classes), least_gev)
         self.cells, self.neighbours, self.linking, self.memory_mb = cells, neighbours, linking, memory_mb
+        self.whole_events = whole_events
+        if whole_events and (needs or classes):
+            raise UserError(
+                "data.whole_events reads all candidates of an event, and data.needs and data.classes leave some out: "
+                "give one or the other"
+            )
 
     def open(self) -> CandidateFiles:
         """Return the opened files."""
@@ -94,6 +85,24 @@ class CandidateDataModule(RowsDataModule):
     def dataset(self, rows: NDArray[np.int64], training: bool = False) -> CandidateRows:
         """Return the batches of these rows."""
         return CandidateRows(self.chosen(rows), self.inputs)
+
+    def training_set(self) -> tuple[Dataset[Batch], dict[str, Any]]:
+        """Return what a training draws from, candidates or whole events, and how the loader serves it."""
+        if not self.whole_events:
+            return super().training_set()
+        events = WholeEventRows(self.chosen(self.split.train), self.inputs)
+        return events, {"shuffle": not self.overfit, "batch_size": self._events_a_batch(events)}
+
+    def val_dataloader(self) -> ResumableLoader:
+        """Return the batches of the validation split, of whole events where those of the training are."""
+        if not self.whole_events:
+            return super().val_dataloader()
+        events = WholeEventRows(self.chosen(self.split.train if self.overfit else self.split.validation), self.inputs)
+        return self._loader(events, shuffle=False, batch_size=self._events_a_batch(events))
+
+    def _events_a_batch(self, events: WholeEventRows) -> int:
+        """Return how many events have about batch_size candidates, at least one."""
+        return max(1, round(self.batch_size * len(events) / max(len(events.chosen.rows), 1)))
 
     @property
     def split(self) -> Split:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from collider.detectors.learning.columns import (
 from collider.detectors.learning.linking import LINKING, Linking
 from collider.detectors.learning.tokens import SEGMENTS_READ
 from collider.detectors.muons.config import MuonStations
+from collider.detectors.particles import Floats
 from collider.detectors.schema import CLUSTERS, ECAL_CELLS, HCAL_CELLS, SEGMENTS, TRACKER_HITS, TRACKS
 from collider.detectors.tracking import Tracker
 from reconstruction.configuration import build
@@ -188,6 +189,12 @@ class CandidateFiles:
     def event_starts(self) -> Rows:
         """First event of each file, and the number of all events."""
         return np.array([0, *(file.events.stop for file in self.files)])
+
+    @cached_property
+    def unseen_gev(self) -> Floats:
+        """True momenta across the beam of what no detector saw or followed, (event, 2), of all events."""
+        parts = [[self.events.column(f"{stem}_p{axis}_gev") for axis in "xy"] for stem in ("missing", "beyond")]
+        return np.asarray(np.array(parts, dtype=np.float64).sum(axis=0).T)
 
     def event_hashes(self) -> Rows:
         """Return a hash of the content of every event, also of those without a candidate that is chosen."""

@@ -11,8 +11,8 @@ from torch import nn
 
 from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import ContextVector
+from reconstruction.models.edges import EdgeConv, nearest_objects, of_neighbours
 from reconstruction.models.encoders.base import Encoder, Sequence
-from reconstruction.models.encoders.edges import EdgeConv, nearest_objects, of_neighbours
 from reconstruction.models.encoders.pooling import PoolingName, make_pooling
 from reconstruction.models.encoders.positions import valid_positions
 from reconstruction.shapes import Float, Lengths, Series
