@@ -30,6 +30,7 @@ COLLIDER = {
     "jets.py": "jets",
     "detectors.py": "detectors",
     "detectors_combine.py": "detectors/combining",
+    "detectors_physics.py": "detectors/physics",
 }
 PAGES = sorted(DOCS.rglob("*.md"))
 # an ordinary block, perhaps indented, perhaps with title="file"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -23,14 +23,12 @@ from collider.detectors.learning.columns import (
     KALMAN_ERROR,
     MOMENTUM,
     MUON,
-    NEIGHBOURS,
     SEGMENT_MOMENTUM,
     TRACK_BOUND,
     TRACKER,
     identity_of,
 )
 from collider.detectors.learning.linking import Linking, Links, linked
-from collider.detectors.learning.neighbours import neighbour_tokens
 from collider.detectors.learning.tokens import (
     Tokens,
     calorimeter_tokens,
@@ -56,17 +54,12 @@ _OF_CLUSTERS: Final = 1 << 20
 
 @dataclass(frozen=True)
 class CandidateMaking:
-    """What candidates are made with.
-
-    The tracker, the muon stations, the cuts of linking, how many cells are read of each calorimeter, and how many
-    tracks and clusters about a candidate: 0 for not to look for any.
-    """
+    """What candidates are made with: the tracker, the muon stations, the cuts of linking, cells that are read."""
 
     tracker: Tracker
     stations: MuonStations
     linking: Linking
     cells: int
-    neighbours: int = 0
 
 
 @dataclass(frozen=True)
@@ -95,12 +88,6 @@ class EventCandidates:
             event=self.event[rows],
         )
 
-    def holding(self, names: Sequence[str]) -> EventCandidates:
-        """Return the same with the tokens of some detectors alone; of others the leads stay."""
-        return replace(
-            self, seen={name: tokens if name in names else tokens.bare() for name, tokens in self.seen.items()}
-        )
-
 
 def candidates_of(part: EventSlice, making: CandidateMaking) -> EventCandidates:
     """Return all candidates of events; with their truth, where there are particles, those alone that have one.
@@ -119,9 +106,7 @@ def candidates_of(part: EventSlice, making: CandidateMaking) -> EventCandidates:
     place[objects] = np.arange(len(objects))
     sums, leading = _energies(part, links, place, len(objects))
     seen = _seen(part, making, links, place, leading, sums)
-    if making.neighbours:
-        seen[NEIGHBOURS] = neighbour_tokens(part, links, place, objects, making.neighbours)
-    numbers = _identities(part, objects, event) | _directions(part, objects) | _classical(part, objects, seen, sums)
+    numbers = candidate_ids(part, objects, event) | _directions(part, objects) | _classical(part, objects, seen, sums)
     found = EventCandidates(numbers, seen, event, content_hashes_of(_contents(part)))
     if PARTICLES not in part.tables:
         return found
@@ -166,7 +151,7 @@ def _energies(part: EventSlice, links: Links, place: Integers, count: int) -> tu
     return sums, leading
 
 
-def _identities(part: EventSlice, objects: Integers, event: Integers) -> Numbers:
+def candidate_ids(part: EventSlice, objects: Integers, event: Integers) -> Numbers:
     """Return the identity of each candidate: a hash of that of its event and of what leads it."""
     tracks, clusters = part[TRACKS], part[CLUSTERS]
     first = np.concatenate([tracks.offsets[:-1], clusters.offsets[:-1] + len(tracks)]).reshape(2, -1)

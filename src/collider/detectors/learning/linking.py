@@ -71,21 +71,21 @@ def linked(part: EventSlice, linking: Linking, stations: MuonStations, field_t: 
     tracks, clusters = part[TRACKS], part[CLUSTERS]
     count = len(tracks)
     of_ecal = clusters["detector"] == 0
-    way = _places(tracks["ecal_eta"], tracks["ecal_phi_rad"], tracks.event)
-    place = _places(clusters["eta"], clusters["phi_rad"], clusters.event)
+    way = places_of(tracks["ecal_eta"], tracks["ecal_phi_rad"], tracks.event)
+    place = places_of(clusters["eta"], clusters["phi_rad"], clusters.event)
     owner = np.full(len(clusters), NONE)
     for chosen, limit in ((of_ecal, linking.ecal_distance), (~of_ecal, linking.hcal_distance)):
-        owner[chosen] = _nearest(place[chosen], way, limit)
+        owner[chosen] = nearest_of(place[chosen], way, limit)
     free = np.flatnonzero(of_ecal & (owner == NONE))
     owner[free] = count + free
     behind = np.flatnonzero(~of_ecal & (owner == NONE))
-    before = _nearest(place[behind], place[free], linking.cluster_distance)
+    before = nearest_of(place[behind], place[free], linking.cluster_distance)
     owner[behind] = count + (np.where(before == NONE, behind, free[before]) if len(free) else behind)
     leads = np.concatenate([np.ones(count, dtype=bool), owner == count + np.arange(len(clusters))])
     return Links(leads, owner, _segment_owners(part, linking, stations, field_t))
 
 
-def _places(eta: NDArray[Any], phi: NDArray[Any], event: Integers) -> Floats:
+def places_of(eta: NDArray[Any], phi: NDArray[Any], event: Integers) -> Floats:
     """Return η, φ from 0 to 2π and the event as places in space: (object, 3)."""
     turned = np.mod(np.asarray(phi, dtype=np.float64), 2 * np.pi)
     turned[turned >= 2 * np.pi] = 0.0  # rounding
@@ -96,25 +96,13 @@ def _tree(places: Floats) -> cKDTree:
     return cKDTree(places, boxsize=np.array([0.0, 2 * np.pi, 0.0]))
 
 
-def _nearest(places: Floats, among: Floats, limit: float) -> Integers:
+def nearest_of(places: Floats, among: Floats, limit: float) -> Integers:
     """Return the nearest of others within ΔR, (place,), NONE where there is none; who has no place is left out."""
     known = np.flatnonzero(np.isfinite(among).all(axis=1))
     if not len(known) or not len(places):
         return np.full(len(places), NONE)
     away, found = _tree(among[known]).query(places, distance_upper_bound=limit)
     return np.where(np.isfinite(away), np.append(known, NONE)[found], NONE)
-
-
-def nearby(eta: Floats, phi: Floats, event: Integers, rows: Integers, most: int) -> Integers:
-    """Return the nearest objects of the same event to some of them (row,), themselves first: (row, most), NONE behind.
-
-    eta, phi, event: (object,) of all objects.
-    """
-    if not len(eta):
-        return np.full((len(rows), most), NONE)
-    places = _places(eta, phi, event)
-    away, found = _tree(places).query(places[rows], k=np.arange(1, most + 1), distance_upper_bound=_APART / 2)
-    return np.where(np.isfinite(away), found, NONE)
 
 
 def perigees(tracks: RaggedTable) -> Floats:
@@ -142,9 +130,9 @@ def _segment_owners(part: EventSlice, linking: Linking, stations: MuonStations, 
         chosen = np.flatnonzero(segments["station"] == station)
         reached = np.flatnonzero(np.isfinite(where[:, station]).all(axis=1))
         if len(chosen) and len(reached):
-            lines = _places(*angles(where[reached, station]), tracks.event[hard[reached]])
+            lines = places_of(*angles(where[reached, station]), tracks.event[hard[reached]])
             position = np.stack([segments[f"{axis}_mm"][chosen] for axis in "xyz"], axis=1).astype(np.float64)
-            places = _places(*angles(position), segments.event[chosen])
+            places = places_of(*angles(position), segments.event[chosen])
             found = _nearest_by_limit(places, lines, allowed[reached])
             owner[chosen] = np.where(found == NONE, NONE, hard[reached[found]])
     return owner

@@ -1,0 +1,264 @@
+"""Particle flow: every track and every cluster as one particle, what is counted twice taken out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from collider.detectors.events import EventSlice
+from collider.detectors.learning.columns import (
+    CHARGED_HADRON,
+    ELECTRON,
+    MUON_CODE,
+    NEUTRAL_HADRON,
+    PHOTON,
+    identity_of,
+)
+from collider.detectors.particles import Floats, Integers
+from collider.detectors.physics.objects import Mask, Objects
+from collider.detectors.physics.rules import FlowRules
+from collider.detectors.schema import NONE, PARTICLES
+from collider.generation.wheels import wheel
+
+MASS_GEV: Final = {
+    ELECTRON: 0.000510999,
+    PHOTON: 0.0,
+    MUON_CODE: 0.105658,
+    CHARGED_HADRON: 0.139570,
+    NEUTRAL_HADRON: 0.0,
+}
+"""Masses that particles of an identity are taken to have: Review of Particle Physics (2024); neutral hadrons none."""
+_TINY: Final = 1e-9
+
+
+@dataclass(frozen=True)
+class FlowParticles:
+    """Particles of some events, event by event.
+
+    event: (particle,) place of the event; kind: codes of CLASSES; charge; momentum_gev: (particle, 3);
+    energy_gev: (particle,); source: the object that it is made of, or the row of the true particle.
+    """
+
+    event: Integers
+    kind: Integers
+    charge: Integers
+    momentum_gev: Floats
+    energy_gev: Floats
+    source: Integers
+
+    def __len__(self) -> int:
+        return len(self.event)
+
+    @property
+    def pt_gev(self) -> Floats:
+        """Momentum across the beam."""
+        return np.hypot(self.momentum_gev[:, 0], self.momentum_gev[:, 1])
+
+    @property
+    def eta(self) -> Floats:
+        """Pseudorapidity."""
+        return np.arcsinh(self.momentum_gev[:, 2] / np.maximum(self.pt_gev, _TINY))
+
+    @property
+    def phi(self) -> Floats:
+        """Azimuth."""
+        return np.arctan2(self.momentum_gev[:, 1], self.momentum_gev[:, 0])
+
+    def kept(self, rows: Mask | Integers) -> FlowParticles:
+        """Return some of them, in their order."""
+        return replace(self, **{one.name: getattr(self, one.name)[rows] for one in fields(self)})
+
+    def awkward(self, events: int) -> Any:
+        """Return a list for each event, as jets are made of: px, py, pz, energy, charge, kind."""
+        ak = wheel("awkward")
+        px, py, pz = self.momentum_gev.T
+        columns = {"px": px, "py": py, "pz": pz, "energy": self.energy_gev, "charge": self.charge, "kind": self.kind}
+        return ak.unflatten(ak.zip(columns), np.bincount(self.event, minlength=events))
+
+    def missing_gev(self, events: int) -> Floats:
+        """Return what balances all momenta across the beam, (event, 2)."""
+        return np.stack([-np.bincount(self.event, self.momentum_gev[:, axis], events) for axis in (0, 1)], axis=1)
+
+
+def joined(flows: Sequence[FlowParticles]) -> FlowParticles:
+    """Return particles of several, in the order of their events."""
+    names = [one.name for one in fields(FlowParticles)]
+    together = FlowParticles(**{name: np.concatenate([getattr(flow, name) for flow in flows]) for name in names})
+    return together.kept(np.argsort(together.event, kind="stable"))
+
+
+def true_flow(part: EventSlice) -> FlowParticles:
+    """Return the true particles that are followed through the detectors."""
+    table = part[PARTICLES]
+    vectors = np.stack([table[f"p{axis}_gev"] for axis in "xyz"], axis=1).astype(np.float64)
+    charge = table["charge"].astype(np.int64)
+    mass = table["mass_gev"].astype(np.float64)
+    return FlowParticles(
+        table.event,
+        identity_of(table["pdg_id"].astype(np.int64), charge),
+        charge,
+        vectors,
+        np.sqrt((vectors**2).sum(axis=1) + mass**2),
+        np.arange(len(table)),
+    )
+
+
+@dataclass(frozen=True)
+class Opinion:
+    """What each object is and how large its momentum is: kind and momentum_gev (object,), momentum NaN for none."""
+
+    kind: Integers
+    momentum_gev: Floats
+
+    def corrected_by(self, kind: Integers | None, momentum_gev: Floats | None) -> Opinion:
+        """Return the opinion with what others say where they say something: NONE and NaN say nothing."""
+        own, momenta = self.kind, self.momentum_gev
+        if kind is not None:
+            own = np.where(kind != NONE, kind, own)
+        if momentum_gev is not None:
+            momenta = np.where(np.isfinite(momentum_gev), momentum_gev, momenta)
+        return Opinion(own, momenta)
+
+
+def by_rules(objects: Objects, rules: FlowRules) -> Opinion:
+    """Return what the rules say of heads: kind NONE and momentum NaN of clusters that belong to another object."""
+    kind = np.full(len(objects), NONE)
+    both = np.concatenate([_track_kinds(objects, rules), _cluster_kinds(objects, rules)[objects.tracks :]])
+    kind[objects.heads] = both[objects.heads]
+    return Opinion(kind, momenta_of(objects, rules, kind))
+
+
+def _electron_like(objects: Objects, rules: FlowRules, most_behind: float) -> Mask:
+    """Return whose ECAL clusters are narrow, with little behind them in the HCAL, (object,)."""
+    ecal, hcal = objects.owned_gev(True), objects.owned_gev(False)
+    largest = objects.largest
+    narrow = (largest >= 0) & (np.append(objects.width, np.inf)[largest] <= rules.largest_width)
+    return np.asarray(narrow & (hcal <= most_behind * ecal))
+
+
+def _track_kinds(objects: Objects, rules: FlowRules) -> Integers:
+    count = objects.tracks
+    momentum = objects.momentum_gev
+    ratio = rules.photon_response.corrected(objects.owned_gev(True)[:count]) / momentum
+    least, most = rules.electron_e_over_p
+    like = _electron_like(objects, rules, rules.electron_h_over_e)[:count]
+    electron = like & (ratio >= least) & (ratio <= most) & (momentum >= rules.lowest_electron_gev)
+    found = np.where(electron, ELECTRON, CHARGED_HADRON)
+    return np.where(objects.stations >= rules.muon_stations, MUON_CODE, found)
+
+
+def _cluster_kinds(objects: Objects, rules: FlowRules) -> Integers:
+    return np.where(_electron_like(objects, rules, rules.photon_h_over_e), PHOTON, NEUTRAL_HADRON)
+
+
+def momenta_of(objects: Objects, rules: FlowRules, kind: Integers) -> Floats:
+    """Return momenta by rules of objects of some kinds (object,), NaN where they are nothing.
+
+    Of a track its own, of an electron together with the ECAL by inverse variances where the two agree; of photons the
+    corrected ECAL energy, of neutral hadrons that of both calorimeters.
+    """
+    ecal, hcal = objects.owned_gev(True), objects.owned_gev(False)
+    photon, hadron = rules.photon_response.corrected(ecal), rules.hadron_response.corrected(ecal + hcal)
+    found = np.where(kind == PHOTON, photon, hadron)
+    count = objects.tracks
+    track, electron = objects.momentum_gev, photon[:count]
+    weight = objects.error_gev**-2.0, np.maximum(rules.photon_resolution.of(track), _TINY) ** -2.0
+    both = (weight[0] * track + weight[1] * electron) / (weight[0] + weight[1])
+    apart = np.abs(electron - track) > _AGREE * np.sqrt(1 / weight[0] + 1 / weight[1])
+    found[:count] = np.where((kind[:count] == ELECTRON) & ~apart, both, track)
+    return np.where(kind == NONE, np.nan, found)
+
+
+_AGREE: Final = 3.0
+"""σ within which track and cluster of an electron tell of one energy; beyond, it radiated, and the track is right."""
+
+
+def flow_of(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticles:
+    """Return the particles: heads as an opinion says, and the energy in their blocks that no track explains."""
+    rows = objects.heads
+    least = np.where(opinion.kind[rows] == PHOTON, rules.least_photon_gev, rules.least_hadron_gev)
+    rows = rows[(rows < objects.tracks) | (opinion.momentum_gev[rows] >= least)]
+    charge = np.concatenate([objects.charge, np.zeros(len(objects) - objects.tracks, dtype=np.int64)])
+    heads = made(
+        objects.event[rows],
+        opinion.kind[rows],
+        charge[rows],
+        opinion.momentum_gev[rows, None] * objects.direction[rows],
+        rows,
+    )
+    return joined([heads, _radiated(objects, rules, opinion), _excess(objects, rules, opinion)])
+
+
+def made(event: Integers, kind: Integers, charge: Integers, momentum_gev: Floats, source: Integers) -> FlowParticles:
+    """Return particles with the masses of their kinds."""
+    mass = np.zeros(len(kind))
+    for code, value in MASS_GEV.items():
+        mass[kind == code] = value
+    energy = np.sqrt((momentum_gev**2).sum(axis=1) + mass**2)
+    return FlowParticles(event, kind, charge, momentum_gev, energy, source)
+
+
+def _radiated(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticles:
+    """Return photons in the clusters of electrons: what is there beyond three σ of their momenta."""
+    rows = np.flatnonzero(opinion.kind[: objects.tracks] == ELECTRON)
+    momentum = opinion.momentum_gev[rows]
+    excess = rules.photon_response.corrected(objects.owned_gev(True)[rows]) - momentum
+    spread = np.hypot(rules.photon_resolution.of(momentum), objects.error_gev[rows])
+    there = (excess > _AGREE * spread) & (excess >= rules.least_photon_gev)
+    return _neutral(objects, PHOTON, excess[there], objects.direction[rows[there]], rows[there])
+
+
+def _neutral(objects: Objects, kind: int, energy: Floats, direction: Floats, source: Integers) -> FlowParticles:
+    kinds = np.full(len(energy), kind)
+    return made(objects.event[source], kinds, np.zeros_like(kinds), energy[:, None] * direction, source)
+
+
+def _excess(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticles:
+    """Return photons and neutral hadrons that the energies of blocks with tracks show beyond the tracks' momenta.
+
+    Where both calorimeters hold, as of hadrons, excess_sigma · σ more than the tracks bring: a photon, as far as the
+    ECAL holds that energy, the rest a neutral hadron. Electrons and their ECAL clusters are left out; muons bring
+    muon_gev.
+    """
+    count, blocks = objects.tracks, len(objects)
+    kind, track_block, cluster_block = opinion.kind[:count], objects.block[:count], objects.block[count:]
+    expected = np.select([kind == ELECTRON, kind == MUON_CODE], [0.0, rules.muon_gev], opinion.momentum_gev[:count])
+    variance = np.where(kind == ELECTRON, 0.0, rules.hadron_resolution.of(expected) ** 2)
+    free = np.append(kind != ELECTRON, True)[np.minimum(objects.owner, count)] | ~objects.of_ecal
+    ecal, hcal = (
+        np.bincount(cluster_block[chosen], objects.energy_gev[chosen], blocks).astype(np.float64)
+        for chosen in (objects.of_ecal & free, ~objects.of_ecal)
+    )
+    tracks = np.bincount(track_block, expected, blocks)
+    spread = np.sqrt(np.bincount(track_block, variance, blocks))
+    excess = rules.hadron_response.corrected(ecal + hcal) - tracks
+    with_track = np.bincount(track_block, minlength=blocks) > 0
+    there = np.flatnonzero(with_track & (excess > rules.excess_sigma * spread))
+    photon = np.minimum(excess[there], rules.photon_response.corrected(ecal[there]))
+    hadron = excess[there] - photon
+    parts = []
+    for code, energy, mine, least in (
+        (PHOTON, photon, objects.of_ecal & free, rules.least_photon_gev),
+        (NEUTRAL_HADRON, hadron, ~objects.of_ecal, rules.least_hadron_gev),
+    ):
+        direction, source = _barycentres(objects, mine, blocks)
+        kept = (energy >= least) & (source[there] >= 0)
+        parts.append(_neutral(objects, code, energy[kept], direction[there[kept]], source[there[kept]]))
+    return joined(parts)
+
+
+def _barycentres(objects: Objects, mine: NDArray[np.bool_], blocks: int) -> tuple[Floats, Integers]:
+    """Return the mean direction of some clusters of each block, by energy, (block, 3), and the largest of them."""
+    rows = np.flatnonzero(mine)
+    block, energy = objects.block[objects.tracks + rows], objects.energy_gev[rows]
+    direction = objects.direction[objects.tracks + rows]
+    total = np.stack([np.bincount(block, energy * direction[:, axis], blocks) for axis in range(3)], axis=1)
+    size = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), _TINY)
+    order = np.argsort(energy, kind="stable")
+    largest = np.full(blocks, NONE)
+    largest[block[order]] = objects.tracks + rows[order]
+    return total / size, largest

@@ -1,0 +1,116 @@
+"""What networks say of candidates, from tables: who is what, and with which momentum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from collider.detectors.learning.columns import CLASSES, IDENTITY, MOMENTUM
+from collider.detectors.particles import Floats, Integers
+from collider.detectors.physics.flow import Opinion
+from collider.detectors.schema import NONE
+from collider.detectors.system import SYSTEM
+from reconstruction import schema
+from reconstruction.errors import UserError
+from reconstruction.judging.tables.table import PredictionTable
+
+MAKE: Final = "make it with `python cli.py predict --run=RUN --predictions=TABLE`"
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """What networks say of candidates that are known by their identities, sorted; any part may be left out.
+
+    kind: (row,) code, NONE for nothing said; probabilities: (row, class) in the order of CLASSES, NaN for none;
+    momentum_gev: (row,), NaN for none; judged: (row,) whether no network was trained on it.
+    """
+
+    identity: Integers
+    kind: Integers
+    probabilities: Floats
+    momentum_gev: Floats
+    judged: np.ndarray[Any, np.dtype[np.bool_]]
+    names: tuple[str, ...]
+
+    def rows(self, identity: Integers) -> Integers:
+        """Return the row of each identity, NONE where nothing is known of it."""
+        place = np.minimum(np.searchsorted(self.identity, identity), len(self.identity) - 1)
+        return np.where(self.identity[place] == identity, place, NONE)
+
+    def chances(self, identity: Integers) -> Floats:
+        """Return the probabilities of the classes of each identity (object, class), NaN for none."""
+        none = np.full((1, len(CLASSES)), np.nan)
+        return np.concatenate([self.probabilities, none])[self.rows(identity)]
+
+    def judged_events(self, identity: Integers, event: Integers, events: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return which events (event,) the tables know, and no network was trained on; of objects and their events."""
+        row = self.rows(identity)
+        known = row >= 0
+        there = np.bincount(event[known], minlength=events) > 0
+        trained = np.bincount(event[known], ~self.judged[row[known]], events) > 0
+        return np.asarray(there & ~trained)
+
+    def opinion(self, identity: Integers, rules: Opinion) -> Opinion:
+        """Return the rules' opinion, replaced by what the networks say of these objects (object,)."""
+        row = self.rows(identity)
+        kind, momentum = np.append(self.kind, NONE)[row], np.append(self.momentum_gev, np.nan)[row]
+        return rules.corrected_by(kind, momentum)
+
+
+def spoken_by(identity: Path | None, momenta: Sequence[Path]) -> Spoken | None:
+    """Return what tables say, None where there is none; of several momenta of a candidate the first table's counts.
+
+    Raises UserError for a table of another system, without the target, of a bound, or that does not say its parts.
+    """
+    given = [] if identity is None else [(identity, IDENTITY)]
+    tables = [(_read(path, target), target) for path, target in (*given, *((path, MOMENTUM) for path in momenta))]
+    if not tables:
+        return None
+    ids = np.unique(np.concatenate([table.event_id for table, _ in tables]))
+    if not len(ids):
+        raise UserError("the tables hold no candidate")
+    kind, momentum = np.full(len(ids), NONE), np.full(len(ids), np.nan)
+    chances = np.full((len(ids), len(CLASSES)), np.nan)
+    judged = np.ones(len(ids), dtype=bool)
+    for table, target in tables:
+        rows = np.searchsorted(ids, table.event_id)
+        judged[rows] &= np.isin(table.column(schema.SPLIT), [schema.SPLITS[name] for name in ("test", "new")])
+        if target == IDENTITY:
+            chances[rows] = _in_order(table)
+            known = np.isfinite(chances[rows]).all(axis=1)
+            best = np.array(list(CLASSES.values()))[np.nan_to_num(chances[rows], nan=-1.0).argmax(axis=1)]
+            kind[rows] = np.where(known, best, NONE)
+        else:
+            value = table.mean(MOMENTUM)
+            free = np.isnan(momentum[rows]) & np.isfinite(value) & (value > 0)
+            momentum[rows[free]] = value[free]
+    names = tuple(dict.fromkeys(str(table.attributes["estimator"]) for table, _ in tables))
+    return Spoken(ids, kind, chances, momentum, judged, names)
+
+
+def _read(path: Path, target: str) -> PredictionTable:
+    table = PredictionTable.read(path)
+    if table.attributes.get("system") != SYSTEM.name:
+        raise UserError(f"{path} is of {table.system.nouns}, not of {SYSTEM.nouns}")
+    if target not in table.targets:
+        raise UserError(f"{path} estimates {', '.join(table.targets)}, not {target}: name the table of another network")
+    if table.attributes["kind"] != "estimate":
+        raise UserError(f"{path} is a bound, which knows the truth: name the table of a network")
+    if schema.SPLIT not in table or (table.column(schema.SPLIT) == schema.SPLITS["unknown"]).any():
+        raise UserError(f"{path} does not say which rows its network was trained on: {MAKE}")
+    return table
+
+
+def _in_order(table: PredictionTable) -> Floats:
+    """Return probabilities in the order of CLASSES, 0 for classes that the network does not know."""
+    codes = [int(code) for code in table.classes.values()]
+    unknown = sorted(set(codes) - set(CLASSES.values()))
+    if unknown:
+        raise UserError(f"a table of identities has the classes {unknown}, which no candidate is of")
+    found = np.zeros((len(table), len(CLASSES)))
+    found[:, [list(CLASSES.values()).index(code) for code in codes]] = table.probabilities()
+    return found
