@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 import torch.utils.backend_registration
 from forked import run_forked
+from programs import run_program
 
 CHAIN = Path(__file__).parent / "chain"
+TOO_LATE = "device_ready_queues_"
+"""What torch says where a test went backward in this process before: it has counted its devices, for children too."""
 SUMMARY_LINES = 80
 
 
@@ -17,8 +21,12 @@ SUMMARY_LINES = 80
     reason="this torch cannot be given a device written in Python",
 )
 @pytest.mark.parametrize("part", sorted(path.name for path in CHAIN.glob("test_*.py")))
-def test_no_tensors_of_two_devices_meet(part: str) -> None:
+def test_no_tensors_of_two_devices_meet(part: str, tmp_path: Path) -> None:
     words = ("-q", "-m", "gpu", "--gpu-device=pretend", "-p", "no:cacheprovider", "-p", "no:xdist", CHAIN / part)
     found = run_forked(Path(pytest.__file__).with_name("__main__.py"), *words)
-    assert found.returncode == 0, "\n".join(found.stdout.splitlines()[-SUMMARY_LINES:]) + found.stderr[-2000:]
-    assert " passed" in found.stdout
+    code, said = found.returncode, found.stdout + found.stderr
+    if TOO_LATE in said:
+        alone = run_program([sys.executable, "-m", "pytest", *words], tmp_path)
+        code, said = alone.code, alone.said
+    assert code == 0, "\n".join(said.splitlines()[-SUMMARY_LINES:])
+    assert " passed" in said

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collider.higgs.networks import ParticleNetEncoder
-from collider.higgs.networks.particle_net import WINDOWS, EdgeConv, hypothesis_features, nearest_objects, pair_features
+from collider.higgs.networks.particle_net import WINDOWS, hypothesis_features, pair_features
 from reconstruction.errors import UserError
 from reconstruction.models import set_trainable
+from reconstruction.models.edges import EdgeConv, nearest_objects
 
 CHANNELS = 7
 CONTEXT = 5

@@ -14,10 +14,11 @@ SYSTEM = System(
     truths=TRUTHS,
     module="collider.detectors.learning.module.DetectorModule",
     data="collider.detectors.learning.data.CandidateDataModule",
-    ranges={"cells": SIZE, "least_gev": NOT_NEGATIVE},
+    ranges={"cells": SIZE, "neighbours": SIZE, "least_gev": NOT_NEGATIVE},
     input_columns=("tracker_hits", "ecal_cells"),
     must_agree={
         "cells": ("number of cells read of a calorimeter", ""),
+        "neighbours": ("number of tracks and clusters read about a candidate", ""),
         "field_t": ("field of the solenoid", "T"),
         "layers": ("number of layers of the tracker", ""),
     },

@@ -146,7 +146,7 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
         return {}
 
     def training_set(self) -> tuple[Dataset[Batch], dict[str, Any]]:
-        """Return what a training draws from, and how the loader serves it (shuffle, equal, from_host)."""
+        """Return what a training draws from, and how the loader serves it (shuffle, equal, from_host, batch_size)."""
         return self.dataset(self.split.train, training=True), {"shuffle": not self.overfit}
 
     @property
@@ -347,7 +347,12 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
         return hashlib.sha256(np.sort(self.records.event_ids[rows]).tobytes()).hexdigest()
 
     def _loader(
-        self, dataset: Dataset[Batch], shuffle: bool, equal: bool | None = None, from_host: bool = True
+        self,
+        dataset: Dataset[Batch],
+        shuffle: bool,
+        equal: bool | None = None,
+        from_host: bool = True,
+        batch_size: int | None = None,
     ) -> ResumableLoader:
         trainer = self.trainer
         rank, world = (trainer.global_rank, trainer.world_size) if trainer is not None else (0, 1)
@@ -357,7 +362,7 @@ class RowsDataModule(lightning.LightningDataModule, ABC):
         require_files(workers)
         return ResumableLoader(
             dataset,
-            self.batch_size,
+            batch_size or self.batch_size,
             sampler,
             num_workers=workers,
             persistent_workers=workers > 0,

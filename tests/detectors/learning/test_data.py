@@ -114,6 +114,25 @@ def test_momenta_are_measured_in_the_track_else_in_the_calorimeters(everything):
         DetectorYardstick(("momentum_gev",), "muon")({"ecal": inputs["ecal"]})
 
 
+def test_what_is_learned_is_by_how_many_usual_errors_a_detector_is_wrong(everything):
+    """Of a track those of the filter; of clusters and segments the formula; whatever else is learned as it is."""
+    batch = next(iter(everything.rows_dataloader(np.arange(64))))
+    known = {name: values.numpy() for name, values in batch["observables"].items()}
+    track, hcal = np.isfinite(known["kalman_momentum_gev"]), known["hcal_tokens"] > 0
+    targets = torch.cat([batch["targets"], torch.ones_like(batch["targets"])], dim=1)
+    yardstick = DetectorYardstick(("momentum_gev", "charge"), "best")
+    learned = yardstick.learned(targets, batch["inputs"])
+    size = yardstick(batch["inputs"])[:, 0].numpy()
+    light, hadron = (np.sqrt(a**2 / size + b**2) * size for a, b in ((0.2, 0.05), (1.0, 0.1)))
+    error = np.where(track, known["kalman_momentum_error_gev"], np.where(hcal, hadron, light))
+    np.testing.assert_allclose(learned[:, 0], (batch["targets"][:, 0].numpy() - size) / error, rtol=1e-4, atol=1e-5)
+    assert (learned[:, 1] == 0).all()
+    slope, start = yardstick.line(batch["inputs"])
+    torch.testing.assert_close(start + slope * learned, targets)
+    muons = DetectorYardstick(("momentum_gev",), "muon").errors(batch["inputs"])
+    torch.testing.assert_close(muons, torch.full_like(muons, 0.3))
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -23,12 +23,14 @@ from collider.detectors.learning.columns import (
     KALMAN_ERROR,
     MOMENTUM,
     MUON,
+    NEIGHBOURS,
     SEGMENT_MOMENTUM,
     TRACK_BOUND,
     TRACKER,
     identity_of,
 )
 from collider.detectors.learning.linking import Linking, Links, linked
+from collider.detectors.learning.neighbours import neighbour_tokens
 from collider.detectors.learning.tokens import (
     Tokens,
     calorimeter_tokens,
@@ -54,12 +56,17 @@ _OF_CLUSTERS: Final = 1 << 20
 
 @dataclass(frozen=True)
 class CandidateMaking:
-    """What candidates are made with: the tracker, the muon stations, the cuts of linking, cells that are read."""
+    """What candidates are made with.
+
+    The tracker, the muon stations, the cuts of linking, how many cells are read of each calorimeter, and how many
+    tracks and clusters about a candidate: 0 for not to look for any.
+    """
 
     tracker: Tracker
     stations: MuonStations
     linking: Linking
     cells: int
+    neighbours: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,12 @@ class EventCandidates:
             event=self.event[rows],
         )
 
+    def holding(self, names: Sequence[str]) -> EventCandidates:
+        """Return the same with the tokens of some detectors alone; of others the leads stay."""
+        return replace(
+            self, seen={name: tokens if name in names else tokens.bare() for name, tokens in self.seen.items()}
+        )
+
 
 def candidates_of(part: EventSlice, making: CandidateMaking) -> EventCandidates:
     """Return all candidates of events; with their truth, where there are particles, those alone that have one.
@@ -106,6 +119,8 @@ def candidates_of(part: EventSlice, making: CandidateMaking) -> EventCandidates:
     place[objects] = np.arange(len(objects))
     sums, leading = _energies(part, links, place, len(objects))
     seen = _seen(part, making, links, place, leading, sums)
+    if making.neighbours:
+        seen[NEIGHBOURS] = neighbour_tokens(part, links, place, objects, making.neighbours)
     numbers = candidate_ids(part, objects, event) | _directions(part, objects) | _classical(part, objects, seen, sums)
     found = EventCandidates(numbers, seen, event, content_hashes_of(_contents(part)))
     if PARTICLES not in part.tables:

@@ -13,7 +13,11 @@ TRACKER, ECAL, HCAL, MUON = "tracker", "ecal", "hcal", "muon"
 DETECTORS: Final = (TRACKER, ECAL, HCAL, MUON)
 TOGETHER: Final = "together"
 """The input that holds the tokens of all detectors, one after the other."""
-INPUTS: Final = (*DETECTORS, TOGETHER)
+NEIGHBOURS: Final = "neighbours"
+"""The input that holds tracks and clusters about a candidate, its own and the nearest others."""
+INPUTS: Final = (*DETECTORS, TOGETHER, NEIGHBOURS)
+WITH_ALL_LEADS: Final = (TOGETHER, NEIGHBOURS)
+"""Inputs that begin with the leads of all detectors."""
 
 LEAD_WIDTH: Final = {TRACKER: 9, ECAL: 8, HCAL: 8, MUON: 5}
 """Numbers of the first position of an input, the lead: what classical reconstruction says in this detector.
@@ -22,6 +26,10 @@ The first of them is a momentum or an energy in GeV, 0 where the detector saw no
 """
 TOKEN_WIDTH: Final = {TRACKER: 5, ECAL: 5, HCAL: 5, MUON: 7}
 """Numbers of every further position, a token: a hit, a cell, a segment."""
+NEIGHBOURS_OWN: Final = 12
+"""Numbers of a track or cluster that are the same for whoever looks at it."""
+NEIGHBOUR_WIDTH: Final = 2 + NEIGHBOURS_OWN + 4
+"""Numbers of a track or cluster about a candidate."""
 
 ELECTRON, PHOTON, MUON_CODE, CHARGED_HADRON, NEUTRAL_HADRON = 11, 22, 13, 211, 130
 CLASSES: Final = {

@@ -5,36 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch.utils.data import Dataset
 
-from collider.detectors.learning.columns import DETECTORS, MOMENTUM
+from collider.detectors.learning.batches import CandidateRows, WholeEventRows
+from collider.detectors.learning.columns import DETECTORS, MOMENTUM, NEIGHBOURS
 from collider.detectors.learning.files import CandidateFiles, Choice, candidate_paths, require_inputs
 from collider.detectors.learning.linking import LINKING, Linking
-from reconstruction.records.batch import Batch, masks_from
-from reconstruction.records.loader import Chosen, ChosenRows
+from reconstruction.errors import UserError
+from reconstruction.records.batch import Batch
+from reconstruction.records.loader import ResumableLoader
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.records.splits import Split, split_by_event, split_by_file
-
-
-class CandidateRows(ChosenRows):
-    """Batches of chosen candidates."""
-
-    def __init__(self, chosen: Chosen, inputs: tuple[str, ...]) -> None:
-        super().__init__(chosen)
-        self.inputs = inputs
-
-    def read(self, rows: NDArray[np.int64]) -> Batch:
-        """Return what the detectors saw of candidates."""
-        files: CandidateFiles = self.chosen.records
-        inputs: dict[str, Tensor] = {}
-        masks: dict[str, Tensor] = {}
-        for name in self.inputs:
-            values, lengths = files.inputs(name, rows)
-            inputs[name] = torch.from_numpy(values)
-            masks |= masks_from(name, torch.from_numpy(lengths), values.shape[1])
-        return {"inputs": inputs, "masks": masks}
 
 
 class CandidateDataModule(RowsDataModule):
@@ -46,14 +28,19 @@ class CandidateDataModule(RowsDataModule):
         data: A file, a folder of them, a glob, or a list of these.
         targets: Columns to estimate: momentum_gev, which all detectors can say, energy_gev, pt_gev, q_over_pt_per_gev;
             or identity or charge, which are classes.
-        inputs: What a batch holds: tracker, ecal, hcal, muon; together is all of them as one set of tokens.
+        inputs: What a batch holds: tracker, ecal, hcal, muon; together is all of them as one set of tokens; neighbours
+            is a candidate's own tracks and clusters and the nearest others of its event.
         needs: Detectors that saw each candidate; others are left out.
         classes: Identities of the candidates that are used (electron, photon, muon, charged_hadron, neutral_hadron);
             none named: all. A choice by what is true: to look at, not to reconstruct with.
         least_gev: Momentum of a track, or energy of clusters without one, from which on candidates are used.
         cells: Cells of each calorimeter that are read of a candidate, the largest.
+        neighbours: Tracks and clusters that are read about a candidate, where inputs names them: its own, then the
+            nearest in η and φ.
         linking: Cuts by which clusters and segments belong to a track.
         memory_mb: Megabytes of memory that hold tokens, of the files that were read last; null holds all.
+        whole_events: Train and validate on batches of whole events, which model.momentum_balance needs: as many events
+            as have about batch_size candidates.
         batch_size: Candidates a batch, on each device.
         fractions: Shares of training, validation and test.
 
@@ -70,8 +57,10 @@ class CandidateDataModule(RowsDataModule):
         classes: tuple[str, ...] = (),
         least_gev: float = 1.0,
         cells: int = 40,
+        neighbours: int = 16,
         linking: Linking = LINKING,
         memory_mb: float | None = None,
+        whole_events: bool = False,
         batch_size: int = 128,
         fractions: tuple[float, float, float] = (0.6, 0.2, 0.2),
         **rows: Any,
@@ -80,15 +69,40 @@ class CandidateDataModule(RowsDataModule):
         self.inputs = tuple(inputs)
         require_inputs(self.inputs)
         self.choice = Choice(tuple(needs), tuple(classes), least_gev)
-        self.cells, self.linking, self.memory_mb = cells, linking, memory_mb
+        self.cells, self.neighbours, self.linking, self.memory_mb = cells, neighbours, linking, memory_mb
+        self.whole_events = whole_events
+        if whole_events and (needs or classes):
+            raise UserError(
+                "data.whole_events reads all candidates of an event, and data.needs and data.classes leave some out: "
+                "give one or the other"
+            )
 
     def open(self) -> CandidateFiles:
         """Return the opened files."""
-        return CandidateFiles(candidate_paths(self.data), self.choice, self.linking, self.cells, self.memory_mb)
+        paths, read = candidate_paths(self.data), (self.inputs, self.neighbours)
+        return CandidateFiles(paths, self.choice, self.linking, self.cells, self.memory_mb, *read)
 
     def dataset(self, rows: NDArray[np.int64], training: bool = False) -> CandidateRows:
         """Return the batches of these rows."""
         return CandidateRows(self.chosen(rows), self.inputs)
+
+    def training_set(self) -> tuple[Dataset[Batch], dict[str, Any]]:
+        """Return what a training draws from, candidates or whole events, and how the loader serves it."""
+        if not self.whole_events:
+            return super().training_set()
+        events = WholeEventRows(self.chosen(self.split.train), self.inputs)
+        return events, {"shuffle": not self.overfit, "batch_size": self._events_a_batch(events)}
+
+    def val_dataloader(self) -> ResumableLoader:
+        """Return the batches of the validation split, of whole events where those of the training are."""
+        if not self.whole_events:
+            return super().val_dataloader()
+        events = WholeEventRows(self.chosen(self.split.train if self.overfit else self.split.validation), self.inputs)
+        return self._loader(events, shuffle=False, batch_size=self._events_a_batch(events))
+
+    def _events_a_batch(self, events: WholeEventRows) -> int:
+        """Return how many events have about batch_size candidates, at least one."""
+        return max(1, round(self.batch_size * len(events) / max(len(events.chosen.rows), 1)))
 
     @property
     def split(self) -> Split:
@@ -108,6 +122,7 @@ class CandidateDataModule(RowsDataModule):
         return self._split
 
     def apparatus_facts(self) -> dict[str, Any]:
-        """Return what a model must find again: the field, the layers, how many cells are read."""
+        """Return what a model must find again: the field, the layers, how many cells and neighbours are read."""
         tracker = self.records.making.tracker
-        return {"cells": self.cells, "field_t": float(tracker.field_t), "layers": len(tracker.layers)}
+        facts = {"cells": self.cells, "field_t": float(tracker.field_t), "layers": len(tracker.layers)}
+        return facts | ({"neighbours": self.neighbours} if NEIGHBOURS in self.inputs else {})

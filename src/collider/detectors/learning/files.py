@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +23,8 @@ from collider.detectors.learning.columns import (
     KALMAN,
     LEAD_WIDTH,
     MUON,
+    NEIGHBOUR_WIDTH,
+    NEIGHBOURS,
     TOGETHER,
     TOKEN_WIDTH,
     TRACKER,
@@ -30,6 +32,7 @@ from collider.detectors.learning.columns import (
 from collider.detectors.learning.linking import LINKING, Linking
 from collider.detectors.learning.tokens import SEGMENTS_READ
 from collider.detectors.muons.config import MuonStations
+from collider.detectors.particles import Floats
 from collider.detectors.schema import CLUSTERS, ECAL_CELLS, HCAL_CELLS, SEGMENTS, TRACKER_HITS, TRACKS
 from collider.detectors.tracking import Tracker
 from reconstruction.configuration import build
@@ -41,6 +44,7 @@ Rows = NDArray[np.int64]
 NEEDED: Final = (TRACKER_HITS, TRACKS, ECAL_CELLS, HCAL_CELLS, CLUSTERS, SEGMENTS)
 MAKER: Final = "`python scripts/detectors.py` makes some in data/detectors/"
 TOGETHER_WIDTH: Final = max(len(DETECTORS) + max(TOKEN_WIDTH.values()), *LEAD_WIDTH.values())
+NEIGHBOURS_WIDTH: Final = max(NEIGHBOUR_WIDTH, *LEAD_WIDTH.values())
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,10 @@ class CandidateFile:
 
 
 class CandidateFiles:
-    """Files of events as one table, a `RowTable`. memory_mb: so much of memory holds tokens; None: those of all files.
+    """Files of events as one table, a `RowTable`.
+
+    memory_mb: so much of memory holds tokens; None: those of all files. inputs: those whose tokens will be asked for.
+    neighbours: how many tracks and clusters about a candidate are read, where that is one of the inputs.
 
     Raises UserError for files that cannot be read, lack a table, or hold no candidate that is chosen.
     """
@@ -109,6 +116,8 @@ class CandidateFiles:
         linking: Linking = LINKING,
         cells: int = 40,
         memory_mb: float | None = None,
+        inputs: Sequence[str] = (*DETECTORS, TOGETHER),
+        neighbours: int = 16,
     ) -> None:
         self.events = DetectorEvents(paths)
         _require_tables(self.events, paths)
@@ -119,7 +128,9 @@ class CandidateFiles:
             build(MuonStations, told["muons"], f"the muon stations of {paths[0]}"),
             linking,
             cells,
+            neighbours if NEIGHBOURS in inputs else 0,
         )
+        self.inputs_read = tuple(inputs)
         self._seen: RecentlyUsed[int, EventCandidates] = RecentlyUsed(
             len(paths), None if memory_mb is None else int(1e6 * memory_mb), _bytes
         )
@@ -150,7 +161,11 @@ class CandidateFiles:
 
     def _made(self, events: slice) -> EventCandidates:
         made = candidates_of(self.events[events], self.making)
-        return made.kept(self.choice.rows(made.numbers))
+        return made.kept(self.choice.rows(made.numbers)).holding(self._tokens_read())
+
+    def _tokens_read(self) -> tuple[str, ...]:
+        """Return the detectors, and NEIGHBOURS, whose tokens are asked for; of others only leads are."""
+        return (*self.inputs_read, *(DETECTORS if TOGETHER in self.inputs_read else ()))
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -175,6 +190,12 @@ class CandidateFiles:
         """First event of each file, and the number of all events."""
         return np.array([0, *(file.events.stop for file in self.files)])
 
+    @cached_property
+    def unseen_gev(self) -> Floats:
+        """True momenta across the beam of what no detector saw or followed, (event, 2), of all events."""
+        parts = [[self.events.column(f"{stem}_p{axis}_gev") for axis in "xy"] for stem in ("missing", "beyond")]
+        return np.asarray(np.array(parts, dtype=np.float64).sum(axis=0).T)
+
     def event_hashes(self) -> Rows:
         """Return a hash of the content of every event, also of those without a candidate that is chosen."""
         return np.concatenate([file.hashes for file in self.files])
@@ -193,26 +214,38 @@ class CandidateFiles:
         most = {TRACKER: len(self.making.tracker.layers), MUON: SEGMENTS_READ}
         if name == TOGETHER:
             return sum(self.positions(detector) for detector in DETECTORS)
+        if name == NEIGHBOURS:
+            return len(DETECTORS) + self.making.neighbours
         return 1 + most.get(name, self.making.cells)
 
     def inputs(self, name: str, rows: Rows) -> tuple[NDArray[np.float32], Rows]:
         """Return an input of rows (row, position, channel), zeros behind what is real, and how many positions are real.
 
         TOGETHER: the leads of all detectors, then their tokens, each with which detector it is of before its numbers.
+        NEIGHBOURS: the same leads, then the tracks and clusters about a candidate.
         """
         if name == TOGETHER:
             return _together([self.inputs(detector, rows) for detector in DETECTORS])
-        owner = np.searchsorted(self.starts, rows, side="right") - 1
-        width = max(LEAD_WIDTH[name], TOKEN_WIDTH[name])
+        width = NEIGHBOURS_WIDTH if name == NEIGHBOURS else max(LEAD_WIDTH[name], TOKEN_WIDTH[name])
         found = np.zeros((len(rows), self.positions(name), width), np.float32)
-        lengths = np.ones(len(rows), np.int64)
+        lengths = np.zeros(len(rows), np.int64)
+        leads = DETECTORS if name == NEIGHBOURS else (name,)
+        for chosen, own, held in self._held(rows):
+            for place, detector in enumerate(leads):
+                lead = held.seen[detector].lead[own]
+                found[chosen, place, : lead.shape[1]] = lead
+            tokens, counts = held.seen[name].of(own).padded(self.positions(name) - len(leads))
+            found[chosen, len(leads) :, : tokens.shape[2]] = tokens
+            lengths[chosen] = len(leads) + counts
+        return found, lengths
+
+    def _held(self, rows: Rows) -> Iterator[tuple[Rows, Rows, EventCandidates]]:
+        """Yield, of each file that has some of the rows, which of them, their places in it, and what was seen."""
+        owner = np.searchsorted(self.starts, rows, side="right") - 1
         for place in np.unique(owner):
             chosen = np.flatnonzero(owner == place)
             held = self._seen.get(int(place), partial(self._made, self.files[place].events))
-            tokens = held.seen[name].of(rows[chosen] - self.starts[place])
-            found[chosen], counts = tokens.padded(self.positions(name) - 1)
-            lengths[chosen] += counts
-        return found, lengths
+            yield chosen, rows[chosen] - self.starts[place], held
 
 
 def _itself(made: EventCandidates) -> EventCandidates:

@@ -105,6 +105,18 @@ def nearest_of(places: Floats, among: Floats, limit: float) -> Integers:
     return np.where(np.isfinite(away), np.append(known, NONE)[found], NONE)
 
 
+def nearby(eta: Floats, phi: Floats, event: Integers, rows: Integers, most: int) -> Integers:
+    """Return the nearest objects of the same event to some of them (row,), themselves first: (row, most), NONE behind.
+
+    eta, phi, event: (object,) of all objects.
+    """
+    if not len(eta):
+        return np.full((len(rows), most), NONE)
+    places = places_of(eta, phi, event)
+    away, found = _tree(places).query(places[rows], k=np.arange(1, most + 1), distance_upper_bound=_APART / 2)
+    return np.where(np.isfinite(away), found, NONE)
+
+
 def perigees(tracks: RaggedTable) -> Floats:
     """Return the five numbers of tracks, (track, 5)."""
     return np.stack([np.asarray(tracks[name], dtype=np.float64) for name in PERIGEE], axis=1)

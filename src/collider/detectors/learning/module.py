@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from collider.detectors.learning.conservation import (
+    EnergyConservation,
+    EnergyConservationOptions,
+    MomentumBalance,
+    MomentumBalanceOptions,
+)
 from collider.detectors.learning.views import IN_GEV, DetectorYardstick, MeasuredIn
 from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.models.encoders.views import RecordView
@@ -33,6 +39,9 @@ class DetectorModule(Learner):
             of the candidate; best, the track and without one the calorimeters; or gev.
         fusion: How features of several views are joined.
         condition: Columns that the model is told with each candidate.
+        momentum_balance: Let momenta of an event's candidates balance across the beam with what nobody saw, beside the
+            loss of the targets; needs data.whole_events.
+        energy_conservation: Let momenta of tracks agree with what calorimeters read of them, beside that loss.
 
     """
 
@@ -47,6 +56,8 @@ class DetectorModule(Learner):
         measured_in: MeasuredIn = "best",
         fusion: Literal["gated", "concatenate"] = "gated",
         condition: ConditionOptions | None = None,
+        momentum_balance: MomentumBalanceOptions | None = None,
+        energy_conservation: EnergyConservationOptions | None = None,
         **training: Any,
     ) -> None:
         measured = measured_in != "gev" and any(name in IN_GEV for name in targets)
@@ -60,3 +71,7 @@ class DetectorModule(Learner):
             generation=None,
             **training,
         )
+        if momentum_balance is not None:
+            self.laws.append(MomentumBalance(momentum_balance, targets))
+        if energy_conservation is not None:
+            self.laws.append(EnergyConservation(energy_conservation, targets))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collider.detectors.events import EventSlice
-from collider.detectors.learning.columns import ECAL, HCAL, LEAD_WIDTH, MUON, TOKEN_WIDTH, TRACKER
+from collider.detectors.learning.columns import ECAL, HCAL, LEAD_WIDTH, MUON, NEIGHBOUR_WIDTH, TOKEN_WIDTH, TRACKER
 from collider.detectors.learning.linking import angles, covariances, perigees
 from collider.detectors.muons.config import MuonStations
 from collider.detectors.particles import Floats, Integers
@@ -54,19 +54,21 @@ class Tokens:
         place = np.arange(ends[-1] if len(ends) else 0) + np.repeat(self.offsets[rows] - (ends - counts), counts)
         return Tokens(self.lead[rows], self.values[place], np.concatenate([[0], ends]))
 
+    def bare(self) -> Tokens:
+        """Return the leads without tokens."""
+        return Tokens(self.lead, self.values[:0], np.zeros_like(self.offsets))
+
     def padded(self, most: int) -> tuple[NDArray[np.float32], Integers]:
-        """Return lead and at most so many tokens as (candidate, 1 + most, channel), zeros behind, and their numbers."""
+        """Return at most so many tokens of each as (candidate, most, channel), zeros behind, and their numbers."""
         counts = np.minimum(self.counts, most)
-        width = max(self.lead.shape[1], self.values.shape[1])
-        found = np.zeros((len(counts), 1 + most, width), np.float32)
-        found[:, 0, : self.lead.shape[1]] = self.lead
+        found = np.zeros((len(counts), most, self.values.shape[1]), np.float32)
         row = np.repeat(np.arange(len(counts)), counts)
         rank = np.arange(len(row)) - np.repeat(np.cumsum(counts) - counts, counts)
-        found[row, 1 + rank, : self.values.shape[1]] = self.values[self.offsets[row] + rank]
+        found[row, rank] = self.values[self.offsets[row] + rank]
         return found, counts
 
 
-def gathered(detector: str, lead: Floats, values: Floats, owner: Integers, order: NDArray[Any], most: int) -> Tokens:
+def gathered(name: str, lead: Floats, values: Floats, owner: Integers, order: NDArray[Any], most: int) -> Tokens:
     """Return tokens of their owners (token,), each owner's by `order`, at most so many; NONE owns none."""
     chosen = np.lexsort((order, owner))
     chosen = chosen[owner[chosen] >= 0]
@@ -74,8 +76,8 @@ def gathered(detector: str, lead: Floats, values: Floats, owner: Integers, order
     rank = np.arange(len(chosen)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = chosen[rank < most]
     offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, most))])
-    assert lead.shape[1:] == (LEAD_WIDTH[detector],)
-    assert values.shape[1:] == (TOKEN_WIDTH[detector],)
+    assert lead.shape[1:] == (LEAD_WIDTH.get(name, 0),)
+    assert values.shape[1:] == (TOKEN_WIDTH.get(name, NEIGHBOUR_WIDTH),)
     return Tokens(lead.astype(np.float32), values[chosen].astype(np.float32), offsets)
 
 

@@ -7,7 +7,19 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from collider.detectors.learning.columns import DETECTORS, ECAL, HCAL, LEAD_WIDTH, MUON, TOGETHER, TOKEN_WIDTH, TRACKER
+from collider.detectors.learning.columns import (
+    DETECTORS,
+    ECAL,
+    HCAL,
+    LEAD_WIDTH,
+    MUON,
+    NEIGHBOUR_WIDTH,
+    NEIGHBOURS,
+    TOGETHER,
+    TOKEN_WIDTH,
+    TRACKER,
+    WITH_ALL_LEADS,
+)
 from reconstruction.errors import UserError
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.records.batch import Inputs
@@ -17,6 +29,10 @@ from reconstruction.training.network.yardstick import Yardstick
 MeasuredIn = Literal["tracker", "ecal", "hcal", "muon", "best", "gev"]
 LEAST_GEV = 0.3
 """What a detector measured to be less counts as this much."""
+SHARES = (1e-3, 1.0)
+"""An error of a track is no smaller and no larger a share of its momentum."""
+DENSE = (TRACKER, ECAL, HCAL)
+"""Detectors that see a good share of all candidates."""
 IN_GEV = ("momentum_gev", "energy_gev", "pt_gev")
 
 
@@ -68,55 +84,105 @@ class MuonView(TokensView):
     reads = detector = MUON
 
 
-class TogetherView(RecordView):
-    """A position for each token of any detector, with which it is of; all leads as scalars, and which there are."""
+class AllLeadsView(RecordView):
+    """A position for each token; the leads of DENSE as scalars, and which of these saw the candidate.
 
-    reads = TOGETHER
+    One candidate in hundreds has a muon segment: standardised, its lead would be far beyond all others, and who reads
+    it would know nothing of muons but this. Tokens tell of segments.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.channels = len(DETECTORS) + max(TOKEN_WIDTH.values())
-        self.scalar_count = sum(LEAD_WIDTH.values()) + len(DETECTORS)
+        self.channels = channels
+        self.scalar_count = sum(LEAD_WIDTH[name] for name in DENSE) + len(DENSE)
 
     def forward(self, series: Series) -> View:
         """Return the view."""
-        leads = [lead_scalars(series[:, place, : LEAD_WIDTH[name]]) for place, name in enumerate(DETECTORS)]
-        there = (series[:, : len(DETECTORS), 0] > 0).to(series.dtype)
-        return View(series[:, len(DETECTORS) :, : self.channels], torch.cat([*leads, there], dim=1))
+        leads = [series[:, DETECTORS.index(name), : LEAD_WIDTH[name]] for name in DENSE]
+        there = torch.stack([lead[:, 0] > 0 for lead in leads], dim=1).to(series.dtype)
+        scalars = torch.cat([*map(lead_scalars, leads), there], dim=1)
+        return View(series[:, len(DETECTORS) :, : self.channels], scalars)
 
     def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths:
         """Return the number of tokens: all but the leads."""
         return lengths - len(DETECTORS)
 
 
+class TogetherView(AllLeadsView):
+    """Hits, cells and segments of all detectors, each with which detector it is of."""
+
+    reads = TOGETHER
+
+    def __init__(self) -> None:
+        super().__init__(len(DETECTORS) + max(TOKEN_WIDTH.values()))
+
+
+class NeighboursView(AllLeadsView):
+    """Tracks and clusters about a candidate, its own among them: what a graph of particle flow reads."""
+
+    reads = NEIGHBOURS
+
+    def __init__(self) -> None:
+        super().__init__(NEIGHBOUR_WIDTH)
+
+
 class DetectorYardstick(Yardstick):
     """Measures momenta and energies in what one detector says, or, best, the track and without one the calorimeters.
 
-    The ratio is 1 up to the detector's error at 1 GeV as at 100 GeV, and of a track it is Gaussian: its curvature is.
+    Learned is by how many usual errors it is wrong: of a track those of the Kalman filter, whose curvature is Gaussian;
+    of clusters a/√E ⊕ b, and of segments a share. So a track of 1 % and a neutron of 40 % are of one size, and who has
+    learned nothing is as good as classical reconstruction. Buffer: `usual`, a (√GeV) and b of ECAL, HCAL and muons.
     """
+
+    tails_count = False
+    usual: Tensor
 
     def __init__(self, targets: tuple[str, ...], detector: MeasuredIn) -> None:
         super().__init__()
         self.measured = [name in IN_GEV for name in targets]
         self.detector = detector
+        self.register_buffer("usual", torch.tensor([[0.2, 0.05], [1.0, 0.1], [0.0, 0.3]], dtype=torch.float64))
 
     def forward(self, inputs: Inputs) -> Targets:
         """Return what was measured (batch, target) in GeV, 1 for other targets."""
-        size = self._size(inputs).double().clamp(min=LEAST_GEV).unsqueeze(1)
-        return torch.cat([size if measured else torch.ones_like(size) for measured in self.measured], dim=1)
+        return self._of_targets(self._size_and_error(inputs)[0])
 
-    def _size(self, inputs: Inputs) -> Tensor:
+    def errors(self, inputs: Inputs) -> Targets:
+        """Return the usual error over what was measured (batch, target), 1 for other targets."""
+        return self._of_targets(self._size_and_error(inputs)[1])
+
+    def _of_targets(self, values: Tensor) -> Targets:
+        one = torch.ones_like(values)
+        return torch.stack([values if measured else one for measured in self.measured], dim=1)
+
+    def _size_and_error(self, inputs: Inputs) -> tuple[Tensor, Tensor]:
         if self.detector != "best":
-            return self._lead(inputs, self.detector)
-        track, both, ecal = (self._lead(inputs, name) for name in (TRACKER, HCAL, ECAL))
-        return torch.where(track > 0, track, torch.maximum(both, ecal))
+            return self._of(self.detector, inputs)
+        (track, filtered), (both, hadron), (ecal, light) = (self._of(name, inputs) for name in (TRACKER, HCAL, ECAL))
+        there, behind = self._lead(inputs, TRACKER)[:, 0] > 0, self._lead(inputs, HCAL)[:, 0] > 0
+        size = torch.where(there, track, torch.maximum(both, ecal))
+        return size, torch.where(there, filtered, torch.where(behind, hadron, light))
+
+    def _of(self, name: str, inputs: Inputs) -> tuple[Tensor, Tensor]:
+        """Return what a detector says of each candidate in GeV, and its usual error as a share of that."""
+        lead = self._lead(inputs, name).double()
+        size = lead[:, 0].clamp(min=LEAST_GEV)
+        if name == TRACKER:
+            return size, lead[:, 1].exp().clamp(*SHARES)
+        stochastic, constant = self.usual[_USUAL.index(name)]
+        return size, torch.sqrt(stochastic.square() / size + constant.square())
 
     def _lead(self, inputs: Inputs, name: str) -> Tensor:
+        """Return what classical reconstruction says in a detector, (batch, channel)."""
         if name in inputs:
-            return inputs[name][:, 0, 0]
-        if TOGETHER in inputs:
-            return inputs[TOGETHER][:, DETECTORS.index(name), 0]
+            return inputs[name][:, 0]
+        for whole in WITH_ALL_LEADS:
+            if whole in inputs:
+                return inputs[whole][:, DETECTORS.index(name)]
         raise UserError(
             f"model.measured_in is {self.detector}, which needs {name} or {TOGETHER} among data.inputs; there are "
             f"{', '.join(inputs)}"
         )
+
+
+_USUAL = (ECAL, HCAL, MUON)

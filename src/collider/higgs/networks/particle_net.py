@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import ContextVector
+from reconstruction.models.edges import EdgeConv, nearest_objects, of_neighbours
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.pooling import PoolingName, make_pooling
 from reconstruction.models.encoders.positions import valid_positions
-from reconstruction.shapes import Bool, Float, Int, Lengths, Series
+from reconstruction.shapes import Float, Lengths, Series
 
 KINEMATICS = 4
 """The last channels of an object: ln(pT/GeV), η, cos φ, sin φ."""
@@ -24,40 +25,6 @@ LOG_MASS = 4.0
 """About the ln(m/GeV) of a pair."""
 LEAST = 1e-6
 """Of (m/pT)² of a pair: two objects in one direction have no logarithm of a mass."""
-
-Objects = Float[Tensor, "batch object width"]
-Neighbours = Int[Tensor, "batch object neighbour"]
-Heard = Bool[Tensor, "batch object neighbour"]
-Pairs = Float[Tensor, "batch object neighbour feature"]
-
-
-class EdgeConv(nn.Module):
-    """φ(S x_i + mean_j h(x_i, x_j − x_i, u_ij)) over the neighbours j of an object i      arXiv:1902.08570, fig. 1
-
-    h has `depth` linear layers, a norm and φ = ReLU behind each; u_ij is what is known of the pair beside the features.
-    The norm is over the features of an edge, so that events do not see each other, in place of one over the batch. Of
-    W (x_i, x_j − x_i) the part of i and that of j are computed once an object, not once an edge.
-    """
-
-    def __init__(self, in_width: int, width: int, pair_features: int, depth: int) -> None:
-        super().__init__()
-        self.own, self.other = nn.Linear(in_width, width), nn.Linear(in_width, width, bias=False)
-        self.pair = nn.Linear(pair_features, width, bias=False) if pair_features else None
-        self.further = nn.ModuleList(nn.Linear(width, width) for _ in range(depth - 1))
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(depth))
-        self.shortcut = nn.Linear(in_width, width)
-
-    def forward(self, values: Objects, pairs: Pairs | None, neighbours: Neighbours, heard: Heard) -> Objects:
-        """Return the features of the next block; `pairs` are those of the neighbours."""
-        said = self.own(values).unsqueeze(2) + gathered(self.other(values), neighbours)
-        if self.pair is not None and pairs is not None:
-            said = said + self.pair(pairs)
-        said = torch.relu(self.norms[0](said))
-        for layer, norm in zip(self.further, list(self.norms)[1:], strict=True):
-            said = torch.relu(norm(layer(said)))
-        weight = heard.to(values.dtype)
-        weight = weight / weight.sum(2, keepdim=True).clamp(min=1)
-        return torch.relu(self.shortcut(values) + (said * weight.unsqueeze(-1)).sum(2))
 
 
 class ParticleNetEncoder(Encoder):
@@ -145,36 +112,10 @@ class ParticleNetEncoder(Encoder):
         places = kinematics[..., 1:]  # the chord between two directions grows with the angle, and knows no seam
         for layer, block in enumerate(self.blocks, 1):
             near, heard = nearest_objects(places, valid, self.neighbours)
-            pairs = None if features is None else _of_neighbours(features, near)
+            pairs = None if features is None else of_neighbours(features, near)
             values = self.modulated(block(values, pairs, near, heard), layer, context, lengths)
             places = values
         return Sequence(values if valid is None else values * valid.unsqueeze(-1).to(values.dtype), lengths)
-
-
-def gathered(values: Objects, neighbours: Neighbours) -> Float[Tensor, "batch object neighbour width"]:
-    """Return what the neighbours of each object hold."""
-    batch, objects, count = neighbours.shape
-    place = neighbours.reshape(batch, objects * count, 1).expand(-1, -1, values.shape[-1])
-    return values.gather(1, place).reshape(batch, objects, count, values.shape[-1])
-
-
-def _of_neighbours(features: Float[Tensor, "batch object object feature"], neighbours: Neighbours) -> Pairs:
-    """Return what is known of each object with its neighbours."""
-    return features.gather(2, neighbours.unsqueeze(-1).expand(-1, -1, -1, features.shape[-1]))
-
-
-def nearest_objects(
-    places: Objects, valid: Bool[Tensor, "batch object"] | None, neighbours: int
-) -> tuple[Neighbours, Heard]:
-    """Return the nearest others of each object, as many as there are places for, and which of them there are."""
-    count = places.shape[1]
-    exact = places.detach().to(torch.promote_types(places.dtype, torch.float32))
-    away = (exact.unsqueeze(2) - exact.unsqueeze(1)).square().sum(-1)
-    barred = torch.eye(count, dtype=torch.bool, device=places.device).unsqueeze(0)
-    if valid is not None:
-        barred = barred | ~valid.unsqueeze(1)
-    found = away.masked_fill(barred, torch.inf).topk(min(neighbours, count - 1), dim=2, largest=False)
-    return found.indices, found.values.isfinite()
 
 
 def pair_features(kinematics: Float[Tensor, "batch object 4"]) -> Float[Tensor, "batch object object feature"]:

@@ -107,6 +107,8 @@ class Learner(pl.LightningModule):
         """Further members of an ensemble, whose predictions are combined with the reconstructor's."""
         self.joint: Calibration | None = None
         """Calibration of what the members of an ensemble state together."""
+        self.laws = nn.ModuleList()
+        """What estimates of a batch must obey together, each a `Law`; a system adds its own."""
         self.denoising = None if denoising is None else Denoising(denoising, self.reconstructor)
         self.row_weights = None if weight_column is None else RowWeights(weight_column)
         self.masking = None if masking is None else masking.task(self.reconstructor)
@@ -280,10 +282,12 @@ class Learner(pl.LightningModule):
         return 1.0 if epoch <= FROZEN_EPOCH or not last or last < 2 else epoch / (last - 1)
 
     def regression_loss(self, outcome: Outcome, batch: Batch) -> Tensor:
-        """Return the mean loss of the targets, with that of the landmark."""
+        """Return the mean loss of the targets, with that of the landmark and what laws are broken by."""
         truth = self.standardised_targets(batch, outcome.distribution.dtype)
         losses = self.loss(outcome.distribution, truth)
         loss = losses.mean() if self.row_weights is None else (self.row_weights(batch).to(losses) * losses).mean()
+        for law in self.laws:
+            loss = loss + law(self.reconstructor.uncalibrated(outcome.distribution), batch).to(loss.dtype)
         if outcome.measured is None or self.reconstructor.landmark is None:
             return loss
         return loss + self.reconstructor.landmark.loss(outcome.measured, self.landmark_column(batch))
@@ -425,7 +429,8 @@ class Learner(pl.LightningModule):
         In deterministic mode they are not: a resumed training would meet its first step in the other form.
         """
         trainer = self.trainer
-        plain = self.regresses and not self.tasks and self.masking is None and self.reconstructor.front is None
+        more = self.tasks or len(self.laws)
+        plain = self.regresses and not more and self.masking is None and self.reconstructor.front is None
         alone = trainer.world_size == 1 and trainer.accumulate_grad_batches == 1
         replayed = self.compile_encoders and self.compile_mode != "default"
         exact = torch.are_deterministic_algorithms_enabled()

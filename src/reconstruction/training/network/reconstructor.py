@@ -182,11 +182,11 @@ class Reconstructor(nn.Module):
         return made, _lengths(view, inputs, masks, made)
 
     def _of_targets(self, distribution: PredictiveDistribution, inputs: Inputs) -> PredictiveDistribution:
-        """Return the distribution of the standardised targets of one of standardised ratios to the yardstick."""
+        """Return the distribution of the standardised targets of one of what the yardstick lets learn."""
         if self.yardstick is None:
             return distribution
-        size, ratio, target = self.yardstick(inputs), self.ratio_scaler, self.target_scaler
-        scale, shift = size * ratio.scale / target.scale, (size * ratio.shift - target.shift) / target.scale
+        (slope, start), ratio, target = self.yardstick.line(inputs), self.ratio_scaler, self.target_scaler
+        scale, shift = slope * ratio.scale / target.scale, (start + slope * ratio.shift - target.shift) / target.scale
         return distribution.affine(scale.to(distribution.dtype), shift.to(distribution.dtype))
 
     def with_denoiser(self, loss: Tensor, outcome: Outcome, noisy: Batch, clean: Batch, done: float) -> Tensor:

@@ -34,6 +34,7 @@ from reconstruction.training.learning.checkpoints import (
     read_with_fallback,
     write_atomically,
 )
+from reconstruction.training.learning.laws import Law
 from reconstruction.training.learning.learner import CARD, Learner
 from reconstruction.training.learning.rows_met import also_trained_on
 from reconstruction.training.learning.settings_met import described_settings
@@ -72,6 +73,10 @@ def fit_scalers(module: Learner, data: RowsDataModule) -> None:
     _start_front(module)
     for task in module.tasks:
         task.fit(reconstructor, lambda: _noisy_batches(module, data), lambda: training_targets(data))
+    for law in module.laws:
+        assert isinstance(law, Law)
+        if not law.fitted:
+            law.fit(lambda: _noisy_batches(module, data))
     if module.row_weights is not None and not module.row_weights.fitted:
         module.row_weights.fit(_weights(module.row_weights.column, data))
     if reconstructor.condition is not None:
@@ -217,7 +222,7 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
             seen = {name: values.cpu() for name, values in noisy["inputs"].items() if name != SETTINGS}
             measured.append(seen)
         if reconstructor.yardstick is not None:
-            ratios.append(there["targets"] / reconstructor.yardstick(noisy["inputs"]))
+            ratios.append(reconstructor.yardstick.learned(there["targets"], noisy["inputs"]))
         if reconstructor.condition is not None:
             placed = reconstructor.condition.placed(noisy["inputs"])
             settings.append(torch.where(placed.isnan(), 0.0, placed))
@@ -233,7 +238,7 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
     if scalars[0].shape[-1]:
         reconstructor.scalar_scaler.fit(torch.cat(scalars))
     if reconstructor.yardstick is not None:
-        reconstructor.ratio_scaler.fit(torch.cat(ratios))
+        reconstructor.yardstick.fit(reconstructor.ratio_scaler, torch.cat(ratios))
     if reconstructor.landmark is not None:
         standardised = reconstructor.standardised_scalars(torch.cat(scalars))
         if reconstructor.condition is not None:

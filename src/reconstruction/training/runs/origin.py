@@ -106,7 +106,7 @@ def require_same_readout(system: System, card: Mapping[str, Any], facts: Mapping
     """Raise UserError where a fact that makes a model wrong (sampling rate …) is another one than the training's."""
     trained = card.get("data", {})
     for key, (plain, unit) in system.must_agree.items():
-        if key in trained and not np.isclose(trained[key], facts[key], rtol=1e-9):
+        if key in trained and key in facts and not np.isclose(trained[key], facts[key], rtol=1e-9):
             here, there = (f"{value:.10g} {unit}".rstrip() for value in (facts[key], trained[key]))
             raise UserError(
                 f"the records' {plain} is {here}, but the model was trained at {there}: its estimates would be wrong; "
