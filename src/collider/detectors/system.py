@@ -14,6 +14,7 @@ SYSTEM = System(
     truths=TRUTHS,
     module="collider.detectors.learning.module.DetectorModule",
     data="collider.detectors.learning.data.CandidateDataModule",
+    export="collider.detectors.learning.export.export",
     ranges={"cells": SIZE, "neighbours": SIZE, "least_gev": NOT_NEGATIVE},
     input_columns=("tracker_hits", "ecal_cells"),
     must_agree={

@@ -7,15 +7,18 @@ from pathlib import Path
 import made_detectors
 import numpy as np
 import pytest
+import torch
 import yaml
 
 from collider.detectors.combining.command import main as tables_of
+from collider.detectors.learning.data import CandidateDataModule
 from reconstruction.errors import UserError
 from reconstruction.judging.measures.metrics import sigma68
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.system import attribute_of, find_system
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.network.reconstructor import build_reconstructor
+from reconstruction.training.runs.loading import load_module
 from reconstruction.training.watching.quiet import QUIET
 
 ROOT = Path(__file__).parents[3]
@@ -69,6 +72,47 @@ def test_other_cells_are_another_model(trained, tmp_path):
         main(words)
 
 
+def test_several_seeds_are_one_ensemble_with_a_calibration_of_its_own(trained, tmp_path):
+    """Each row's estimate lies between those of the members, which know the same test split."""
+    other = tmp_path / "other"
+    words = ["fit", "-c", str(trained.parent / "tracker.yaml"), f"--data.data={trained.parent / 'events.hdf5'}"]
+    main([*words, f"--run={other}", "--seed_everything=1", "--trainer.max_epochs=1", "--data.batch_size=64", *SMALL])
+    best = [run / "checkpoints" / "best.ckpt" for run in (trained, other)]
+    members = "[" + ",".join(map(str, best)) + "]"
+    main(["test", f"--run={trained}", f"--ckpt_path={members}", f"--predictions={tmp_path / 'both.hdf5'}"])
+    main(["test", f"--run={other}"])
+    main(["test", f"--run={trained}"])
+    both, *alone = (
+        PredictionTable.read(path / name)
+        for path, name in ((tmp_path, "both.hdf5"), (trained, "predictions.hdf5"), (other, "predictions.hdf5"))
+    )
+    np.testing.assert_array_equal(both.event_id, alone[0].event_id)
+    np.testing.assert_array_equal(both.event_id, alone[1].event_id)
+    low, high = np.sort([one.mean("momentum_gev") for one in alone], axis=0)
+    slack = both.std("momentum_gev")  # a median of a mixture with tails
+    assert ((both.mean("momentum_gev") > low - slack) & (both.mean("momentum_gev") < high + slack)).all()
+    assert sigma68(both.mean("momentum_gev") - (low + high) / 2) < 0.5 * np.median(slack)
+    covered = np.mean(np.abs(both.residual("momentum_gev")) < both.std("momentum_gev"))
+    assert 0.5 < covered < 0.85
+    assert not np.array_equal(both.std("momentum_gev"), alone[0].std("momentum_gev"))
+
+
+def test_a_model_leaves_as_one_file_that_knows_padding_itself(trained, tmp_path):
+    main(["export", f"--run={trained}", f"--output={tmp_path / 'track.pt2'}"])
+    program = torch.export.load(tmp_path / "track.pt2").module()
+    module = load_module(trained / "checkpoints" / "best.ckpt")
+    data = CandidateDataModule(data=str(trained.parent / "events.hdf5"), inputs=("tracker",), needs=("tracker",))
+    batch = next(iter(data.predict_dataloader()))
+    assert not batch["masks"]["tracker"].all()
+    with torch.no_grad():
+        said, found = module.of(batch), program(batch["inputs"]["tracker"])
+    torch.testing.assert_close(found["estimate"], said.estimate, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(found["error_bar"], said.error_bar, rtol=1e-4, atol=1e-5)
+    card = (tmp_path / "track.md").read_text()
+    assert "tracker, float32, (batch, 11, 9)" in card
+    assert "`momentum_gev`: " in card
+
+
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_shipped_networks_read_what_their_data_hold(name, shots):
     """Each configuration's view, encoder and head on a batch of its own data, to the gradient of every parameter."""
@@ -81,6 +125,9 @@ def test_shipped_networks_read_what_their_data_hold(name, shots):
     made = {part: {one: _factory(how) for one, how in model[part].items()} for part in ("views", "encoders")}
     built = build_reconstructor({}, data.targets, made["views"], made["encoders"], _factory(model["head"]))
     built.scalar_scaler.fit(built.scalars(batch["inputs"]))
+    with torch.no_grad():  # without a mask, as an exported program has none, the same is known from the input
+        masked, bare = (built.standardised(batch["inputs"], masks).distribution for masks in (batch["masks"], {}))
+    torch.testing.assert_close(bare.estimate, masked.estimate, rtol=1e-4, atol=1e-4)
     said = built.standardised(batch["inputs"], batch["masks"]).distribution
     classes = built.head.classes
     targets = batch["targets"]

@@ -211,12 +211,7 @@ class CandidateFiles:
 
     def positions(self, name: str) -> int:
         """Return how many positions an input has, leads and tokens."""
-        most = {TRACKER: len(self.making.tracker.layers), MUON: SEGMENTS_READ}
-        if name == TOGETHER:
-            return sum(self.positions(detector) for detector in DETECTORS)
-        if name == NEIGHBOURS:
-            return len(DETECTORS) + self.making.neighbours
-        return 1 + most.get(name, self.making.cells)
+        return positions_of(name, len(self.making.tracker.layers), self.making.cells, self.making.neighbours)
 
     def inputs(self, name: str, rows: Rows) -> tuple[NDArray[np.float32], Rows]:
         """Return an input of rows (row, position, channel), zeros behind what is real, and how many positions are real.
@@ -226,8 +221,7 @@ class CandidateFiles:
         """
         if name == TOGETHER:
             return _together([self.inputs(detector, rows) for detector in DETECTORS])
-        width = NEIGHBOURS_WIDTH if name == NEIGHBOURS else max(LEAD_WIDTH[name], TOKEN_WIDTH[name])
-        found = np.zeros((len(rows), self.positions(name), width), np.float32)
+        found = np.zeros((len(rows), self.positions(name), width_of(name)), np.float32)
         lengths = np.zeros(len(rows), np.int64)
         leads = DETECTORS if name == NEIGHBOURS else (name,)
         for chosen, own, held in self._held(rows):
@@ -246,6 +240,22 @@ class CandidateFiles:
             chosen = np.flatnonzero(owner == place)
             held = self._seen.get(int(place), partial(self._made, self.files[place].events))
             yield chosen, rows[chosen] - self.starts[place], held
+
+
+def positions_of(name: str, layers: int, cells: int, neighbours: int) -> int:
+    """Return how many positions an input has, leads and tokens, where so many are read."""
+    if name == TOGETHER:
+        return sum(positions_of(detector, layers, cells, neighbours) for detector in DETECTORS)
+    if name == NEIGHBOURS:
+        return len(DETECTORS) + neighbours
+    return 1 + {TRACKER: layers, MUON: SEGMENTS_READ}.get(name, cells)
+
+
+def width_of(name: str) -> int:
+    """Return how many channels an input has."""
+    if name in (TOGETHER, NEIGHBOURS):
+        return TOGETHER_WIDTH if name == TOGETHER else NEIGHBOURS_WIDTH
+    return max(LEAD_WIDTH[name], TOKEN_WIDTH[name])
 
 
 def _itself(made: EventCandidates) -> EventCandidates:

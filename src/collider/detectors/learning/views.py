@@ -41,6 +41,13 @@ def lead_scalars(lead: Float[Tensor, "batch channel"]) -> Features:
     return torch.cat([lead[:, :1].clamp(min=LEAST_GEV).log(), lead[:, 1:]], dim=1)
 
 
+def told_lengths(series: Series, leads: int) -> Lengths:
+    """Return how many positions are real of an input that tells so itself: leads, and up to the last that is not 0."""
+    there = (series != 0).any(dim=-1)
+    place = torch.arange(1, series.shape[1] + 1, device=series.device)
+    return (there * place).amax(dim=1).clamp(min=leads)
+
+
 class TokensView(RecordView):
     """A position for each token of one detector, what classical reconstruction says in it as scalars."""
 
@@ -58,6 +65,10 @@ class TokensView(RecordView):
     def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths:
         """Return the number of tokens: all but the lead."""
         return lengths - 1
+
+    def lengths_told(self, series: Series) -> Lengths:
+        """Return how many positions are real."""
+        return told_lengths(series, 1)
 
 
 class TrackerView(TokensView):
@@ -106,6 +117,10 @@ class AllLeadsView(RecordView):
     def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths:
         """Return the number of tokens: all but the leads."""
         return lengths - len(DETECTORS)
+
+    def lengths_told(self, series: Series) -> Lengths:
+        """Return how many positions are real."""
+        return told_lengths(series, len(DETECTORS))
 
 
 class TogetherView(AllLeadsView):

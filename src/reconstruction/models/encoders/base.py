@@ -116,7 +116,7 @@ class Encoder(nn.Module, ABC):
     def encode(self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None) -> Encoded:
         """Return the pooled features with the attention weights; an encoder that is conditioned reads `context`."""
         check_series(series, lengths, self.in_channels)
-        if self.of_tokens and lengths is not None and len(series) and on_a_processor(series):
+        if self.of_tokens and lengths is not None and on_a_processor(series) and len(series):
             return Encoded(*by_length(self._pooled, series, lengths, context), self.stride)
         return Encoded(*self._pooled(series, lengths, context), self.stride)
 
