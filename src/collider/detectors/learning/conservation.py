@@ -24,7 +24,7 @@ from reconstruction.training.learning.observed import followed
 SHARE_68: Final = 0.6827
 _LEAST: Final = 1e-6
 BINS: Final = 8
-FEWEST: Final = 20
+FEWEST: Final = 12
 """In a bin, below which a spread would be noise."""
 
 
