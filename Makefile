@@ -20,7 +20,7 @@ export MALLOC_TOP_PAD_ ?= 268435456
 unexport PYTHONDONTWRITEBYTECODE
 
 .NOTPARALLEL:
-.PHONY: help demo demo-showers demo-higgs demo-jets model test test-all test-gpu docs test-cluster lint format clean-demo
+.PHONY: help demo demo-showers demo-higgs demo-jets demo-detectors model test test-all test-gpu docs test-cluster lint format clean-demo
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-12s %s\n", $$1, $$2}'
@@ -251,6 +251,42 @@ $(JETS)/jets.json: $(JETS)/classes.hdf5 $(JETS)/masses.hdf5
 	$(RUN) scripts/jets.py --trees $(JETS)/data --output $(JETS)
 	$(RUN) scripts/evaluate.py $(JETS)/classes.hdf5 $(JETS)/trees.hdf5 --names "LorentzParT" "boosted trees" --output $(JETS)
 	$(RUN) scripts/jets.py --judge $(JETS)/classes.hdf5 $(JETS)/trees.hdf5 $(JETS)/masses.hdf5 --output $(JETS)
+
+# Four detectors read as one -----------------------------------------------------------------------------------------
+# All events by rules; then what a network says of who is who, on the events that it was not trained on.
+
+DETECTORS := runs/demo_detectors
+DETECTOR_EVENTS ?= 8000
+DETECTOR_EPOCHS ?= 2
+# candidates of 5 GeV or more: a tenth of all, and what peaks are made of
+DETECTOR_LEAST_GEV ?= 5
+
+demo-detectors: export CRES_PROGRESS_S ?= 4
+
+demo-detectors: $(DETECTORS)/network/report.html ## four detectors, from collisions to the Z and W peaks: runs/demo_detectors/
+	@echo "Look at $(DETECTORS)/rules/report.html, of all events, and at $(DETECTORS)/network/report.html"
+
+$(DETECTORS)/data/events.json: configs/detectors/events.yaml | .venv/.collider
+	@echo "== 1/4 $(DETECTOR_EVENTS) events in four detectors"
+	$(RUN) scripts/detectors.py --events $(DETECTOR_EVENTS) --output $(DETECTORS)/data
+
+$(DETECTORS)/rules/report.html: $(DETECTORS)/data/events.json
+	@echo "== 2/4 particle flow by rules: jets, missing momentum, the peaks of Z, H, W and t"
+	$(RUN) scripts/detectors_physics.py $(DETECTORS)/data --output $(DETECTORS)/rules
+
+$(DETECTORS)/identified: $(DETECTORS)/rules/report.html configs/detectors/identity.yaml
+	@echo "== 3/4 a network that tells electrons, photons, muons and hadrons apart"
+	$(RUN) cli.py fit -c configs/detectors/identity.yaml --run=$(DETECTORS)/identity --data.data=$(DETECTORS)/data \
+	  --data.least_gev=$(DETECTOR_LEAST_GEV) --trainer.accelerator=cpu --trainer.max_epochs=$(DETECTOR_EPOCHS) \
+	  $(call GO_ON,$(DETECTORS)/identity,$(DETECTORS)/data/events.json)
+	@touch $@
+
+$(DETECTORS)/identity.hdf5: $(DETECTORS)/identified
+	$(RUN) cli.py test --run=$(DETECTORS)/identity --predictions=$@
+
+$(DETECTORS)/network/report.html: $(DETECTORS)/identity.hdf5
+	@echo "== 4/4 particle flow with what it says, beside the rules, on the same events"
+	$(RUN) scripts/detectors_physics.py $(DETECTORS)/data --identity $(DETECTORS)/identity.hdf5 --output $(DETECTORS)/network
 
 # A model to keep ---------------------------------------------------------------------------------------------------
 # It is trained on electrons that never come twice; those of the file fit its scales, calibrate and judge it.

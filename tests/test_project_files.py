@@ -83,7 +83,7 @@ def test_the_paper_is_a_joss_paper() -> None:
     assert cited == listed
 
 
-@pytest.mark.parametrize("target", ["demo", "demo-showers", "demo-jets", "test", "model", "help"])
+@pytest.mark.parametrize("target", ["demo", "demo-showers", "demo-jets", "demo-detectors", "test", "model", "help"])
 def test_the_makefile_can_be_read(target: str) -> None:
     run = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr

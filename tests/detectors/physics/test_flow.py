@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from collider.detectors.learning.candidates import matched_particles
 from collider.detectors.learning.columns import CHARGED_HADRON, CLASSES, ELECTRON, MUON_CODE, NEUTRAL_HADRON, PHOTON
 from collider.detectors.physics.config import Prompt
-from collider.detectors.physics.flow import FlowParticles, Opinion, by_rules, flow_of, made, true_flow
+from collider.detectors.physics.flow import FlowParticles, by_rules, flow_of, made, true_flow
 from collider.detectors.physics.jets import Jets, jets_of, nearest_jets
 from collider.detectors.physics.objects import Objects, vertices_mm
 from collider.detectors.physics.prompt import prompt_particles
 from collider.detectors.physics.rules import FlowRules, Resolution, Response
+from collider.detectors.physics.spoken import Spoken
 from collider.generation.jets import Clustering
 from reconstruction.errors import UserError
 
@@ -133,17 +134,36 @@ def test_clusters_without_a_track_are_neutral(width, kind):
     assert kinds == [kind]
 
 
+def says(identity, kind, momentum_gev=np.nan):
+    """What a network says of one object."""
+    chances = np.full((1, len(CLASSES)), np.nan)
+    return Spoken(np.array([identity]), np.array([kind]), chances, np.array([momentum_gev]), np.ones(1, bool), ("one",))
+
+
 def test_others_say_who_is_what_and_how_hard(shot_objects):
     rules = by_rules(shot_objects, RULES)
-    kind = np.full(len(shot_objects), -1)
-    momentum = np.full(len(shot_objects), np.nan)
-    kind[0], momentum[0] = MUON_CODE, 33.0
-    found = rules.corrected_by(kind, momentum)
+    found = says(shot_objects.identity[0], MUON_CODE, 33.0).opinion(shot_objects, RULES)
     assert (found.kind[0], found.momentum_gev[0]) == (MUON_CODE, 33.0)
     np.testing.assert_array_equal(found.kind[1:], rules.kind[1:])
+    np.testing.assert_array_equal(found.momentum_gev[1:], rules.momentum_gev[1:])
     flow = flow_of(shot_objects, RULES, found)
     row = flow.source == 0
     assert np.linalg.norm(flow.momentum_gev[row][0]) == pytest.approx(33)
+
+
+def test_another_kind_has_the_energy_of_that_kind():
+    objects = made_up([], 20.0, 0.1, width=0.02, linked=False)
+    assert by_rules(objects, RULES).kind[0] == NEUTRAL_HADRON
+    photon = says(objects.identity[0], PHOTON).opinion(objects, RULES)
+    assert photon.kind[0] == PHOTON
+    assert photon.momentum_gev[0] == pytest.approx(float(RULES.photon_response.corrected(np.array(20.0))))
+
+
+def test_of_whom_a_network_is_silent_the_rules_speak(shot_objects):
+    found = says(12345, PHOTON, 5.0).opinion(shot_objects, RULES)
+    rules = by_rules(shot_objects, RULES)
+    np.testing.assert_array_equal(found.kind, rules.kind)
+    np.testing.assert_array_equal(found.momentum_gev, rules.momentum_gev)
 
 
 # Jets, leptons ------------------------------------------------------------------------------------------------------
@@ -212,11 +232,3 @@ def test_responses_and_resolutions_that_mean_nothing_are_refused():
         Response((1.0, 2.0), (0.9,))
     with pytest.raises(UserError, match="resolution"):
         Resolution(-1.0)
-
-
-def test_an_opinion_has_no_say_where_it_is_silent():
-    rules = Opinion(np.array([11, 22]), np.array([1.0, 2.0]))
-    same = rules.corrected_by(None, np.array([np.nan, 5.0]))
-    assert same.kind.tolist() == [11, 22]
-    assert same.momentum_gev.tolist() == [1.0, 5.0]
-    assert set(CLASSES.values()) >= set(same.kind.tolist())

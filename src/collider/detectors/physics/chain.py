@@ -113,7 +113,7 @@ class Chain:
         objects = objects_of(part, self.config.flow, self.stations, self.ecal, self.tracker.field_t)
         opinions = {RULES: by_rules(objects, self.config.flow)}
         if self.spoken is not None:
-            opinions[NETWORK] = self.spoken.opinion(objects.identity, opinions[RULES])
+            opinions[NETWORK] = self.spoken.opinion(objects, self.config.flow)
         flows = {name: flow_of(objects, self.config.flow, opinion) for name, opinion in opinions.items()}
         flows[TRUTH] = true_flow(part)
         particle = matched_particles(part, objects.heads)

@@ -114,15 +114,6 @@ class Opinion:
     kind: Integers
     momentum_gev: Floats
 
-    def corrected_by(self, kind: Integers | None, momentum_gev: Floats | None) -> Opinion:
-        """Return the opinion with what others say where they say something: NONE and NaN say nothing."""
-        own, momenta = self.kind, self.momentum_gev
-        if kind is not None:
-            own = np.where(kind != NONE, kind, own)
-        if momentum_gev is not None:
-            momenta = np.where(np.isfinite(momentum_gev), momentum_gev, momenta)
-        return Opinion(own, momenta)
-
 
 def by_rules(objects: Objects, rules: FlowRules) -> Opinion:
     """Return what the rules say of heads: kind NONE and momentum NaN of clusters that belong to another object."""

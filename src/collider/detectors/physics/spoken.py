@@ -11,7 +11,9 @@ import numpy as np
 
 from collider.detectors.learning.columns import CLASSES, IDENTITY, MOMENTUM
 from collider.detectors.particles import Floats, Integers
-from collider.detectors.physics.flow import Opinion
+from collider.detectors.physics.flow import Opinion, by_rules, momenta_of
+from collider.detectors.physics.objects import Objects
+from collider.detectors.physics.rules import FlowRules
 from collider.detectors.schema import NONE
 from collider.detectors.system import SYSTEM
 from reconstruction import schema
@@ -54,11 +56,16 @@ class Spoken:
         trained = np.bincount(event[known], ~self.judged[row[known]], events) > 0
         return np.asarray(there & ~trained)
 
-    def opinion(self, identity: Integers, rules: Opinion) -> Opinion:
-        """Return the rules' opinion, replaced by what the networks say of these objects (object,)."""
-        row = self.rows(identity)
+    def opinion(self, objects: Objects, rules: FlowRules) -> Opinion:
+        """Return the rules' opinion, replaced by what the networks say of these objects.
+
+        Who is another kind for a network than for the rules, and of whose momentum none speaks, has the momentum that
+        the rules give to that kind.
+        """
+        row = self.rows(objects.identity)
         kind, momentum = np.append(self.kind, NONE)[row], np.append(self.momentum_gev, np.nan)[row]
-        return rules.corrected_by(kind, momentum)
+        kind = np.where(kind == NONE, by_rules(objects, rules).kind, kind)
+        return Opinion(kind, np.where(np.isfinite(momentum), momentum, momenta_of(objects, rules, kind)))
 
 
 def spoken_by(identity: Path | None, momenta: Sequence[Path]) -> Spoken | None:
