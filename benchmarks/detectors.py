@@ -6,9 +6,8 @@
 
 Makes the events, trains the networks, writes what each says of all candidates, joins the detectors' momenta, and makes
 physics by rules, by the combination, and by each network that reads everything; one table (table.md, summary.json).
-What
-is there is not made again, a training goes on where it stopped: an interrupted run goes on with the same command. Each
-step is a command of the program, printed before it runs.
+What is there is not made again, a training goes on where it stopped: an interrupted run goes on with the same command.
+Each step is a command of the program, printed before it runs.
 """
 
 from __future__ import annotations
