@@ -1,6 +1,6 @@
 """Four detectors read as one, from collisions to the peaks: events, networks, their combination, physics with each.
 
-    python benchmarks/detectors.py                              8 000 events: a night on two cores
+    python benchmarks/detectors.py                              8 000 events
     python benchmarks/detectors.py --events 100000              for a GPU; events alone take 80 minutes on one core
     python benchmarks/detectors.py --events 300 --output runs/detectors_small --trainer.max_epochs=1
 
