@@ -36,8 +36,9 @@ def pytest_collection_finish() -> None:
 
 
 LONGEST = (
-    *("test_on_pretended_device", "test_interruption", "test_two_processes", "test_end_to_end", "test_straight_lines"),
-    *("test_notebooks", "test_endpoint_notebook", "test_distributed", "test_wheel"),
+    *("test_on_pretended_device", "test_two_processes", "test_end_to_end", "test_learning", "test_straight_lines"),
+    *("test_notebooks", "test_endpoint_notebook", "test_endpoint_quality", "test_interruption", "test_sweep"),
+    *("test_distributed", "test_wheel"),
 )
 """Files of many seconds each that would otherwise begin late, or wait for programs."""
 

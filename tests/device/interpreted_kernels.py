@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import math
 import os
-import sys
 
 os.environ["TRITON_INTERPRET"] = "1"
 
@@ -172,24 +171,22 @@ def _part(source, start, count, rows, channels):
     return torch.cat([half_of_pairs(keys, a, b, pairs, cosine) for a, b, cosine in runs if a < b], 1)
 
 
-def main(named):
-    if named == "records":
-        for samples, batch, table in itertools.product((1, 7, 1000), (1, 3), (16, 100, 512)):
-            check_records(samples, batch, table, 2 + table % 3, "piece")
-        check_records(8192, 3, 256, 3, "piece")
-        check_records(2049, 2, 256, 4, "parts first")
-        check_small_rest()
-        check_electrons(1001)
-        check_electrons(9000)
-    else:
-        check_words()
-        check_keys()
-        for count in (2, 6, 1022, 1024, 1026, 4098, 8192):
-            check_numbers(count)
-        for rows, channels in ((1, 1), (5, 1), (4, 3), (7, 2), (3001, 2)):
-            check_parts(rows, channels)
+def main():
+    for samples, batch, table in itertools.product((1, 7, 1000), (1, 3), (16, 100, 512)):
+        check_records(samples, batch, table, 2 + table % 3, "piece")
+    check_records(8192, 3, 256, 3, "piece")
+    check_records(2049, 2, 256, 4, "parts first")
+    check_small_rest()
+    check_electrons(1001)
+    check_electrons(9000)
+    check_words()
+    check_keys()
+    for count in (2, 6, 1022, 1024, 1026, 4098, 8192):
+        check_numbers(count)
+    for rows, channels in ((1, 1), (5, 1), (4, 3), (7, 2), (3001, 2)):
+        check_parts(rows, channels)
     print("as in float64")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from forked import run_forked
+from undrawn import leave_undrawn
 
 from cres.endpoint import plots, report
 from cres.endpoint.analysis import Options, analyse, true_endpoint_ev
@@ -139,7 +140,8 @@ def test_bad_input_is_one_sentence_and_exit_code_2(arguments, tmp_path, monkeypa
     assert capsys.readouterr().err.count("\n") == 1
 
 
-def test_the_report_has_the_endpoints_of_several_estimators_under_their_display_names(few, tmp_path):
+def test_the_report_has_the_endpoints_of_several_estimators_under_their_display_names(few, tmp_path, monkeypatch):
+    leave_undrawn(monkeypatch)
     paths, (tritium, calibration) = [], few
     for name in ("one", "two"):
         pair = (tmp_path / f"tritium_{name}.hdf5", tmp_path / f"{name}.hdf5")
