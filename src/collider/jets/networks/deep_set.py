@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from collider.jets.features import MOMENTA
 from collider.jets.networks.particles import ParticleEncoder, SeenParticles

@@ -93,7 +93,8 @@ class ParticleEncoder(Encoder):
         series = within(series, real)
         if hidden is not None:
             series = hidden.hide(series)
-        seen = SeenParticles(series, *self.scales(series), real)
+        features, momenta = self.scales(series)
+        seen = SeenParticles(series, features, momenta, real)
         values = self.embedded(seen)
         if hidden is not None:
             values = hidden.stand_in(values)

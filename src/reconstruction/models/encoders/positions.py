@@ -68,7 +68,7 @@ def on_a_processor(series: Series) -> bool:
 
     A GPU replays what it has captured for one shape, and what is compiled or exported is for all lengths.
     """
-    traced = torch.compiler.is_compiling() or torch.compiler.is_exporting() or torch.jit.is_tracing()
+    traced = torch.compiler.is_compiling() or torch.compiler.is_exporting() or torch.jit.is_tracing()  # type: ignore[attr-defined]
     return series.device.type == "cpu" and not traced
 
 
@@ -84,20 +84,22 @@ def by_length(
     detector's candidates have 13 tokens, one in a hundred 40, of 102.
     """
     order = lengths.argsort(stable=True)
-    passes = []
+    features: list[Tensor] = []
+    attention: list[Tensor] = []
+    log_attention: list[Tensor] = []
     for rows in order.tensor_split(min(MOST_PASSES, max(1, len(series) // FEWEST))):
         longest = max(1, int(lengths[rows].max()))
         told = None if context is None else context[rows]
-        features, attention, log_attention = encode(series[rows, :longest], lengths[rows], told)
+        found, weights, log_weights = encode(series[rows, :longest], lengths[rows], told)
+        features.append(found)
         behind = 0, series.shape[1] - longest
-        passes.append(
-            (
-                features,
-                None if attention is None else pad(attention, behind),
-                None if log_attention is None else pad(log_attention, behind, value=-math.inf),
-            )
-        )
+        if weights is not None:
+            attention.append(pad(weights, behind))
+        if log_weights is not None:
+            log_attention.append(pad(log_weights, behind, value=-math.inf))
     back = order.argsort()
-    features, *attention = zip(*passes, strict=True)
-    first, second = (None if parts[0] is None else torch.cat(parts)[back] for parts in attention)
-    return torch.cat(features)[back], first, second
+    return torch.cat(features)[back], _joined(attention, back), _joined(log_attention, back)
+
+
+def _joined(parts: list[Tensor], back: Tensor) -> Tensor | None:
+    return torch.cat(parts)[back] if parts else None
