@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
+from reconstruction.models.encoders.base import Encoder
+from reconstruction.models.encoders.pooling import PoolingName, make_pooling
 from reconstruction.shapes import Bool, Float, Int
 
 Objects = Float[torch.Tensor, "batch object width"]
@@ -43,6 +47,44 @@ class EdgeConv(nn.Module):
         weight = heard.to(values.dtype)
         weight = weight / weight.sum(2, keepdim=True).clamp(min=1)
         return torch.relu(self.shortcut(values) + (said * weight.unsqueeze(-1)).sum(2))
+
+
+class EdgeConvEncoder(Encoder):
+    """Abstract encoder of edge convolutions: objects are projected, then hear their neighbours block after block.
+
+    in_channels: of an object; project_channels: how many the projection reads. width: features of an object that the
+    first block reads; widths: features behind each block. pair_features: what an edge knows beside both ends.
+    neighbours: of each object. depth: linear layers on each edge of a block. A context modulates the objects before the
+    first block and behind each.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        project_channels: int,
+        width: int,
+        widths: Sequence[int],
+        pair_features: int,
+        neighbours: int,
+        depth: int,
+        pooling: PoolingName,
+    ) -> None:
+        super().__init__(in_channels, widths[-1], 1, make_pooling(pooling, widths[-1]))
+        self.neighbours = neighbours
+        self.project = nn.Linear(project_channels, width)
+        made = zip((width, *widths[:-1]), widths, strict=True)
+        self.blocks = nn.ModuleList(EdgeConv(read, told, pair_features, depth) for read, told in made)
+        self._widths = (width, *widths)
+
+    @property
+    def layers(self) -> tuple[nn.Module, ...]:
+        """Input projection and blocks."""
+        return (self.project, *self.blocks)
+
+    @property
+    def modulated_widths(self) -> tuple[int, ...]:
+        """Width behind the projection and behind each block."""
+        return self._widths
 
 
 def gathered(values: Objects, neighbours: Neighbours) -> Float[torch.Tensor, "batch object neighbour width"]:

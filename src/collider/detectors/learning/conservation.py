@@ -17,7 +17,7 @@ from collider.detectors.learning.columns import CALORIMETER_SUM, KALMAN, MOMENTU
 from reconstruction.errors import UserError
 from reconstruction.models import PredictiveDistribution
 from reconstruction.records.batch import Batch
-from reconstruction.shapes import Float, PerRow
+from reconstruction.shapes import Bool, Float, PerRow
 from reconstruction.training.learning.laws import Law
 from reconstruction.training.learning.observed import followed
 
@@ -29,33 +29,22 @@ FEWEST: Final = 12
 
 
 @dataclass(frozen=True)
-class MomentumBalanceOptions:
-    """Momenta of an event's candidates and what nobody saw balance across the beam.
+class LawOptions:
+    """How much a law counts.
 
     Args:
-        weight: Of this term beside the loss of the targets.
+        weight: Of its term beside the loss of the targets.
 
     """
 
     weight: float = 0.1
 
     def __post_init__(self) -> None:
-        _require_weight("model.momentum_balance.weight", self.weight)
-
-
-@dataclass(frozen=True)
-class EnergyConservationOptions:
-    """Calorimeters read what the particle of a track brings, within their resolution.
-
-    Args:
-        weight: Of this term beside the loss of the targets.
-
-    """
-
-    weight: float = 0.1
-
-    def __post_init__(self) -> None:
-        _require_weight("model.energy_conservation.weight", self.weight)
+        if not 0 < self.weight < float("inf"):
+            raise UserError(
+                f"the weight of a law is {self.weight:g}, but must be more than 0: leave model.momentum_balance or "
+                "model.energy_conservation out for none"
+            )
 
 
 class MomentumBalance(Law):
@@ -69,7 +58,7 @@ class MomentumBalance(Law):
 
     lost: Tensor
 
-    def __init__(self, options: MomentumBalanceOptions, targets: tuple[str, ...]) -> None:
+    def __init__(self, options: LawOptions, targets: tuple[str, ...]) -> None:
         super().__init__()
         self.place = _momentum_among(targets, "model.momentum_balance")
         self.weight = options.weight
@@ -132,7 +121,7 @@ class EnergyConservation(Law):
     response: Tensor
     spread: Tensor
 
-    def __init__(self, options: EnergyConservationOptions, targets: tuple[str, ...]) -> None:
+    def __init__(self, options: LawOptions, targets: tuple[str, ...]) -> None:
         super().__init__()
         self.place = _momentum_among(targets, "model.energy_conservation")
         self.weight = options.weight
@@ -144,8 +133,8 @@ class EnergyConservation(Law):
         """Measure response and spread. Raises UserError where too few tracks have an energy."""
         parts = []
         for batch in batches():
-            rows, energy = self._read(batch)
-            parts.append(torch.stack([batch["targets"][rows, self.place].double(), energy]))
+            read, energy = self._read(batch)
+            parts.append(torch.stack([batch["targets"][:, self.place].double(), energy])[:, read])
         momentum, energy = torch.cat(parts, dim=1)
         if len(momentum) < BINS * FEWEST:
             raise UserError(
@@ -163,22 +152,22 @@ class EnergyConservation(Law):
         self.fitted = True
 
     def forward(self, said: PredictiveDistribution, batch: Batch) -> Tensor:
-        """Return the weighted mean penalty of tracks with an energy."""
-        rows, energy = self._read(batch)
-        momentum = said.mean[rows, self.place].double()
-        if not len(momentum):
-            return momentum.sum()
+        """Return the weighted mean penalty of tracks with an energy; 0 where there is none."""
+        read, energy = self._read(batch)
+        # of the others 1 GeV is compared with nothing: no shape that a host would have to wait for
+        momentum = torch.where(read, said.mean[:, self.place].double(), 1.0)
         known = momentum.detach().clamp(min=_LEAST)
         response, spread = (interpolated(known.log(), self.at, curve) for curve in (self.response, self.spread))
-        return self.weight * robust((energy - response * momentum) / (spread * known)).mean()
+        penalty = robust((energy - response * momentum) / (spread * known))
+        return self.weight * torch.where(read, penalty, 0.0).sum() / read.sum().clamp(min=1)
 
-    def _read(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Return the rows of tracks of no muon that both calorimeters read, and how much in GeV."""
+    def _read(self, batch: Batch) -> tuple[Bool[Tensor, " batch"], PerRow]:
+        """Return which rows are tracks of no muon that both calorimeters read, and how much in GeV, of others 0."""
         track, energy, segments = (
             followed(batch, name, "model.energy_conservation") for name in (KALMAN, CALORIMETER_SUM, f"{MUON}_tokens")
         )
-        rows = torch.nonzero(track.isfinite() & (energy > 0) & (segments == 0))[:, 0]
-        return rows, energy[rows].double()
+        read = track.isfinite() & (energy > 0) & (segments == 0)
+        return read, torch.where(read, energy.double(), 0.0)
 
 
 def robust(pull: Tensor) -> Tensor:
@@ -200,8 +189,3 @@ def _momentum_among(targets: tuple[str, ...], option: str) -> int:
             f"{option} is of momenta, and data.targets are {', '.join(targets)}: add {MOMENTUM}, or leave it out"
         )
     return targets.index(MOMENTUM)
-
-
-def _require_weight(option: str, weight: float) -> None:
-    if not 0 < weight < float("inf"):
-        raise UserError(f"{option} is {weight:g}, but a weight is more than 0: leave the term out for none")

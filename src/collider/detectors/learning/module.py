@@ -4,12 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol, runtime_checkable
 
-from collider.detectors.learning.conservation import (
-    EnergyConservation,
-    EnergyConservationOptions,
-    MomentumBalance,
-    MomentumBalanceOptions,
-)
+from collider.detectors.learning.conservation import EnergyConservation, LawOptions, MomentumBalance
 from collider.detectors.learning.views import IN_GEV, DetectorYardstick, MeasuredIn
 from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.models.encoders.views import RecordView
@@ -56,8 +51,8 @@ class DetectorModule(Learner):
         measured_in: MeasuredIn = "best",
         fusion: Literal["gated", "concatenate"] = "gated",
         condition: ConditionOptions | None = None,
-        momentum_balance: MomentumBalanceOptions | None = None,
-        energy_conservation: EnergyConservationOptions | None = None,
+        momentum_balance: LawOptions | None = None,
+        energy_conservation: LawOptions | None = None,
         **training: Any,
     ) -> None:
         measured = measured_in != "gev" and any(name in IN_GEV for name in targets)

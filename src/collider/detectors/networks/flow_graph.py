@@ -7,13 +7,12 @@ particle flow look at: how far apart they are, how their energies compare, and w
 from __future__ import annotations
 
 import torch
-from torch import nn
 
 from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import ContextVector
-from reconstruction.models.edges import EdgeConv, nearest_objects, of_neighbours
-from reconstruction.models.encoders.base import Encoder, Sequence
-from reconstruction.models.encoders.pooling import PoolingName, make_pooling
+from reconstruction.models.edges import EdgeConvEncoder, nearest_objects, of_neighbours
+from reconstruction.models.encoders.base import Sequence
+from reconstruction.models.encoders.pooling import PoolingName
 from reconstruction.models.encoders.positions import valid_positions
 from reconstruction.shapes import Float, Lengths, Series
 
@@ -25,7 +24,7 @@ NEAR = 0.05
 LEAST_APART = 0.005
 
 
-class FlowGraphEncoder(Encoder):
+class FlowGraphEncoder(EdgeConvEncoder):
     """Edge convolutions over tracks and clusters about a candidate: one graph in η and φ for all blocks.
 
     Of the numbers of whom objects belong to it is only known whether two are the same: neither the order of objects nor
@@ -58,22 +57,7 @@ class FlowGraphEncoder(Encoder):
                 "φ, ln E and whom they belong to (NeighboursView), and at least one neighbour, layer and width, not "
                 f"{in_channels} channels, {neighbours} neighbours, a depth of {depth} and widths of {[width, *widths]}"
             )
-        super().__init__(in_channels, widths[-1], 1, make_pooling(pooling, widths[-1]))
-        self.neighbours = neighbours
-        self.project = nn.Linear(in_channels - 1, width)
-        made = zip((width, *widths[:-1]), widths, strict=True)
-        self.blocks = nn.ModuleList(EdgeConv(read, told, EDGE_FEATURES, depth) for read, told in made)
-        self._widths = (width, *widths)
-
-    @property
-    def layers(self) -> tuple[nn.Module, ...]:
-        """Input projection and blocks."""
-        return (self.project, *self.blocks)
-
-    @property
-    def modulated_widths(self) -> tuple[int, ...]:
-        """Width behind the projection and behind each block."""
-        return self._widths
+        super().__init__(in_channels, in_channels - 1, width, widths, EDGE_FEATURES, neighbours, depth, pooling)
 
     def sequence(
         self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None

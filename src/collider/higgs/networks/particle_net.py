@@ -7,9 +7,9 @@ from torch import Tensor, nn
 
 from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import ContextVector
-from reconstruction.models.edges import EdgeConv, nearest_objects, of_neighbours
-from reconstruction.models.encoders.base import Encoder, Sequence
-from reconstruction.models.encoders.pooling import PoolingName, make_pooling
+from reconstruction.models.edges import EdgeConv, EdgeConvEncoder, nearest_objects, of_neighbours
+from reconstruction.models.encoders.base import Sequence
+from reconstruction.models.encoders.pooling import PoolingName
 from reconstruction.models.encoders.positions import valid_positions
 from reconstruction.shapes import Float, Lengths, Series
 
@@ -27,7 +27,7 @@ LEAST = 1e-6
 """Of (m/pT)² of a pair: two objects in one direction have no logarithm of a mass."""
 
 
-class ParticleNetEncoder(Encoder):
+class ParticleNetEncoder(EdgeConvEncoder):
     """Edge convolutions over the k nearest objects: in η and φ first, then in the features of the block before.
 
     A context modulates the objects before the first block and behind each, so at several scales: before, because masses
@@ -61,13 +61,8 @@ class ParticleNetEncoder(Encoder):
                 f"sin φ, and at least one neighbour, layer and width, not {in_channels} channels, {neighbours} "
                 f"neighbours, a depth of {depth} and widths of {[width, *widths]}"
             )
-        super().__init__(in_channels, widths[-1], 1, make_pooling(pooling, widths[-1]))
-        self.neighbours, self.pairs = neighbours, pairs
-        self.hypotheses = 0
-        self.project = nn.Linear(in_channels, width)
-        made = zip((width, *widths[:-1]), widths, strict=True)
-        self.blocks = nn.ModuleList(EdgeConv(read, told, PAIR_FEATURES * pairs, depth) for read, told in made)
-        self._widths = (width, *widths)
+        super().__init__(in_channels, in_channels, width, widths, PAIR_FEATURES * pairs, neighbours, depth, pooling)
+        self.pairs, self.hypotheses = pairs, 0
 
     def weigh_against(self, hypotheses: int) -> None:
         """Let edges also know how near the mass of their pair is to masses that are told: `hypotheses` many.
@@ -85,16 +80,6 @@ class ParticleNetEncoder(Encoder):
             block.pair = nn.Linear(
                 PAIR_FEATURES + hypotheses * HYPOTHESIS_FEATURES, block.pair.out_features, bias=False
             )
-
-    @property
-    def layers(self) -> tuple[nn.Module, ...]:
-        """Input projection and blocks."""
-        return (self.project, *self.blocks)
-
-    @property
-    def modulated_widths(self) -> tuple[int, ...]:
-        """Width behind the projection and behind each block."""
-        return self._widths
 
     def sequence(
         self, series: Series, lengths: Lengths | None = None, context: ContextVector | None = None
