@@ -16,7 +16,7 @@ from collider.detectors.learning.files import positions_of, width_of
 from reconstruction.errors import UserError
 from reconstruction.files import write_whole
 from reconstruction.judging.tables.columns import CLASSES
-from reconstruction.training.export.program import EXAMPLE_BATCH, LEVELS, Example, write_program
+from reconstruction.training.export.program import EXAMPLE_BATCH, LEVELS, Example, usage, write_program
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.runs.predictions import checkpoint_hash
 
@@ -74,19 +74,13 @@ def _card(card: Mapping[str, Any], name: str, shape: tuple[int, int], made_by: s
         "## Limits",
         "- candidates of another tracker, calorimeter or linking look otherwise: train anew on them",
         *(["- probabilities are for classes as frequent as in the training"] if classes else []),
-        *(_usage(file, shape, bool(classes)) if file.endswith(".pt2") else []),
+        *usage(file, _code(shape, bool(classes))),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _usage(file: str, shape: tuple[int, int], classes: bool) -> list[str]:
+def _code(shape: tuple[int, int], classes: bool) -> list[str]:
     return [
-        "",
-        "## Use",
-        "```python",
-        "import torch",
-        f'model = torch.export.load("{file}").module()',
         f"candidates = torch.zeros(2, {shape[0]}, {shape[1]})                # fill with what detectors saw",
         f'print(model(candidates)["{"class_probability" if classes else "estimate"}"])',
-        "```",
     ]

@@ -15,7 +15,7 @@ import torch
 from collider.higgs.learning.views import CHANNELS, KINDS, OBJECTS
 from reconstruction.files import write_whole
 from reconstruction.judging.tables.columns import CLASSES
-from reconstruction.training.export.program import EXAMPLE_BATCH, Example, write_program
+from reconstruction.training.export.program import EXAMPLE_BATCH, Example, usage, write_program
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.runs.predictions import checkpoint_hash
 
@@ -75,20 +75,14 @@ def _card(module: Learner, made_by: str, file: str) -> str:
         "- probabilities are for classes that are equally frequent: expected ones want the weights of their samples",
         "- masses outside of the trained ones are answered as at their edge, with flatter probabilities",
         "- trained on Pythia with smeared objects: data of a detector, or another selection, look otherwise",
-        *(_usage(file, data["positions"], bool(module.settings)) if file.endswith(".pt2") else []),
+        *usage(file, _code(data["positions"], bool(module.settings))),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _usage(file: str, positions: int, told: bool) -> list[str]:
+def _code(positions: int, told: bool) -> list[str]:
     return [
-        "",
-        "## Use",
-        "```python",
-        "import torch",
-        f'model = torch.export.load("{file}").module()',
         f"objects = torch.zeros(2, {positions}, {len(CHANNELS)})                # fill with events",
         *(["masses = torch.tensor([[130.0, 90.0]] * 2, dtype=torch.float64)"] if told else []),
         f'print(model(objects{", masses" if told else ""})["class_probability"])',
-        "```",
     ]

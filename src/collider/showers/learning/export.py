@@ -17,7 +17,7 @@ import torch
 from collider.showers.learning.data import CELLS
 from reconstruction.files import write_whole
 from reconstruction.judging.tables.columns import CLASSES
-from reconstruction.training.export.program import EXAMPLE_BATCH, LEVELS, Example, write_program
+from reconstruction.training.export.program import EXAMPLE_BATCH, LEVELS, Example, usage, write_program
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.runs.predictions import checkpoint_hash
 
@@ -74,20 +74,15 @@ def _card(card: Mapping[str, Any], made_by: str, file: str) -> str:
         "## Limits",
         "- trained on the parametrisation: what real showers do beside it is not in the stated uncertainty",
         "- another material, read-out or calibration of the cells makes other showers, without a warning",
-        *(_usage(file, layers * around * across) if file.endswith(".pt2") else []),
+        *usage(file, _code(layers * around * across)),
     ]
     return "\n".join(lines) + "\n"
 
 
-def _usage(file: str, cells: int) -> list[str]:
+def _code(cells: int) -> list[str]:
     return [
-        "",
-        "## Use",
-        "```python",
-        "import numpy as np, torch",
-        f'model = torch.export.load("{file}").module()',
+        "import numpy as np",
         f'cells = torch.from_numpy(np.load("cells.npy")).float()      # (events, {cells}, 1), GeV',
         "for name, values in model(cells).items():",
         "    print(name, tuple(values.shape), values[0])",
-        "```",
     ]

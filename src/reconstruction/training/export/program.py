@@ -6,7 +6,7 @@ A file ending in `.pt2` is a `torch.export` program, one in `.onnx` the same for
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +53,14 @@ class Example:
 
     name: str
     values: Series
+
+
+def usage(file: str, code: Sequence[str]) -> list[str]:
+    """Return how a program for torch is used, as lines of Markdown, of what is done with `model`; else nothing."""
+    if not file.endswith(".pt2"):
+        return []
+    load = f'model = torch.export.load("{file}").module()'
+    return ["", "## Use", "```python", "import torch", load, *code, "```"]
 
 
 class InputToPosterior(nn.Module):
