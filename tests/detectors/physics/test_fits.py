@@ -75,6 +75,16 @@ def test_the_crystal_ball_is_smooth_where_its_parts_meet():
         )
 
 
+def test_a_resonance_is_that_of_s_and_turns_into_mass():
+    pole, width = 91.2, 2.5
+    mass = np.linspace(60, 120, 7)
+    square = mass**2
+    running = width * square / pole**2  # Γ(s) = Γ s/M²
+    of_s = square / ((square - pole**2) ** 2 + (pole * running) ** 2)
+    np.testing.assert_allclose(2 * densities.breit_wigner(mass, pole, width), of_s * 2 * mass, rtol=1e-12)
+    assert densities.breit_wigner(np.array([pole]), pole, width)[0] == pytest.approx(pole / width**2)
+
+
 @pytest.mark.parametrize("sigma", [0.15, 1.2])
 def test_a_smeared_resonance_is_the_sum_over_all_true_masses(sigma):
     """The twin adds, for each mass, all true masses by what they are smeared to."""
