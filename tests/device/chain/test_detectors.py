@@ -7,11 +7,14 @@ import copy
 import pytest
 import torch
 
+from collider.detectors.learning.batches import EVENTS
 from collider.detectors.learning.columns import DETECTORS, LEAD_WIDTH, TOKEN_WIDTH
+from collider.detectors.learning.conservation import EnergyConservation, LawOptions, MomentumBalance
 from collider.detectors.learning.files import NEIGHBOURS_WIDTH, TOGETHER_WIDTH
 from collider.detectors.learning.views import DetectorYardstick, NeighboursView, TogetherView, TrackerView
 from collider.detectors.networks import FlowGraphEncoder
 from collider.showers.networks import LayerTransformerEncoder
+from reconstruction.models import Gaussian
 
 pytestmark = pytest.mark.gpu
 WIDTHS = {"together": TOGETHER_WIDTH, "neighbours": NEIGHBOURS_WIDTH}
@@ -42,3 +45,40 @@ def test_views_of_candidates(device: torch.device, view: torch.nn.Module) -> Non
     away = measured({name: values.to(device) for name, values in inputs.items()})
     assert away.device == device
     torch.testing.assert_close(away.cpu(), measured(inputs))
+
+
+ROWS = 120
+
+
+def moved(part: object, device: torch.device) -> object:
+    """Return a batch on a device."""
+    if isinstance(part, dict):
+        return {name: moved(value, device) for name, value in part.items()}
+    assert isinstance(part, torch.Tensor)
+    return part.to(device)
+
+
+@pytest.mark.parametrize("made", [MomentumBalance, EnergyConservation])
+def test_laws_of_momenta(device: torch.device, made: type) -> None:
+    random = torch.Generator().manual_seed(0)
+    momentum = 1 + 20 * torch.rand(ROWS, 1, generator=random, dtype=torch.float64)
+    drawn = torch.randn(ROWS, 3, generator=random, dtype=torch.float64)
+    seen = {
+        "kalman_momentum_gev": momentum[:, 0],
+        "calorimeter_sum_gev": momentum[:, 0] * (0.8 + 0.1 * drawn[:, 2]),
+        "muon_tokens": (torch.arange(ROWS) % 9 == 0).double(),
+    }
+    events = {"of": torch.arange(ROWS) // 6, "eta": drawn[:, 0], "phi_rad": drawn[:, 1]}
+    events["unseen_gev"] = torch.randn(ROWS // 6, 2, generator=random, dtype=torch.float64)
+    batch = {"targets": momentum, "observables": seen, EVENTS: events}
+    found = []
+    for place in (torch.device("cpu"), device):
+        law, there = made(LawOptions(), ("momentum_gev",)).to(place), moved(batch, place)
+        law.fit(lambda there=there: [there])
+        mean = there["targets"].clone().requires_grad_()
+        penalty = law(Gaussian(mean, torch.diag_embed(0.1 * there["targets"])), there)
+        penalty.backward()
+        assert penalty.device == mean.grad.device == place
+        found.append((penalty.detach().cpu(), mean.grad.cpu()))
+    torch.testing.assert_close(found[1], found[0])
+    assert float(found[0][0]) > 0
