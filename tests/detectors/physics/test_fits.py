@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from iminuit import Minuit
 from scipy.integrate import quad
 from scipy.stats import binomtest
 
@@ -151,6 +152,18 @@ def test_the_z_is_found_within_its_error():
     assert len(pulls) == 2
     assert (np.abs(pulls) < 3).all()
     assert all(0.05 < fit.errors[MASS] < 0.3 for fit in fits)
+
+
+def test_a_breit_wigner_distribution_has_its_width():
+    """At the pole of a narrow resonance it is twice as high as half of its width away, and it goes as m³ Γ⁻²."""
+    found = densities.breit_wigner(np.array([100.0, 100.05, 99.95]), 100.0, 0.1)
+    np.testing.assert_allclose(found[0] / found[1:], 2, rtol=0.005)
+    assert found[0] == pytest.approx(100.0**3 / (100.0 * 0.1) ** 2)
+
+
+def test_a_covariance_that_is_not_that_of_hesse_is_no_valid_fit(monkeypatch):
+    monkeypatch.setattr(Minuit, "accurate", False)
+    assert not fitted(np.random.default_rng(3).normal(125, 1.0, 200), HIGGS).valid
 
 
 def test_too_few_events_say_so():

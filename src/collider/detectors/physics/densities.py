@@ -62,7 +62,7 @@ def crystal_ball_integral(
 def breit_wigner(mass_gev: Floats, pole_gev: float, width_gev: float) -> Floats:
     """Return m³/((m² − M²)² + m⁴Γ²/M²), with the width that runs with the mass       PDG, Review of Particle Physics
 
-    Not normalised: s/((s − M²)² + s²Γ²/M²), as of fermions that annihilate, times ds/dm.
+    Events for each GeV: the cross-section goes as s/((s − M²)² + s²Γ²/M²) with s = m², and ds = 2m dm. Not normalised.
     """
     square = np.asarray(mass_gev, dtype=np.float64) ** 2
     return mass_gev * mass_gev**2 / ((square - pole_gev**2) ** 2 + square**2 * (width_gev / pole_gev) ** 2)

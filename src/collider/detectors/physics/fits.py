@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -153,13 +152,13 @@ class PeakFit:
         )
 
 
-def fitted(masses: Floats, model: PeakModel, fewest: int = FEWEST) -> PeakFit:
+def fitted(masses: Floats, model: PeakModel) -> PeakFit:
     """Return the fit of a peak; too few events, or a fit that does not converge, say so."""
     inside = model.inside(masses)
     count = len(inside)
-    if count < fewest:
+    if count < FEWEST:
         return PeakFit(model, count, said=f"{count} events between {model.window_gev[0]:g} and {model.window_gev[1]:g} "
-                       f"GeV: a fit takes {fewest}")  # fmt: skip
+                       f"GeV: a fit takes {FEWEST}")  # fmt: skip
     minimum = _minimised(inside, model)
     if not np.isfinite(minimum.fval):
         return PeakFit(model, count, said=f"the fit of {count} events did not converge")
@@ -168,8 +167,9 @@ def fitted(masses: Floats, model: PeakModel, fewest: int = FEWEST) -> PeakFit:
     values[BACKGROUND], errors[BACKGROUND] = _background(minimum, model)
     edges, counts, expected = _binned(inside, model, values)
     ndof = len(counts) - minimum.nfit
+    valid = bool(minimum.valid and minimum.accurate)  # a covariance that is not HESSE's states no errors
     statistic = float(((counts - expected) ** 2 / expected).sum())
-    return PeakFit(model, count, values, errors, bool(minimum.valid), statistic, ndof, edges, counts, expected)
+    return PeakFit(model, count, values, errors, valid, statistic, ndof, edges, counts, expected)
 
 
 def _background(minimum: Minuit, model: PeakModel) -> tuple[float, float]:
@@ -194,26 +194,23 @@ def _minimised(inside: Floats, model: PeakModel) -> Minuit:
     minimum = Minuit(cost, **model.start(inside))
     for name in model.names:
         minimum.limits[name] = model.limits(name, len(inside))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        minimum.migrad()
-        if not minimum.valid:
-            minimum.simplex().migrad()
-        _without_nothing(minimum, model)
-        minimum.hesse()
+    minimum.migrad()
+    if not minimum.valid:
+        minimum.simplex().migrad()
+    _without_nothing(minimum, model)
+    minimum.hesse()
     return minimum
 
 
 def _without_nothing(minimum: Minuit, model: PeakModel) -> None:
     """Leave out parts of the background of which there is nothing: at a limit errors are none."""
-    empty = [name for name in model.below if minimum.values[name] < _NOTHING]
-    for name in empty:
-        minimum.values[name] = 0.0
-        minimum.fixed[name] = True
-    if SLOPE in model.names and empty:
-        minimum.fixed[SLOPE] = True
-    if empty:
-        minimum.migrad()
+    while empty := [one for one in model.below if not minimum.fixed[one] and minimum.values[one] < _NOTHING]:
+        for name in empty:
+            minimum.values[name] = 0.0
+            minimum.fixed[name] = True
+        if SLOPE in model.names:
+            minimum.fixed[SLOPE] = True
+        minimum.migrad()  # without them another one may be nothing, too
 
 
 def _binned(inside: Floats, model: PeakModel, values: Mapping[str, float]) -> tuple[Floats, Floats, Floats]:
