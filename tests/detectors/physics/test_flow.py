@@ -151,6 +151,14 @@ def test_others_say_who_is_what_and_how_hard(shot_objects):
     assert np.linalg.norm(flow.momentum_gev[row][0]) == pytest.approx(33)
 
 
+def test_a_track_that_is_told_to_be_a_photon_has_no_charge():
+    objects = made_up([20.0], 5.0, 8.0, width=0.02)
+    photon = says(objects.identity[0], PHOTON).opinion(objects, RULES)
+    flow = flow_of(objects, RULES, photon)
+    assert flow.charge[flow.source == 0].tolist() == [0]
+    assert flow_by_rules(objects).charge.tolist() == [1]
+
+
 def test_another_kind_has_the_energy_of_that_kind():
     objects = made_up([], 20.0, 0.1, width=0.02, linked=False)
     assert by_rules(objects, RULES).kind[0] == NEUTRAL_HADRON

@@ -174,6 +174,7 @@ def flow_of(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticl
     least = np.where(opinion.kind[rows] == PHOTON, rules.least_photon_gev, rules.least_hadron_gev)
     rows = rows[(rows < objects.tracks) | (opinion.momentum_gev[rows] >= least)]
     charge = np.concatenate([objects.charge, np.zeros(len(objects) - objects.tracks, dtype=np.int64)])
+    charge = np.where(np.isin(opinion.kind, (PHOTON, NEUTRAL_HADRON)), 0, charge)  # a network may say so of a track
     heads = made(
         objects.event[rows],
         opinion.kind[rows],
