@@ -43,11 +43,11 @@ class FlowResults:
     """What came of some events, each array over all of them.
 
     processes: names by `events["process"]`. events: (event,) `process`, `missing` (event, 2) of neutrinos in GeV,
-    `beyond` of what is not followed, `origins` (event, ORIGINS) of whom particles come, and what is missing in each
-    flow under its name. jets, prompt: by flow. heads: reconstructed objects with a truth: its kind `true`, `p_gev` and
-    `eta`, the kind that each flow takes it for, and `probabilities` (head, class) of the network, NaN where it says
-    nothing. particles: true ones: `kind`, `charge`, `pt_gev`, `eta`, `track` whether one was found, and the kind that
-    each flow takes it for, NONE for not found.
+    `origins` (event, ORIGINS) of whom particles come, and what is missing in each flow under its name. jets, prompt: by
+    flow. heads: reconstructed objects with a truth: its kind `true`, `p_gev` and `eta`, the kind that each flow takes
+    it for, and `probabilities` (head, class) of the network, NaN where it says nothing. particles: true ones: `kind`,
+    `charge`, `pt_gev`, `eta`, `track` whether one was found, and the kind that each flow takes it for, NONE for not
+    found.
     """
 
     processes: tuple[str, ...]
@@ -156,9 +156,8 @@ class Chain:
 
 
 def _event_columns(part: EventSlice, flows: Mapping[str, FlowParticles]) -> Columns:
-    columns: Columns = {"process": part.columns["process"].astype(np.int64)}
-    for stem in ("missing", "beyond"):
-        columns[stem] = np.stack([part.columns[f"{stem}_p{axis}_gev"] for axis in "xy"], axis=1).astype(np.float64)
+    neutrinos = np.stack([part.columns[f"missing_p{axis}_gev"] for axis in "xy"], axis=1).astype(np.float64)
+    columns: Columns = {"process": part.columns["process"].astype(np.int64), "missing": neutrinos}
     origin = part[PARTICLES]["origin"]
     columns["origins"] = np.stack(
         [np.bincount(part[PARTICLES].event, origin == code, len(part)) > 0 for code in ORIGINS], axis=1

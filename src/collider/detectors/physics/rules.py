@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -12,9 +11,7 @@ import numpy as np
 from collider.detectors.calorimeters.config import require_between
 from collider.detectors.learning.linking import Linking
 from collider.detectors.particles import Floats
-from reconstruction.configuration import build
 from reconstruction.errors import UserError
-from reconstruction.yaml_files import read_yaml
 
 _SMALLEST: Final = 1e-6
 
@@ -129,11 +126,3 @@ class FlowRules:
         least, most = self.electron_e_over_p
         if not 0 <= least < most < math.inf:
             raise UserError(f"electron_e_over_p is a smallest and a larger largest value, not {least:g} and {most:g}")
-
-    @classmethod
-    def from_yaml(cls, path: Path) -> FlowRules:
-        """Read a file that says what differs. Raises UserError, with file and key, for what it cannot mean."""
-        try:
-            return build(cls, read_yaml(path) or {}, "the rules of the flow")
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
