@@ -13,19 +13,17 @@ Each step is a command of the program, printed before it runs.
 from __future__ import annotations
 
 import argparse
-import json
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from collider.detectors.making.files import MANIFEST
 from reconstruction.command import Parser, whole
-from reconstruction.errors import UserError, run
+from reconstruction.errors import run
 from reconstruction.files import read_json, write_whole
 from reconstruction.paths import path_of
+from steps import data_of, made, markdown, require_options, write_results
 
-ROOT = Path(__file__).parents[1]
 APART = ("tracker", "ecal", "hcal", "muon")
 """Networks of one detector, that are joined by inverse-variance weights."""
 FOR_ALL = {"ecal", "hcal", "muon"}
@@ -33,23 +31,6 @@ FOR_ALL = {"ecal", "hcal", "muon"}
 IDENTITY = "identity"
 TOGETHER = ("joint", "graph")
 """Networks that read everything."""
-
-
-def made(command: Sequence[str], there: Path) -> None:
-    """Run a command of the program unless what it makes is there. Raises UserError where it fails."""
-    if there.exists():
-        return
-    print("+ python", *command, flush=True)
-    code = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
-    if code:
-        raise UserError(f"python {' '.join(command)} ended with code {code}: mend it and run this again")
-
-
-def require_options(others: Sequence[str]) -> None:
-    """Raise UserError for options that no training has, before hours of events and trainings: theirs have parts."""
-    unknown = next((one for one in others if one.startswith("--") and "." not in one.partition("=")[0]), None)
-    if unknown is not None:
-        raise UserError(f"{unknown} is no option of this benchmark, nor of a training, such as --trainer.max_epochs=5")
 
 
 def trained(name: str, folder: Path, data: Path, others: Sequence[str]) -> Path:
@@ -98,12 +79,10 @@ def rows_of(found: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
 def table_of(rows: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as Markdown."""
     heads = list(rows[0])
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
-    lines += ["| " + " | ".join(said(row[head]) for head in heads) + " |" for row in rows]
-    return "\n".join(lines) + "\n"
+    return markdown(heads, [[cell_of(row[head]) for head in heads] for row in rows])
 
 
-def said(cell: Any) -> str:
+def cell_of(cell: Any) -> str:
     """Return a cell in words: a figure with its interval or its error, or as it is."""
     if not isinstance(cell, Mapping):
         return "" if cell is None else str(cell)
@@ -130,8 +109,8 @@ def main() -> int:
     arguments, others = command_line().parse_known_args()
     require_options(others)
     folder: Path = arguments.output.resolve()
-    data = (arguments.data or folder / "data").resolve()
-    made(["scripts/detectors.py", "--events", str(arguments.events), "--output", str(data)], data / "events.json")
+    events = ["scripts/detectors.py", "--events", str(arguments.events)]
+    data = data_of(arguments.data, folder, MANIFEST, events)
     found = {"rules": physics("rules", folder, data, [])}
     identity = str(trained(IDENTITY, folder, data, others))
     apart = [f"{name}={trained(name, folder, data, others)}" for name in APART]
@@ -143,9 +122,7 @@ def main() -> int:
     for name, table in ways.items():
         found[name] = physics(name, folder, data, ["--identity", identity, "--momenta", str(table)])
     rows = rows_of(found)
-    write_whole(folder / "summary.json", (json.dumps(rows, indent=1) + "\n").encode())
-    write_whole(folder / "table.md", table_of(rows).encode())
-    print(table_of(rows))
+    write_results(folder, rows, table_of(rows))
     return 0
 
 

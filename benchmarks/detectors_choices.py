@@ -11,7 +11,6 @@ table.md and summary.json; what is there is not made again. Further options go t
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,13 +19,12 @@ import numpy as np
 
 from collider.detectors import DetectorEvents
 from collider.detectors.learning.columns import CLASSES, IDENTITY, MOMENTUM
-from higgs import made, over_seeds, require_options, said
 from reconstruction.command import Parser, whole
 from reconstruction.errors import run
-from reconstruction.files import write_whole
 from reconstruction.judging.measures.metrics import coverage, sigma68
 from reconstruction.judging.tables.table import PredictionTable
 from reconstruction.paths import path_of
+from steps import made, markdown, over_seeds, require_options, said, write_results
 
 CONFIG = "configs/detectors/graph.yaml"
 STANDARD = "neither"
@@ -96,12 +94,12 @@ def table_of(rows: dict[str, dict[str, Any]]) -> str:
         "lacks to balance (GeV)",
         "with true momenta (GeV)",
     ]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     for name, row in rows.items():
         cells = [said(row[kind], 4) for kind in (*kinds, "coverage, all")]
         cells += [said(row[f"balance, {what}"], 2) for what in ("estimated", "true")]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append([name, *cells])
+    return markdown(heads, lines)
 
 
 def command_line() -> Parser:
@@ -129,10 +127,7 @@ def main() -> int:
             table = trained(name, place, [f"--data.data={data}", f"--seed_everything={seed}", *others])
             found.append(resolutions(table) | balances(table, events))
         rows[name] = {what: over_seeds([one.get(what) for one in found]) for what in found[0]}
-    summary = {"seeds": arguments.seeds, "rows": rows}
-    write_whole(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
-    write_whole(folder / "table.md", table_of(rows).encode())
-    print(table_of(rows))
+    write_results(folder, {"seeds": arguments.seeds, "rows": rows}, table_of(rows))
     print("mean ± standard deviation over the seeds; σ68 of p/p_true − 1 on the test split")
     return 0
 

@@ -13,10 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
-import subprocess
-import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,32 +22,15 @@ import numpy as np
 from collider.higgs.learning.samples import roles_of
 from collider.higgs.making.samples import MANIFEST
 from reconstruction.command import Parser, whole
-from reconstruction.errors import UserError, run
-from reconstruction.files import read_json, write_whole
+from reconstruction.errors import run
+from reconstruction.files import read_json
 from reconstruction.paths import path_of
+from steps import ROOT, data_of, made, markdown, over_seeds, require_options, said, write_results
 
-ROOT = Path(__file__).parents[1]
 STAGES = ROOT / "configs" / "higgs" / "stages"
 ALONE = ("trained", "edge", "validation", "interpolated")
 """Roles of points that get dedicated networks."""
 FIGURES = ("auc", "accuracy", "efficiency", "rejection", "significance")
-
-
-def made(command: Sequence[str], there: Path) -> None:
-    """Run a command of the program unless what it makes is there. Raises UserError where it fails."""
-    if there.exists():
-        return
-    print("+ python", *command, flush=True)
-    code = subprocess.run([sys.executable, *command], cwd=ROOT, check=False).returncode
-    if code:
-        raise UserError(f"python {' '.join(command)} ended with code {code}: mend it and run this again")
-
-
-def require_options(others: Sequence[str]) -> None:
-    """Raise UserError for options that no training has, before hours of events and trainings: theirs have parts."""
-    unknown = next((one for one in others if one.startswith("--") and "." not in one.partition("=")[0]), None)
-    if unknown is not None:
-        raise UserError(f"{unknown} is no option of this benchmark, nor of a training, such as --trainer.max_epochs=5")
 
 
 def compared(folder: Path, data: Path, seed: int, others: Sequence[str]) -> dict[str, Any]:
@@ -89,18 +69,10 @@ def rows_of(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def over_seeds(values: Iterable[float | None]) -> tuple[float | None, float | None]:
-    """Return mean and standard deviation over seeds; None for what is not known, of one seed the deviation."""
-    known = [math.nan if value is None else value for value in values]
-    found = float(np.mean(known)), float(np.std(known, ddof=1)) if len(known) > 1 else math.nan
-    mean, deviation = (value if math.isfinite(value) else None for value in found)
-    return mean, deviation
-
-
 def table_of(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows with a dedicated network, and then the others, as Markdown."""
     heads = ["mH⁺, mA (GeV)", "where", "AUC", "dedicated AUC", "trees AUC", "(1 − AUC) over dedicated", "over trees"]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     for row in sorted(rows, key=lambda row: "ratio: dedicated network" not in row):
         cells = [
             f"{row['mass_charged_higgs_gev']:g}, {row['mass_a_gev']:g}",
@@ -111,15 +83,8 @@ def table_of(rows: Sequence[dict[str, Any]]) -> str:
             said(row.get("ratio: dedicated network"), 3, row.get("ratio: dedicated network, of events")),
             said(row.get("ratio: boosted trees"), 3, row.get("ratio: boosted trees, of events")),
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def said(pair: tuple[float | None, float | None] | None, digits: int, of_events: float | None = None) -> str:
-    """Return mean ± scatter of seeds, and ± what the judged events leave open, as far as they are known."""
-    if pair is None or pair[0] is None:
-        return ""
-    return " ± ".join(f"{value:.{digits}f}" for value in (*pair, of_events) if value is not None)
+        lines.append(cells)
+    return markdown(heads, lines)
 
 
 def command_line() -> Parser:
@@ -139,10 +104,9 @@ def main() -> int:
     arguments, others = command_line().parse_known_args()
     require_options(others)
     folder: Path = arguments.output.resolve()
-    data = (arguments.data or folder / "data").resolve()
     backgrounds = arguments.background_events or arguments.events
     events = ["--events", str(arguments.events), "--background-events", str(backgrounds)]
-    made(["scripts/higgs.py", "-c", arguments.config, *events, "--output", str(data)], data / MANIFEST)
+    data = data_of(arguments.data, folder, MANIFEST, ["scripts/higgs.py", "-c", arguments.config, *events])
     found = [compared(folder, data, seed, others) for seed in range(arguments.seeds)]
     if arguments.seeds > 1:
         runs = [str(folder / f"joint_{seed}" / "together") for seed in range(arguments.seeds)]
@@ -152,9 +116,7 @@ def main() -> int:
     rows = rows_of(found)
     medians, times = ([one[name] for one in found] for name in ("medians", "processor_s"))
     summary = {"seeds": arguments.seeds, "medians": medians, "processor_s": times, "rows": rows}
-    write_whole(folder / "summary.json", (json.dumps(summary, indent=1) + "\n").encode())
-    write_whole(folder / "table.md", table_of(rows).encode())
-    print(table_of(rows))
+    write_results(folder, summary, table_of(rows))
     print("mean ± standard deviation over the seeds; for ratios then ± that of the judged events of one seed")
     return 0
 

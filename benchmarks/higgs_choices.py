@@ -10,18 +10,18 @@ table.md and summary.json; what is there is not made again. Further options go t
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from higgs import STAGES, made, over_seeds, require_options, said
+from higgs import STAGES
 from reconstruction.command import Parser, whole
 from reconstruction.errors import run
-from reconstruction.files import read_json, write_whole
+from reconstruction.files import read_json
 from reconstruction.paths import path_of
+from steps import made, markdown, over_seeds, require_options, said, write_results
 
 STANDARD = "as it is"
 TOGETHER = ("together",)
@@ -76,11 +76,11 @@ def table_of(rows: dict[str, dict[str, Any]]) -> str:
     """Return the rows as Markdown."""
     kinds = [where for where in PLACES if all(f"auc {where}" in row for row in rows.values())]
     heads = ["", *(f"AUC, {where}" for where in kinds), *(f"(1 − AUC) over its own, {where}" for where in kinds)]
-    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
+    lines = []
     for name, row in rows.items():
         cells = [said(row[f"{what} {where}"], 4) for what in ("auc", "ratio") for where in kinds]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
+        lines.append([name, *cells])
+    return markdown(heads, lines)
 
 
 def command_line() -> Parser:
@@ -107,11 +107,7 @@ def main() -> int:
             run_folder = trained(name, place, [f"--data.data={data}", f"--seed_everything={seed}", *others])
             found[name].append(judged(run_folder, data, place / "judged"))
     rows = {name: row_of(own, found[STANDARD]) for name, own in found.items()}
-    write_whole(
-        folder / "summary.json", (json.dumps({"seeds": arguments.seeds, "rows": rows}, indent=1) + "\n").encode()
-    )
-    write_whole(folder / "table.md", table_of(rows).encode())
-    print(table_of(rows))
+    write_results(folder, {"seeds": arguments.seeds, "rows": rows}, table_of(rows))
     print("medians over mass points; mean ± standard deviation over the seeds")
     return 0
 
