@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -60,19 +60,23 @@ def jet_figures(measured: FlowResults, config: PhysicsConfig, resamples: int = R
         place = nearest_jets(true, jets, config.jet_distance)
         found[flow] = np.where(place >= 0, np.append(jets.pt_gev, np.nan)[place], np.nan) / pt
     edges = [*itertools.pairwise(JET_EDGES_GEV), ASKED_JETS_GEV]
-    return [_of_jets(pair, {flow: ratio[_in(pt, pair)] for flow, ratio in found.items()}, resamples) for pair in edges]
+    return [
+        _of_jets(pair, {flow: ratio[mask] for flow, ratio in found.items()}, true.event[mask], resamples)
+        for pair in edges
+        for mask in [_in(pt, pair)]
+    ]
 
 
 def _in(values: Floats, edges: tuple[float, float]) -> Mask:
     return np.asarray((values >= edges[0]) & (values < edges[1]))
 
 
-def _of_jets(edges: tuple[float, float], found: Mapping[str, Floats], resamples: int) -> JetFigures:
+def _of_jets(edges: tuple[float, float], found: Mapping[str, Floats], event: Integers, resamples: int) -> JetFigures:
     every = np.stack(list(found.values()))
     both = np.isfinite(every).all(axis=0)
     responses, widths = {}, {}
     for flow, values in found.items():
-        figures = spread(values[both], resamples)
+        figures = spread(values[both], event[both], resamples)
         responses[flow], widths[flow] = figures["median"], figures["relative"]
     ratio = widths[NETWORK].over(widths[RULES]) if NETWORK in widths else None
     shares = {
@@ -81,7 +85,13 @@ def _of_jets(edges: tuple[float, float], found: Mapping[str, Floats], resamples:
     return JetFigures(edges, every.shape[1], shares, responses, widths, ratio)
 
 
-def spread(values: Floats, resamples: int) -> dict[str, Figure]:
+def by_events(statistics: Callable[[Array], Mapping[str, Array]], event: Integers, resamples: int) -> dict[str, Figure]:
+    """Return figures of rows (row,) of events: these are resampled, since what an event holds is not independent."""
+    _, place = np.unique(event, return_inverse=True)
+    return bootstrapped(lambda weights: statistics(weights[:, place]), int(place.max()) + 1, resamples, 0)
+
+
+def spread(values: Floats, event: Integers, resamples: int) -> dict[str, Figure]:
     """Return median, half of the central 68.27 %, and that over the median; NaN of fewer than FEWEST values."""
     if len(values) < FEWEST:
         nothing = Figure(float("nan"), np.zeros(0))
@@ -92,7 +102,7 @@ def spread(values: Floats, resamples: int) -> dict[str, Figure]:
         median, width = sample.quantile(0.5), sample.sigma68()
         return {"median": median, "width": width, "relative": width / median}
 
-    return bootstrapped(statistics, len(values), resamples, 0)
+    return by_events(statistics, event, resamples)
 
 
 def missing_figures(measured: FlowResults, resamples: int = RESAMPLES) -> dict[str, dict[str, Figure]]:
@@ -150,11 +160,11 @@ def identification(measured: FlowResults, resamples: int = RESAMPLES) -> dict[st
             continue
         said = (heads[flow][hard, None] == codes).astype(np.float64)
         chances = heads["probabilities"][hard] if flow == NETWORK else said
-        found[flow] = _identified(Told.of(heads["true"][hard], codes, chances), resamples)
+        found[flow] = _identified(Told.of(heads["true"][hard], codes, chances), heads["event"][hard], resamples)
     return found
 
 
-def _identified(told: Told, resamples: int) -> IdentifiedKinds:
+def _identified(told: Told, event: Integers, resamples: int) -> IdentifiedKinds:
     present = [place for place in range(len(CLASSES)) if (told.truth == place).any()]
     right = told.right.astype(np.float64) if len(told.truth) else np.zeros(0)
 
@@ -171,7 +181,7 @@ def _identified(told: Told, resamples: int) -> IdentifiedKinds:
 
     if not present:
         return IdentifiedKinds(told, {}, Figure(float("nan"), np.zeros(0)))
-    figures = bootstrapped(statistics, len(told.truth), resamples, 0)
+    figures = by_events(statistics, event, resamples)
     names = list(CLASSES)
     return IdentifiedKinds(told, {names[place]: figures[str(place)] for place in present}, figures["macro"])
 
@@ -261,7 +271,7 @@ def _peak(study: MassStudy, measured: FlowResults, config: PhysicsConfig, resamp
     for flow in measured.flows:
         own, true = masses[flow].beside(masses[TRUTH])
         inside = (true >= low) & (true <= high)
-        figures = spread(own[inside] - true[inside], resamples)
+        figures = spread(own[inside] - true[inside], np.arange(inside.sum()), resamples)
         shifts[flow], widths[flow] = figures["median"], figures["width"]
     return PeakFigures(study, masses, fits, shifts, widths)
 

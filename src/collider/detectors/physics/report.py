@@ -192,8 +192,8 @@ def notes_of(findings: Findings) -> list[str]:
         "not those of a collider, where QCD is a million times more frequent.",
         "True particles are those that are followed through the detectors (pT above 0.2 GeV, |η| up to 3.2, without "
         "neutrinos). Their flow goes the same way as the others: what it lacks, no reconstruction can have.",
-        "Intervals are 68 %: of widths and medians by resampling, of efficiencies Clopper and Pearson's, of fits by "
-        "HESSE.",
+        "Intervals are 68 %: of widths, medians and identification by resampling events, of efficiencies Clopper and "
+        "Pearson's, of fits by HESSE.",
     ]
     if NETWORK in findings.jets[-1].response:
         notes.append(
