@@ -164,6 +164,27 @@ def test_a_configuration_says_what_differs(tmp_path):
         PhysicsConfig.from_yaml(file)
 
 
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("clusters", "energy_gev", np.nan),
+        ("segments", "x_mm", np.inf),
+        ("tracks", "covariance", np.nan),
+        ("tracks", "q_over_pt_per_gev", 0.0),
+        ("particles", "px_gev", -np.inf),
+    ],
+)
+def test_what_is_no_number_is_named(chain, shot_part, monkeypatch, table, column, value):
+    values = shot_part[table][column].copy()
+    row = int(shot_part[table].offsets[7]) + 1
+    values.reshape(len(values), -1)[row, -1] = value
+    spoilt = replace(shot_part[table], columns={**shot_part[table].columns, column: values})
+    part = replace(shot_part, tables={**shot_part.tables, table: spoilt})
+    monkeypatch.setattr(chain.events, "read", lambda rows, tables: part)
+    with pytest.raises(UserError, match=rf"event 7 of the data: {table}/{column} is {value:g} in row 1:"):
+        chain.measured()
+
+
 def test_what_holds_no_events_is_refused(tmp_path):
     with pytest.raises(UserError, match="there is no HDF5 file of events"):
         command.found_in([tmp_path], PhysicsConfig(), None, [], 10)

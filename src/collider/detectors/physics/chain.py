@@ -30,6 +30,8 @@ from reconstruction.progress import progress_bar
 
 RULES, NETWORK, TRUTH = "rules", "network", "true particles"
 NEEDED: Final = (PARTICLES, TRACKS, CLUSTERS, SEGMENTS)
+MAY_BE_UNKNOWN: Final = {(TRACKS, "ecal_eta"), (TRACKS, "ecal_phi_rad"), (CLUSTERS, "hcal_over_ecal")}
+"""Columns that are no number where a track does not come to the ECAL, and where a cluster holds nothing in it."""
 PIECE: Final = 500
 SOFTER: Final = 0.5
 """Reconstructed jets are kept from this share of the smallest pT of true ones on: those that fluctuate down count."""
@@ -104,7 +106,9 @@ class Chain:
             task = bar.add_task("particle flow", total=len(self.events), unit="events")
             for start in range(0, len(self.events), PIECE):
                 stop = min(start + PIECE, len(self.events))
-                pieces.append(self._piece(self.events.read(slice(start, stop), NEEDED)))
+                part = self.events.read(slice(start, stop), NEEDED)
+                require_numbers(part, start)
+                pieces.append(self._piece(part))
                 bar.advance(task, stop - start)
         return together(pieces)
 
@@ -153,6 +157,26 @@ class Chain:
             "probabilities": chances,
             **{name: opinion.kind[heads] for name, opinion in opinions.items()},
         }
+
+
+def require_numbers(part: EventSlice, start: int) -> None:
+    """Raise UserError for the first number of events, of which the first is number `start`, that is none."""
+    for name in NEEDED:
+        table = part[name]
+        for column, values in table.columns.items():
+            if (name, column) in MAY_BE_UNKNOWN:
+                continue
+            numbers = values.reshape(len(table), -1)
+            wrong = ~np.isfinite(numbers)
+            if (name, column) == (TRACKS, "q_over_pt_per_gev"):
+                wrong |= numbers == 0
+            if wrong.any():
+                row, place = np.argwhere(wrong)[0]
+                event = int(table.event[row])
+                raise UserError(
+                    f"event {start + event} of the data: {name}/{column} is {numbers[row, place]:g} in row "
+                    f"{row - table.offsets[event]}: make its file again, or leave that out"
+                )
 
 
 def _event_columns(part: EventSlice, flows: Mapping[str, FlowParticles]) -> Columns:
