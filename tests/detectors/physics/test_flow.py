@@ -137,7 +137,8 @@ def test_clusters_without_a_track_are_neutral(width, kind):
 def says(identity, kind, momentum_gev=np.nan):
     """What a network says of one object."""
     chances = np.full((1, len(CLASSES)), np.nan)
-    return Spoken(np.array([identity]), np.array([kind]), chances, np.array([momentum_gev]), np.ones(1, bool), ("one",))
+    held, judged = np.ones((1, 2), bool), np.ones(1, bool)
+    return Spoken(np.array([identity]), np.array([kind]), chances, np.array([momentum_gev]), held, judged, ("one",))
 
 
 def test_others_say_who_is_what_and_how_hard(shot_objects):

@@ -101,6 +101,17 @@ def test_events_that_a_network_was_trained_on_are_no_test(shot_events, tables):
         command.found_in([shot_events], PhysicsConfig(), identity, [momenta], 10)
 
 
+def test_events_are_judged_that_tables_of_both_kinds_hold(shot_events, shot_part, shot_objects, tables):
+    """A table of a test split lacks what its network was trained on, though another network was not."""
+    identity, momenta = tables()
+    table = PredictionTable.read(momenta)
+    late = np.isin(table.event_id, shot_objects.identity[shot_objects.event >= 30])
+    table.select(late).write(momenta)
+    judged = spoken_by(identity, [momenta]).judged_events(shot_objects.identity, shot_objects.event, len(shot_part))
+    assert np.flatnonzero(judged).tolist() == list(range(30, 40))
+    assert spoken_by(identity, []).judged_events(shot_objects.identity, shot_objects.event, 40).all()
+
+
 def test_tables_of_other_events_are_refused(shot_events, tables):
     identity, momenta = tables(shift=1)
     with pytest.raises(UserError, match="of other events"):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from collider.detectors.learning.columns import CLASSES, IDENTITY, MOMENTUM
 from collider.detectors.particles import Floats, Integers
 from collider.detectors.physics.flow import Opinion, by_rules, momenta_of
-from collider.detectors.physics.objects import Objects
+from collider.detectors.physics.objects import Mask, Objects
 from collider.detectors.physics.rules import FlowRules
 from collider.detectors.schema import NONE
 from collider.detectors.system import SYSTEM
@@ -20,6 +20,7 @@ from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.table import PredictionTable
 
+TARGETS: Final = (IDENTITY, MOMENTUM)
 MAKE: Final = "make it with `python cli.py predict --run=RUN --predictions=TABLE`"
 
 
@@ -28,14 +29,16 @@ class Spoken:
     """What networks say of candidates that are known by their identities, sorted; any part may be left out.
 
     kind: (row,) code, NONE for nothing said; probabilities: (row, class) in the order of CLASSES, NaN for none;
-    momentum_gev: (row,), NaN for none; judged: (row,) whether no network was trained on it.
+    momentum_gev: (row,), NaN for none; held: (row, 2) whether a table of identities, and one of momenta, holds it, all
+    of them where there is no such table; judged: (row,) whether no network was trained on it.
     """
 
     identity: Integers
     kind: Integers
     probabilities: Floats
     momentum_gev: Floats
-    judged: np.ndarray[Any, np.dtype[np.bool_]]
+    held: Mask
+    judged: Mask
     names: tuple[str, ...]
 
     def rows(self, identity: Integers) -> Integers:
@@ -48,13 +51,17 @@ class Spoken:
         none = np.full((1, len(CLASSES)), np.nan)
         return np.concatenate([self.probabilities, none])[self.rows(identity)]
 
-    def judged_events(self, identity: Integers, event: Integers, events: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        """Return which events (event,) the tables know, and no network was trained on; of objects and their events."""
+    def judged_events(self, identity: Integers, event: Integers, events: int) -> Mask:
+        """Return which events (event,) the tables know, and no network was trained on; of objects and their events.
+
+        Known to tables of identities and of momenta alike: a table of another network's test split lacks what that one
+        was trained on, and says nothing of it.
+        """
         row = self.rows(identity)
         known = row >= 0
-        there = np.bincount(event[known], minlength=events) > 0
+        there = [np.bincount(event[known], held[row[known]], events) > 0 for held in self.held.T]
         trained = np.bincount(event[known], ~self.judged[row[known]], events) > 0
-        return np.asarray(there & ~trained)
+        return np.all(there, axis=0) & ~trained
 
     def opinion(self, objects: Objects, rules: FlowRules) -> Opinion:
         """Return the rules' opinion, replaced by what the networks say of these objects.
@@ -83,8 +90,10 @@ def spoken_by(identity: Path | None, momenta: Sequence[Path]) -> Spoken | None:
     kind, momentum = np.full(len(ids), NONE), np.full(len(ids), np.nan)
     chances = np.full((len(ids), len(CLASSES)), np.nan)
     judged = np.ones(len(ids), dtype=bool)
+    held = np.tile([target not in {own for _, own in tables} for target in TARGETS], (len(ids), 1))
     for table, target in tables:
         rows = np.searchsorted(ids, table.event_id)
+        held[rows, TARGETS.index(target)] = True
         judged[rows] &= np.isin(table.column(schema.SPLIT), [schema.SPLITS[name] for name in ("test", "new")])
         if target == IDENTITY:
             chances[rows] = _in_order(table)
@@ -96,7 +105,7 @@ def spoken_by(identity: Path | None, momenta: Sequence[Path]) -> Spoken | None:
             free = np.isnan(momentum[rows]) & np.isfinite(value) & (value > 0)
             momentum[rows[free]] = value[free]
     names = tuple(dict.fromkeys(str(table.attributes["estimator"]) for table, _ in tables))
-    return Spoken(ids, kind, chances, momentum, judged, names)
+    return Spoken(ids, kind, chances, momentum, held, judged, names)
 
 
 def _read(path: Path, target: str) -> PredictionTable:
