@@ -46,7 +46,8 @@ MUTATIONS = (
     Mutation("seam_of_phi", "detectors/networks/flow_graph.py", "chord = 2 * torch.sin(turn / 2)", "chord = turn",
              "detectors/learning/test_flow_graph.py", "seam or twin", package="collider"),
     Mutation("trained_events_judged", "detectors/physics/spoken.py", "return np.all(there, axis=0) & ~trained",
-             "return np.all(there, axis=0)", "detectors/physics/test_physics_command.py", "trained_on", package="collider"),
+             "return np.all(there, axis=0)", "detectors/physics/test_physics_command.py", "trained_on",
+             package="collider"),
     Mutation("plain_z", "detectors/physics/densities.py", "return mass_gev * mass_gev**2 / (",
              "return mass_gev**0 / (", "detectors/physics/test_fits.py", "", package="collider"),
     # jets
