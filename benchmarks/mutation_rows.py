@@ -215,6 +215,8 @@ MUTATIONS = (
     # the endpoint
     Mutation("background_window", "endpoint/likelihood.py", "response.efficiency.of(energies).mean(axis=0)",
              "response.efficiency.of(energies)[0]", "endpoint/test_background_classes.py", "averaged"),
+    Mutation("row_beyond_the_grid", "endpoint/kernel.py", "held = (point >= 0) & (point < size)",
+             "held = (point >= 0) & (point < size - 1)", "endpoint/test_endpoint_likelihood.py", "one_row_moved"),
     Mutation("energy_shift_sign", "endpoint/model.py", 'endpoint_offset_ev + values["energy_shift_ev"]',
              'endpoint_offset_ev - values["energy_shift_ev"]', "endpoint/test_endpoint_likelihood.py",
              "energy_shift"),

@@ -93,9 +93,11 @@ def test_smearing_matrix_keeps_the_integral_and_interpolates_sharp_electrons():
     np.testing.assert_allclose(matrix @ grid, [50.03, 40.0, 60.1], atol=1e-9)
 
 
-@pytest.mark.parametrize(("std", "low"), [(1e-3, 20.0), (0.7, 20.0), (6.0, 50.03), (6.0, 20.0)])
+@pytest.mark.parametrize(
+    ("std", "low"), [(1e-3, 20.0), (0.7, 20.0), (6.0, 50.03), (6.0, 20.0), (6.0, 81.0), (0.7, 115.0), (40.0, -5.02)]
+)
 def test_one_row_moved_is_the_matrix_of_energies_as_far_apart_as_the_grid(std, low):
-    """Also where the resolution reaches beyond the grid."""
+    """Also where the resolution reaches beyond the grid, or energies lie there."""
     grid = np.arange(0.0, 130.0, 0.2)
     energy = low + 0.2 * np.arange(150)
     slow = smearing_matrix(grid, energy, np.full(150, std)).toarray()

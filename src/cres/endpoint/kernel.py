@@ -42,14 +42,13 @@ def smearing_matrix(grid_ev: Array, energy_ev: Array, std_ev: Array) -> csr_arra
 def even_smearing_matrix(grid_ev: Array, energy_ev: Array, std_ev: float) -> csr_array:
     """Return the `smearing_matrix` of one resolution at energies as far apart as the grid's points.
 
-    Its rows are one row, each a point further; it is made once. Where a resolution reaches beyond the grid, each row is
-    made by itself.
+    Its rows are one row, each a point further, of which the grid holds a part; it is made once.
     """
-    count, middle = len(energy_ev), len(energy_ev) // 2
-    one = smearing_matrix(grid_ev, energy_ev[middle : middle + 1], np.full(1, std_ev))
-    first = one.indices[0] - middle + np.arange(count)
-    if first[0] <= 0 or first[-1] + one.nnz >= len(grid_ev):
-        return smearing_matrix(grid_ev, energy_ev, np.full(count, std_ev))
-    place = first[:, None] + np.arange(one.nnz)
-    starts = one.nnz * np.arange(count + 1)
-    return csr_array((np.tile(one.data, count), place.ravel(), starts), shape=(count, len(grid_ev)))
+    step, size = grid_ev[1] - grid_ev[0], len(grid_ev)
+    below, reach = int(np.floor((energy_ev[0] - grid_ev[0]) / step)), int(np.ceil(REACH * std_ev / step)) + 1
+    around = below + np.arange(-reach, reach + 2)
+    row = smearing_matrix(grid_ev[0] + step * around, energy_ev[:1], np.full(1, std_ev)).toarray()[0]
+    point = np.arange(len(energy_ev))[:, None] + around
+    held = (point >= 0) & (point < size)
+    starts = np.concatenate([[0], np.cumsum(held.sum(1))])
+    return csr_array((np.broadcast_to(row, held.shape)[held], point[held], starts), shape=(len(energy_ev), size))
