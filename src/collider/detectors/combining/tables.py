@@ -126,10 +126,11 @@ def _require(name: str, table: PredictionTable) -> None:
             f"the table of {name} has no {MOMENTUM} with its error bar: train with data.targets=[{MOMENTUM}] and a "
             "head that states uncertainties"
         )
-    _require_parts(f"the table of {name}", table)
+    require_parts(f"the table of {name}", table)
 
 
-def _require_parts(what: str, table: PredictionTable) -> None:
+def require_parts(what: str, table: PredictionTable) -> None:
+    """Raise UserError for a table that does not say of every row whether its network was trained on it."""
     if PART not in table or (table.column(PART) == schema.SPLITS["unknown"]).any():
         raise UserError(
             f"{what} does not say which rows its network was trained on: make it with `python cli.py predict --run=RUN`"
@@ -140,7 +141,7 @@ def _require_identity(identity: PredictionTable) -> None:
     if IDENTITY not in identity.targets:
         raise UserError(f"the table of identities estimates {', '.join(identity.targets)}: train identity.yaml")
     require_candidates("the table of identities", identity)
-    _require_parts("the table of identities", identity)
+    require_parts("the table of identities", identity)
 
 
 def _require_one_truth(

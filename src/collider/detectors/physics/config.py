@@ -7,9 +7,8 @@ from pathlib import Path
 
 from collider.detectors.calorimeters.config import require_between
 from collider.detectors.physics.rules import FlowRules
+from collider.generation.config import built
 from collider.generation.jets import Clustering
-from reconstruction.configuration import build
-from reconstruction.errors import UserError
 from reconstruction.yaml_files import read_yaml
 
 
@@ -63,7 +62,4 @@ class PhysicsConfig:
     @classmethod
     def from_yaml(cls, path: Path) -> PhysicsConfig:
         """Read a file that says what differs. Raises UserError, with file and key, for what it cannot mean."""
-        try:
-            return build(cls, read_yaml(path) or {}, "the configuration of physics")
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+        return built(cls, read_yaml(path) or {}, "the configuration of physics", path)

@@ -9,19 +9,18 @@ from typing import Final
 
 import numpy as np
 
+from collider.detectors.combining.tables import require_candidates, require_parts
 from collider.detectors.learning.columns import CLASSES, IDENTITY, MOMENTUM
 from collider.detectors.particles import Floats, Integers
 from collider.detectors.physics.flow import Opinion, by_rules, momenta_of
 from collider.detectors.physics.objects import Mask, Objects
 from collider.detectors.physics.rules import FlowRules
 from collider.detectors.schema import NONE
-from collider.detectors.system import SYSTEM
 from reconstruction import schema
 from reconstruction.errors import UserError
 from reconstruction.judging.tables.table import PredictionTable
 
 TARGETS: Final = (IDENTITY, MOMENTUM)
-MAKE: Final = "make it with `python cli.py predict --run=RUN --predictions=TABLE`"
 
 
 @dataclass(frozen=True)
@@ -110,14 +109,10 @@ def spoken_by(identity: Path | None, momenta: Sequence[Path]) -> Spoken | None:
 
 def _read(path: Path, target: str) -> PredictionTable:
     table = PredictionTable.read(path)
-    if table.attributes.get("system") != SYSTEM.name:
-        raise UserError(f"{path} is of {table.system.nouns}, not of {SYSTEM.nouns}")
+    require_candidates(str(path), table)
     if target not in table.targets:
         raise UserError(f"{path} estimates {', '.join(table.targets)}, not {target}: name the table of another network")
-    if table.attributes["kind"] != "estimate":
-        raise UserError(f"{path} is a bound, which knows the truth: name the table of a network")
-    if schema.SPLIT not in table or (table.column(schema.SPLIT) == schema.SPLITS["unknown"]).any():
-        raise UserError(f"{path} does not say which rows its network was trained on: {MAKE}")
+    require_parts(str(path), table)
     return table
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from collider.generation import Detector, Process
+from collider.generation.config import built
 from collider.jets.making.classes import KINDS, NAMES, JetKind
 from collider.jets.making.tracks import ImpactParameters
-from reconstruction.configuration import build
 from reconstruction.errors import UserError, nearest
 from reconstruction.ranges import SEED
 from reconstruction.yaml_files import read_yaml
@@ -73,7 +73,4 @@ class JetSample:
     def from_yaml(cls, path: Path) -> JetSample:
         """Read a configuration. Raises UserError, with file and key, for what it cannot mean."""
         given = read_yaml(path)
-        try:
-            return build(cls, given if given is not None else {}, "the configuration of jets")
-        except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+        return built(cls, {} if given is None else given, "the configuration of jets", path)
