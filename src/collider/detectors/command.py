@@ -83,9 +83,11 @@ def holds_processes(text: str) -> bool:
 
 def expected(files: Sequence[DetectorFile], workers: int) -> str:
     """Return in words how long the files that are not there take, and how large they are."""
-    events = sum(file.stop - file.start for file in files if not file.path.exists())
+    making = [file for file in files if not file.path.exists()]
+    events = sum(file.stop - file.start for file in making)
+    size = sum((file.stop - file.start) * sum(BYTES_AN_EVENT[name] for name in file.sample.tables) for file in making)
     minutes = events * SECONDS_AN_EVENT / max(1, min(workers, len(files), available_cpus())) / 60
     return (
         f"{events} events to make: about {math.ceil(minutes)} min with {workers} "
-        f"{'worker' if workers == 1 else 'workers'}, {math.ceil(events * BYTES_AN_EVENT / 1e6)} MB"
+        f"{'worker' if workers == 1 else 'workers'}, {math.ceil(size / 1e6)} MB"
     )

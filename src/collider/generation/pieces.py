@@ -17,6 +17,8 @@ from reconstruction.files import atomic_path
 Columns = dict[str, NDArray[Any]]
 PACKED: Final = {"compression": "gzip", "compression_opts": 4, "shuffle": True, "fletcher32": True}
 """How columns are stored: bytes of one significance beside each other, compressed, with a checksum."""
+ROWS_TOGETHER: Final = 16_384
+"""Rows of a column of single numbers that are compressed together."""
 
 
 class Piece(Protocol):
@@ -68,10 +70,16 @@ def write_columns(
     try:
         with atomic_path(file.path) as temporary, h5py.File(temporary, "w", locking=False) as target:
             for name, values in columns.items():
-                options = PACKED if len(values) else {}
-                dataset = target.create_dataset(name, data=values, chunks=True if len(values) else None, **options)
+                dataset = target.create_dataset(name, data=values, **_storage(values))
                 dataset.attrs["units"] = units.get(name, "")
             for name, value in attributes.items():
                 target.attrs[name] = value
     except OSError as error:
         raise UserError(f"{file.path} cannot be written: {error.strerror or error}") from error
+
+
+def _storage(values: NDArray[Any]) -> dict[str, Any]:
+    """Return how a column is stored: one without rows as it is."""
+    if not len(values):
+        return {}
+    return {"chunks": (min(len(values), ROWS_TOGETHER),) if values.ndim == 1 else True, **PACKED}

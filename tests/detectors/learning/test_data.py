@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import shutil
+from pathlib import Path
 
+import h5py
 import made_detectors
 import numpy as np
 import pytest
@@ -13,6 +17,7 @@ from collider.detectors.learning.columns import DETECTORS, INPUTS, TOKEN_WIDTH
 from collider.detectors.learning.data import CandidateDataModule
 from collider.detectors.learning.files import CandidateFiles, Choice, candidate_paths
 from collider.detectors.learning.views import DetectorYardstick, EcalView, HcalView, MuonView, TogetherView, TrackerView
+from collider.detectors.schema import ECAL_CELLS, HCAL_CELLS, TRACKER_HITS
 from reconstruction.errors import UserError
 
 
@@ -169,3 +174,22 @@ def test_rows_without_truth_are_reconstructed_and_not_chosen_by_it(tmp_path):
     assert "targets" not in next(iter(data.predict_dataloader()))
     with pytest.raises(UserError, match=r"data\.classes chooses by what is true"):
         CandidateFiles([path], Choice(classes=("muon",)))
+
+
+def test_files_whose_rows_stand_in_any_order_are_read_alike(shots, tmp_path):
+    """As those of former versions: candidates and what is seen of them do not depend on the order of hits and cells."""
+    path = shutil.copy(shots / "one.hdf5", tmp_path)
+    random = np.random.default_rng(3)
+    with h5py.File(path, "r+") as file:
+        for name in (TRACKER_HITS, ECAL_CELLS, HCAL_CELLS):
+            own, offsets = file[name], file[name]["offsets"][()]
+            order = np.concatenate([random.permutation(np.arange(*pair)) for pair in itertools.pairwise(offsets)])
+            for column in set(own) - {"offsets"}:
+                own[column][...] = own[column][()][order]
+    sorted_rows, mixed = (CandidateFiles([Path(one)], Choice()) for one in (shots / "one.hdf5", path))
+    np.testing.assert_array_equal(sorted_rows.event_ids, mixed.event_ids)
+    rows = np.arange(len(mixed))
+    for detector in DETECTORS:
+        (one, counts), (other, again) = sorted_rows.inputs(detector, rows), mixed.inputs(detector, rows)
+        np.testing.assert_array_equal(counts, again)
+        np.testing.assert_allclose(np.sort(one, axis=1), np.sort(other, axis=1), rtol=1e-4, atol=1e-4)

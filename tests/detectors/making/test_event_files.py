@@ -116,6 +116,13 @@ def test_the_shipped_sample_is_one(path):
     assert "8000 events" in expected(event_files(sample, 8000, NOWHERE), 2)
 
 
+def test_disk_is_told_of_what_is_written():
+    """A folder of all tables, and one of a single table."""
+    for tables, size in ((tuple(TABLES), "160 MB"), (("tracks",), "36 MB")):
+        sample = dataclasses.replace(COLLISIONS, tables=tables)
+        assert expected(event_files(sample, 8000, NOWHERE), 2).endswith(size)
+
+
 NAMED = "processes: [{name: z, subprocesses: ['a:b']}]\n"
 
 

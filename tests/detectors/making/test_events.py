@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
+import made_detectors
 import numpy as np
 import pytest
 from guns import gun
 from made_detectors import COLLISIONS, Z, made_up
 
 from collider.detectors import DetectorEvents
-from collider.detectors.making.events import Rows, followed, joined, nearest_origin, rounded, simulated, written
-from collider.detectors.schema import TABLES
+from collider.detectors.making.events import (
+    Rows,
+    followed,
+    in_steps,
+    joined,
+    nearest_origin,
+    rounded,
+    simulated,
+    written,
+)
+from collider.detectors.schema import ORDER, TABLES
+from collider.detectors.tracking import at_beam_spot, simulate_hits
 from collider.generation import EventGenerator
 from collider.generation.wheels import wheel
 
@@ -130,14 +142,68 @@ def test_batches_are_joined_with_their_offsets():
     assert len(both["tracks/chi2"]) == 6
 
 
-def test_rounding_keeps_thirteen_bits():
+@pytest.mark.parametrize("bits", [10, 12, 16])
+def test_rounding_keeps_so_many_bits(bits):
     values = np.float32([0, 1, 1.0001, -3.14159, 1e-30, 1e30, np.inf, np.nan])
-    got = rounded(values)
-    np.testing.assert_allclose(got[:6], values[:6], rtol=2.0**-13)
+    got = rounded(values, bits)
+    np.testing.assert_allclose(got[:6], values[:6], rtol=2.0**-bits)
     assert np.isinf(got[6])
     assert np.isnan(got[7])
-    assert rounded(np.float32([1.0001]))[0] == 1.0
-    assert (got[:6].view(np.uint32) % 2048 == 0).all()
+    assert rounded(np.float32([1 + 2.0**-17]), bits)[0] == 1.0
+    assert (got[:6].view(np.uint32) % 2 ** (24 - bits) == 0).all()
+
+
+def test_steps_are_the_nearest_ones():
+    got = in_steps(np.float32([0.3, -0.3, 100.06, np.nan]), np.array([0.25, 0.25, 0.125, 0.125]))
+    np.testing.assert_array_equal(got, [0.25, -0.25, 100.0, np.nan])
+    assert got.dtype == np.float32
+
+
+def test_what_a_file_holds_is_what_was_simulated():
+    """Rows of an event in their order, each with its own numbers, off by far less than their errors."""
+    tables = simulated(made_detectors.particles(5, 2), np.arange(5), made_detectors.SAMPLE)
+    tracker = made_detectors.SAMPLE.tracker
+    error = {"phi_rad": tracker.column("rphi_um") / 1000 / tracker.radii_mm, "z_mm": tracker.column("z_um") / 1000}
+    exact = simulate_hits(
+        at_beam_spot(made_detectors.particles(5, 2), tracker.beam_spot, made_detectors.SAMPLE.seed, np.arange(5)),
+        tracker, made_detectors.SAMPLE.seed, np.arange(5),
+    )  # fmt: skip
+    hits = tables["tracker_hits"]
+    for name, true in (("phi_rad", exact.phi), ("z_mm", exact.z_mm)):
+        away = np.abs(hits.columns[name] - true) / error[name][exact.layer]
+        assert 0.01 < away.max() <= 1 / 16 + 0.01
+    for name in ("tracker_hits", "ecal_cells", "hcal_cells"):
+        found, rows = written(name, tables[name], 5), tables[name]
+        mixed = np.random.default_rng(4).permutation(len(rows.event))
+        mixed = mixed[np.argsort(rows.event[mixed], kind="stable")]
+        again = written(name, Rows(rows.event, {key: own[mixed] for key, own in rows.columns.items()}), 5)
+        keys = ORDER[name]
+        for event, (begin, end) in enumerate(itertools.pairwise(found[f"{name}/offsets"])):
+            columns = [found[f"{name}/{key}"][begin:end] for key in keys]
+            assert list(zip(*columns, strict=True)) == sorted(zip(*columns, strict=True))
+            before = {key: rows.columns[key][rows.event == event] for key in rows.columns}
+            order = np.lexsort([before[key] for key in reversed(keys)])
+            for key, values in before.items():
+                np.testing.assert_allclose(found[f"{name}/{key}"][begin:end], values[order], rtol=1e-3, atol=1e-9)
+                assert sorted(again[f"{name}/{key}"][begin:end]) == sorted(found[f"{name}/{key}"][begin:end])
+
+
+def test_stored_covariances_keep_their_smallest_eigenvalue():
+    """Of tracks with few hits, whose numbers are nearly a multiple of each other."""
+    shots = made_detectors.particles(100, 4, ("pion",), eta=(2.4, 2.9), pt_gev=(1.0, 30.0))
+    rows = simulated(shots, np.arange(100), made_detectors.SAMPLE)["tracks"]
+    stored, exact = written("tracks", rows, 100)["tracks/covariance"], rows.columns["covariance"]
+    assert len(exact) > 50
+    np.testing.assert_allclose(smallest(stored), smallest(exact), rtol=0.15)
+
+
+def smallest(covariance):
+    """The least eigenvalue of each correlation matrix."""
+    upper = np.triu_indices(5)
+    full = np.zeros((len(covariance), 5, 5))
+    full[:, upper[0], upper[1]] = full[:, upper[1], upper[0]] = covariance
+    size = np.sqrt(np.einsum("nii->ni", full))
+    return np.linalg.eigvalsh(full / (size[:, :, None] * size[:, None, :]))[:, 0]
 
 
 def test_a_column_of_rows_becomes_that_of_a_file():

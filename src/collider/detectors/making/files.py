@@ -18,7 +18,18 @@ import numpy as np
 import collider
 from collider.detectors.making.config import DetectorSample
 from collider.detectors.making.events import event_columns, joined
-from collider.detectors.schema import EVENT_COLUMNS, TABLES
+from collider.detectors.schema import (
+    CLUSTERS,
+    ECAL_CELLS,
+    EVENT_COLUMNS,
+    HCAL_CELLS,
+    MUON_HITS,
+    PARTICLES,
+    SEGMENTS,
+    TABLES,
+    TRACKER_HITS,
+    TRACKS,
+)
 from collider.generation import EventGenerator, Process, keyed_seed
 from collider.generation.files import write_files
 from collider.generation.pieces import Columns, Piece, require_same, write_columns
@@ -32,7 +43,16 @@ EVENTS_PER_FILE: Final = 500
 TOGETHER: Final = 25
 """Events that are simulated together: what a set of events is depends on it, and more of them take more memory."""
 SECONDS_AN_EVENT: Final = 0.05
-BYTES_AN_EVENT: Final = 28_000
+BYTES_AN_EVENT: Final = {
+    PARTICLES: 3000,
+    TRACKER_HITS: 4800,
+    TRACKS: 4500,
+    ECAL_CELLS: 3800,
+    HCAL_CELLS: 700,
+    CLUSTERS: 2900,
+    MUON_HITS: 120,
+    SEGMENTS: 80,
+}
 """Of one core and of the five processes alike, measured; docs/howto/detectors.md has the command."""
 
 
