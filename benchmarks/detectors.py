@@ -5,7 +5,8 @@
     python benchmarks/detectors.py --events 300 --output runs/detectors_small --trainer.max_epochs=1
 
 Makes the events, trains the networks, writes what each says of all candidates, joins the detectors' momenta, and makes
-physics by rules, by the combination, and by each network that reads everything; one table (table.md, summary.json).
+physics by rules, by the combination, by energies without a track beside it, and by each network of momenta that reads
+everything; one table (table.md, summary.json).
 What is there is not made again, a training goes on where it stopped: an interrupted run goes on with the same command.
 Each step is a command of the program, printed before it runs.
 """
@@ -29,8 +30,9 @@ APART = ("tracker", "ecal", "hcal", "muon")
 FOR_ALL = {"ecal", "hcal", "muon"}
 """Networks that are trained on their own particles, and asked of everybody: `--identity` says whose momenta count."""
 IDENTITY = "identity"
+UNTRACKED = "untracked"
 TOGETHER = ("joint", "graph")
-"""Networks that read everything."""
+"""Networks of momenta that read everything."""
 
 
 def trained(name: str, folder: Path, data: Path, others: Sequence[str]) -> Path:
@@ -119,8 +121,10 @@ def main() -> int:
     made(command, combined / "all.hdf5")
     ways = {"combination": combined / "all.hdf5"}
     ways |= {name: trained(name, folder, data, others) for name in arguments.together}
-    for name, table in ways.items():
-        found[name] = physics(name, folder, data, ["--identity", identity, "--momenta", str(table)])
+    said = {name: ["--identity", identity, "--momenta", str(table)] for name, table in ways.items()}
+    said[UNTRACKED] = [*said["combination"], "--untracked", str(trained(UNTRACKED, folder, data, others))]
+    for name, tables in said.items():
+        found[name] = physics(name, folder, data, tables)
     rows = rows_of(found)
     write_results(folder, rows, table_of(rows))
     return 0

@@ -92,7 +92,7 @@ def seen(particles: Particles, sample: DetectorSample) -> EventSlice:
 def read_gev(part: EventSlice, sample: DetectorSample) -> NDArray[Any]:
     """Return the energy of the clusters that the flow reads of each particle that leads an object, (particle,)."""
     objects = objects_of(part, RULES, sample.muons, sample.calorimeters.ecal, sample.tracker.field_t)
-    particle = matched_particles(part, objects.heads)
+    particle = matched_particles(part, objects.heads, objects.owner)
     head = objects.heads[particle != NONE]
     blocks = np.bincount(objects.block[objects.tracks :], objects.energy_gev, len(objects))
     charged = part["particles"]["charge"][particle[particle != NONE]] != 0

@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from collider.detectors import DetectorEvents
 from collider.detectors.helix import Helices
-from collider.detectors.learning.candidates import CandidateMaking, candidates_of
-from collider.detectors.learning.columns import CLASSES, IDENTITY, KALMAN, KALMAN_ERROR, TRACK_BOUND
+from collider.detectors.learning.candidates import CandidateMaking, candidates_of, matched_particles
+from collider.detectors.learning.columns import CLASSES, IDENTITY, KALMAN, KALMAN_ERROR, TRACK_BOUND, UNTRACKED
 from collider.detectors.learning.linking import LINKING, Linking, angles, at_stations, linked, perigees
 from collider.detectors.learning.tokens import Tokens, momentum_errors, segment_momentum
+from collider.detectors.learning.untracked import untracked_gev
 from collider.detectors.muons.config import MuonStations
 from collider.detectors.schema import NONE
 from collider.detectors.tracking import Tracker
@@ -102,6 +103,63 @@ def test_a_particle_is_the_truth_of_one_candidate(part, found):
         assert least <= own.sum() <= (72 if name == "charged_hadron" else 36)
         assert np.isfinite(numbers[KALMAN][own]).mean() > 0.9 or name == "photon"
     assert np.isnan(numbers[KALMAN][numbers[IDENTITY] == 22]).all()
+
+
+def test_a_particle_is_the_truth_of_the_candidate_that_holds_most_of_it(part):
+    """The twin goes through particles and clusters one by one."""
+    links = linked(part, LINKING, MAKING.stations, 3.8)
+    tracks, clusters, particles = part["tracks"], part["clusters"], part["particles"]
+    found = matched_particles(part, np.arange(len(links.leads)), links.cluster)
+    of_track, of_cluster = tracks.place(particles, "particle"), clusters.place(particles, "particle")
+    left = clusters["energy_gev"] * clusters["particle_share"]
+    held: dict[int, dict[int, float]] = {}
+    for cluster in np.flatnonzero(of_cluster >= 0):
+        own = held.setdefault(int(of_cluster[cluster]), {})
+        owner = int(links.cluster[cluster])
+        own[owner] = own.get(owner, 0.0) + float(left[cluster])
+    tracked = set(of_track[tracks["purity"] >= 0.75].tolist())
+    checked = 0
+    for particle, own in held.items():
+        home = max(own, key=own.__getitem__)
+        others = max(other.get(home, 0.0) for other in held.values())
+        mine = particle not in tracked and home >= len(tracks) and own[home] == others
+        assert (found[len(tracks) :] == particle).sum() == mine
+        assert not mine or found[home] == particle
+        checked += mine
+    assert checked > 30
+
+
+def test_energy_without_a_track_is_divided_as_it_was_left(part):
+    """The twin goes through the cells one by one; no energy is made."""
+    links = linked(part, LINKING, MAKING.stations, 3.8)
+    clusters, particles, count = part["clusters"], part["particles"], len(links.leads)
+    found = untracked_gev(part, links.cluster, count)
+    tracked = set(part["tracks"].place(particles, "particle").tolist())
+    left: dict[int, dict[int, float]] = {}
+    for name in ("ecal_cells", "hcal_cells"):
+        cells = part[name]
+        cluster, particle = cells.place(clusters, "cluster"), cells.place(particles, "particle")
+        for cell in np.flatnonzero((cluster >= 0) & (particle >= 0)):
+            if int(particle[cell]) not in tracked and abs(particles["pdg_id"][particle[cell]]) != 13:
+                own, owner = left.setdefault(int(particle[cell]), {}), int(links.cluster[cluster[cell]])
+                own[owner] = own.get(owner, 0.0) + float(cells["deposited_gev"][cell])
+    wanted = np.zeros(count)
+    for particle, own in left.items():
+        momentum2 = sum(float(particles[f"p{axis}_gev"][particle]) ** 2 for axis in "xyz")
+        energy = np.sqrt(momentum2 + float(particles["mass_gev"][particle]) ** 2)
+        for owner, gev in own.items():
+            wanted[owner] += energy * gev / sum(own.values())
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
+    photons = particles["pdg_id"] == 22
+    assert found.sum() > 0.9 * sum(particles[f"p{axis}_gev"][photons] ** 2 for axis in "xyz").sum() ** 0.5
+
+
+def test_candidates_without_a_truth_have_energy_without_a_track(part, found):
+    every = candidates_of(part, dataclasses.replace(MAKING, untracked=True))
+    assert len(every) > len(found)
+    assert set(found.numbers["event_id"]) < set(every.numbers["event_id"])
+    assert UNTRACKED in every.numbers
+    assert IDENTITY not in every.numbers
 
 
 def test_what_detectors_say_is_near_to_the_truth(found):

@@ -16,7 +16,16 @@ import torch
 from collider.detectors.learning.columns import DETECTORS, INPUTS, TOKEN_WIDTH
 from collider.detectors.learning.data import CandidateDataModule
 from collider.detectors.learning.files import CandidateFiles, Choice, candidate_paths
-from collider.detectors.learning.views import DetectorYardstick, EcalView, HcalView, MuonView, TogetherView, TrackerView
+from collider.detectors.learning.views import (
+    DetectorYardstick,
+    EcalView,
+    ExcessView,
+    ExcessYardstick,
+    HcalView,
+    MuonView,
+    TogetherView,
+    TrackerView,
+)
 from collider.detectors.schema import ECAL_CELLS, HCAL_CELLS, TRACKER_HITS
 from reconstruction.errors import UserError
 
@@ -148,11 +157,51 @@ def test_what_is_learned_is_by_how_many_usual_errors_a_detector_is_wrong(everyth
         ({"classes": ("electrons",)}, r"data\.classes names 'electrons'.*electron"),
         ({"least_gev": 1e4}, r"none of the 36 events of .* has a candidate"),
         ({"targets": ("momentum",)}, r"no target momentum"),
+        ({"targets": ("untracked_gev", "momentum_gev")}, r"untracked_gev, which .* give it without other targets"),
+        ({"targets": ("untracked_gev",), "classes": ("photon",)}, r"untracked_gev, which .* without data\.classes"),
     ],
 )
 def test_mistakes_are_said_in_a_sentence(shots, options, message):
     with pytest.raises(UserError, match=message):
         module(shots, **options).setup("fit")
+
+
+def test_energies_without_a_track_are_measured_in_what_clusters_hold_beyond_the_track(shots):
+    """The twin in words, candidate by candidate: narrow clusters are photons, others hadrons, tracks are taken off."""
+    found = module(shots, targets=("untracked_gev",), inputs=("neighbours",), least_gev=0.5)
+    found.setup("fit")
+    narrow_ones, view = 0, ExcessView()
+    for batch in found.rows_dataloader(np.arange(len(found.records))):
+        sigma, start = ExcessYardstick().line(batch["inputs"])
+        known = {name: np.nan_to_num(values.numpy()) for name, values in batch["observables"].items()}
+        leads = batch["inputs"]["neighbours"][:, 1].double().numpy()
+        names = ("ecal_sum_gev", "hcal_sum_gev", "kalman_momentum_gev")
+        for row, (ecal, hcal, momentum) in enumerate(zip(*(known[name] for name in names), strict=True)):
+            width = 0.05 * np.sqrt((leads[row, 5] ** 2 + leads[row, 6] ** 2) / 2)
+            narrow = ecal > 0 and width <= 0.013 and np.expm1(leads[row, 2]) <= 0.2 * ecal and hcal <= 0.2 * ecal
+            both = ecal + hcal
+            energy = 1.02 * ecal + 0.17 * np.sqrt(ecal) if narrow else 1.12 * both + 1.66 * both**0.19
+            wide = np.hypot(0.92 * np.sqrt(momentum + energy), 0.03 * (momentum + energy))
+            wanted = 0.075 * np.sqrt(energy) if narrow and momentum == 0 else wide
+            assert float(start[row, 0]) == pytest.approx(max(energy - momentum, 0), rel=1e-3, abs=1e-3)
+            assert float(sigma[row, 0]) == pytest.approx(max(wanted, 0.05), rel=1e-3)
+            narrow_ones += narrow
+        scalars = view(batch["inputs"]["neighbours"]).scalars
+        assert scalars.shape[1] == view.scalar_count
+        torch.testing.assert_close(scalars[:, -3].exp().double(), sigma[:, 0], rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(scalars[:, -1].double().sinh().clamp(min=0), start[:, 0], rtol=1e-4, atol=1e-3)
+    assert 20 < narrow_ones < len(found.records) - 20
+
+
+def test_rows_of_energies_without_a_track_are_candidates_with_clusters(shots):
+    found = module(shots, targets=("untracked_gev",), inputs=("neighbours",), least_gev=2.0)
+    found.setup("fit")
+    assert (found.records.scalar("calorimeter_sum_gev") >= 2).all()
+    softer = np.nan_to_num(found.records.scalar("kalman_momentum_gev"), nan=3.0) < 2
+    assert "identity" not in found.records.columns
+    assert len(found.records) > 60
+    assert (found.records.scalar("untracked_gev") >= 0).all()
+    assert not softer.all()
 
 
 def test_files_that_lack_a_table_are_refused(tmp_path):

@@ -24,7 +24,18 @@ from reconstruction.training.watching.quiet import QUIET
 
 ROOT = Path(__file__).parents[3]
 SMALL = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--figures.every_epochs=0"]
-CONFIGURATIONS = ("tracker", "charge", "ecal", "hcal", "muon", "joint", "identity", "graph", "graph_identity")
+CONFIGURATIONS = (
+    "tracker",
+    "charge",
+    "ecal",
+    "hcal",
+    "muon",
+    "joint",
+    "identity",
+    "graph",
+    "graph_identity",
+    "untracked",
+)
 pytestmark = [pytest.mark.filterwarnings(f"ignore:{text}") for text in QUIET]
 
 

@@ -18,6 +18,7 @@ from collider.detectors.physics.objects import Objects, vertices_mm
 from collider.detectors.physics.prompt import prompt_particles
 from collider.detectors.physics.rules import FlowRules, Resolution, Response
 from collider.detectors.physics.spoken import Spoken
+from collider.detectors.schema import NONE
 from collider.generation.jets import Clustering
 from reconstruction.errors import UserError
 
@@ -27,7 +28,7 @@ RULES = FlowRules()
 def test_single_particles_are_what_they_are(chain, shot_part, shot_objects):
     opinion = by_rules(shot_objects, RULES)
     true = true_flow(shot_part)
-    particle = matched_particles(shot_part, shot_objects.heads)
+    particle = matched_particles(shot_part, shot_objects.heads, shot_objects.owner)
     there = particle >= 0
     said, kind = opinion.kind[shot_objects.heads[there]], true.kind[particle[there]]
     for code in (ELECTRON, PHOTON, MUON_CODE, CHARGED_HADRON):
@@ -77,6 +78,7 @@ def made_up(momenta, ecal, hcal, *, width=0.01, stations=0, linked=True) -> Obje
         width=np.full(clusters, width),
         of_ecal=np.array([True, False]),
         owner=np.zeros(clusters, dtype=np.int64) if linked else own,
+        candidate=np.zeros(clusters, dtype=np.int64) if linked else own,
         block=np.zeros(size, dtype=np.int64) if linked else np.arange(size),
     )
 
@@ -134,11 +136,12 @@ def test_clusters_without_a_track_are_neutral(width, kind):
     assert kinds == [kind]
 
 
-def says(identity, kind, momentum_gev=np.nan):
+def says(identity, kind=NONE, momentum_gev=np.nan, untracked_gev=np.nan):
     """What a network says of one object."""
     chances = np.full((1, len(CLASSES)), np.nan)
-    held, judged = np.ones((1, 2), bool), np.ones(1, bool)
-    return Spoken(np.array([identity]), np.array([kind]), chances, np.array([momentum_gev]), held, judged, ("one",))
+    held, judged = np.ones((1, 3), bool), np.ones(1, bool)
+    momenta = np.array([momentum_gev]), np.array([untracked_gev])
+    return Spoken(np.array([identity]), np.array([kind]), chances, *momenta, held, judged, ("one",))
 
 
 def test_others_say_who_is_what_and_how_hard(shot_objects):
@@ -173,6 +176,41 @@ def test_of_whom_a_network_is_silent_the_rules_speak(shot_objects):
     rules = by_rules(shot_objects, RULES)
     np.testing.assert_array_equal(found.kind, rules.kind)
     np.testing.assert_array_equal(found.momentum_gev, rules.momentum_gev)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.floats(2, 60), st.floats(0.5, 80), st.floats(0.5, 80), st.floats(0, 90))
+def test_energy_that_is_said_to_be_without_a_track_stands_beside_the_track(momentum, ecal, hcal, untracked):
+    """What the clusters hold beyond the track is what is said, whatever the rules would make of it."""
+    objects = made_up([momentum], ecal, hcal, width=0.02)
+    flow = flow_of(objects, RULES, says(objects.identity[0], untracked_gev=untracked).opinion(objects, RULES))
+    kind, least = (PHOTON, RULES.least_photon_gev) if ecal > hcal else (NEUTRAL_HADRON, RULES.least_hadron_gev)
+    assert total(flow, CHARGED_HADRON) == pytest.approx(np.hypot(momentum, 0.13957))
+    assert total(flow, kind) == pytest.approx(untracked if untracked >= least else 0)
+    assert len(flow) == 1 + (untracked >= least)
+
+
+def test_clusters_of_a_candidate_that_is_told_are_no_particles_of_their_own():
+    """Narrow and some way from its track it is a photon by rules; it is in what is said of the track's candidate."""
+    objects = made_up([20.0], 8.0, 0.2)
+    objects = dataclasses.replace(objects, owner=np.array([1, 0]), block=np.array([0, 1, 0]))
+    assert sorted(flow_by_rules(objects).kind.tolist()) == [PHOTON, CHARGED_HADRON]
+    told = says(objects.identity[0], untracked_gev=9.0).opinion(objects, RULES)
+    assert total(flow_of(objects, RULES, told), PHOTON) == pytest.approx(9)
+
+
+def test_clusters_without_a_track_have_the_energy_that_is_said():
+    objects = made_up([], 20.0, 0.1, linked=False)
+    told = says(objects.identity[0], untracked_gev=31.0).opinion(objects, RULES)
+    flow = flow_of(objects, RULES, told)
+    assert flow.kind.tolist() == [PHOTON]
+    assert flow.energy_gev.sum() == pytest.approx(31)
+
+
+def test_an_electron_of_which_it_is_told_radiates_what_is_said():
+    objects = made_up([30.0], 40.0 * 0.963, 0.0)
+    flow = flow_of(objects, RULES, says(objects.identity[0], untracked_gev=3.0).opinion(objects, RULES))
+    assert total(flow, PHOTON) == pytest.approx(3)
 
 
 # Jets, leptons ------------------------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from collider.detectors.learning.columns import (
     SEGMENT_MOMENTUM,
     TRACK_BOUND,
     TRACKER,
+    UNTRACKED,
     identity_of,
 )
 from collider.detectors.learning.linking import Linking, Links, linked
@@ -39,6 +40,7 @@ from collider.detectors.learning.tokens import (
     track_momenta,
     tracker_tokens,
 )
+from collider.detectors.learning.untracked import untracked_gev
 from collider.detectors.muons.config import MuonStations
 from collider.detectors.particles import Floats, Integers, Particles
 from collider.detectors.schema import CLUSTERS, NONE, PARTICLES, TRACKER_HITS, TRACKS
@@ -59,7 +61,8 @@ class CandidateMaking:
     """What candidates are made with.
 
     The tracker, the muon stations, the cuts of linking, how many cells are read of each calorimeter, and how many
-    tracks and clusters about a candidate: 0 for not to look for any.
+    tracks and clusters about a candidate: 0 for not to look for any. untracked: all candidates are made, and true of
+    them is UNTRACKED instead of what one particle is.
     """
 
     tracker: Tracker
@@ -67,6 +70,7 @@ class CandidateMaking:
     linking: Linking
     cells: int
     neighbours: int = 0
+    untracked: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,8 +110,9 @@ def candidates_of(part: EventSlice, making: CandidateMaking) -> EventCandidates:
     """Return all candidates of events; with their truth, where there are particles, those alone that have one.
 
     The truth of a track is the particle that made three quarters of its hits or more, of clusters the one that left
-    most in the largest. A particle is the truth of one candidate: its track of most hits, else its largest cluster;
-    what else is of it (duplicates, pieces of showers) and what is of noise has none.
+    most in them. A particle is the truth of one candidate: its track of most hits, else the one in whose clusters it
+    left most. What else is of it (duplicates, pieces of showers) and what is of noise has none, and a particle that
+    left most in clusters of a track, or where another left more, is nobody's.
     """
     tracker = making.tracker
     links = linked(part, making.linking, making.stations, tracker.field_t)
@@ -125,7 +130,10 @@ def candidates_of(part: EventSlice, making: CandidateMaking) -> EventCandidates:
     found = EventCandidates(numbers, seen, event, content_hashes_of(_contents(part)))
     if PARTICLES not in part.tables:
         return found
-    particle = matched_particles(part, objects)
+    if making.untracked:
+        energies = untracked_gev(part, place[links.cluster], len(found))
+        return replace(found, numbers=found.numbers | {UNTRACKED: energies})
+    particle = matched_particles(part, objects, links.cluster)
     rows = np.flatnonzero(particle >= 0)
     made = found.kept(rows)
     return replace(made, numbers=made.numbers | _truth(part, making, objects[rows], particle[rows]))
@@ -214,18 +222,38 @@ def _contents(part: EventSlice) -> list[NDArray[Any]]:
     ]
 
 
-def matched_particles(part: EventSlice, objects: Integers) -> Integers:
-    """Return the particle of each candidate among those of all events, (candidate,), NONE for none; each only once."""
+def matched_particles(part: EventSlice, objects: Integers, owner: Integers) -> Integers:
+    """Return the particle of each candidate among those of all events, (candidate,), NONE for none; each only once.
+
+    objects: (candidate,) the object that leads it; owner: (cluster,) the object that each cluster belongs to. What a
+    particle left in a cluster is known of the one that left most there.
+    """
     tracks, clusters, particles = part[TRACKS], part[CLUSTERS], part[PARTICLES]
+    found = np.full(len(tracks) + len(clusters), NONE)
     of_track = np.where(tracks["purity"] >= MATCHED, tracks.place(particles, "particle"), NONE)
-    particle = np.concatenate([of_track, clusters.place(particles, "particle")])[objects]
-    is_cluster = objects >= len(tracks)
-    worth = np.concatenate([tracks["purity"] * tracks["hits"], clusters["energy_gev"] * clusters["particle_share"]])
-    # tracks before clusters, then by worth
-    order = np.lexsort((-worth[objects], is_cluster, particle))
-    first = np.ones(len(objects), dtype=bool)
-    first[order[1:]] = particle[order[1:]] != particle[order[:-1]]
-    return np.where(first, particle, NONE)
+    best = _largest(of_track, tracks["purity"] * tracks["hits"], len(particles))
+    tracked = np.flatnonzero(best >= 0)
+    found[best[tracked]] = tracked
+    of_cluster = clusters.place(particles, "particle")
+    known = of_cluster >= 0
+    left_gev = (clusters["energy_gev"] * clusters["particle_share"])[known]
+    (candidate, particle), pair = np.unique(np.stack([owner[known], of_cluster[known]]), axis=1, return_inverse=True)
+    left_gev = np.bincount(pair.ravel(), left_gev, len(candidate))
+    most, home = _largest(candidate, left_gev, len(found)), _largest(particle, left_gev, len(particles))
+    own = most[np.arange(len(tracks), len(found))]
+    own = own[own >= 0]
+    own = own[(home[particle[own]] == own) & (best[particle[own]] == NONE)]
+    found[candidate[own]] = particle[own]
+    return found[objects]
+
+
+def _largest(of: Integers, size: NDArray[Any], count: int) -> Integers:
+    """Return which row is the largest of each of so many, (count,), NONE where no row (row,) is of it."""
+    order = np.argsort(size, kind="stable")
+    order = order[of[order] >= 0]
+    found = np.full(count, NONE)
+    found[of[order]] = order  # of several the last, which is the largest
+    return found
 
 
 def _truth(part: EventSlice, making: CandidateMaking, objects: Integers, particle: Integers) -> Numbers:

@@ -41,7 +41,7 @@ CLASSES: Final = {
 }
 """Code of each identity: the PDG code of one particle of it."""
 
-MOMENTUM, IDENTITY = "momentum_gev", "identity"
+MOMENTUM, IDENTITY, UNTRACKED = "momentum_gev", "identity", "untracked_gev"
 KALMAN, KALMAN_ERROR, TRACK_BOUND = "kalman_momentum_gev", "kalman_momentum_error_gev", "track_bound_gev"
 ECAL_SUM, HCAL_SUM, CALORIMETER_SUM = "ecal_sum_gev", "hcal_sum_gev", "calorimeter_sum_gev"
 SEGMENT_MOMENTUM = "segment_momentum_gev"
@@ -59,6 +59,7 @@ _TRUE: Final = (
     Column("charge", "", "int64", -100.0, 100.0, "its charge in e", "charge"),
     Column("pdg_id", "", "int64", -3e9, 3e9, "its PDG code", "particle"),
     Column(IDENTITY, "", "int64", 0.0, 1e3, "what it is: the code of CLASSES", "identity"),
+    _gev(UNTRACKED, "energy of particles without a track in its clusters", "energy without a track"),
 )  # fmt: skip
 TRUTHS: Final = tuple(column.name for column in _TRUE)
 _SEEN: Final = (

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from collider.detectors.learning.batches import CandidateRows, WholeEventRows
-from collider.detectors.learning.columns import DETECTORS, MOMENTUM, NEIGHBOURS
+from collider.detectors.learning.columns import DETECTORS, MOMENTUM, NEIGHBOURS, UNTRACKED
 from collider.detectors.learning.files import CandidateFiles, Choice, candidate_paths, require_inputs
 from collider.detectors.learning.linking import LINKING, Linking
 from reconstruction.errors import UserError
@@ -27,13 +27,15 @@ class CandidateDataModule(RowsDataModule):
     Args:
         data: A file, a folder of them, a glob, or a list of these.
         targets: Columns to estimate: momentum_gev, which all detectors can say, energy_gev, pt_gev, q_over_pt_per_gev;
-            or identity or charge, which are classes.
+            or identity or charge, which are classes; or untracked_gev alone, of which all candidates with clusters are
+            rows, also those that are no particle of their own.
         inputs: What a batch holds: tracker, ecal, hcal, muon; together is all of them as one set of tokens; neighbours
             is a candidate's own tracks and clusters and the nearest others of its event.
         needs: Detectors that saw each candidate; others are left out.
         classes: Identities of the candidates that are used (electron, photon, muon, charged_hadron, neutral_hadron);
             none named: all. A choice by what is true: to look at, not to reconstruct with.
-        least_gev: Momentum of a track, or energy of clusters without one, from which on candidates are used.
+        least_gev: Momentum of a track, or energy of clusters without one, from which on candidates are used; energy of
+            the clusters where untracked_gev is asked for.
         cells: Cells of each calorimeter that are read of a candidate, the largest.
         neighbours: Tracks and clusters that are read about a candidate, where inputs names them: its own, then the
             nearest in η and φ.
@@ -68,7 +70,13 @@ class CandidateDataModule(RowsDataModule):
         super().__init__(data, targets, batch_size=batch_size, fractions=fractions, **rows)
         self.inputs = tuple(inputs)
         require_inputs(self.inputs)
-        self.choice = Choice(tuple(needs), tuple(classes), least_gev)
+        self.untracked = UNTRACKED in self.targets
+        if self.untracked and (len(self.targets) > 1 or classes):
+            raise UserError(
+                f"data.targets is {UNTRACKED}, which also candidates have that are no particle: give it without other "
+                "targets and without data.classes"
+            )
+        self.choice = Choice(tuple(needs), tuple(classes), least_gev, self.untracked)
         self.cells, self.neighbours, self.linking, self.memory_mb = cells, neighbours, linking, memory_mb
         self.whole_events = whole_events
         if whole_events and (needs or classes):
@@ -80,7 +88,7 @@ class CandidateDataModule(RowsDataModule):
     def open(self) -> CandidateFiles:
         """Return the opened files."""
         paths, read = candidate_paths(self.data), (self.inputs, self.neighbours)
-        return CandidateFiles(paths, self.choice, self.linking, self.cells, self.memory_mb, *read)
+        return CandidateFiles(paths, self.choice, self.linking, self.cells, self.memory_mb, *read, self.untracked)
 
     def dataset(self, rows: NDArray[np.int64], training: bool = False) -> CandidateRows:
         """Return the batches of these rows."""

@@ -52,12 +52,13 @@ class Choice:
     """Which candidates are rows.
 
     needs: detectors that saw each; classes: names of identities, () for all; least_gev: of the track's momentum, or of
-    the energy in both calorimeters where there is no track.
+    the energy in both calorimeters where there is no track; of_clusters: of that energy, with a track or without.
     """
 
     needs: tuple[str, ...] = ()
     classes: tuple[str, ...] = ()
     least_gev: float = 1.0
+    of_clusters: bool = False
 
     def __post_init__(self) -> None:
         require_names("data.needs", self.needs, DETECTORS)
@@ -65,7 +66,8 @@ class Choice:
 
     def rows(self, numbers: Numbers) -> Rows:
         """Return the rows that are chosen of all candidates of a file."""
-        size = np.where(np.isfinite(numbers[KALMAN]), numbers[KALMAN], numbers[CALORIMETER_SUM])
+        of_track = np.isfinite(numbers[KALMAN]) & (not self.of_clusters)
+        size = np.where(of_track, numbers[KALMAN], numbers[CALORIMETER_SUM])
         chosen = np.nan_to_num(size) >= self.least_gev
         for name in self.needs:
             chosen &= numbers[f"{name}_tokens"] > 0
@@ -104,7 +106,8 @@ class CandidateFiles:
     """Files of events as one table, a `RowTable`.
 
     memory_mb: so much of memory holds tokens; None: those of all files. inputs: those whose tokens will be asked for.
-    neighbours: how many tracks and clusters about a candidate are read, where that is one of the inputs.
+    neighbours: how many tracks and clusters about a candidate are read, where that is one of the inputs. untracked:
+    candidates without a truth are rows, too, and true of each is the energy of particles without a track.
 
     Raises UserError for files that cannot be read, lack a table, or hold no candidate that is chosen.
     """
@@ -118,6 +121,7 @@ class CandidateFiles:
         memory_mb: float | None = None,
         inputs: Sequence[str] = (*DETECTORS, TOGETHER),
         neighbours: int = 16,
+        untracked: bool = False,
     ) -> None:
         self.events = DetectorEvents(paths)
         _require_tables(self.events, paths)
@@ -129,6 +133,7 @@ class CandidateFiles:
             linking,
             cells,
             neighbours if NEIGHBOURS in inputs else 0,
+            untracked,
         )
         self.inputs_read = tuple(inputs)
         self._seen: RecentlyUsed[int, EventCandidates] = RecentlyUsed(

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal, Protocol, runtime_checkable
 
+from collider.detectors.learning.columns import UNTRACKED
 from collider.detectors.learning.conservation import EnergyConservation, LawOptions, MomentumBalance
-from collider.detectors.learning.views import IN_GEV, DetectorYardstick, MeasuredIn
+from collider.detectors.learning.views import IN_GEV, DetectorYardstick, ExcessYardstick, MeasuredIn
+from reconstruction.errors import UserError
 from reconstruction.models.conditioning.context import ConditionOptions
 from reconstruction.models.encoders.views import RecordView
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.network.corruption import Corruption
 from reconstruction.training.network.reconstructor import EncoderFactory, HeadFactory, build_reconstructor
+from reconstruction.training.network.yardstick import Yardstick
 
 
 @runtime_checkable
@@ -31,7 +34,8 @@ class DetectorModule(Learner):
         encoders: An encoder for each view, under the same name.
         head: GaussianHead, MixtureHead, QuantileHead or PointHead for momenta; CategoricalHead for identity or charge.
         measured_in: What momenta and energies are learned in: what tracker, ecal, hcal (both calorimeters) or muon says
-            of the candidate; best, the track and without one the calorimeters; or gev.
+            of the candidate; best, the track and without one the calorimeters; excess, what clusters hold
+            beyond the track, for untracked_gev; or gev.
         fusion: How features of several views are joined.
         condition: Columns that the model is told with each candidate.
         momentum_balance: Let momenta of an event's candidates balance across the beam with what nobody saw, beside the
@@ -56,7 +60,14 @@ class DetectorModule(Learner):
         **training: Any,
     ) -> None:
         measured = measured_in != "gev" and any(name in IN_GEV for name in targets)
-        yardstick = DetectorYardstick(targets, measured_in) if measured else None
+        if (UNTRACKED in targets) != (measured_in == "excess"):
+            raise UserError(
+                f"model.measured_in is {measured_in} and the targets {', '.join(targets)}: {UNTRACKED}, and nothing "
+                "else, is measured in excess"
+            )
+        yardstick: Yardstick | None = None
+        if measured:
+            yardstick = ExcessYardstick() if UNTRACKED in targets else DetectorYardstick(targets, measured_in)
         super().__init__(
             build_reconstructor({}, targets, views, encoders, head, fusion, yardstick=yardstick, condition=condition),
             Corruption(),

@@ -24,6 +24,7 @@ from collider.detectors.physics.prompt import PromptParticles, prompt_particles
 from collider.detectors.physics.spoken import Spoken
 from collider.detectors.schema import CLUSTERS, NONE, PARTICLES, SEGMENTS, TRACKS
 from collider.detectors.tracking import Tracker
+from collider.generation.jets import Clustering
 from reconstruction.configuration import build
 from reconstruction.errors import UserError
 from reconstruction.progress import progress_bar
@@ -120,7 +121,7 @@ class Chain:
             opinions[NETWORK] = self.spoken.opinion(objects, self.config.flow)
         flows = {name: flow_of(objects, self.config.flow, opinion) for name, opinion in opinions.items()}
         flows[TRUTH] = true_flow(part)
-        particle = matched_particles(part, objects.heads)
+        particle = matched_particles(part, objects.heads, objects.owner)
         found = FlowResults(
             tuple(self.events.processes),
             _event_columns(part, flows),
@@ -136,9 +137,13 @@ class Chain:
         )
 
     def _jets(self, flow: FlowParticles, events: int, name: str) -> Jets:
+        return jets_of(flow, events, self.config.jets if name == TRUTH else self.wider)
+
+    @property
+    def wider(self) -> Clustering:
+        """How jets of flows are found: softer ones and further ones, too, than true jets that they are matched with."""
         jets = self.config.jets
-        wider = jets if name == TRUTH else replace(jets, pt_gev=SOFTER * jets.pt_gev, eta=jets.eta + jets.radius)
-        return jets_of(flow, events, wider)
+        return replace(jets, pt_gev=SOFTER * jets.pt_gev, eta=jets.eta + jets.radius)
 
     def _heads(
         self, objects: Objects, opinions: Mapping[str, Opinion], true: FlowParticles, particle: Integers

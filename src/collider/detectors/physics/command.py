@@ -47,6 +47,10 @@ def command_line() -> Parser:
         "--momenta", type=path_of, nargs="+", default=[], metavar="TABLE",
         help="momenta of candidates, of any network or combination; of several the first that has a candidate counts",
     )  # fmt: skip
+    parser.add_argument(
+        "--untracked", type=path_of, default=None, metavar="TABLE",
+        help="energies without a track in clusters, of untracked.yaml",
+    )  # fmt: skip
     parser.add_argument("-c", "--config", type=path_of, default=None, help="a YAML file with other cuts")
     parser.add_argument("--resamples", type=whole(), default=RESAMPLES, help="bootstrap samples (default: %(default)s)")
     parser.add_argument("--output", type=path_of, default=Path("runs/physics"), help="folder (default: %(default)s)")
@@ -58,7 +62,9 @@ def main() -> int:
     arguments = command_line().parse_args()
     config = PhysicsConfig() if arguments.config is None else PhysicsConfig.from_yaml(arguments.config)
     refuse_unwritable(arguments.output)
-    findings = found_in(arguments.data, config, arguments.identity, arguments.momenta, arguments.resamples)
+    findings = found_in(
+        arguments.data, config, arguments.identity, arguments.momenta, arguments.resamples, arguments.untracked
+    )
     page = write_report(findings, arguments.output)
     print(*in_words(findings), sep="\n")
     print(f"{page}; every figure is in {arguments.output / DATA}")
@@ -66,13 +72,18 @@ def main() -> int:
 
 
 def found_in(
-    data: list[Path], config: PhysicsConfig, identity: Path | None, momenta: list[Path], resamples: int
+    data: list[Path],
+    config: PhysicsConfig,
+    identity: Path | None,
+    momenta: list[Path],
+    resamples: int,
+    untracked: Path | None = None,
 ) -> Findings:
     """Return everything that is measured in events. Raises UserError for tables of other events, and for no event."""
     events = DetectorEvents(data)
     if not len(events):
         raise UserError(f"{data[0]} holds no event: make some with scripts/detectors.py")
-    spoken = spoken_by(identity, momenta)
+    spoken = spoken_by(identity, momenta, untracked)
     measured = Chain(events, config, spoken).measured()
     if not len(measured):
         raise UserError(

@@ -109,10 +109,22 @@ def true_flow(part: EventSlice) -> FlowParticles:
 
 @dataclass(frozen=True)
 class Opinion:
-    """What each object is and how large its momentum is: kind and momentum_gev (object,), momentum NaN for none."""
+    """What each object is and how large its momentum is: kind and momentum_gev (object,), momentum NaN for none.
+
+    untracked_gev: (object,) energy without a track in the clusters of the candidate that it leads, NaN for nothing
+    said; None: nothing is said of any.
+    """
 
     kind: Integers
     momentum_gev: Floats
+    untracked_gev: Floats | None = None
+
+    @property
+    def told(self) -> Mask:
+        """Of which objects it is said how much energy their candidates hold without a track, (object,)."""
+        if self.untracked_gev is None:
+            return np.zeros(len(self.kind), dtype=bool)
+        return np.isfinite(self.untracked_gev)
 
 
 def by_rules(objects: Objects, rules: FlowRules) -> Opinion:
@@ -169,8 +181,13 @@ _AGREE: Final = 3.0
 
 
 def flow_of(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticles:
-    """Return the particles: heads as an opinion says, and the energy in their blocks that no track explains."""
-    rows = objects.heads
+    """Return the particles: heads as an opinion says, and the energy in their blocks that no track explains.
+
+    Where it is said how much energy a candidate holds without a track, that is taken for what all its clusters hold
+    beside the track, or without one are.
+    """
+    rows, told = objects.heads, opinion.told
+    rows = rows[told[rows] | ~_asked(objects, told)[rows] | (rows < objects.tracks)]
     least = np.where(opinion.kind[rows] == PHOTON, rules.least_photon_gev, rules.least_hadron_gev)
     rows = rows[(rows < objects.tracks) | (opinion.momentum_gev[rows] >= least)]
     charge = np.concatenate([objects.charge, np.zeros(len(objects) - objects.tracks, dtype=np.int64)])
@@ -182,7 +199,37 @@ def flow_of(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticl
         opinion.momentum_gev[rows, None] * objects.direction[rows],
         rows,
     )
-    return joined([heads, _radiated(objects, rules, opinion), _excess(objects, rules, opinion)])
+    hidden = [_radiated(objects, rules, opinion), _excess(objects, rules, opinion), _beside(objects, rules, opinion)]
+    return joined([heads, *hidden])
+
+
+def _asked(objects: Objects, told: Mask) -> Mask:
+    """Return which objects are of a candidate whose energy without a track is told, (object,)."""
+    return np.asarray(told[np.concatenate([np.arange(objects.tracks), objects.candidate])])
+
+
+def _beside(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticles:
+    """Return the energy without a track in the clusters of tracks, as it is said: as the most of it was read.
+
+    A photon where the ECAL holds more than the HCAL, else a neutral hadron.
+    """
+    if opinion.untracked_gev is None:
+        return _neutral(objects, PHOTON, np.zeros(0), np.zeros((0, 3)), np.zeros(0, dtype=np.int64))
+    rows = np.arange(objects.tracks)
+    direction, source = _barycentres(objects, np.ones(len(objects.owner), dtype=bool), objects.candidate)
+    ecal, hcal = (
+        np.bincount(objects.candidate[mine], objects.energy_gev[mine], len(objects))
+        for mine in (objects.of_ecal, ~objects.of_ecal)
+    )
+    parts = []
+    for code, mine, least in (
+        (PHOTON, ecal > hcal, rules.least_photon_gev),
+        (NEUTRAL_HADRON, ecal <= hcal, rules.least_hadron_gev),
+    ):
+        own = rows[opinion.told[rows] & mine[rows] & (source[rows] >= 0)]
+        own = own[opinion.untracked_gev[own] >= least]
+        parts.append(_neutral(objects, code, opinion.untracked_gev[own], direction[own], source[own]))
+    return joined(parts)
 
 
 def made(event: Integers, kind: Integers, charge: Integers, momentum_gev: Floats, source: Integers) -> FlowParticles:
@@ -196,7 +243,7 @@ def made(event: Integers, kind: Integers, charge: Integers, momentum_gev: Floats
 
 def _radiated(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticles:
     """Return photons in the clusters of electrons: what is there beyond three σ of their momenta."""
-    rows = np.flatnonzero(opinion.kind[: objects.tracks] == ELECTRON)
+    rows = np.flatnonzero((opinion.kind[: objects.tracks] == ELECTRON) & ~opinion.told[: objects.tracks])
     momentum = opinion.momentum_gev[rows]
     excess = rules.photon_response.corrected(objects.owned_gev(True)[rows]) - momentum
     spread = np.hypot(rules.photon_resolution.of(momentum), objects.error_gev[rows])
@@ -220,10 +267,11 @@ def _excess(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticl
     kind, track_block, cluster_block = opinion.kind[:count], objects.block[:count], objects.block[count:]
     expected = np.select([kind == ELECTRON, kind == MUON_CODE], [0.0, rules.muon_gev], opinion.momentum_gev[:count])
     variance = np.where(kind == ELECTRON, 0.0, rules.hadron_resolution.of(expected) ** 2)
+    unsaid = ~_asked(objects, opinion.told)[count:]
     free = np.append(kind != ELECTRON, True)[np.minimum(objects.owner, count)] | ~objects.of_ecal
     ecal, hcal = (
         np.bincount(cluster_block[chosen], objects.energy_gev[chosen], blocks).astype(np.float64)
-        for chosen in (objects.of_ecal & free, ~objects.of_ecal)
+        for chosen in (unsaid & objects.of_ecal & free, unsaid & ~objects.of_ecal)
     )
     tracks = np.bincount(track_block, expected, blocks)
     spread = np.sqrt(np.bincount(track_block, variance, blocks))
@@ -234,19 +282,22 @@ def _excess(objects: Objects, rules: FlowRules, opinion: Opinion) -> FlowParticl
     hadron = excess[there] - photon
     parts = []
     for code, energy, mine, least in (
-        (PHOTON, photon, objects.of_ecal & free, rules.least_photon_gev),
-        (NEUTRAL_HADRON, hadron, ~objects.of_ecal, rules.least_hadron_gev),
+        (PHOTON, photon, unsaid & objects.of_ecal & free, rules.least_photon_gev),
+        (NEUTRAL_HADRON, hadron, unsaid & ~objects.of_ecal, rules.least_hadron_gev),
     ):
-        direction, source = _barycentres(objects, mine, blocks)
+        direction, source = _barycentres(objects, mine, cluster_block)
         kept = (energy >= least) & (source[there] >= 0)
         parts.append(_neutral(objects, code, energy[kept], direction[there[kept]], source[there[kept]]))
     return joined(parts)
 
 
-def _barycentres(objects: Objects, mine: NDArray[np.bool_], blocks: int) -> tuple[Floats, Integers]:
-    """Return the mean direction of some clusters of each block, by energy, (block, 3), and the largest of them."""
-    rows = np.flatnonzero(mine)
-    block, energy = objects.block[objects.tracks + rows], objects.energy_gev[rows]
+def _barycentres(objects: Objects, mine: NDArray[np.bool_], of: Integers) -> tuple[Floats, Integers]:
+    """Return the mean direction of some clusters of each block, by energy, (block, 3), and the largest of them.
+
+    of: (cluster,) number of the block, at most that of objects.
+    """
+    rows, blocks = np.flatnonzero(mine), len(objects)
+    block, energy = of[rows], objects.energy_gev[rows]
     direction = objects.direction[objects.tracks + rows]
     total = np.stack([np.bincount(block, energy * direction[:, axis], blocks) for axis in range(3)], axis=1)
     size = np.maximum(np.linalg.norm(total, axis=1, keepdims=True), _TINY)

@@ -30,7 +30,8 @@ class Objects:
     event, identity: (object,), identity that of the candidate which it leads, 0 where it leads none; direction:
     (object, 3) unit vectors, of a track at its perigee, of a cluster from the vertex. momentum_gev, error_gev, charge,
     stations: (track,). energy_gev, width, of_ecal: (cluster,); owner: (cluster,) the object that it belongs to, itself
-    where it is a particle's own; block: (object,) number of what shares clusters.
+    where it is a particle's own; candidate: (cluster,) the object that leads its candidate; block: (object,) number of
+    what shares clusters.
     """
 
     tracks: int
@@ -45,6 +46,7 @@ class Objects:
     width: Floats
     of_ecal: Mask
     owner: Integers
+    candidate: Integers
     block: Integers
 
     def __len__(self) -> int:
@@ -94,6 +96,7 @@ def objects_of(part: EventSlice, rules: FlowRules, stations: MuonStations, ecal:
         width=width,
         of_ecal=of_ecal,
         owner=owner,
+        candidate=links.cluster,
         block=_blocks(owner, near, len(tracks)),
     )
 
