@@ -47,7 +47,18 @@ HIGGS_STAGES = ("dedicated", "demo_dedicated", "demo_joint", "joint", "seed")
 JETS = ("classify", "deep_set", "generate", "mass", "pretrain", "superresolve")
 GENERATION = ("charged_higgs", "ttbar", "z")
 DETECTORS = ("events",)
-DETECTOR_TRAINING = ("charge", "ecal", "graph", "graph_identity", "hcal", "identity", "joint", "muon", "tracker")
+DETECTOR_TRAINING = (
+    "charge",
+    "ecal",
+    "graph",
+    "graph_identity",
+    "hcal",
+    "identity",
+    "joint",
+    "muon",
+    "tracker",
+    "untracked",
+)
 HIGGS_POINTS = ("demo", "points", "seven")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
