@@ -56,6 +56,11 @@ MUTATIONS = (
     Mutation("trained_events_judged", "detectors/physics/spoken.py", "return np.all(there, axis=0) & ~trained",
              "return np.all(there, axis=0)", "detectors/physics/test_physics_command.py", "trained_on",
              package="collider"),
+    Mutation("judged_by_their_own_trees", "detectors/physics/tagging/ensemble.py",
+             "trained = np.flatnonzero(part != number)", "trained = np.arange(len(part))",
+             "detectors/physics/test_tagging.py", "both_sides or cannot_be_told", package="collider"),
+    Mutation("half_a_w_is_one", "detectors/physics/tagging/large.py", "whole = w_mass >= cuts.w_gev",
+             "whole = w_mass > 0", "detectors/physics/test_tagging.py", "what_a_jet_holds", package="collider"),
     Mutation("plain_z", "detectors/physics/densities.py", "return mass_gev * mass_gev**2 / (",
              "return mass_gev**0 / (", "detectors/physics/test_fits.py", "", package="collider"),
     # jets

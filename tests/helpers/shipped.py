@@ -46,7 +46,7 @@ HIGGS_TRAINING = ("dedicated", "particle_net", "small")
 HIGGS_STAGES = ("dedicated", "demo_dedicated", "demo_joint", "joint", "seed")
 JETS = ("classify", "deep_set", "generate", "mass", "pretrain", "superresolve")
 GENERATION = ("charged_higgs", "ttbar", "z")
-DETECTORS = ("events",)
+DETECTORS = ("boosted", "events")
 DETECTOR_TRAINING = (
     "charge",
     "ecal",
@@ -62,7 +62,10 @@ DETECTOR_TRAINING = (
 HIGGS_POINTS = ("demo", "points", "seven")
 SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "s4d_size", "seeds")
 WANDB_SWEEPS = ("encoders", "s4d_adaptive", "s4d_random", "seeds")
-NOTEBOOKS = ("endpoint", "evaluate", "explore_data", "jets_benchmark", "jets_data", "jets_results")
+NOTEBOOKS = (
+    *("detectors_data", "detectors_ensemble", "detectors_models", "detectors_physics"),
+    *("endpoint", "evaluate", "explore_data", "jets_benchmark", "jets_data", "jets_results"),
+)
 
 
 def configurations() -> list[Path]:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from collider.generation import EventGenerator
+from collider.generation.substructure import soft_drop_mass, subjettiness
 from collider.generation.wheels import wheel
 from collider.jets.command import expected, main
 from collider.jets.making import files as made
@@ -21,7 +22,6 @@ from collider.jets.making.classes import KINDS, LABELS, NAMES
 from collider.jets.making.config import JetSample
 from collider.jets.making.files import JetFile, jet_files, write_jet_file
 from collider.jets.making.seen import jet_columns
-from collider.jets.making.substructure import soft_drop_mass, subjettiness
 from collider.jets.making.tracks import ImpactParameters, true_impact
 from collider.jets.making.truth import decayed, matched
 from collider.jets.schema import COLUMNS, JET_COLUMNS, PARTICLE_COLUMNS

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from collider.generation.kinematics import azimuth, delta_r, invariant_mass, pseudorapidity, transverse
+from collider.generation.substructure import soft_drop_mass, subjettiness
 from collider.generation.wheels import wheel
-from collider.jets.making.substructure import soft_drop_mass, subjettiness
 from collider.jets.schema import FOUR_VECTOR, PARTICLE_COLUMNS
 
 Numbers = NDArray[np.float64]

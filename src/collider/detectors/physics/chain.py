@@ -22,6 +22,7 @@ from collider.detectors.physics.jets import Jets, jets_of
 from collider.detectors.physics.objects import Mask, Objects, objects_of
 from collider.detectors.physics.prompt import PromptParticles, prompt_particles
 from collider.detectors.physics.spoken import Spoken
+from collider.detectors.physics.tagging.large import large_jets
 from collider.detectors.schema import CLUSTERS, NONE, PARTICLES, SEGMENTS, TRACKS
 from collider.detectors.tracking import Tracker
 from collider.generation.jets import Clustering
@@ -50,13 +51,14 @@ class FlowResults:
     flow. heads: reconstructed objects with a truth: its kind `true`, `p_gev` and `eta`, the kind that each flow takes
     it for, and `probabilities` (head, class) of the network, NaN where it says nothing. particles: true ones: `kind`,
     `charge`, `pt_gev`, `eta`, `track` whether one was found, and the kind that each flow takes it for, NONE for not
-    found.
+    found. large: large jets of true particles, as `large_jets` returns them.
     """
 
     processes: tuple[str, ...]
     events: Columns
     jets: Mapping[str, Jets]
     prompt: Mapping[str, PromptParticles]
+    large: Columns
     heads: Columns
     particles: Columns
 
@@ -81,7 +83,8 @@ class FlowResults:
 
         events = {name: values[mask] for name, values in self.events.items()}
         return replace(self, events=events, jets=tables(self.jets), prompt=tables(self.prompt),
-                       heads=columns(self.heads), particles=columns(self.particles))  # fmt: skip
+                       large=columns(self.large), heads=columns(self.heads),
+                       particles=columns(self.particles))  # fmt: skip
 
 
 class Chain:
@@ -127,6 +130,7 @@ class Chain:
             _event_columns(part, flows),
             {name: self._jets(flow, len(part), name) for name, flow in flows.items()},
             {name: prompt_particles(flow, self.config.prompt) for name, flow in flows.items()},
+            large_jets(part, flows, TRUTH, self.config.tagging),
             self._heads(objects, opinions, flows[TRUTH], particle),
             _particles(objects, opinions, flows[TRUTH], particle),
         )
@@ -231,6 +235,7 @@ def together(pieces: Sequence[FlowResults]) -> FlowResults:
         columns("events"),
         tables("jets"),
         tables("prompt"),
+        columns("large"),
         columns("heads"),
         columns("particles"),
     )

@@ -1,4 +1,5 @@
-"""Physics with the four detectors: particle flow, jets, missing momentum, identification, invariant masses with fits.
+"""Physics with the four detectors: particle flow, jets, missing momentum, identification, masses with fits, and large
+jets tagged by ensembles of boosted trees.
 
 By rules alone, from tracks, clusters and segments; with tables of predictions by networks, too, on the events that none
 of them was trained on. Writes report.html, physics.json and the pictures.
@@ -27,6 +28,7 @@ from collider.detectors.physics.measures import (
 )
 from collider.detectors.physics.report import DATA, Findings, in_words, write_report
 from collider.detectors.physics.spoken import spoken_by
+from collider.detectors.physics.tagging.figures import tagging_figures
 from reconstruction.command import Parser, whole
 from reconstruction.errors import UserError
 from reconstruction.judging.report.page import refuse_unwritable
@@ -100,4 +102,5 @@ def found_in(
         identification(measured, resamples),
         efficiencies(measured),
         mass_figures(measured, config, resamples),
+        tagging_figures(measured, config, resamples),
     )

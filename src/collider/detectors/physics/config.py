@@ -40,6 +40,31 @@ class Prompt:
 
 
 @dataclass(frozen=True)
+class Tagging:
+    """Large jets that are told apart by what is in them.
+
+    Args:
+        jets: How they are found; pT is of the true particles.
+        w_gev: Smallest mass of a W boson's particles in a jet that is one.
+        top_gev: Smallest mass of a W boson's and a top quark's particles in a jet that is a top quark.
+        members: Trees of an ensemble, each trained on events of its own drawing.
+        parts: Parts of the events; jets of each are judged by trees that were trained on the others.
+
+    """
+
+    jets: Clustering = field(default_factory=lambda: Clustering(radius=1.0, pt_gev=150.0, eta=2.0))
+    w_gev: float = 60.0
+    top_gev: float = 140.0
+    members: int = 5
+    parts: int = 5
+
+    def __post_init__(self) -> None:
+        require_between("tagging", {"w_gev": self.w_gev, "top_gev": self.top_gev}, 0, 1e4)
+        for name, least in (("members", 1), ("parts", 2)):
+            require_between("tagging", {name: getattr(self, name)}, least, 100)
+
+
+@dataclass(frozen=True)
 class PhysicsConfig:
     """Cuts of everything.
 
@@ -48,6 +73,7 @@ class PhysicsConfig:
         jets: How jets are found; the softest reconstructed ones that true jets are matched with are half as hard.
         jet_distance: Largest ΔR of a jet to its true one.
         prompt: Leptons and photons of mass peaks.
+        tagging: Large jets that are told apart.
 
     """
 
@@ -55,6 +81,7 @@ class PhysicsConfig:
     jets: Clustering = field(default_factory=Clustering)
     jet_distance: float = 0.2
     prompt: Prompt = field(default_factory=Prompt)
+    tagging: Tagging = field(default_factory=Tagging)
 
     def __post_init__(self) -> None:
         require_between("the configuration", {"jet_distance": self.jet_distance}, 1e-3, 3)

@@ -57,6 +57,11 @@ class Jets:
 
 def jets_of(flow: FlowParticles, events: int, clustering: Clustering) -> Jets:
     """Return the jets of all particles of a flow."""
+    return clustered(flow, events, clustering)[0]
+
+
+def clustered(flow: FlowParticles, events: int, clustering: Clustering) -> tuple[Jets, Integers, Integers]:
+    """Return the jets of all particles of a flow; of each constituent, jet by jet, the jet and its row of the flow."""
     ak = wheel("awkward")
     particles = flow.awkward(events)
     found = cluster(particles, clustering)
@@ -72,10 +77,12 @@ def jets_of(flow: FlowParticles, events: int, clustering: Clustering) -> Jets:
     event = np.repeat(np.arange(events), counts)
     largest = np.zeros(len(pt))
     jet = np.repeat(np.arange(len(pt)), ak.num(places).to_numpy() if len(pt) else 0)
+    of = np.zeros(0, np.int64)
     if len(pt):
         of = np.asarray(ak.flatten(places).to_numpy(), np.int64) + begin[event[jet]]
         np.maximum.at(largest, jet, single[of])
-    return Jets(event, np.concatenate([energy[:, None], parts], axis=1), largest / np.maximum(pt, 1e-9))
+    jets = Jets(event, np.concatenate([energy[:, None], parts], axis=1), largest / np.maximum(pt, 1e-9))
+    return jets, jet, of
 
 
 def nearest_jets(true: Jets, other: Jets, distance: float) -> Integers:

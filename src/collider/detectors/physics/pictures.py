@@ -12,9 +12,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+from collider.detectors.particles import Floats, Integers
 from collider.detectors.physics.chain import NETWORK, RULES, TRUTH
 from collider.detectors.physics.fits import MASS, SIGMA, PeakFit
 from collider.detectors.physics.measures import ETA_EDGES, PT_EDGES_GEV, Efficiency, JetFigures, PeakFigures
+from collider.detectors.physics.tagging.large import TAGGED
 from collider.generation.wheels import wheel
 from reconstruction.judging.measures.bootstrap import Figure as Measure
 from reconstruction.judging.pictures.axes import INK, legend, note, plain_log, say_empty
@@ -26,6 +28,9 @@ FLOW_MARKERS: Final = dict(zip((RULES, NETWORK, TRUTH), MARKERS, strict=False))
 _TICKS: Final = ("direction", "top", "right", "minor.visible", "major.top", "minor.top", "major.right", "minor.right")
 _MOST_BINS, _FEWEST_BINS = 60, 15
 _PULLS_SHOWN: Final = 4.0
+LARGEST_MASS_GEV: Final = 264.0
+CLASS_COLOURS: Final = ("#999999", "#0072B2", "#D55E00")
+"""Of the classes of large jets, in their order."""
 
 
 @cache
@@ -171,5 +176,25 @@ def efficiency_picture(name: str, found: Mapping[str, Efficiency]) -> Figure:
         return say_empty(figure, axes)
     axes.set_xlim(edges[0], edges[-1])
     plain_log(axes.xaxis)
+    legend(axes)
+    return figure
+
+
+@drawn_as_hep
+def soft_drop_picture(kinds: Integers, masses_gev: Floats, flow: str) -> Figure:
+    """Draw the soft-drop masses of large jets, each class of the same area; kinds: codes of TAGGED (jet,)."""
+    figure, axes = canvas()
+    edges = np.linspace(0, LARGEST_MASS_GEV, 34)
+    step = edges[1] - edges[0]
+    for place, (name, code) in enumerate(TAGGED.items()):
+        own = masses_gev[kinds == code]
+        if len(own):
+            counts = np.histogram(own, edges)[0] / len(own) / step
+            axes.stairs(counts, edges, label=f"{name} ({len(own)})", color=CLASS_COLOURS[place], fill=place == 0,
+                        linewidth=1.5, alpha=0.35 if place == 0 else 1.0)  # fmt: skip
+    axes.set(xlabel=f"soft-drop mass by {flow} (GeV)", ylabel="share of the class / GeV", xlim=(0, LARGEST_MASS_GEV))
+    if not len(kinds):
+        return say_empty(figure, axes)
+    axes.set_ylim(bottom=0)
     legend(axes)
     return figure

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from html import escape
@@ -18,6 +18,7 @@ from collider.detectors.physics import pictures
 from collider.detectors.physics.chain import NETWORK, RULES, TRUTH
 from collider.detectors.physics.config import PhysicsConfig
 from collider.detectors.physics.fits import BACKGROUND, MASS, SIGMA, SIGNAL
+from collider.detectors.physics.markup import percent, said, table
 from collider.detectors.physics.measures import (
     ASKED_JETS_GEV,
     ETA_EDGES,
@@ -31,6 +32,8 @@ from collider.detectors.physics.measures import (
     listed,
     plain,
 )
+from collider.detectors.physics.tagging.figures import TaggingFigures
+from collider.detectors.physics.tagging.section import tagging_in_words, tagging_section, tagging_summary
 from reconstruction.files import write_whole
 from reconstruction.judging.measures.bootstrap import Figure
 from reconstruction.judging.pictures.class_plots import confusion_matrix, roc_curves
@@ -60,6 +63,7 @@ class Findings:
     identified: Mapping[str, IdentifiedKinds]
     efficiencies: Mapping[str, Mapping[str, Efficiency]]
     masses: Sequence[PeakFigures]
+    tagged: TaggingFigures
 
 
 def write_report(findings: Findings, folder: Path) -> Path:
@@ -91,6 +95,7 @@ def summary_of(findings: Findings) -> dict[str, Any]:
             for name, own in findings.efficiencies.items()
         },
         "masses": {one.study.name: _of_masses(one) for one in findings.masses},
+        "large_jets": tagging_summary(findings.tagged),
     }  # fmt: skip
 
 
@@ -137,7 +142,7 @@ def in_words(findings: Findings) -> list[str]:
     lines = [f"{findings.events} events; {_and([f'particle flow by {flow}' for flow in asked.response])}."]
     if findings.tables:
         lines[0] = f"{lines[0][:-1]} ({', '.join(findings.tables)}): events that none of the networks was trained on."
-    widths = "; ".join(f"{flow} {_percent(figure)}" for flow, figure in asked.resolution.items())
+    widths = "; ".join(f"{flow} {percent(figure)}" for flow, figure in asked.resolution.items())
     lines.append(
         f"Jets with {ASKED_JETS_GEV[0]:g} to {ASKED_JETS_GEV[1]:g} GeV ({asked.jets}), σ68 of pT over its median: "
         f"{widths}."
@@ -149,7 +154,7 @@ def in_words(findings: Findings) -> list[str]:
         lines.append(f"Missing momentum, σ68 of a component: {widths}.")
     for flow, one in findings.identified.items():
         lines.append(
-            f"Identification above {IDENTIFIED_FROM_GEV:g} GeV by {flow}, mean of the classes: {_percent(one.macro)} "
+            f"Identification above {IDENTIFIED_FROM_GEV:g} GeV by {flow}, mean of the classes: {percent(one.macro)} "
             f"(asked: at least {100 * ASKED_MACRO:g} %)."
         )
     for figures in findings.masses:
@@ -165,24 +170,11 @@ def in_words(findings: Findings) -> list[str]:
                     f"{'' if fit.valid else ' (not converged)'}; less that of true particles: median {shift} GeV, σ68 "
                     f"{width} GeV."
                 )
-    return lines
+    return [*lines, *tagging_in_words(findings.tagged)]
 
 
 def _and(parts: Sequence[str]) -> str:
     return " and ".join(parts)
-
-
-def said(figure: Figure, digits: int) -> str:
-    """Return a figure with half of its interval, nothing where it is not known."""
-    if not math.isfinite(figure.value):
-        return ""
-    half = (figure.high - figure.low) / 2
-    return f"{figure.value:.{digits}f}" + (f" ± {half:.{digits}f}" if math.isfinite(half) else "")
-
-
-def _percent(figure: Figure) -> str:
-    scaled = Figure(100 * figure.value, 100 * figure.replicates)
-    return f"{said(scaled, 2)} %" if math.isfinite(figure.value) else "too few"
 
 
 def notes_of(findings: Findings) -> list[str]:
@@ -192,8 +184,8 @@ def notes_of(findings: Findings) -> list[str]:
         "not those of a collider, where QCD is a million times more frequent.",
         "True particles are those that are followed through the detectors (pT above 0.2 GeV, |η| up to 3.2, without "
         "neutrinos). Their flow goes the same way as the others: what it lacks, no reconstruction can have.",
-        "Intervals are 68 %: of widths, medians and identification by resampling events, of efficiencies Clopper and "
-        "Pearson's, of fits by HESSE.",
+        "Intervals are 68 %: of widths, medians, identification and tagging by resampling events, of efficiencies "
+        "those of Clopper and Pearson, of fits HESSE's.",
     ]
     if NETWORK in findings.jets[-1].response:
         notes.append(
@@ -211,15 +203,9 @@ def sections_of(findings: Findings) -> list[Section]:
         _jet_section(findings.jets),
         _missing_section(findings.missing),
         *([_identified_section(findings.identified)] if findings.identified else []),
+        tagging_section(findings.tagged),
         _efficiency_section(findings.efficiencies),
     ]
-
-
-def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table as markup."""
-    head = "".join(f"<th>{escape(text)}</th>" for text in heads)
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'<div class="scroll"><table><tr>{head}</tr>{body}</table></div>'
 
 
 def _mass_section(masses: Sequence[PeakFigures]) -> Section:
@@ -275,7 +261,7 @@ def _jet_section(jets: Sequence[JetFigures]) -> Section:
             ratio = said(one.ratio, 3) if flow == NETWORK and one.ratio is not None else ""
             found = f"{100 * one.found[flow]:.1f} %" if math.isfinite(one.found[flow]) else ""
             rows.append([f"{one.pt_gev[0]:g} to {one.pt_gev[1]:g}", str(one.jets), flow, found,
-                         _percent(one.response[flow]), _percent(one.resolution[flow]), ratio])  # fmt: skip
+                         percent(one.response[flow]), percent(one.resolution[flow]), ratio])  # fmt: skip
     caption = "Median of the reconstructed pT over the true one, and half of its central 68 % over that median."
     panels = tuple(
         Panel(f"jets-{what}", partial(pictures.jet_picture, jets, what, label), f"{what} of jets against true pT")
@@ -304,8 +290,8 @@ def _identified_section(identified: Mapping[str, IdentifiedKinds]) -> Section:
     heads = ["flow", "candidates", *NAMES, "mean"]
     rows = []
     for flow, one in identified.items():
-        shares = [_percent(one.efficiency[name]) if name in one.efficiency else "none" for name in CLASSES]
-        rows.append([flow, str(len(one.told.truth)), *shares, _percent(one.macro)])
+        shares = [percent(one.efficiency[name]) if name in one.efficiency else "none" for name in CLASSES]
+        rows.append([flow, str(len(one.told.truth)), *shares, percent(one.macro)])
     confusions = tuple(
         Panel(f"confusion-{flow}", partial(confusion_matrix, one.told, SYMBOLS, flow), f"who is what for {flow}")
         for flow, one in identified.items()

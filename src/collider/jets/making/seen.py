@@ -13,10 +13,10 @@ from collider.generation.jets import Clustering, cluster
 from collider.generation.kinematics import azimuth, delta_r, phi_difference, pseudorapidity
 from collider.generation.pieces import Columns
 from collider.generation.smearing import ELECTRON, MUON, PHOTON, Draws, smeared
+from collider.generation.substructure import soft_drop_mass, subjettiness
 from collider.generation.wheels import wheel
 from collider.jets.making.classes import KINDS, JetKind
 from collider.jets.making.config import JetSample
-from collider.jets.making.substructure import soft_drop_mass, subjettiness
 from collider.jets.making.tracks import measured_impact
 from collider.jets.making.truth import decayed, matched
 from reconstruction.random.keyed import KeyedRandom
