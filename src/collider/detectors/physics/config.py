@@ -56,7 +56,7 @@ class Tagging:
     w_gev: float = 60.0
     top_gev: float = 140.0
     members: int = 5
-    parts: int = 5
+    parts: int = 3
 
     def __post_init__(self) -> None:
         require_between("tagging", {"w_gev": self.w_gev, "top_gev": self.top_gev}, 0, 1e4)
