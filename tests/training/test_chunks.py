@@ -150,8 +150,9 @@ TIME = "--model.encoders.time.init_args."
         ),
     ],
 )
-def test_what_needs_the_whole_record_says_so(records, tmp_path, trained_with, chunk, said):
-    run = train(tmp_path, records, *trained_with)
+def test_what_needs_the_whole_record_says_so(causal, records, tmp_path, trained_with, chunk, said):
+    # what a model is made of decides, not what it learned
+    run = train(tmp_path, records, *trained_with, "--trainer.limit_train_batches=1") if trained_with else causal["mean"]
     with pytest.raises(UserError, match=said):
         main(["predict", f"--run={run}", f"--data.data={records}", f"--chunk={chunk}"])
 

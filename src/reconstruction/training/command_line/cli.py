@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import yaml
 from jsonargparse import ArgumentError
 from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -55,7 +54,7 @@ from reconstruction.training.runs.ensembles import calibrate_as_trained
 from reconstruction.training.runs.fit_command import FitCommand
 from reconstruction.training.runs.fitting import FitCalibration, FitScalers
 from reconstruction.training.runs.interruption import EndedEarly, Interrupted, StopOnSignal, end_children, ending_early
-from reconstruction.training.runs.loading import load_ensemble, plain_text
+from reconstruction.training.runs.loading import load_ensemble, plain_types
 from reconstruction.training.runs.processes import let_go_of_gradients
 from reconstruction.training.runs.runs import RunRecord, default_folder, require_writable
 from reconstruction.training.runs.starts import Trial, refuse_impossible
@@ -210,7 +209,7 @@ class CommandLine(LightningCLI):
         accelerator = usable_accelerator(self.config.trainer.accelerator)
         parts: dict[str, Any] = {"plugins": plugins, "logger": False, "accelerator": accelerator}
         if self.command == "fit":
-            stored = yaml.safe_load(plain_text(self.parser, self.config))
+            stored = plain_types(self.parser, self.config)
             folder = Path(self.config.trainer.default_root_dir)
             chosen = self.config_init["trainer"]["logger"]
             parts["logger"] = make_loggers(folder, self.config.wandb_project, stored, chosen, self.trial is None)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from reconstruction.errors import nearest
 from reconstruction.training.command_line.wanted import NAMED, example, wanted
@@ -44,7 +44,8 @@ _CLASS = re.compile(r"class_path='(?P<path>[\w.]+)'")
 
 def explain(message: str, parser: ArgumentParser, arguments: Sequence[str] = ()) -> str:
     """Return one sentence for a message of the parser, which read these arguments."""
-    known = list(parser.get_defaults().keys())
+    defaults = parser.get_defaults()
+    known = list(defaults.keys())
     if found := _NO_FILE.search(message):
         return f"there is no configuration file {found['path']}; those that come with the program are in configs/"
     if found := _NO_MODULE.search(message):
@@ -64,10 +65,10 @@ def explain(message: str, parser: ArgumentParser, arguments: Sequence[str] = ())
         return _unknown(found["key"], known)
     if "required" in message and "model." in message:
         return "the model is not described: give a configuration, for example -c configs/s4d.yaml"
-    return _wrong_value(message, parser, arguments) or " ".join(message.split())
+    return _wrong_value(message, parser, arguments, defaults) or " ".join(message.split())
 
 
-def _wrong_value(message: str, parser: ArgumentParser, arguments: Sequence[str]) -> str | None:
+def _wrong_value(message: str, parser: ArgumentParser, arguments: Sequence[str], defaults: Namespace) -> str | None:
     """Return the sentence about a value of the wrong type: which option, in which file, what it wants."""
     if found := _NO_VALUE.search(message):
         return f"{found['option']} takes no value: write it alone"
@@ -84,7 +85,7 @@ def _wrong_value(message: str, parser: ArgumentParser, arguments: Sequence[str])
         )
     if hint is not None and option.startswith(f"--{keys[0]}.") and wanted(hint) == NAMED:
         return _no_such_entry(keys[0], option, arguments)
-    written = None if hint is None else example(hint, value, parser.get_defaults().get(keys[0]))
+    written = None if hint is None else example(hint, value, defaults.get(keys[0]))
     how = f": write --{keys[0]}={written}" if written else ""
     return f"{option} is {value}, but must be {'a mapping of its options' if hint is None else wanted(hint)}{how}"
 
