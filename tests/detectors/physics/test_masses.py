@@ -42,6 +42,7 @@ def results(events, prompt=(), jets=(), origins=None):
         {RULES: PromptParticles(whose, kind, charge, vector)},
         {},
         {},
+        {},
     )
 
 

@@ -14,7 +14,7 @@ from collider.detectors.physics.measures import spread as spread_of
 def results(**tables):
     """Results of which some tables are known."""
     given = {"events": {"process": np.zeros(0, dtype=np.int64)}, "jets": {RULES: None, TRUTH: None}, "prompt": {},
-             "heads": {}, "particles": {}}  # fmt: skip
+             "large": {}, "heads": {}, "particles": {}}  # fmt: skip
     return FlowResults(("one", "two"), **(given | tables))
 
 
