@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from collider.detectors import DetectorEvents
+from collider.detectors.events import EventSlice, RaggedTable
 from collider.detectors.helix import Helices
 from collider.detectors.learning.candidates import CandidateMaking, candidates_of, matched_particles
 from collider.detectors.learning.columns import CLASSES, IDENTITY, KALMAN, KALMAN_ERROR, TRACK_BOUND, UNTRACKED
@@ -127,6 +128,27 @@ def test_a_particle_is_the_truth_of_the_candidate_that_holds_most_of_it(part):
         assert not mine or found[home] == particle
         checked += mine
     assert checked > 30
+
+
+@pytest.mark.parametrize(
+    ("owner", "wanted"),
+    [([1, 2], [NONE, NONE, 1]), ([1, 0], [NONE, NONE, NONE]), ([0, 2], [NONE, NONE, 1])],
+    ids=["two clusters", "most beside the track", "a splinter beside the track"],
+)
+def test_a_splinter_is_not_the_particle(owner, wanted):
+    """A track without a particle, and two clusters of one neutral hadron, of which one may be the track's."""
+    energies = np.array([1.0, 9.0])
+
+    def table(name, **columns):
+        return RaggedTable(name, np.array([0, len(next(iter(columns.values())))]), columns)
+
+    tables = {
+        "particles": table("particles", pdg_id=np.array([211, 130])),
+        "tracks": table("tracks", particle=np.array([NONE]), purity=np.array([0.0]), hits=np.array([9])),
+        "clusters": table("clusters", particle=np.array([1, 1]), energy_gev=energies, particle_share=np.ones(2)),
+    }
+    found = matched_particles(EventSlice({}, tables), np.arange(3), np.array(owner))
+    assert found.tolist() == wanted
 
 
 def test_energy_without_a_track_is_divided_as_it_was_left(part):
