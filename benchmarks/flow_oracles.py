@@ -26,7 +26,7 @@ from collider.detectors.particles import Floats
 from collider.detectors.physics.chain import NEEDED, PIECE, Chain
 from collider.detectors.physics.config import PhysicsConfig
 from collider.detectors.physics.flow import Opinion, by_rules, flow_of, momenta_of, true_flow
-from collider.detectors.physics.jets import LONELY, jets_of, nearest_jets
+from collider.detectors.physics.jets import LONELY, jets_of, looked_for, nearest_jets
 from collider.detectors.physics.measures import ASKED_JETS_GEV, spread
 from collider.detectors.physics.objects import Objects, objects_of
 from collider.detectors.schema import ECAL_CELLS, HCAL_CELLS, NONE
@@ -79,7 +79,7 @@ def ratios(chain: Chain, start: int, stop: int) -> tuple[dict[str, Floats], Floa
     opinions, shares = told(part, objects, config)
     found = {}
     for name, opinion in opinions.items():
-        jets = jets_of(flow_of(objects, config.flow, opinion), len(part), chain.wider)
+        jets = jets_of(flow_of(objects, config.flow, opinion), len(part), looked_for(config.jets))
         place = nearest_jets(true, jets, config.jet_distance)
         found[name] = np.where(place >= 0, np.append(jets.pt_gev, np.nan)[place], np.nan) / true.pt_gev
     return found, true.pt_gev, true.event + start, shares

@@ -18,14 +18,13 @@ from collider.detectors.muons.config import MuonStations
 from collider.detectors.particles import Integers
 from collider.detectors.physics.config import PhysicsConfig
 from collider.detectors.physics.flow import FlowParticles, Opinion, by_rules, flow_of, true_flow
-from collider.detectors.physics.jets import Jets, jets_of
+from collider.detectors.physics.jets import Jets, jets_of, looked_for
 from collider.detectors.physics.objects import Mask, Objects, objects_of
 from collider.detectors.physics.prompt import PromptParticles, prompt_particles
 from collider.detectors.physics.spoken import Spoken
 from collider.detectors.physics.tagging.large import large_jets
 from collider.detectors.schema import CLUSTERS, NONE, PARTICLES, SEGMENTS, TRACKS
 from collider.detectors.tracking import Tracker
-from collider.generation.jets import Clustering
 from reconstruction.configuration import build
 from reconstruction.errors import UserError
 from reconstruction.progress import progress_bar
@@ -35,8 +34,6 @@ NEEDED: Final = (PARTICLES, TRACKS, CLUSTERS, SEGMENTS)
 MAY_BE_UNKNOWN: Final = {(TRACKS, "ecal_eta"), (TRACKS, "ecal_phi_rad"), (CLUSTERS, "hcal_over_ecal")}
 """Columns that are no number where a track does not come to the ECAL, and where a cluster holds nothing in it."""
 PIECE: Final = 500
-SOFTER: Final = 0.5
-"""Reconstructed jets are kept from this share of the smallest pT of true ones on: those that fluctuate down count."""
 LEAST_PT_GEV: Final = 0.5
 """Softest true particles that are judged."""
 Columns = dict[str, NDArray[Any]]
@@ -141,13 +138,8 @@ class Chain:
         )
 
     def _jets(self, flow: FlowParticles, events: int, name: str) -> Jets:
-        return jets_of(flow, events, self.config.jets if name == TRUTH else self.wider)
-
-    @property
-    def wider(self) -> Clustering:
-        """How jets of flows are found: softer ones and further ones, too, than true jets that they are matched with."""
         jets = self.config.jets
-        return replace(jets, pt_gev=SOFTER * jets.pt_gev, eta=jets.eta + jets.radius)
+        return jets_of(flow, events, jets if name == TRUTH else looked_for(jets))
 
     def _heads(
         self, objects: Objects, opinions: Mapping[str, Opinion], true: FlowParticles, particle: Integers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -17,6 +17,8 @@ from collider.generation.jets import Clustering, cluster
 from collider.generation.kinematics import momentum
 from collider.generation.wheels import wheel
 
+SOFTER: Final = 0.5
+"""Reconstructed jets are kept from this share of the smallest pT of true ones on: those that fluctuate down count."""
 LONELY: Final = 0.5
 """A jet of which one electron, photon or muon has more than this share is a lepton or a photon, and no jet."""
 
@@ -83,6 +85,11 @@ def clustered(flow: FlowParticles, events: int, clustering: Clustering) -> tuple
         np.maximum.at(largest, jet, single[of])
     jets = Jets(event, np.concatenate([energy[:, None], parts], axis=1), largest / np.maximum(pt, 1e-9))
     return jets, jet, of
+
+
+def looked_for(clustering: Clustering) -> Clustering:
+    """Return how jets are found that true ones are matched with: softer ones and beyond their |η|, too."""
+    return replace(clustering, pt_gev=SOFTER * clustering.pt_gev, eta=clustering.eta + clustering.radius)
 
 
 def nearest_jets(true: Jets, other: Jets, distance: float) -> Integers:

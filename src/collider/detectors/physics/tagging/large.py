@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,7 +11,7 @@ from collider.detectors.events import EventSlice
 from collider.detectors.particles import Floats, Integers
 from collider.detectors.physics.config import Tagging
 from collider.detectors.physics.flow import FlowParticles
-from collider.detectors.physics.jets import LONELY, Jets, clustered, nearest_jets
+from collider.detectors.physics.jets import LONELY, Jets, clustered, looked_for, nearest_jets
 from collider.detectors.schema import NONE, PARTICLES
 from collider.generation.kinematics import invariant_mass
 from collider.generation.pieces import Columns
@@ -31,9 +30,8 @@ QUANTITIES: Final = (
     "charged_share",
 )
 """What trees see of a jet. Not its pT and direction: how those differ between the classes is a matter of the sample."""
-SOFTER: Final = 0.5
 NEAR: Final = 0.5
-"""Jets of a flow are looked for from this share of the smallest pT on, and within this share of the radius."""
+"""Jets of a flow are looked for within this share of the radius."""
 
 
 def large_jets(part: EventSlice, flows: Mapping[str, FlowParticles], truth: str, cuts: Tagging) -> Columns:
@@ -54,15 +52,12 @@ def large_jets(part: EventSlice, flows: Mapping[str, FlowParticles], truth: str,
 
 def _seen(flow: FlowParticles, events: int, wanted: Jets, cuts: Tagging) -> Floats:
     """Return the substructure in a flow of jets that are wanted: of its own jets the nearest ones."""
-    there = np.isin(flow.event, wanted.event)
-    radius = cuts.jets.radius
-    wider = replace(cuts.jets, pt_gev=SOFTER * cuts.jets.pt_gev, eta=cuts.jets.eta + radius)
-    flow = flow.kept(there)
-    jets, jet, row = clustered(flow, events, wider)
-    place = nearest_jets(wanted, jets, NEAR * radius)
+    flow = flow.kept(np.isin(flow.event, wanted.event))
+    jets, jet, row = clustered(flow, events, looked_for(cuts.jets))
+    place = nearest_jets(wanted, jets, NEAR * cuts.jets.radius)
     found = np.full((len(wanted), len(QUANTITIES)), np.nan)
     matched = np.flatnonzero(place >= 0)
-    found[matched] = substructure(flow, jets, jet, row, place[matched], radius)
+    found[matched] = substructure(flow, jets, jet, row, place[matched], cuts.jets.radius)
     return found
 
 
