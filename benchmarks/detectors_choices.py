@@ -54,7 +54,8 @@ def resolutions(table: PredictionTable) -> dict[str, float]:
     truth, away = table.truth(MOMENTUM), table.residual(MOMENTUM)
     identity, std = table.column(f"true_{IDENTITY}"), table.std(MOMENTUM)
     found = {}
-    for name, rows in {"all": identity >= 0} | {name: identity == code for name, code in CLASSES.items()}.items():
+    kinds = {"all": identity >= 0} | {name: identity == code for name, code in CLASSES.items()}
+    for name, rows in kinds.items():
         if rows.sum() >= FEWEST:
             found[name] = sigma68(away[rows] / truth[rows])
             found[f"coverage, {name}"] = coverage(away[rows], std[rows])
