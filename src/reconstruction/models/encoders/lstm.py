@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from torch import nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from reconstruction.models.conditioning.context import ContextVector
 from reconstruction.models.encoders.base import Encoder, Sequence
 from reconstruction.models.encoders.pooling import EndsPooling, PoolingName, make_pooling
 from reconstruction.models.encoders.positions import patches, strided_lengths, valid_positions
 from reconstruction.shapes import Lengths, Series
+
+Positions = TypeVar("Positions", Tensor, PackedSequence)
 
 
 class LSTMEncoder(Encoder):
@@ -63,8 +68,22 @@ class LSTMEncoder(Encoder):
         positions = patches(series, self.stride, lengths).transpose(1, 2)
         lengths = strided_lengths(lengths, self.stride)
         if lengths is None:
-            return Sequence(self.modulated(self.lstm(positions)[0], 0, context), None)
+            return Sequence(self.modulated(self._read(positions), 0, context), None)
         packed = pack_padded_sequence(positions, lengths.clamp(min=1).cpu(), batch_first=True, enforce_sorted=False)
-        values, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=positions.shape[1])
+        values, _ = pad_packed_sequence(self._read(packed), batch_first=True, total_length=positions.shape[1])
         values = self.modulated(values, 0, context, lengths)
         return Sequence(values * valid_positions(lengths, values.shape[1]).unsqueeze(-1).to(values.dtype), lengths)
+
+    def _read(self, positions: Positions) -> Positions:
+        """Return the states of the last layer; under a processor's autocast as exact as the weights.
+
+        oneDNN has an LSTM of bfloat16 for processors with AVX-512 alone, and raises on others.
+        """
+        weight = self.lstm.weight_ih_l0
+        assert isinstance(weight, Tensor)
+        if weight.is_cpu and torch.is_autocast_enabled("cpu"):
+            with torch.autocast("cpu", enabled=False):
+                exact: Positions = self.lstm(positions.to(weight.dtype))[0]
+                return exact
+        states: Positions = self.lstm(positions)[0]
+        return states
