@@ -203,7 +203,8 @@ def unknown_options(command: str) -> list[str]:
     source += RECORD_OPTIONS.read_text() if script.name == "cli.py" else ""
     source += SHARED_BY_HEADS.read_text() if "\nfrom heads import " in source else ""
     options = re.findall(r"(?<!\S)--([\w-]+)", found["rest"])
-    trains = script.name in ("cli.py", "stages.py")  # whose further options are those of trainings
+    # whose further options are those of trainings
+    trains = script.name in ("cli.py", "stages.py") or "require_options(others)" in source
     groups = ("trainer", "data", "model", "curriculum", "early_stopping", "fine_tune") if trains else ()
     return [option for option in options if option not in groups and not re.search(rf'"--{option}"', source)]
 
@@ -218,6 +219,7 @@ def test_an_unknown_option_is_noticed() -> None:
     assert unknown_options("python scripts/simulat.py --events 3") == ["scripts/simulat.py"]
     assert unknown_options("python benchmarks/parts.py --steps 3 --recrods 4") == ["recrods"]
     assert unknown_options("python cli.py fit --trainer.max_epochs=3 --resume") == []
+    assert unknown_options("python benchmarks/detectors_choices.py data --sedes 3 --trainer.max_epochs=3") == ["sedes"]
 
 
 def small(command: str) -> str:
