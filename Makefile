@@ -76,7 +76,7 @@ EPOCHS ?= 8
 # a log hears of long work every four seconds; on a terminal it is a bar
 demo: export CRES_PROGRESS_S ?= 4
 
-demo: $(DEMO)/report.html $(DEMO)/electrons.html ## simulate, prepare, train, evaluate, fit the endpoint: about eight minutes, runs/demo/report.html
+demo: $(DEMO)/report.html $(DEMO)/electrons.html ## simulate, prepare, train, evaluate, fit the endpoint: eight to twelve minutes, runs/demo/report.html
 	@cat $(DEMO)/summary.txt
 	@echo "All of it is in $(DEMO)/; nothing is made twice: 'make clean-demo' starts afresh."
 
@@ -326,7 +326,7 @@ lint: .venv/.installed ## ruff and mypy
 
 # A file's tests stay with one worker: what they share is made once. mypy runs beside them, on one core for a minute; it
 # speaks when it has found something.
-test: .venv/.installed ## lint, types and the test suite, less than ten minutes on two cores
+test: .venv/.installed ## lint, types and the test suite, ten minutes on two cores, twice that on slow ones
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	@types=$$(mktemp); trap 'rm -f $$types' EXIT; echo "$(BIN)/mypy, and beside it"; \

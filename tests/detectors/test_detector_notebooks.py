@@ -45,6 +45,7 @@ def tables(events):
     seen["split"] = np.random.default_rng(1).choice(3, len(true), p=[0.1, 0.45, 0.45])
     for seed in (0, 1):
         random = np.random.default_rng(seed)
+        order = random.permutation(len(true))  # tables of two trainings need not have one order
         for name, width in WIDTHS.items():
             PredictionTable.from_estimates(
                 ids,
@@ -54,7 +55,7 @@ def tables(events):
                 truth={MOMENTUM: true},
                 observables=seen,
                 system=SYSTEM,
-            ).write(events.parent / f"{name}_{seed}.hdf5")
+            ).select(order).write(events.parent / f"{name}_{seed}.hdf5")
     stated = {schema.probability_name(n): np.where(numbers[IDENTITY] == c, 0.96, 0.01) for n, c in CLASSES.items()}
     PredictionTable.from_estimates(
         ids,

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from collider.detectors.calorimeters.grid import AngularGrid
 from collider.detectors.particles import Floats, Integers
-from collider.detectors.schema import ECAL_CELLS, EVENT_COLUMNS, HCAL_CELLS, OFFSETS, TABLES
+from collider.detectors.schema import ECAL_CELLS, EVENT_COLUMNS, HCAL_CELLS, OFFSETS, PARTICLES, TABLES
 from collider.generation.wheels import wheel
 from reconstruction.errors import UserError, nearest
 from reconstruction.paths import expanded
@@ -233,6 +233,13 @@ class DetectorEvents:
                 f"{file.path}: the column process says {process[wrong[0]]} of {len(file.processes)}: make it again"
             )
         return np.array([self.processes.index(name) for name in file.processes], dtype=np.int8)[process]
+
+
+def true_momenta(part: EventSlice) -> tuple[Floats, Floats]:
+    """Return momenta (particle, 3) and energies (particle,) of all true particles, GeV, the masses included."""
+    table = part[PARTICLES]
+    momentum = np.stack([table[f"p{axis}_gev"] for axis in "xyz"], axis=1).astype(np.float64)
+    return momentum, np.sqrt((momentum**2).sum(axis=1) + table["mass_gev"].astype(np.float64) ** 2)
 
 
 def event_paths(source: str | Path | Sequence[str | Path]) -> list[Path]:

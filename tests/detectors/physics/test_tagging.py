@@ -118,6 +118,13 @@ def results(seen: np.ndarray, kind: np.ndarray, event: np.ndarray) -> FlowResult
     )
 
 
+def test_fewer_events_than_parts_are_judged_each_by_the_others(random):
+    event, kind = np.repeat(np.arange(6), 20), np.tile([0, 1], 60)
+    said = voted(kind[:, None] + 0.01 * random.standard_normal((120, 1)), kind, event, 1, 10)
+    assert len(np.unique(said.part)) == 6
+    assert (said.members[0].argmax(axis=1) == kind).all()
+
+
 def test_what_cannot_be_told_is_not_told_and_what_can_is(random):
     """Numbers that say nothing have an area of a half, on events that are new to the trees."""
     kind = np.repeat([OTHER, W], [200, 100])

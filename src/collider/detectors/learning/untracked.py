@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from collider.detectors.events import EventSlice
+from collider.detectors.events import EventSlice, true_momenta
 from collider.detectors.learning.columns import MUON_CODE
 from collider.detectors.particles import Floats, Integers
 from collider.detectors.schema import CLUSTERS, ECAL_CELLS, HCAL_CELLS, NONE, PARTICLES, TRACKS
@@ -31,7 +31,7 @@ def untracked_gev(part: EventSlice, of_cluster: Integers, count: int) -> Floats:
         weights.append(table["deposited_gev"][there].astype(np.float64))
     (candidate, particle), left_gev = np.concatenate(cells, axis=1), np.concatenate(weights)
     total = np.bincount(particle, left_gev, len(particles))
-    energy = np.where(_without_track(part), _energies_gev(part), 0.0)
+    energy = np.where(_without_track(part), true_momenta(part)[1], 0.0)
     share = np.divide(left_gev, total[particle], out=np.zeros(len(particle)), where=total[particle] > 0)
     return np.bincount(candidate, share * energy[particle], count).astype(np.float64)
 
@@ -42,9 +42,3 @@ def _without_track(part: EventSlice) -> NDArray[np.bool_]:
     own = tracks.place(particles, "particle")[tracks["purity"] >= MATCHED]
     found[own[own >= 0]] = False
     return found
-
-
-def _energies_gev(part: EventSlice) -> Floats:
-    particles = part[PARTICLES]
-    momentum2 = sum(particles[f"p{axis}_gev"].astype(np.float64) ** 2 for axis in "xyz")
-    return np.asarray(np.sqrt(momentum2 + particles["mass_gev"].astype(np.float64) ** 2))

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from collider.detectors.events import EventSlice
+from collider.detectors.events import EventSlice, true_momenta
 from collider.detectors.learning.columns import (
     CHARGED_HADRON,
     ELECTRON,
@@ -94,15 +94,14 @@ def joined(flows: Sequence[FlowParticles]) -> FlowParticles:
 def true_flow(part: EventSlice) -> FlowParticles:
     """Return the true particles that are followed through the detectors."""
     table = part[PARTICLES]
-    vectors = np.stack([table[f"p{axis}_gev"] for axis in "xyz"], axis=1).astype(np.float64)
+    momentum, energy = true_momenta(part)
     charge = table["charge"].astype(np.int64)
-    mass = table["mass_gev"].astype(np.float64)
     return FlowParticles(
         table.event,
         identity_of(table["pdg_id"].astype(np.int64), charge),
         charge,
-        vectors,
-        np.sqrt((vectors**2).sum(axis=1) + mass**2),
+        momentum,
+        energy,
         np.arange(len(table)),
     )
 

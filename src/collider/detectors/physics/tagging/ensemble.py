@@ -39,6 +39,8 @@ def voted(seen: Floats, kind: Integers, event: Integers, members: int, parts: in
     found = np.zeros((members, len(kind), len(codes)))
     for number in range(parts):
         judged = np.flatnonzero(part == number)
+        if not len(judged):  # fewer events than parts
+            continue
         trained = np.flatnonzero(part != number)
         assert not np.isin(event[judged], event[trained]).any()
         for member in range(members):
