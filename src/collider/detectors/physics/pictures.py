@@ -68,7 +68,7 @@ def peak_picture(figures: PeakFigures, flow: str) -> Figure:
         own, edges, ax=axes, histtype="errorbar", yerr=True, color=INK, markersize=3.5, elinewidth=0.9, label=flow
     )
     axes.set(xlim=(low, high), ylabel=f"events / {step:.3g} GeV")
-    axes.set_ylim(0, 1.45 * max(1.0, own.max()))
+    axes.set_ylim(0, 1.6 * max(1.0, (own + np.sqrt(own)).max()))  # room for words above the error bars
     if fit.said:
         note(axes, fit.said, over_data=True)
     else:
