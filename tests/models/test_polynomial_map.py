@@ -56,6 +56,22 @@ def test_outliers_are_left_out() -> None:
     torch.testing.assert_close(polynomial(fresh), smooth(fresh), rtol=1e-6, atol=1e-5)
 
 
+@pytest.mark.parametrize("rows", [500, 20_000])
+def test_coordinates_that_lie_anywhere_do_not_move_the_map(rows: int) -> None:
+    """In 4 % of the rows noise passed for the carrier: such coordinates reach far beyond the others, with a lever."""
+    generator = torch.Generator().manual_seed(7)
+    known = torch.cat((coordinates(rows), torch.randn(rows, 1, dtype=torch.float64, generator=generator)), dim=1)
+    values = smooth(known[:, :2]) + 0.3 * known[:, 2:].square() + 0.01 * known[:, :1].div(1e7).pow(3)
+    values += 0.003 * torch.randn(rows, 2, dtype=torch.float64, generator=generator)
+    known[::25, 0] = -80e6 + 35e6 * torch.rand(len(known[::25]), dtype=torch.float64, generator=generator)
+    polynomial = PolynomialMap((2, 9, 2), 2)
+    spread = polynomial.fit(known, values)
+    assert (spread < 0.0033).all()
+    fresh = torch.cat((coordinates(300, seed=3, margin=0.03), torch.zeros(300, 1, dtype=torch.float64)), dim=1)
+    wanted = smooth(fresh[:, :2]) + 0.01 * fresh[:, :1].div(1e7).pow(3)
+    assert (polynomial(fresh) - wanted).square().mean().sqrt() < 0.003
+
+
 def test_the_spread_is_that_of_the_noise() -> None:
     noise = torch.randn(5000, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
     spread = PolynomialMap((1, 9), 2).fit(

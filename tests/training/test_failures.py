@@ -181,7 +181,6 @@ def test_one_of_several_workers_warns():
         (
             [
                 "--trainer.max_epochs=-1",
-                "--trainer.max_time=00:00:00:05",
                 "--curriculum.noise_scale.epochs=1",
                 "--model.schedule=reconstruction.training.schedules.OneCycle",
             ],

@@ -9,9 +9,10 @@ from reconstruction.training.schedules import Constant, Cosine, Exponential, One
 STEPS = 200
 
 
-def rates(schedule, steps=STEPS, per_epoch=10):
+def rates(schedule, steps=STEPS, per_epoch=10, known=None, clock=None):
+    """Learning rates of so many steps, of a training of which so many are `known`."""
     optimiser = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    described = schedule.build(optimiser, steps, per_epoch)
+    described = schedule.build(optimiser, steps if known is None else known, per_epoch, clock)
     scheduler, seen = described["scheduler"], []
     for step in range(steps):
         seen.append(optimiser.param_groups[0]["lr"])
@@ -36,6 +37,20 @@ def test_one_cycle_rises_then_falls():
     assert abs(top - 0.3 * STEPS) <= 1
     assert all(a <= b for a, b in pairwise(seen[: top + 1]))
     assert seen[-1] < 2e-3
+
+
+@pytest.mark.parametrize("schedule", [Cosine(), OneCycle()])
+@pytest.mark.parametrize("known", [0, 10 * STEPS])
+def test_a_schedule_is_through_when_the_time_is_over(schedule, known):
+    taken = iter(range(10 * STEPS))
+    by_the_clock = rates(schedule, known=known, clock=lambda: next(taken) / STEPS)
+    assert by_the_clock[: STEPS - 1] == pytest.approx(rates(schedule)[: STEPS - 1], abs=0.1)
+    assert by_the_clock[-1] < 0.02
+
+
+@pytest.mark.parametrize("schedule", [Cosine(), OneCycle()])
+def test_a_slow_clock_changes_nothing(schedule):
+    assert rates(schedule, clock=lambda: 0.0) == rates(schedule)
 
 
 def test_exponential_decays_once_an_epoch():

@@ -21,9 +21,15 @@ from reconstruction.shapes import Float
 Coordinates = Float[Tensor, "batch coordinate"]
 Values = Float[Tensor, "batch target"]
 
-_ROUNDS = 4
+_MOST_ROUNDS = 100
 _CLIP = 6.0
 _ROWS_A_TERM = 4
+_TAILS = 0.05
+_REACH = 1.5
+"""Rows count whose coordinates lie within so many half widths between the tails, from their middle.
+
+That is all of a uniform coordinate, and 2.5 standard deviations of a normal one.
+"""
 
 
 class PolynomialMap(nn.Module):
@@ -69,8 +75,10 @@ class PolynomialMap(nn.Module):
     def fit(self, coordinates: Coordinates, values: Values) -> Float[Tensor, "target"]:
         """Fit by least squares on the training split; return the robust spread of what remains, a target each.
 
-        Rows beyond 6 robust standard deviations (a record in which noise passed for the line) are left out and the fit
-        repeated. A small set gets the terms of lowest total order, one for four rows at most; a coordinate of few
+        A record in which noise passed for a line gives coordinates that lie anywhere, and far out they have a long lever:
+        rows far beyond the others are left out, of coordinates that take many values. Rows beyond 6 robust standard
+        deviations of the fit are left out as well and the fit repeated until they are always the same: with many rows
+        that is twenty times, and stopped earlier the fit follows the wrong ones. A small set gets the terms of lowest total order, one for four rows at most; a coordinate of few
         different values (settings of as many apparatus) orders below their number, since nothing says what higher ones
         do between. Raises UserError for no rows or values that are not finite.
         """
@@ -79,17 +87,19 @@ class PolynomialMap(nn.Module):
         if not bool(torch.isfinite(coordinates).all() & torch.isfinite(values).all()):
             raise UserError("the polynomial map was given numbers that are not finite to be fitted on.")
         exact, wanted = coordinates.double(), values.double()
+        different = torch.tensor([len(column.unique()) for column in exact.unbind(dim=1)])
+        near = _near_the_others(exact, different)
+        exact, wanted = exact[near], wanted[near]
         self.low.copy_(exact.amin(dim=0))
         self.high.copy_(torch.maximum(exact.amax(dim=0), self.low + torch.finfo(torch.float32).eps))
         self.fitted = True
-        affordable = self._terms_by_order(exact)[: max(1, len(exact) // _ROWS_A_TERM)]
+        affordable = self._terms_by_order(different)[: max(1, len(coordinates) // _ROWS_A_TERM)]
         return self._fit_without_outliers(self._basis(exact), wanted, affordable.to(exact.device))
 
-    def _terms_by_order(self, coordinates: Coordinates) -> Tensor:
-        """Indices of the basis that these rows can fix, lowest total order first."""
+    def _terms_by_order(self, different: Tensor) -> Tensor:
+        """Indices of the basis that rows with so many different values can fix, lowest total order first."""
         grid = torch.meshgrid(*(torch.arange(degree + 1) for degree in self.degrees), indexing="ij")
         orders = torch.stack(grid).flatten(1)
-        different = torch.tensor([len(column.unique()) for column in coordinates.unbind(dim=1)])
         by_order = torch.argsort(orders.sum(dim=0), stable=True)
         return by_order[(orders < different.unsqueeze(1)).all(dim=0)[by_order]]
 
@@ -97,13 +107,15 @@ class PolynomialMap(nn.Module):
         kept = torch.ones(len(basis), dtype=torch.bool, device=basis.device)
         spread = wanted.new_zeros(wanted.shape[1])
         self.coefficients.zero_()
-        for _ in range(_ROUNDS):
+        for _ in range(_MOST_ROUNDS):
             chosen = basis[kept][:, terms].cpu()
             solution = torch.linalg.lstsq(chosen, wanted[kept].cpu(), driver="gelsd").solution
             self.coefficients[terms] = solution.to(basis.device)
             residuals = (wanted - basis @ self.coefficients).abs()
             spread = residuals[kept].quantile(CENTRAL_68, dim=0)
-            kept = (residuals <= _CLIP * spread.clamp(min=1e-12)).all(dim=1)
+            before, kept = kept, (residuals <= _CLIP * spread.clamp(min=1e-12)).all(dim=1)
+            if torch.equal(kept, before):
+                break
         return spread
 
     def forward(self, coordinates: Coordinates) -> Values:
@@ -176,6 +188,15 @@ class _WithSlopes(Function):
             return (None,) * 7
         slopes, free, half = ctx.saved_tensors
         return (gradient.unsqueeze(1) * slopes).sum(dim=2) * (free / half), *(None,) * 6
+
+
+def _near_the_others(coordinates: Tensor, different: Tensor) -> Tensor:
+    """Return which rows (rows,) are not far from the others in a coordinate of many `different` values."""
+    tails = coordinates.new_tensor([_TAILS, 1 - _TAILS])
+    low, high = coordinates.quantile(tails, dim=0)
+    far = (coordinates - (low + high) / 2).abs() > _REACH * (high - low) / 2
+    of_many = (different > len(coordinates) // 2).to(far.device)
+    return ~(far & of_many).any(dim=1)
 
 
 def _scaled(coordinates: Tensor, low: Tensor, half: Tensor) -> Tensor:

@@ -8,12 +8,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, ReduceLROnPlateau
 
 from reconstruction.errors import UserError
+
+
+Clock = Callable[[], float]
+"""Says which share of a training's time is over, 0 to 1."""
+
+STEPS_OF_A_CLOCK = 1_000_000
+"""Steps that a training is cut into which ends by the clock alone."""
 
 
 class Schedule(ABC):
@@ -23,11 +31,27 @@ class Schedule(ABC):
     """Whether its shape depends on how long the training is."""
 
     @abstractmethod
-    def build(self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int) -> dict[str, Any]:
+    def build(
+        self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int, clock: Clock | None = None
+    ) -> dict[str, Any]:
         """Return Lightning's description of the scheduler.
 
-        `total_steps` counts optimiser steps of the training, 0 for one without an end.
+        `total_steps` counts optimiser steps of the training, 0 for one without an end. A training that may end by a
+        `clock` before them is where the farther of both says that it is, if the shape depends on the end at all.
         """
+
+
+def _until_the_end(
+    optimiser: Optimizer, shape: Callable[[float, int], float], total_steps: int, clock: Clock | None
+) -> dict[str, Any]:
+    """Return a scheduler of `shape(step, total_steps)`, whose steps are taken faster where the clock is ahead."""
+    known = total_steps or STEPS_OF_A_CLOCK
+
+    def factor(step: int) -> float:
+        counted = float(step) if total_steps or clock is None else 0.0
+        return shape(counted if clock is None else max(counted, clock() * known), known)
+
+    return _per_step(LambdaLR(optimiser, factor))
 
 
 def _per_step(scheduler: LRScheduler) -> dict[str, Any]:
@@ -37,7 +61,9 @@ def _per_step(scheduler: LRScheduler) -> dict[str, Any]:
 class Constant(Schedule):
     """The learning rate stays as it is."""
 
-    def build(self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int) -> dict[str, Any]:
+    def build(
+        self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int, clock: Clock | None = None
+    ) -> dict[str, Any]:
         """Return a factor of one."""
         return _per_step(LambdaLR(optimiser, lambda step: 1.0))
 
@@ -67,7 +93,9 @@ class Plateau(Schedule):
         self.factor, self.patience, self.threshold = factor, patience, threshold
         self.minimum_lr, self.monitor = minimum_lr, monitor
 
-    def build(self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int) -> dict[str, Any]:
+    def build(
+        self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int, clock: Clock | None = None
+    ) -> dict[str, Any]:
         """Return torch's plateau scheduler, stepped after the last batch of each epoch."""
         scheduler = ReduceLROnPlateau(
             optimiser,
@@ -100,7 +128,9 @@ class Exponential(Schedule):
             raise UserError(f"Exponential: decay_per_epoch is {decay_per_epoch}, but must lie in (0, 1]")
         self.decay_per_epoch = decay_per_epoch
 
-    def build(self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int) -> dict[str, Any]:
+    def build(
+        self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int, clock: Clock | None = None
+    ) -> dict[str, Any]:
         """Return torch's exponential scheduler, stepped once an epoch."""
         return {"scheduler": ExponentialLR(optimiser, self.decay_per_epoch), "interval": "epoch", "frequency": 1}
 
@@ -121,17 +151,19 @@ class Cosine(Schedule):
             raise UserError(f"Cosine: warmup ({warmup}) must lie in [0, 1) and floor ({floor}) in [0, 1]")
         self.warmup, self.floor = warmup, floor
 
-    def build(self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int) -> dict[str, Any]:
+    def build(
+        self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int, clock: Clock | None = None
+    ) -> dict[str, Any]:
         """Return the factor as a function of the step."""
-        rise = self.warmup * total_steps
 
-        def factor(step: int) -> float:
+        def factor(step: float, total: int) -> float:
+            rise = self.warmup * total
             if step < rise:
                 return (step + 1) / (rise + 1)
-            done = min(1.0, (step - rise) / max(1.0, total_steps - rise))
+            done = min(1.0, (step - rise) / max(1.0, total - rise))
             return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
 
-        return _per_step(LambdaLR(optimiser, factor))
+        return _until_the_end(optimiser, factor, total_steps, clock)
 
 
 class OneCycle(Schedule):
@@ -151,16 +183,18 @@ class OneCycle(Schedule):
             raise UserError(f"OneCycle: rise is {rise}, but must lie between 0 and 1")
         self.rise, self.start, self.end = rise, start, end
 
-    def build(self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int) -> dict[str, Any]:
+    def build(
+        self, optimiser: Optimizer, total_steps: int, batches_per_epoch: int, clock: Clock | None = None
+    ) -> dict[str, Any]:
         """Return the factor as a function of the step."""
-        top = self.rise * total_steps
 
-        def factor(step: int) -> float:
+        def factor(step: float, total: int) -> float:
+            top = self.rise * total
             if step < top:
                 return _half_cosine(self.start, 1.0, step / top)
-            return _half_cosine(1.0, self.end, min(1.0, (step - top) / max(1.0, total_steps - top)))
+            return _half_cosine(1.0, self.end, min(1.0, (step - top) / max(1.0, total - top)))
 
-        return _per_step(LambdaLR(optimiser, factor))
+        return _until_the_end(optimiser, factor, total_steps, clock)
 
 
 def _half_cosine(start: float, end: float, progress: float) -> float:

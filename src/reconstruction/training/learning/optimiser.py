@@ -8,11 +8,12 @@ from typing import Any
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import Timer
 from torch import nn
 
 from reconstruction.errors import UserError
 from reconstruction.models import optimizer_groups
-from reconstruction.training.schedules import Schedule
+from reconstruction.training.schedules import Clock, Schedule
 
 
 @dataclass(frozen=True)
@@ -44,18 +45,37 @@ class Optimiser:
 def with_schedule(optimiser: torch.optim.Optimizer, schedule: Schedule, trainer: pl.Trainer) -> dict[str, Any]:
     """Return optimiser and schedule as Lightning wants them.
 
+    A training that ends with `trainer.max_time` has gone through the whole schedule by then, if it is of one process.
     Raises UserError for a schedule that needs to know the end of a training that has none.
     """
     trainer.fit_loop.setup_data()  # an open end is estimated without looking at the data
     steps = trainer.estimated_stepping_batches
     batches = max(1, int(trainer.num_training_batches))
-    if math.isinf(steps) and schedule.needs_an_end:
+    clock = _clock(trainer)
+    if math.isinf(steps) and schedule.needs_an_end and clock is None:
         raise UserError(
             f"model.schedule is {type(schedule).__name__}, whose shape needs to know the end of the training: "
-            "give trainer.max_epochs or trainer.max_steps, or take Constant, Plateau or Exponential"
+            "give trainer.max_epochs or trainer.max_steps (of one process trainer.max_time will do), or take Constant, "
+            "Plateau or Exponential"
         )
     total = 0 if math.isinf(steps) else int(steps)
-    return {"optimizer": optimiser, "lr_scheduler": schedule.build(optimiser, total, batches)}
+    return {"optimizer": optimiser, "lr_scheduler": schedule.build(optimiser, total, batches, clock)}
+
+
+def _clock(trainer: pl.Trainer) -> Clock | None:
+    """Return what says how much of `trainer.max_time` is over; None without, and for several processes.
+
+    Theirs are several clocks, and weights that are stepped at unequal rates drift apart.
+    """
+    timer = next((callback for callback in trainer.callbacks if isinstance(callback, Timer)), None)  # type: ignore[attr-defined]
+    if timer is None or timer.time_remaining() is None or trainer.world_size > 1:
+        return None
+
+    def share() -> float:
+        elapsed = timer.time_elapsed()
+        return min(1.0, elapsed / (elapsed + max(0.0, timer.time_remaining() or 0.0)))
+
+    return share
 
 
 def _one_kernel(groups: list[dict[str, Any]]) -> dict[str, bool]:

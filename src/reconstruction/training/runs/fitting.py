@@ -45,6 +45,9 @@ from reconstruction.training.runs.origin import MEASURED_ROWS, SIGNATURE, rows_o
 NOISY_BATCHES = 256
 """Training batches at most from whose noisy records the views' scalars are standardised and the map is fitted."""
 
+NOISY_ROWS = 65_536
+"""… and rows at most: of large batches fewer are read."""
+
 FEWEST = 20
 """With fewer validation rows than this a calibration would be noise, and the widths stay as they are."""
 
@@ -131,8 +134,12 @@ def fit_context(module: Learner, condition: Condition, data: RowsDataModule) -> 
 
 def _noisy_batches(module: Learner, data: RowsDataModule) -> Iterator[Batch]:
     """Yield training batches with frozen nominal noise."""
+    rows = 0
     for batch in islice(data.train_dataloader(), NOISY_BATCHES):
         yield module.inject(module.placed(batch), FROZEN_EPOCH)
+        rows += len(batch["event_id"])
+        if rows >= NOISY_ROWS:
+            break
 
 
 def _weights(column: str, data: RowsDataModule) -> Tensor:
