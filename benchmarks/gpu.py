@@ -146,15 +146,18 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="time for all rows (default: 4, with --train 7)")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu", help="default: %(default)s")
     parser.add_argument("--small", action="store_true", help="tiny sizes: tries the code, measures nothing")
+    parser.add_argument("--folder", type=Path, help="keep what the rows make here: data, the trained model")
     parser.add_argument("--output", type=Path, default=Path("runs/gpu.json"), help="default: %(default)s")
     arguments = parser.parse_args()
     rows = chosen(arguments)
     end = time.perf_counter() + 60 * (arguments.minutes or (TRAINING_MINUTES if arguments.train else MINUTES))
     arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    if arguments.folder is not None:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
     about = environment(torch.device(arguments.device))
     print(", ".join(f"{name} {value}" for name, value in about.items()), flush=True)
     outcomes: list[Outcome] = []
-    with Bench(torch.device(arguments.device), arguments.small) as bench:
+    with Bench(torch.device(arguments.device), arguments.small, arguments.folder) as bench:
         for row in rows:
             outcomes.append(measure(row, bench, end - time.perf_counter()))
             print(table(outcomes[-1:]).splitlines()[-1], f"{outcomes[-1].seconds:.1f} s", flush=True)

@@ -16,6 +16,7 @@ from cres.errors import UserError
 from gpu_bench import CONFIG, ROOT, Bench, program
 from reconstruction.judging.measures.comparison import compare, summarise
 from reconstruction.judging.tables.table import PredictionTable
+from reconstruction.yaml_files import read_yaml
 
 GPU_CONFIG = ROOT / "configs" / "s4d_gpu.yaml"
 EV = "energy_ev"
@@ -77,39 +78,45 @@ def train(bench: Bench) -> dict[str, float]:
 
 
 def _trained(bench: Bench) -> Iterator[tuple[str, float]]:
-    run, minutes = bench.folder / "trained", 5.0
-    judged_beside = _fresh(bench)
-    limit = (
-        ["--trainer.max_steps=2", "--trainer.max_epochs=1", "--data.batch_size=8", "--data.stream_electrons=16"]
-        if bench.small
-        else []
-    )
-    accelerator = "gpu" if bench.device.type == "cuda" else "cpu"
+    run, data = bench.folder / "trained", bench.folder / "calibrate.hdf5"
     started = time.perf_counter()
-    where = [f"--data.data={bench.data}", f"--run={run}", f"--trainer.accelerator={accelerator}"]
-    where += [f"--data.stream.init_args.device={bench.device}", "--trainer.max_time=00:00:05:00"]
-    quiet = "--trainer.enable_progress_bar=false"
-    printed = program(["cli.py", "fit", "-c", str(GPU_CONFIG), *where, quiet, *limit])
-    yield "minutes of training with its start and calibration", (time.perf_counter() - started) / 60
-    yield "minutes asked", minutes
-    lines = re.findall(r"epoch (\d+)/", printed)
-    yield "epochs", float(lines[-1]) if lines else float("nan")
+    _simulated(bench.size(8000, 300), 11, data)
+    made_s = time.perf_counter() - started
+    yield "minutes to make 8 000 electrons to calibrate on", made_s / 60
+    judged_beside = _fresh(bench)
+    device = "cuda" if bench.device.type == "cuda" else "cpu"
+    where = [f"--data.data={data}", f"--run={run}", f"--trainer.accelerator={'gpu' if device == 'cuda' else 'cpu'}"]
+    where += [f"--data.stream.init_args.device={device}", "--trainer.enable_progress_bar=false"]
+    few = ["--trainer.max_time=00:00:00:05", "--data.batch_size=8", "--data.stream_electrons=64"]
+    started = time.perf_counter()
+    printed = program(["cli.py", "fit", "-c", str(GPU_CONFIG), *where, *(few if bench.small else [])])
+    trained_s = time.perf_counter() - started
+    yield "minutes of training with its start and calibration", trained_s / 60
+    yield "minutes from nothing", (made_s + trained_s) / 60
+    steps = re.search(r"trained in .*: ([\d,]+) steps", printed)
+    size = read_yaml(run / "config.yaml")["data"]["batch_size"]
+    yield "electrons trained on", size * float(steps[1].replace(",", "")) if steps else float("nan")
     fresh, bound = judged_beside.result()
     program(["cli.py", "predict", f"--run={run}", f"--data.data={fresh}", f"--predictions={bench.folder / 'p.hdf5'}"])
-    program(["scripts/evaluate.py", str(bench.folder / "p.hdf5"), str(bound), "--output", str(bench.folder / "judged")])
     yield from judged(bench.folder / "p.hdf5", bound)
+
+
+def _simulated(events: int, seed: int, path: Path, behind: bool = False) -> None:
+    """Simulate electrons on the processor and prepare them."""
+    raw = str(path.with_suffix(""))
+    said = ["--events", str(events), "--output", raw, "--seed", str(seed)]
+    program(["scripts/simulate.py", *said], behind=behind)
+    program(["scripts/data_prep.py", "--input", raw, "--output", str(path)], behind=behind)
 
 
 def _fresh(bench: Bench) -> Future[tuple[Path, Path]]:
     """Begin to make electrons to judge with, and their bound, by processes of the processor beside a training."""
     fresh, bound = bench.folder / "fresh.hdf5", bench.folder / "bound.hdf5"
-    events = str(bench.size(20_000, 200))
 
     def make() -> tuple[Path, Path]:
-        program(["scripts/simulate.py", "--events", events, "--output", str(bench.folder / "fresh"), "--seed", "99"])
-        program(["scripts/data_prep.py", "--input", str(bench.folder / "fresh"), "--output", str(fresh)])
+        _simulated(bench.size(20_000, 200), 99, fresh, behind=True)
         said = ["--method", "bound", "--data", str(fresh), "--split", "all", "--output", str(bound), "--device", "cpu"]
-        program(["scripts/estimate.py", *said])
+        program(["scripts/estimate.py", *said], behind=True)
         return fresh, bound
 
     return ThreadPoolExecutor(1).submit(make)

@@ -75,11 +75,12 @@ class PolynomialMap(nn.Module):
     def fit(self, coordinates: Coordinates, values: Values) -> Float[Tensor, "target"]:
         """Fit by least squares on the training split; return the robust spread of what remains, a target each.
 
-        A record in which noise passed for a line gives coordinates that lie anywhere, and far out they have a long lever:
-        rows far beyond the others are left out, of coordinates that take many values. Rows beyond 6 robust standard
-        deviations of the fit are left out as well and the fit repeated until they are always the same: with many rows
-        that is twenty times, and stopped earlier the fit follows the wrong ones. A small set gets the terms of lowest total order, one for four rows at most; a coordinate of few
-        different values (settings of as many apparatus) orders below their number, since nothing says what higher ones
+        A record in which noise passed for a line gives coordinates that lie anywhere, and far out they have a long
+        lever: rows far beyond the others are left out, of coordinates that take many values. Rows beyond 6 robust
+        standard deviations of the fit are left out as well, and the fit repeated until they are always the same: with
+        many rows that is twenty times, and a fit that stops earlier follows the wrong ones. A small set gets the terms
+        of lowest total order, one for four rows at most; a coordinate of few different values (settings of as many
+        apparatus) orders below their number, since nothing says what higher ones
         do between. Raises UserError for no rows or values that are not finite.
         """
         if not len(coordinates):

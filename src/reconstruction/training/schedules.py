@@ -16,7 +16,6 @@ from torch.optim.lr_scheduler import ExponentialLR, LambdaLR, LRScheduler, Reduc
 
 from reconstruction.errors import UserError
 
-
 Clock = Callable[[], float]
 """Says which share of a training's time is over, 0 to 1."""
 

@@ -17,9 +17,12 @@ from torch import Tensor
 
 from reconstruction.kernels import run_on
 from reconstruction.models.encoders.channel_norm import ChannelNorm
+from reconstruction.models.encoders.convolution import fft_convolve
 from reconstruction.models.encoders.s4d import S4DEncoder
+from reconstruction.models.fused import correlation as correlation_module
 from reconstruction.models.fused import gate as gate_module
 from reconstruction.models.fused import norm as norm_module
+from reconstruction.models.fused.correlation import summed_correlation
 from reconstruction.models.fused.gate import add_gated
 from reconstruction.models.fused.norm import fused_norm
 
@@ -110,6 +113,40 @@ def test_the_norm_of_other_strides(device: torch.device) -> None:
     for given in (vectors, longer, values[:1].expand(3, -1, -1)):
         for arriving in (gradient, gradient.mT.contiguous().mT, torch.ones((), device=device).expand(3, 5, 40)):
             check(norm, plain_norm, [given, weight, bias], arriving)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (3, 2, 5), (40, 3, 129), (5, 48, 385)])
+def test_the_sum_of_a_correlation(
+    device: torch.device, size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With few programs a record's numbers are summed by one, with many the records are shared out, unevenly too."""
+    first, second = (torch.view_as_complex(random(*size, 2, seed=seed, device=device)) for seed in (6, 7))
+    wanted = (first.to(torch.complex128) * second.to(torch.complex128).conj()).sum(dim=0)
+    for programs in (1, 7, 1024):
+        monkeypatch.setattr(correlation_module, "_PROGRAMS", programs)
+        found = [summed_correlation(first, other) for other in (second, second.conj().clone().conj())]
+        assert torch.equal(*found)
+        torch.testing.assert_close(found[0].to(torch.complex128), wanted, rtol=0, atol=1e-6 * size[0])
+
+
+def test_a_convolution_and_its_gradients(device: torch.device) -> None:
+    """Against the sum over all pairs of samples of a circle, in float64."""
+    size, values, kernel = 20, random(3, 2, 9, device=device), random(2, 9, seed=8, device=device)
+    spectrum, gradient = torch.fft.rfft(kernel, n=size), random(3, 2, 9, seed=9, device=device)
+
+    def ours(values: Tensor, spectrum: Tensor) -> Tensor:
+        return fft_convolve(values, spectrum, size)
+
+    def plain(values: Tensor, spectrum: Tensor) -> Tensor:
+        weights = torch.fft.irfft(spectrum, n=size)
+        return torch.stack(
+            [sum(weights[:, (at - to) % size] * values[..., to] for to in range(9)) for at in range(9)], dim=-1
+        )
+
+    found = with_gradients(ours, [values, spectrum], gradient)
+    wanted = with_gradients(plain, [values.double(), spectrum.to(torch.complex128)], gradient.double())
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one.to(other.dtype), other, rtol=0, atol=2e-5)
 
 
 def test_the_same_bits_every_time(device: torch.device) -> None:

@@ -8,12 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import Function
 
+from reconstruction.models.fused.correlation import summed_correlation
 from reconstruction.shapes import Complex, Float
 
 _CACHE_BYTES = 1 << 20
 """Size of one buffer of the convolution on a CPU; a core has one to two megabytes of its own."""
 _SHARED_BYTES = 1 << 24
 """Buffers up to this size are worked on as one: they stay in the cache that the cores share."""
+_KEPT_BYTES = 1 << 28
+"""Spectra up to this size are kept for the backward pass on a GPU: its memory has room for those of short series."""
 
 
 def good_length(minimum: int) -> int:
@@ -105,9 +108,9 @@ class _Convolution(Function):
         """
         if _as_one(values, size):
             transformed = torch.fft.rfft(values, n=size)
-            result = torch.fft.irfft(transformed * spectrum, n=size)[..., : values.shape[-1]]
+            result = _filtered(transformed, spectrum, size)[..., : values.shape[-1]]
             # a compiler may not ask for the size of a batch
-            keep = not torch.compiler.is_compiling() and _is_small(values, size)
+            keep = not torch.compiler.is_compiling() and _is_kept(values, size)
             return result, transformed if keep else values.new_empty(0)
         result = torch.empty_like(values)
         work = _Work(values, size)
@@ -137,9 +140,20 @@ class _Convolution(Function):
         spectrum_gradient = None
         if ctx.needs_input_grad[1]:
             of_values = kept if kept.numel() else torch.fft.rfft(values, n=ctx.size)
-            spectrum_gradient = _inner_bins((transformed * of_values.conj_physical()).sum(dim=0), 2.0, 1 / ctx.size)
-        values_gradient = torch.fft.irfft(transformed * spectrum.conj_physical(), n=ctx.size)[..., : values.shape[-1]]
+            spectrum_gradient = _inner_bins(summed_correlation(transformed, of_values), 2.0, 1 / ctx.size)
+        values_gradient = _filtered(transformed, spectrum.conj_physical(), ctx.size)[..., : values.shape[-1]]
         return values_gradient, spectrum_gradient, None
+
+
+def _filtered(transformed: Tensor, spectrum: Tensor, size: int) -> Tensor:
+    """Return `size` values from their transform (batch, channel, bin) times a spectrum (channel, bin).
+
+    Torch divides by the size in a pass of its own on a GPU, over all numbers of all records: there the one spectrum is
+    divided. A processor's FFT divides as it goes.
+    """
+    if transformed.device.type == "cpu":
+        return torch.fft.irfft(transformed * spectrum, n=size)
+    return torch.fft.irfft(transformed * (spectrum / size), n=size, norm="forward")
 
 
 def _as_one(values: Tensor, size: int) -> bool:
@@ -151,7 +165,16 @@ def _as_one(values: Tensor, size: int) -> bool:
 
 def _is_small(values: Tensor, size: int) -> bool:
     """Whether the values, filled up to `size`, stay in a cache."""
-    return values.shape[0] * values.shape[1] * size * values.element_size() <= _SHARED_BYTES
+    return _filled_bytes(values, size) <= _SHARED_BYTES
+
+
+def _is_kept(values: Tensor, size: int) -> bool:
+    """Whether a backward pass finds the values' spectrum, and need not transform them again."""
+    return _filled_bytes(values, size) <= (_SHARED_BYTES if values.device.type == "cpu" else _KEPT_BYTES)
+
+
+def _filled_bytes(values: Tensor, size: int) -> int:
+    return values.shape[0] * values.shape[1] * size * values.element_size()
 
 
 class _Work:

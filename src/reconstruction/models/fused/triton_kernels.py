@@ -146,3 +146,27 @@ def gate_gradient(gradient, mixed, mixed_gradient, size, blocks, BLOCK: tl.const
     through = tl.load(gradient + record * size + place, mask=inside, other=0.0).to(tl.float32) * gate
     tl.store(mixed_gradient + of_a, through, mask=inside)
     tl.store(mixed_gradient + of_b, through * a * (1.0 - gate), mask=inside)
+
+
+@triton.jit
+@no_type_check
+def correlate(first, second, result, records, numbers, SHARE: tl.constexpr, BLOCK: tl.constexpr):
+    """Sum first · conj(second) over SHARE of the records, for BLOCK of a record's complex numbers, pairs of floats."""
+    number = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    inside = number < numbers
+    begin = tl.program_id(1).to(tl.int64) * SHARE
+    place = 2 * (begin * numbers + number)
+    real = tl.zeros((BLOCK,), dtype=tl.float32)
+    imaginary = tl.zeros((BLOCK,), dtype=tl.float32)
+    for step in range(SHARE):
+        there = inside & (begin + step < records)
+        a = tl.load(first + place, mask=there, other=0.0)
+        b = tl.load(first + place + 1, mask=there, other=0.0)
+        c = tl.load(second + place, mask=there, other=0.0)
+        d = tl.load(second + place + 1, mask=there, other=0.0)
+        real += a * c + b * d
+        imaginary += b * c - a * d
+        place += 2 * numbers
+    place = 2 * (tl.program_id(1).to(tl.int64) * numbers + number)
+    tl.store(result + place, real, mask=inside)
+    tl.store(result + place + 1, imaginary, mask=inside)
