@@ -20,3 +20,9 @@ def need_triton() -> None:
     """Ask for Triton, whose interpreter runs a GPU's kernels on a processor."""
     if importlib.util.find_spec("triton") is None:
         lacking("torch's builds for processors bring no Triton, which interprets kernels: pip install triton")
+
+
+def need_flows() -> None:
+    """Ask for zuko, of which flow heads are made: a machine with packages of its own may lack it."""
+    if importlib.util.find_spec("zuko") is None:
+        lacking("flow heads are made of zuko's transforms: pip install zuko")

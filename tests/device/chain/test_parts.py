@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from libraries import need_flows
 from torch import Tensor, nn
 
 from collider.jets.learning.masking import MaskedParticleOptions, MaskedParticles
@@ -156,13 +157,18 @@ def test_a_causal_encoder_streams(device: torch.device) -> None:
     assert_same(encoder.to(device).stream(pieces), encoder.cpu()(series))
 
 
+def flow_head() -> models.FlowHead:
+    need_flows()
+    return models.FlowHead(6, 2, draws=32)
+
+
 HEADS: dict[str, tuple[Callable[[], models.Head], list[models.Loss]]] = {
     "point": (lambda: models.PointHead(6, 2), [models.MSE(), models.Huber()]),
     "gaussian": (lambda: models.GaussianHead(6, 2), [models.GaussianNLL(), models.CRPS()]),
     "full gaussian": (lambda: models.GaussianHead(6, 2, covariance="full"), [models.GaussianNLL()]),
     "mixture": (lambda: models.MixtureHead(6, 2), [models.GaussianNLL(), models.CRPS()]),
     "quantiles": (lambda: models.QuantileHead(6, 2), [models.Pinball(), models.CRPS()]),
-    "flow": (lambda: models.FlowHead(6, 2, draws=32), [models.GaussianNLL(), models.CRPS()]),
+    "flow": (flow_head, [models.GaussianNLL(), models.CRPS()]),
 }
 STATED = {
     "estimate": lambda d: d.estimate,

@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from libraries import need_flows
 from torch import Tensor
 
 from cres.estimation.apparatus import Apparatus
@@ -28,6 +29,7 @@ SHEETS = (SheetOptions("angle", {}, (), (), 2), SheetOptions("energy", {"angle":
 
 
 def test_a_flow_along_a_sheet(device: torch.device) -> None:
+    need_flows()
     numbers = torch.rand(200, 5, generator=torch.Generator().manual_seed(1)).double()
     targets, known = numbers[:, :2], numbers[:, 2:]
     torch.manual_seed(0)

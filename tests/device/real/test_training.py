@@ -144,12 +144,17 @@ def test_compiled_layers_say_what_plain_ones_say(kind: str, config: Path, record
         done = run_program([sys.executable, ROOT / "cli.py", name, *common, *options], tmp_path)
         assert done.code == 0, done.said
 
-    command("fit", "-c", config, "--model.compile_encoders=true", "--trainer.max_epochs=1")
-    command("predict", f"--predictions={tmp_path / 'compiled.hdf5'}")
-    command("fit", "-c", config, "--trainer.max_epochs=1", f"--run={tmp_path / 'plain'}")
-    compiled, plain = (state(tmp_path / name) for name in ("run", "plain"))
-    for name, values in plain.items():
-        torch.testing.assert_close(compiled[name], values, rtol=1e-2, atol=5e-3, msg=name)
+    said = []
+    for name, compiled in (("compiled", "true"), ("plain", "false")):
+        run = f"--run={tmp_path / name}"
+        command("fit", "-c", config, f"--model.compile_encoders={compiled}", "--trainer.max_epochs=1", run)
+        command("predict", run, f"--predictions={tmp_path / name}.hdf5")
+        said.append(table(tmp_path, f"{name}.hdf5"))
+    # not the weights: of a gradient that is rounding alone, AdamW makes a step of full length either way
+    for target in ("energy_eV", "pitch_angle_deg"):
+        apart = np.abs(said[0].mean(target) - said[1].mean(target)) / said[1].std(target)
+        assert np.median(apart) < 0.02
+        np.testing.assert_allclose(said[0].std(target), said[1].std(target), rtol=0.05)
 
 
 @pytest.mark.filterwarnings("ignore:the records are not like")  # it was trained with noise

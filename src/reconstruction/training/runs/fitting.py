@@ -134,9 +134,15 @@ def fit_context(module: Learner, condition: Condition, data: RowsDataModule) -> 
 
 def _noisy_batches(module: Learner, data: RowsDataModule) -> Iterator[Batch]:
     """Yield training batches with frozen nominal noise."""
+    for batch in _some_batches(data):
+        yield module.inject(module.placed(batch), FROZEN_EPOCH)
+
+
+def _some_batches(data: RowsDataModule) -> Iterator[Batch]:
+    """Yield training batches, as many as what is fitted before the training needs."""
     rows = 0
     for batch in islice(data.train_dataloader(), NOISY_BATCHES):
-        yield module.inject(module.placed(batch), FROZEN_EPOCH)
+        yield batch
         rows += len(batch["event_id"])
         if rows >= NOISY_ROWS:
             break
@@ -192,10 +198,7 @@ def _measure_more(module: Learner, data: RowsDataModule) -> None:
     """Note the ranges of the targets, with those that the model met before, and what the records look like."""
     if not module.reconstructor.head.classes:  # they have no range
         before = module.card.get(RANGES, {})
-        for name, (low, high) in _ranges(training_targets(data), module.targets).items():
-            known = before.get(name, [low, high])
-            before[name] = [min(low, known[0]), max(high, known[1])]
-        module.card[RANGES] = before
+        module.card[RANGES] = _widened(before, _ranges(training_targets(data), module.targets))
     apparatus = module.system.apparatus
     if apparatus is not None:
         batches = islice(data.train_dataloader(), -(-MEASURED_ROWS // data.batch_size))
@@ -207,6 +210,12 @@ def _measure_more(module: Learner, data: RowsDataModule) -> None:
 def _ranges(truth: Tensor, targets: Sequence[str]) -> dict[str, list[float]]:
     low, high = truth.min(dim=0).values.tolist(), truth.max(dim=0).values.tolist()
     return {name: [low[i], high[i]] for i, name in enumerate(targets)}
+
+
+def _widened(known: dict[str, list[float]], met: dict[str, list[float]]) -> dict[str, list[float]]:
+    """Return ranges that hold those of both."""
+    both = {name: (known.get(name, one), one) for name, one in met.items()}
+    return known | {name: [min(a[0], b[0]), max(a[1], b[1])] for name, (a, b) in both.items()}
 
 
 @torch.no_grad()
@@ -221,8 +230,11 @@ def _fit_on_noisy_records(module: Learner, data: RowsDataModule) -> None:
     measured: list[Inputs] = []
     settings: list[Tensor] = []
     followed: list[dict[str, Tensor]] = []
-    for batch in islice(data.train_dataloader(), NOISY_BATCHES):
+    for batch in _some_batches(data):
         there = module.placed(batch)
+        if RANGES in module.card:  # rows of a stream are others than those of its file, and many more
+            met = _ranges(there["targets"].double(), module.targets)
+            module.card[RANGES] = _widened(module.card[RANGES], met)
         noisy = module.inject(there, FROZEN_EPOCH)
         scalars.append(reconstructor.scalars(noisy["inputs"]))
         if sum(map(rows_of, measured)) < MEASURED_ROWS:
