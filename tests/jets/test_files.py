@@ -57,6 +57,14 @@ def test_labels_are_counted_where_they_validate_too(jets):
         JetDataModule(str(jets), validation_jets=91).setup("fit")
 
 
+@pytest.mark.parametrize("name", ["particles", "training_jets", "validation_jets"])
+@pytest.mark.parametrize("count", [0, -5])
+def test_numbers_of_nothing_are_refused(jets, name, count):
+    """From the end of a list −5 would be all but five."""
+    with pytest.raises(UserError, match=rf"data.{name} is {count}, but must be 1 or more"):
+        JetDataModule(str(jets), **{name: count})
+
+
 def test_the_hardest_particles_are_kept_whatever_the_order(tmp_path):
     """A file whose particles stand in another order is read as the same jets."""
     columns = made_jets.columns(20)
@@ -137,6 +145,10 @@ def _changed(name, row, place, value):
 BROKEN = {
     "nan": (lambda: _changed("part_px", 3, 1, np.nan), r"row 3, column part_px: holds NaN or infinity"),
     "gap": (lambda: _changed("part_energy", 4, 1, 0), r"row 4: particles without energy .* stand before others"),
+    "energy": (
+        lambda: {"part_energy": 0.5 * made_jets.columns(12)["part_energy"]},
+        r"row 0: particle 0 has .* GeV of energy \(column part_energy\) and .* GeV of momentum, which no particle has",
+    ),
     "missing": (lambda: {"part_d0err": None}, r"has no column part_d0err: jets have the columns of JetClass"),
     "shape": (lambda: {"part_pz": np.ones((12, 3))}, r"column part_pz has the shape \(12, 3\)"),
     "text": (lambda: {"part_pz": np.full((12, made_jets.MOST), b"x")}, r"column part_pz holds no numbers"),

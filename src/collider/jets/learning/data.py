@@ -24,6 +24,9 @@ CHOSEN = "chosen"
 CHOICES = ("training_jets", "validation_jets", "label_seed", "leave_out")
 """Options that say which jets of the splits are trained and validated on."""
 
+COUNTS = ("particles", "training_jets", "validation_jets")
+"""Options that are a number of something."""
+
 
 class JetRows(ChosenRows):
     """Batches of chosen jets."""
@@ -72,6 +75,10 @@ class JetDataModule(RowsDataModule):
         self.particles, self.label_seed = particles, label_seed
         self.training_jets, self.validation_jets = training_jets, validation_jets
         self.leave_out = tuple(leave_out)
+        for name in COUNTS:
+            count = getattr(self, name)
+            if count is not None and count < 1:
+                raise UserError(f"data.{name} is {count}, but must be 1 or more")
         _codes(self.leave_out)
 
     def open(self) -> JetTable:

@@ -27,6 +27,8 @@ TREE_KINDS: Final = ("TTree", "ROOT::RNTuple")
 ENDINGS: Final = (".hdf5", ".h5", ROOT)
 NUMBERS: Final = "iufb"
 """Kinds of columns: whole numbers with and without a sign, others, true or false."""
+ROUNDED: Final = 0.01
+"""A particle's energy may be less than its momentum by this share of it: files are rounded, and cells see no mass."""
 
 
 class JetFileRead:
@@ -41,6 +43,7 @@ class JetFileRead:
         columns, self.numbers = _read_root(path) if path.suffix == ROOT else self._read_hdf5()
         _require_finite(path, columns)
         lengths = _lengths(path, columns)
+        _require_energies(path, columns, lengths)
         order = _by_pt(columns, lengths)
         self.hashes = _hashes(columns, order, lengths)
         self.particles = _hardest(columns, order, lengths, most)
@@ -163,6 +166,20 @@ def _lengths(path: Path, columns: Mapping[str, NDArray[Any]]) -> NDArray[np.int6
     if len(gaps):
         raise UserError(f"{path} row {gaps[0]}: particles without energy (column part_energy) stand before others")
     return counts
+
+
+def _require_energies(path: Path, columns: Mapping[str, NDArray[Any]], lengths: NDArray[np.int64]) -> None:
+    """Raise UserError for a particle whose energy is less than its momentum: E² − |p|² would be no mass."""
+    px, py, pz, energy = (columns[name].astype(np.float64) for name in FOUR_VECTOR)
+    momentum = np.sqrt(px**2 + py**2 + pz**2)
+    there = np.arange(energy.shape[1]) < lengths[:, None]
+    rows, places = np.nonzero(there & (energy < (1 - ROUNDED) * momentum))
+    if len(rows):
+        row, place = int(rows[0]), int(places[0])
+        raise UserError(
+            f"{path} row {row}: particle {place} has {energy[row, place]:.4g} GeV of energy (column part_energy) and "
+            f"{momentum[row, place]:.4g} GeV of momentum, which no particle has: are both in GeV?"
+        )
 
 
 def _by_pt(columns: Mapping[str, NDArray[Any]], lengths: NDArray[np.int64]) -> NDArray[np.int64]:
