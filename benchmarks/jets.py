@@ -1,18 +1,20 @@
 """Networks of jets beside each other, and what labels are worth to them.
 
     python benchmarks/jets.py DATA [--jets 1000 10000] [--epochs 10]
-    python benchmarks/jets.py DATA --labels 100 1000 10000 [--seeds 3] [--steps 600] --folder runs/jets_labels
+    python benchmarks/jets.py DATA --labels 100 1000 10000 all [--seeds 3] [--steps 600] --folder runs/jets_labels
     python benchmarks/jets.py DATA --masking [--epochs 10] --folder runs/jets_masking
 
 DATA is a folder of `scripts/jets.py`. Rows: LorentzParT, the Particle Transformer, a slim L-GATr, a Deep Set, and
 boosted trees on jet quantities, on the same jets and split; LorentzParT with kinematics alone; fine-tuned from a masked
-pre-training, and its head alone. Then how much the encoders change under boosts. --only chooses rows by their names, or
-by a part of several. What is finished in --folder, one for each DATA, is not done again.
+pre-training, whole, its last two blocks, and its head alone. Then how much the encoders change under boosts. --only
+chooses rows by their names, or by a part of several. What is finished in --folder, one for each DATA, is not done
+again.
 
-With --labels: LorentzParT from scratch and pre-trained on so many labels, and on all. A fifth of the labels validates,
-each seed has its own labels and initial weights, and every training takes about --steps steps. The pre-training sees
-all jets of the training split, without labels, for --epochs epochs. Each training adds a line to
-FOLDER/labels.jsonl, one that is there is not made again; then FOLDER/labels.md and labels.png are written, with the
+With --labels: LorentzParT "from scratch" and "pre-trained" (--only chooses) on so many labels. A fifth of them
+validates, each seed has its own labels and initial weights, and every training takes about --steps steps or --epochs
+epochs, whichever is more: a curve from scratch that many labels were given no time for would flatter the pre-training.
+The pre-training sees all jets of the training split, without labels, for --epochs epochs. Each training adds a line to
+FOLDER/labels.jsonl, one that is there is not made again, and writes FOLDER/labels.md and labels.png anew, with the
 factor in labels that pre-training is worth at --at.
 
 With --masking: masked pre-trainings beside each other, by what they rebuild of hidden particles and their jets: uniform
@@ -75,6 +77,7 @@ ROWS: dict[str, tuple[str, dict[str, str], list[str]]] = {
     "Deep Set": ("deep_set", {}, []),
     "LorentzParT, kinematics": ("classify", {"features: full": "features: kin"}, []),
     "LorentzParT, pre-trained": ("classify", {}, [BEGIN_WITH]),
+    "LorentzParT, pre-trained, last two blocks": ("classify", {}, [BEGIN_WITH, "--fine_tune.trainable_layers=2"]),
     "LorentzParT, pre-trained and frozen": ("classify", {}, [BEGIN_WITH, "--fine_tune.trainable_layers=0"]),
 }
 """Each with its configuration, what is another in it, and further options."""
@@ -83,7 +86,10 @@ BOOSTS = (0.1, 0.5, 0.9)
 
 
 def run(*words: str) -> None:
-    subprocess.run([sys.executable, str(ROOT / "cli.py"), *words], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
+    line = [sys.executable, str(ROOT / "cli.py"), *words]
+    done = subprocess.run(line, check=False, cwd=ROOT, stdout=subprocess.DEVNULL)
+    if done.returncode:  # it has said why
+        raise errors.UserError(f"`python cli.py {words[0]}` ended with {done.returncode}: the same command goes on")
 
 
 def trained(name: str, data: Path, folder: Path, jets: int | None, epochs: int, pretrained: Path) -> Path:
@@ -101,7 +107,7 @@ def trained(name: str, data: Path, folder: Path, jets: int | None, epochs: int, 
     words = [str(written), f"--run={place}", f"--data.data={data}", f"--trainer.max_epochs={epochs}"]
     words += [f"--data.training_jets={jets}"] if jets else []
     words += [option.format(pretrained=pretrained) for option in options]
-    run("fit", "-c", *words, "--figures.every_epochs=0")
+    run("fit", "-c", *words, "--figures.every_epochs=0", *going_on(place))
     run("test", f"--run={place}")
     return place
 
@@ -172,9 +178,18 @@ BATCH = 64
 VALIDATING = 5
 """One label of so many validates."""
 CHECKS = 30
-"""Validations of a training, about."""
+"""Validations of a training, about; half as many without a better one end it."""
+ALL = None
+"""Labels: those of all jets of the two splits."""
+WEIGHED = ("accuracy", "auc")
+"""What pre-training is worth is said by these figures."""
 AVERAGE = 0.9
 """Decay of the average of the weights: that of the configuration hardly moves in the steps that few labels allow."""
+
+
+def labels(text: str) -> int | None:
+    """Return a number of labels, ALL for all of them."""
+    return ALL if text == "all" else whole()(text)
 
 
 def labels_against(data: Path, folder: Path, arguments: argparse.Namespace) -> None:
@@ -182,24 +197,36 @@ def labels_against(data: Path, folder: Path, arguments: argparse.Namespace) -> N
     split = JetDataModule(str(data), particles=1).split
     available = min(len(split.train) * VALIDATING // (VALIDATING - 1), len(split.validation) * VALIDATING)
     everything = len(split.train) + len(split.validation)
-    counts = [*(count for count in sorted(set(arguments.labels)) if count <= available), everything]
+    wanted = {everything if count is ALL else count for count in arguments.labels}
+    too_many = sorted(count for count in wanted - {everything} if count > available)
+    if too_many:
+        raise errors.UserError(
+            f"--labels names {too_many[0]}, but the jets of {data} have labels for {available}, of which a "
+            "fifth validates: name fewer, or make more jets"
+        )
+    starts = [start for start in (SCRATCH, PRETRAINED) if not arguments.only or start in arguments.only]
     lines = folder / "labels.jsonl"
     done = {one.job for one in read_results(lines)}
-    for count, seed, start in itertools.product(counts, range(arguments.seeds), (SCRATCH, PRETRAINED)):
+    for count, seed, start in itertools.product(sorted(wanted), range(arguments.seeds), starts):
         if (start, count, seed) not in done:
             chosen = None if count == everything else count
             result = of_labels(start, count, seed, chosen, data, folder, arguments)
             add_result(lines, result)
             print(result, flush=True)
-    results = read_results(lines)
-    label_curve(results, labels=arguments.at).savefig(folder / "labels.png", dpi=150)
+            write_labels(read_results(lines), folder, arguments.at)
+    print(write_labels(read_results(lines), folder, arguments.at))
+
+
+def write_labels(results: Sequence[LabelResult], folder: Path, at: int) -> str:
+    """Write table and curve of what is there, and return the table."""
+    label_curve(results, labels=at).savefig(folder / "labels.png", dpi=150)
     try:
-        said = str(worth(results, arguments.at))
+        said = "\n\n".join(f"By {SHOWN[name]}, {worth(results, at, name)}." for name in WEIGHED)
     except errors.UserError as error:  # the table is there all the same
         said = str(error)
     table = f"{label_table(results)}\n\n{said}\n"
     write_whole(folder / "labels.md", table.encode())
-    print(table)
+    return table
 
 
 def of_labels(
@@ -209,10 +236,10 @@ def of_labels(
     place = folder / f"labels_{start}_{count}_{seed}".replace(" ", "_")
     validating = max(1, count // VALIDATING)
     batches = -(-(count - validating) // BATCH)
-    epochs = max(1, round(arguments.steps / batches))
+    epochs = max(arguments.epochs, round(arguments.steps / batches))
     words = [f"--data.data={data}", f"--trainer.max_epochs={epochs}", f"--seed_everything={seed}",
              f"--data.batch_size={BATCH}", f"--trainer.check_val_every_n_epoch={max(1, epochs // CHECKS)}",
-             f"--model.ema_decay={AVERAGE}", "--early_stopping.patience=100000",
+             f"--model.ema_decay={AVERAGE}", f"--early_stopping.patience={CHECKS // 2}",
              "--trainer.enable_progress_bar=false"]  # fmt: skip
     if chosen is not None:
         words += [f"--data.training_jets={count - validating}", f"--data.validation_jets={validating}",
@@ -235,13 +262,15 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[])
     parser.add_argument("--folder", type=Path, default=None)
     parser.add_argument(
-        "--labels", type=whole(), nargs="+", help="numbers of labels: what they are worth, and nothing else"
+        "--labels", type=labels, nargs="+", help="numbers of labels, or all: what they are worth, and nothing else"
     )
     parser.add_argument(
         "--masking", action="store_true", help="masked pre-trainings beside each other, and nothing else"
     )
     parser.add_argument("--seeds", type=whole(), default=3, help="trainings for each number of labels")
-    parser.add_argument("--steps", type=whole(), default=600, help="steps of each of these trainings, about")
+    parser.add_argument(
+        "--steps", type=whole(), default=600, help="steps of each of these trainings, about, or --epochs epochs"
+    )
     parser.add_argument("--at", type=whole(), default=1000, help="labels at which pre-training is weighed")
     arguments = parser.parse_args()
     folder = (arguments.folder or Path(tempfile.mkdtemp(prefix="jets-"))).resolve()
