@@ -67,6 +67,10 @@ MUTATIONS = (
     # jets
     Mutation("hidden_particle_seen", "jets/networks/particles.py", "series = hidden.hide(series)", "pass",
              "jets/test_networks.py", "hidden", package="collider"),
+    Mutation("energy_below_momentum", "jets/learning/files.py", "energy < (1 - ROUNDED) * momentum", "energy < 0",
+             "jets/test_files.py", "one_sentence", package="collider"),
+    Mutation("all_but_five_jets", "jets/learning/data.py", "count is not None and count < 1", "count == 0",
+             "jets/test_files.py", "refused", package="collider"),
     Mutation("copies_that_decay", "jets/making/truth.py", "last = heavy & ~copied", "last = heavy",
              "jets/test_making.py", "copies", package="collider"),
     Mutation("slim_without_metric", "jets/networks/slim.py", "METRIC = (1.0, -1.0, -1.0, -1.0)",
