@@ -1,7 +1,7 @@
 """Networks of jets beside each other, and what labels are worth to them.
 
     python benchmarks/jets.py DATA [--jets 1000 10000] [--epochs 10]
-    python benchmarks/jets.py DATA --labels 100 1000 10000 all [--seeds 3] [--steps 600] --folder runs/jets_labels
+    python benchmarks/jets.py DATA --labels 100 1000 3000 10000 all [--seeds 3] [--steps 600] --folder runs/jets_labels
     python benchmarks/jets.py DATA --masking [--epochs 10] --folder runs/jets_masking
 
 DATA is a folder of `scripts/jets.py`. Rows: LorentzParT, the Particle Transformer, a slim L-GATr, a Deep Set, and
@@ -15,7 +15,8 @@ validates, each seed has its own labels and initial weights, and every training 
 epochs, whichever is more: a curve from scratch that many labels were given no time for would flatter the pre-training.
 The pre-training sees all jets of the training split, without labels, for --epochs epochs. Each training adds a line to
 FOLDER/labels.jsonl, one that is there is not made again, and writes FOLDER/labels.md and labels.png anew, with the
-factor in labels that pre-training is worth at --at.
+factor in labels that pre-training is worth at --at: a number of labels near three times that one belongs to the curve,
+or a straight line from 1 000 to 10 000 decides.
 
 With --masking: masked pre-trainings beside each other, by what they rebuild of hidden particles and their jets: uniform
 masking and masking by pT, ConservationLoss and MSE, and m² = E² − |p|² of particles and jets as a term of the loss.
