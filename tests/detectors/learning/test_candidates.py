@@ -14,7 +14,16 @@ from collider.detectors.events import EventSlice, RaggedTable
 from collider.detectors.helix import Helices
 from collider.detectors.learning.candidates import CandidateMaking, candidates_of, matched_particles
 from collider.detectors.learning.columns import CLASSES, IDENTITY, KALMAN, KALMAN_ERROR, TRACK_BOUND, UNTRACKED
-from collider.detectors.learning.linking import LINKING, Linking, angles, at_stations, linked, perigees
+from collider.detectors.learning.linking import (
+    LINKING,
+    Linking,
+    angles,
+    at_stations,
+    linked,
+    nearest_of,
+    perigees,
+    places_of,
+)
 from collider.detectors.learning.tokens import Tokens, momentum_errors, segment_momentum
 from collider.detectors.learning.untracked import untracked_gev
 from collider.detectors.muons.config import MuonStations
@@ -293,3 +302,17 @@ def test_the_momentum_of_a_segment_is_that_of_a_helix_and_a_straight_line(pt, et
 def test_perigees_come_back(part):
     tracks = part["tracks"]
     np.testing.assert_allclose(np.abs(perigees(tracks)[:, 0]), np.abs(tracks["q_over_pt_per_gev"]), rtol=1e-6)
+
+
+def test_of_two_that_are_equally_near_it_is_the_first():
+    """Whatever else is in the same search: steps of 2⁻¹⁶, in which directions are stored, make many such pairs."""
+    random, step = np.random.default_rng(1), 2.0**-6
+    eta, phi = (random.integers(1, 9, 300) * step for _ in range(2))
+    event = np.arange(300)
+    places = places_of(eta, phi, event)
+    sides = [places_of(eta + one * step, phi, event) for one in (1, -1)]
+    among = np.concatenate(sides)[random.permutation(600)]
+    found = nearest_of(places, among, 0.4)
+    for one, row in zip(places, found, strict=True):
+        away = np.hypot(among[:, 0] - one[0], among[:, 1] - one[1]) + np.abs(among[:, 2] - one[2])
+        assert row == np.flatnonzero(away == away.min())[0]

@@ -97,12 +97,17 @@ def _tree(places: Floats) -> cKDTree:
 
 
 def nearest_of(places: Floats, among: Floats, limit: float) -> Integers:
-    """Return the nearest of others within ΔR, (place,), NONE where there is none; who has no place is left out."""
+    """Return the nearest of others within ΔR, (place,), NONE where there is none; who has no place is left out.
+
+    Of two that are equally near it is the first: stored directions come in steps, and what else is searched in the same
+    call must not decide.
+    """
     known = np.flatnonzero(np.isfinite(among).all(axis=1))
     if not len(known) or not len(places):
         return np.full(len(places), NONE)
-    away, found = _tree(among[known]).query(places, distance_upper_bound=limit)
-    return np.where(np.isfinite(away), np.append(known, NONE)[found], NONE)
+    away, found = map(np.asarray, _tree(among[known]).query(places, k=2, distance_upper_bound=limit))
+    nearest = np.where(away[:, 0] == away[:, 1], found.min(axis=1), found[:, 0])
+    return np.where(np.isfinite(away[:, 0]), np.append(known, NONE)[nearest], NONE)
 
 
 def nearby(eta: Floats, phi: Floats, event: Integers, rows: Integers, most: int) -> Integers:
