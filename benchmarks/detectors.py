@@ -5,8 +5,8 @@
     python benchmarks/detectors.py --trainer.max_epochs=1       a first look
 
 Makes the events, trains the networks, writes what each says of all candidates, joins the detectors' momenta, and makes
-physics by rules, by the combination, by energies without a track beside it, and by each network of momenta that reads
-everything; one table (table.md, summary.json).
+physics by rules, by the combination, with energies without a track or of jets beside it, and by each network of momenta
+that reads everything; one table (table.md, summary.json).
 What is there is not made again, a training goes on where it stopped: an interrupted run goes on with the same command.
 Each step is a command of the program, printed before it runs. The weight of a detector is learned of 100 candidates of
 the validation split or more: 300 events have too few muons, and the command ends there.
@@ -32,6 +32,7 @@ FOR_ALL = {"ecal", "hcal", "muon"}
 """Networks that are trained on their own particles, and asked of everybody: `--identity` says whose momenta count."""
 IDENTITY = "identity"
 UNTRACKED = "untracked"
+JETS = "jets"
 TOGETHER = ("joint", "graph")
 """Networks of momenta that read everything."""
 
@@ -124,6 +125,7 @@ def main() -> int:
     ways |= {name: trained(name, folder, data, others) for name in arguments.together}
     said = {name: ["--identity", identity, "--momenta", str(table)] for name, table in ways.items()}
     said[UNTRACKED] = [*said["combination"], "--untracked", str(trained(UNTRACKED, folder, data, others))]
+    said[JETS] = [*said["combination"], "--jets", str(trained(JETS, folder, data, others))]
     for name, tables in said.items():
         found[name] = physics(name, folder, data, tables)
     rows = rows_of(found)

@@ -54,6 +54,7 @@ DETECTOR_TRAINING = (
     "graph_identity",
     "hcal",
     "identity",
+    "jets",
     "joint",
     "muon",
     "tracker",

@@ -12,7 +12,14 @@ from reconstruction.records.rows import RowsDataModule
 from reconstruction.system import attribute_of, find_system
 from reconstruction.training.learning.learner import Learner
 
-SYSTEMS = ("cres", "collider.showers", "collider.jets", "collider.higgs", "collider.detectors")
+SYSTEMS = (
+    "cres",
+    "collider.showers",
+    "collider.jets",
+    "collider.higgs",
+    "collider.detectors",
+    "collider.detectors.jet_energies",
+)
 TRAINING = (
     *("loss", "schedule", "compile_encoders", "compile_mode", "cuda_graph", "ema_decay"),
     *("calibration", "seed", "noise_seed"),

@@ -127,7 +127,7 @@ def candidates_of(part: EventSlice, making: CandidateMaking) -> EventCandidates:
     if making.neighbours:
         seen[NEIGHBOURS] = neighbour_tokens(part, links, place, objects, making.neighbours)
     numbers = candidate_ids(part, objects, event) | _directions(part, objects) | _classical(part, objects, seen, sums)
-    found = EventCandidates(numbers, seen, event, content_hashes_of(_contents(part)))
+    found = EventCandidates(numbers, seen, event, event_hashes(part))
     if PARTICLES not in part.tables:
         return found
     if making.untracked:
@@ -213,13 +213,14 @@ def _classical(part: EventSlice, objects: Integers, seen: Mapping[str, Tokens], 
     }
 
 
-def _contents(part: EventSlice) -> list[NDArray[Any]]:
-    """Return what an event is known by: the curvatures of its tracks and the energies of its clusters."""
+def event_hashes(part: EventSlice) -> Integers:
+    """Return a hash of the content of each event: the curvatures of its tracks and the energies of its clusters."""
     parts = [(part[TRACKS], "q_over_pt_per_gev"), (part[CLUSTERS], "energy_gev")]
-    return [
+    contents = [
         np.concatenate([table[name][table.offsets[i] : table.offsets[i + 1]] for table, name in parts])
         for i in range(len(part))
     ]
+    return content_hashes_of(contents)
 
 
 def matched_particles(part: EventSlice, objects: Integers, owner: Integers) -> Integers:

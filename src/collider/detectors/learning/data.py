@@ -19,7 +19,28 @@ from reconstruction.records.rows import RowsDataModule
 from reconstruction.records.splits import Split, split_by_event, split_by_file
 
 
-class CandidateDataModule(RowsDataModule):
+class EventRowsDataModule(RowsDataModule):
+    """Rows of event files, of which those of one event are in one part of the split, whatever the rows are."""
+
+    @property
+    def split(self) -> Split:
+        """Row numbers of the three parts: events are split, so that an event is in the same part for all."""
+        if self._split is None:
+            files = self.records
+            hashes = files.event_hashes()
+            identities = (hashes, hashes, self.fractions, self.split_seed or 0)
+            if self.split_by == "file":
+                names = [str(file.path) for file in files.files]
+                events = split_by_file(files.event_starts, *identities, names)
+            else:
+                events = split_by_event(*identities)
+            of_rows = files.event_of_rows
+            parts = (events.train, events.validation, events.test)
+            self._split = Split(*(np.flatnonzero(np.isin(of_rows, part)) for part in parts))
+        return self._split
+
+
+class CandidateDataModule(EventRowsDataModule):
     """Candidates of event files: a track with what belongs to it, or clusters without a track.
 
     Tokens are held in memory, less than 1 kB a candidate.
@@ -111,23 +132,6 @@ class CandidateDataModule(RowsDataModule):
     def _events_a_batch(self, events: WholeEventRows) -> int:
         """Return how many events have about batch_size candidates, at least one."""
         return max(1, round(self.batch_size * len(events) / max(len(events.chosen.rows), 1)))
-
-    @property
-    def split(self) -> Split:
-        """Row numbers of the three parts: events are split, so that an event is in the same part for every detector."""
-        if self._split is None:
-            files: CandidateFiles = self.records
-            hashes = files.event_hashes()
-            identities = (hashes, hashes, self.fractions, self.split_seed or 0)
-            if self.split_by == "file":
-                names = [str(file.path) for file in files.files]
-                events = split_by_file(files.event_starts, *identities, names)
-            else:
-                events = split_by_event(*identities)
-            of_rows = files.event_of_rows
-            parts = (events.train, events.validation, events.test)
-            self._split = Split(*(np.flatnonzero(np.isin(of_rows, part)) for part in parts))
-        return self._split
 
     def apparatus_facts(self) -> dict[str, Any]:
         """Return what a model must find again: the field, the layers, how many cells and neighbours are read."""

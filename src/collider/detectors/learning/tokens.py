@@ -69,6 +69,13 @@ class Tokens:
 
 
 def gathered(name: str, lead: Floats, values: Floats, owner: Integers, order: NDArray[Any], most: int) -> Tokens:
+    """Return tokens of a detector by their owners, as `tokens_of` does."""
+    assert lead.shape[1:] == (LEAD_WIDTH.get(name, 0),)
+    assert values.shape[1:] == (TOKEN_WIDTH.get(name, NEIGHBOUR_WIDTH),)
+    return tokens_of(lead, values, owner, order, most)
+
+
+def tokens_of(lead: Floats, values: Floats, owner: Integers, order: NDArray[Any], most: int) -> Tokens:
     """Return tokens of their owners (token,), each owner's by `order`, at most so many; NONE owns none."""
     chosen = np.lexsort((order, owner))
     chosen = chosen[owner[chosen] >= 0]
@@ -76,8 +83,6 @@ def gathered(name: str, lead: Floats, values: Floats, owner: Integers, order: ND
     rank = np.arange(len(chosen)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = chosen[rank < most]
     offsets = np.concatenate([[0], np.cumsum(np.minimum(counts, most))])
-    assert lead.shape[1:] == (LEAD_WIDTH.get(name, 0),)
-    assert values.shape[1:] == (TOKEN_WIDTH.get(name, NEIGHBOUR_WIDTH),)
     return Tokens(lead.astype(np.float32), values[chosen].astype(np.float32), offsets)
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from collider.detectors.calorimeters.config import Ecal
 from collider.detectors.events import DetectorEvents, EventSlice
+from collider.detectors.jet_energies.learned import LearnedJets
 from collider.detectors.learning.candidates import matched_particles
 from collider.detectors.learning.columns import CLASSES
 from collider.detectors.making.events import ORIGINS
@@ -87,14 +88,20 @@ class FlowResults:
 class Chain:
     """From files to what is measured. Raises UserError for events without the tables that are needed."""
 
-    def __init__(self, events: DetectorEvents, config: PhysicsConfig, spoken: Spoken | None = None) -> None:
+    def __init__(
+        self,
+        events: DetectorEvents,
+        config: PhysicsConfig,
+        spoken: Spoken | None = None,
+        learned: LearnedJets | None = None,
+    ) -> None:
         missing = [name for name in NEEDED if name not in events.tables]
         if missing:
             raise UserError(
                 f"physics reads the tables {', '.join(NEEDED)}, and the events have no {', '.join(missing)}: make them "
                 "without leaving tables out"
             )
-        self.events, self.config, self.spoken = events, config, spoken
+        self.events, self.config, self.spoken, self.learned = events, config, spoken, learned
         detectors = events.detectors
         self.tracker = build(Tracker, detectors["tracker"], "the tracker of the events")
         self.stations = build(MuonStations, detectors["muons"], "the muon stations of the events")
@@ -117,25 +124,30 @@ class Chain:
         """Return what comes of some events."""
         objects = objects_of(part, self.config.flow, self.stations, self.ecal, self.tracker.field_t)
         opinions = {RULES: by_rules(objects, self.config.flow)}
-        if self.spoken is not None:
-            opinions[NETWORK] = self.spoken.opinion(objects, self.config.flow)
+        if self.spoken is not None or self.learned is not None:
+            said = opinions[RULES] if self.spoken is None else self.spoken.opinion(objects, self.config.flow)
+            opinions[NETWORK] = said
         flows = {name: flow_of(objects, self.config.flow, opinion) for name, opinion in opinions.items()}
         flows[TRUTH] = true_flow(part)
         particle = matched_particles(part, objects.heads, objects.owner)
+        jets = {name: self._jets(flow, len(part), name) for name, flow in flows.items()}
+        judged = np.ones(len(part), dtype=bool)
+        if self.spoken is not None:
+            judged &= self.spoken.judged_events(objects.identity, objects.event, len(part))
+        if self.learned is not None:
+            row = self.learned.rows(jets[RULES], part.columns["event_id"])
+            judged &= self.learned.judged_events(jets[RULES], row, len(part))
+            jets[NETWORK] = self.learned.corrected(jets[RULES], row)
         found = FlowResults(
             tuple(self.events.processes),
             _event_columns(part, flows),
-            {name: self._jets(flow, len(part), name) for name, flow in flows.items()},
+            jets,
             {name: prompt_particles(flow, self.config.prompt) for name, flow in flows.items()},
             large_jets(part, flows, TRUTH, self.config.tagging),
             self._heads(objects, opinions, flows[TRUTH], particle),
             _particles(objects, opinions, flows[TRUTH], particle),
         )
-        return (
-            found
-            if self.spoken is None
-            else found.kept(self.spoken.judged_events(objects.identity, objects.event, len(part)))
-        )
+        return found.kept(judged)
 
     def _jets(self, flow: FlowParticles, events: int, name: str) -> Jets:
         jets = self.config.jets

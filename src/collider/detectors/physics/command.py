@@ -16,6 +16,7 @@ import argparse
 from pathlib import Path
 
 from collider.detectors.events import DetectorEvents
+from collider.detectors.jet_energies.learned import LearnedJets
 from collider.detectors.physics.chain import Chain
 from collider.detectors.physics.config import PhysicsConfig
 from collider.detectors.physics.measures import (
@@ -53,6 +54,9 @@ def command_line() -> Parser:
         "--untracked", type=path_of, default=None, metavar="TABLE",
         help="energies without a track in clusters, of untracked.yaml",
     )  # fmt: skip
+    parser.add_argument(
+        "--jets", type=path_of, default=None, metavar="TABLE", help="energies of the rules' jets, of jets.yaml"
+    )
     parser.add_argument("-c", "--config", type=path_of, default=None, help="a YAML file with other cuts")
     parser.add_argument("--resamples", type=whole(), default=RESAMPLES, help="bootstrap samples (default: %(default)s)")
     parser.add_argument("--output", type=path_of, default=Path("runs/physics"), help="folder (default: %(default)s)")
@@ -65,7 +69,13 @@ def main() -> int:
     config = PhysicsConfig() if arguments.config is None else PhysicsConfig.from_yaml(arguments.config)
     refuse_unwritable(arguments.output)
     findings = found_in(
-        arguments.data, config, arguments.identity, arguments.momenta, arguments.resamples, arguments.untracked
+        arguments.data,
+        config,
+        arguments.identity,
+        arguments.momenta,
+        arguments.resamples,
+        arguments.untracked,
+        arguments.jets,
     )
     page = write_report(findings, arguments.output)
     print(*in_words(findings), sep="\n")
@@ -80,22 +90,24 @@ def found_in(
     momenta: list[Path],
     resamples: int,
     untracked: Path | None = None,
+    jets: Path | None = None,
 ) -> Findings:
     """Return everything that is measured in events. Raises UserError for tables of other events, and for no event."""
     events = DetectorEvents(data)
     if not len(events):
         raise UserError(f"{data[0]} holds no event: make some with scripts/detectors.py")
     spoken = spoken_by(identity, momenta, untracked)
-    measured = Chain(events, config, spoken).measured()
+    learned = None if jets is None else LearnedJets.read(jets)
+    measured = Chain(events, config, spoken, learned).measured()
     if not len(measured):
         raise UserError(
-            "none of the events has a candidate of the tables that no network was trained on: the tables are of other "
-            "events, of other cuts of linking, or of their training and validation splits alone"
+            "none of the events has a candidate or jet of the tables that no network was trained on: the tables are of "
+            "other events, of other cuts of linking, or of their training and validation splits alone"
         )
     return Findings(
         len(measured),
         ", ".join(map(str, data)),
-        () if spoken is None else spoken.names,
+        (*(() if spoken is None else spoken.names), *(() if learned is None else (learned.name,))),
         config,
         jet_figures(measured, config, resamples),
         missing_figures(measured, resamples),

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from collider.detectors.learning.columns import ELECTRON, MUON_CODE, PHOTON
 from collider.detectors.learning.linking import nearest_of, places_of
@@ -16,11 +18,17 @@ from collider.detectors.schema import NONE
 from collider.generation.jets import Clustering, cluster
 from collider.generation.kinematics import momentum
 from collider.generation.wheels import wheel
+from reconstruction.random.keyed import mix64
 
 SOFTER: Final = 0.5
 """Reconstructed jets are kept from this share of the smallest pT of true ones on: those that fluctuate down count."""
 LONELY: Final = 0.5
 """A jet of which one electron, photon or muon has more than this share is a lepton or a photon, and no jet."""
+JET_PT: Final = "jet_pt_gev"
+RULES_PT: Final = "rules_pt_gev"
+"""Columns of tables of jets: what is estimated, and what the rules say."""
+_OF_JETS: Final = 1 << 30
+"""Places of jets begin here where an identity is made, behind those of tracks and clusters."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +93,17 @@ def clustered(flow: FlowParticles, events: int, clustering: Clustering) -> tuple
         np.maximum.at(largest, jet, single[of])
     jets = Jets(event, np.concatenate([energy[:, None], parts], axis=1), largest / np.maximum(pt, 1e-9))
     return jets, jet, of
+
+
+def jet_ids(event_ids: NDArray[Any], event: Integers) -> Integers:
+    """Return the identity of each jet: a hash of that of its event and of its place in it, the hardest first.
+
+    event_ids: (event,) identities; event: (jet,) place of the event, rising.
+    """
+    within = np.arange(len(event)) - np.searchsorted(event, event)
+    ids = torch.from_numpy(np.asarray(event_ids, dtype=np.int64)[event])
+    keys: Integers = mix64(mix64(ids) + torch.from_numpy(within + _OF_JETS)).numpy()
+    return keys & np.int64(2**63 - 1)
 
 
 def looked_for(clustering: Clustering) -> Clustering:

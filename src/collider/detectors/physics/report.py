@@ -191,7 +191,7 @@ def notes_of(findings: Findings) -> list[str]:
         notes.append(
             "The network's flow is the rules' with the kinds and momenta that the tables state. Tables made of "
             "simulated events hold candidates that have a truth: noise and pieces of showers, which have none, are by "
-            "rules."
+            "rules. Of a table of jets the network's jets are those of the rules with the pT that it states."
         )
     return notes
 
