@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -125,6 +126,22 @@ def test_rows_of_one_table_alone_keep_what_it_says():
     assert (alone == ~half).all()
     np.testing.assert_allclose(combined.mean("momentum_gev")[alone], made[alone, 0] * weights.response[0])
     assert len(figures(said, weights)) == 2
+
+
+def test_few_rows_of_several_detectors_have_error_bars_of_their_own():
+    """One row in seven has a second estimate, and there the first is three times as wrong as its error bar says."""
+    both = np.arange(ROWS) % 7 == 0
+    first, second = (TRUE * (1 + 0.05 * z) for z in noise())
+    first = np.where(both, TRUE + 3 * (first - TRUE), first)
+    errors = TRUE * 0.05
+    said = said_by({"tracker": table(first, errors), "ecal": table(second, errors, both)})
+    _, _, weights = combination(said)
+    found = {tuple(one["detectors"]): one for one in figures(said, weights)}
+    assert set(found) == {("tracker",), ("tracker", "ecal")}
+    for one in found.values():
+        assert abs(one["coverage"] - 0.6827) < 3.5 * one["coverage_error"]
+    alike = replace(weights, own={})
+    assert min(one["coverage"] for one in figures(said, alike)) < 0.6
 
 
 @pytest.mark.parametrize("trained_on", ["tracker", "ecal"])

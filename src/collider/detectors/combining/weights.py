@@ -7,7 +7,8 @@ x̂ = wᵀx with w = V⁻¹1/(1ᵀV⁻¹1), V the covariance of the errors: no o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -22,6 +23,8 @@ CLIPPED: Final = 3.0
 """Errors that are larger, in units of those that are stated, count as this much for a correlation."""
 FEWEST: Final = 100
 """Rows from which something can be learned."""
+FEWEST_APART: Final = 200
+"""Rows of a set of estimators from which it has error bars of its own: so many tell 68 % to 3 %."""
 FEWEST_TOGETHER: Final = 50
 """A correlation of so many rows counts half: that of few is drawn to none."""
 LARGEST_CORRELATION: Final = 0.95
@@ -32,7 +35,8 @@ class LearnedWeights:
     """What was learned of estimators: (estimator,) each, (estimator, estimator) for the correlation.
 
     response: what its estimates are multiplied with; inflation: what its error bars are; calibration: of the error bar
-    of the combination, as a function of that.
+    of the combination, as a function of that; own: the same of sets of estimators that speak together (whether each
+    does), of which there were FEWEST_APART rows or more: muons are few among hadrons.
     """
 
     names: tuple[str, ...]
@@ -40,6 +44,7 @@ class LearnedWeights:
     inflation: Floats
     correlation: Floats
     calibration: Calibration
+    own: Mapping[tuple[bool, ...], Calibration]
 
     @classmethod
     def learned(cls, names: tuple[str, ...], estimates: Floats, errors: Floats, truth: Floats) -> LearnedWeights:
@@ -60,11 +65,15 @@ class LearnedWeights:
         pulls = (estimates * response - truth[:, None]) / errors
         inflation = np.array([np.quantile(np.abs(p[np.isfinite(p)]), 0.6827) for p in pulls.T])
         correlation = _correlations(pulls / inflation)
-        first = cls(names, response, inflation, correlation, Calibration(1))
+        first = cls(names, response, inflation, correlation, Calibration(1), {})
         mean, std = first.combined(estimates, errors)
-        there = np.isfinite(mean)
-        first.calibration.fit(_gaussian(mean[there], std[there]), torch.from_numpy(truth[there]).unsqueeze(1))
-        return first
+        said = np.isfinite(mean)
+        own = {
+            pattern: _calibrated(mean[rows], std[rows], truth[rows])
+            for pattern, rows in _sets(estimates, errors).items()
+            if len(rows) >= FEWEST_APART
+        }
+        return replace(first, calibration=_calibrated(mean[said], std[said], truth[said]), own=own)
 
     def scaled(self, estimates: Floats, errors: Floats) -> tuple[Floats, Floats]:
         """Return estimates and errors (row, estimator) of each by itself, with its response and inflation."""
@@ -73,17 +82,14 @@ class LearnedWeights:
     def combined(self, estimates: Floats, errors: Floats) -> tuple[Floats, Floats]:
         """Return the combination (row,) with its calibrated error bar, not a number where no one says anything."""
         values, sigma = self.scaled(estimates, errors)
-        there = np.isfinite(values) & np.isfinite(sigma)
         mean, std = np.full(len(values), np.nan), np.full(len(values), np.nan)
-        for pattern in np.unique(there, axis=0):
-            own, rows = np.flatnonzero(pattern), np.flatnonzero((there == pattern).all(axis=1))
-            if len(own):
-                mean[rows], std[rows] = best_linear(
-                    values[np.ix_(rows, own)], sigma[np.ix_(rows, own)], self.correlation[np.ix_(own, own)]
-                )
-        said = np.isfinite(mean)
-        if said.any():
-            std[said] = self.calibration(_gaussian(mean[said], std[said])).error_bar[:, 0].numpy()
+        for pattern, rows in _sets(estimates, errors).items():
+            own = np.flatnonzero(pattern)
+            mean[rows], stated = best_linear(
+                values[np.ix_(rows, own)], sigma[np.ix_(rows, own)], self.correlation[np.ix_(own, own)]
+            )
+            calibration = self.own.get(pattern, self.calibration)
+            std[rows] = calibration(_gaussian(mean[rows], stated)).error_bar[:, 0].numpy()
         return mean, std
 
     def bound(self, estimates: Floats, errors: Floats) -> Floats:
@@ -141,6 +147,20 @@ def _correlations(pulls: Floats) -> Floats:
         shrink = (1 - least) / (1 - lowest)
         found = shrink * found + (1 - shrink) * np.eye(count)
     return found
+
+
+def _sets(estimates: Floats, errors: Floats) -> dict[tuple[bool, ...], NDArray[np.int64]]:
+    """Return the rows of each set of estimators that speak together; rows of which none speaks are left out."""
+    there = np.isfinite(estimates) & np.isfinite(errors)
+    patterns = np.unique(there[there.any(axis=1)], axis=0)
+    return {tuple(map(bool, one)): np.flatnonzero((there == one).all(axis=1)) for one in patterns}
+
+
+def _calibrated(mean: Floats, std: Floats, truth: Floats) -> Calibration:
+    """Return a calibration that is fitted to rows."""
+    made = Calibration(1)
+    made.fit(_gaussian(mean, std), torch.from_numpy(truth).unsqueeze(1))
+    return made
 
 
 def _gaussian(mean: Floats, std: Floats) -> Gaussian:
