@@ -135,12 +135,16 @@ def test_the_finder_stops_where_memory_ends_and_leaves_the_module_alone(trained,
         scan_sizes(module, batch_of, 1000)
 
 
-def test_a_training_ends_by_the_clock_with_its_schedule_and_a_validation(fit, tmp_path):
+def test_a_training_ends_by_the_clock_with_its_schedule_and_a_validation(fit, tmp_path, capsys):
     by_the_clock = ["--trainer.max_epochs=-1", "--trainer.max_time=00:00:00:02", "--curriculum.noise_scale.epochs=1"]
-    fit(tmp_path, *by_the_clock, "--model.schedule=reconstruction.training.schedules.OneCycle")
+    by_the_clock += ["--model.schedule=reconstruction.training.schedules.OneCycle"]
+    fit(tmp_path, *by_the_clock)
     last = read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")
     groups = last["optimizer_states"][0]["param_groups"]
     assert all(group["lr"] < 1e-2 * group["initial_lr"] for group in groups)
     rows = (tmp_path / "metrics.csv").read_text().splitlines()
     validated = [row.split(",") for row in rows if row.split(",")[rows[0].split(",").index("val/loss")]]
     assert int(validated[-1][rows[0].split(",").index("step")]) >= last["global_step"] - 1
+    fit(tmp_path, *by_the_clock, "--resume")
+    assert f"is finished: it has had its time, in which it took {last['global_step']} steps" in capsys.readouterr().err
+    assert read_checkpoint(tmp_path / "checkpoints" / "last.ckpt")["global_step"] == last["global_step"]

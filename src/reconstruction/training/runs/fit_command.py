@@ -80,7 +80,7 @@ class FitCommand:
         if self.trainer.is_global_zero:
             print(
                 f"the training in {self.run_folder} is finished: it {over}; for more, raise --trainer.max_epochs (or "
-                "--early_stopping.patience)",
+                "--trainer.max_time, --early_stopping.patience)",
                 file=sys.stderr,
             )
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import lightning.pytorch as pl
+from lightning.pytorch.callbacks import Timer
 
 from reconstruction.errors import UserError
 from reconstruction.system import attribute_of
@@ -102,8 +103,17 @@ def finished(checkpoint: Mapping[str, Any], trainer: pl.Trainer) -> str | None:
             patience = getattr(trainer.early_stopping_callback, "patience", state["patience"])
             if state["wait_count"] >= patience:
                 return f"stopped early after {epochs} epochs, {patience} of them without improvement"
+        if name.startswith("Timer") and _all_its_time(state, trainer):
+            return f"has had its time, in which it took {steps} steps"
     if trainer.max_epochs is not None and 0 <= trainer.max_epochs <= epochs:
         return f"has all of its {trainer.max_epochs} epochs"
     if 0 <= trainer.max_steps <= steps:
         return f"has all of its {trainer.max_steps} steps"
     return None
+
+
+def _all_its_time(state: Mapping[str, Any], trainer: pl.Trainer) -> bool:
+    """Whether a training had all of the time that `trainer.max_time` gives it now, by its timer's state."""
+    timer = next((one for one in trainer.callbacks if isinstance(one, Timer)), None)  # type: ignore[attr-defined]
+    left = None if timer is None else timer.time_remaining()
+    return left is not None and float(state["time_elapsed"]["train"]) >= left
