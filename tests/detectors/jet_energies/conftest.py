@@ -14,7 +14,7 @@ from collider.detectors.jet_energies.files import FlowJetFiles
 @pytest.fixture(scope="session")
 def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two files of together 60 events of an electron, a photon, a muon, a pion and a proton."""
-    folder = tmp_path_factory.mktemp("jets")
+    folder = tmp_path_factory.mktemp("jet_energies")
     made_detectors.write(folder / "one.hdf5", 40, seed=3, pt_gev=(12.0, 80.0))
     made_detectors.write(folder / "two.hdf5", 20, seed=4, pt_gev=(12.0, 80.0))
     return folder
