@@ -231,6 +231,12 @@ MUTATIONS = (
     Mutation("seed_modes", "estimation/fit/seeded.py", "np.maximum(SEARCH_SIGMAS * std, SEARCH_SPREADS * spread)",
              "SEARCH_SIGMAS * std", "estimation/test_flags.py"),
     # quantile heads
+    Mutation("map_stops_early", "models/polynomial_map.py", "_MOST_ROUNDS = 100", "_MOST_ROUNDS = 4",
+             "models/test_polynomial_map.py", "until_it_stands", package="reconstruction"),
+    Mutation("map_far_rows", "models/polynomial_map.py", "(far & of_many).any(dim=1)", "(far & of_many).all(dim=1)",
+             "models/test_polynomial_map.py", "lie_anywhere", package="reconstruction"),
+    Mutation("schedule_without_clock", "training/schedules.py", "max(counted, clock() * known)", "counted",
+             "training/test_schedules.py", "time_is_over", package="reconstruction"),
     Mutation("quantile_place", "models/predictive/quantiles.py", "self.affine(factor, self.estimate * (1 - factor))",
              "self.affine(factor, self.mean * (1 - factor))", "models/test_heads.py", "temper",
              package="reconstruction"),
