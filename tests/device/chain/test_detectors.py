@@ -7,12 +7,15 @@ import copy
 import pytest
 import torch
 
+from collider.detectors.jet_energies.columns import OBJECTS
+from collider.detectors.jet_energies.files import WIDTH
+from collider.detectors.jet_energies.views import JetObjectsView, RulesYardstick
 from collider.detectors.learning.batches import EVENTS
 from collider.detectors.learning.columns import DETECTORS, LEAD_WIDTH, TOKEN_WIDTH
 from collider.detectors.learning.conservation import EnergyConservation, LawOptions, MomentumBalance
 from collider.detectors.learning.files import NEIGHBOURS_WIDTH, TOGETHER_WIDTH
 from collider.detectors.learning.views import DetectorYardstick, NeighboursView, TogetherView, TrackerView
-from collider.detectors.networks import FlowGraphEncoder
+from collider.detectors.networks import FlowGraphEncoder, ObjectSetEncoder
 from collider.showers.networks import LayerTransformerEncoder
 from reconstruction.models import Gaussian
 
@@ -45,6 +48,24 @@ def test_views_of_candidates(device: torch.device, view: torch.nn.Module) -> Non
     away = measured({name: values.to(device) for name, values in inputs.items()})
     assert away.device == device
     torch.testing.assert_close(away.cpu(), measured(inputs))
+
+
+def test_energies_of_jets(device: torch.device) -> None:
+    torch.manual_seed(0)
+    view, measured = JetObjectsView(), RulesYardstick()
+    series, lengths = torch.rand(3, 9, WIDTH), torch.tensor([9, 3, 6])
+    series[:, 0, 0] += 20.0
+    encoder = ObjectSetEncoder(view.channels, 8).eval()
+    encoder.fit([(view(series).series, view.lengths(lengths, 9, 0))])
+    found = []
+    for place in (torch.device("cpu"), device):
+        seen, real = view(series.to(place)), view.lengths(lengths, 9, 0).to(place)
+        features = copy.deepcopy(encoder).to(place)(seen.series, real)
+        there = copy.deepcopy(measured).to(place)
+        found.append((features, there({OBJECTS: series.to(place)}), there.errors({OBJECTS: series.to(place)})))
+        assert all(one.device == place for one in found[-1])
+    for here, away in zip(*found, strict=True):
+        torch.testing.assert_close(away.detach().cpu(), here.detach(), rtol=1e-4, atol=1e-5)
 
 
 ROWS = 120

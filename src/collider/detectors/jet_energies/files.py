@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from collider.detectors.events import DetectorEvents, EventSlice
 from collider.detectors.jet_energies.columns import LEAD, OBJECT_NUMBERS, OBJECTS
 from collider.detectors.jet_energies.tokens import jet_tokens
 from collider.detectors.learning.candidates import event_hashes
+from collider.detectors.learning.event_rows import FileOfRows, Rows, RowsOfEvents
 from collider.detectors.learning.tokens import Tokens
 from collider.detectors.muons.config import MuonStations
 from collider.detectors.physics.config import PhysicsConfig
@@ -34,27 +35,11 @@ from collider.detectors.schema import CLUSTERS, NONE, PARTICLES, SEGMENTS, TRACK
 from collider.detectors.tracking import Tracker
 from reconstruction.configuration import build
 from reconstruction.errors import UserError
-from reconstruction.records.stored import place_of_row
 
-Rows = NDArray[np.int64]
 NEEDED = (TRACKS, CLUSTERS, SEGMENTS)
 PIECE = 500
 """Events whose jets are found in one call."""
 WIDTH = max(len(LEAD), len(OBJECT_NUMBERS))
-
-
-@dataclass(frozen=True)
-class FlowJetFile:
-    """One file of events: where its events stand among all, its jets, and the event of each, from the file's first.
-
-    hashes: (event,) of the content of each event.
-    """
-
-    path: Path
-    attributes: dict[str, Any]
-    events: slice
-    event: Rows = field(repr=False)
-    hashes: Rows = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -67,7 +52,7 @@ class _Found:
     hashes: Rows
 
 
-class FlowJetFiles:
+class FlowJetFiles(RowsOfEvents):
     """Files of events as one table of jets, a `RowTable`.
 
     Rows are the jets by rules that a true jet is matched with, or all of them where files hold no particles.
@@ -76,6 +61,8 @@ class FlowJetFiles:
 
     Raises UserError for files that lack a table, and where there is no jet.
     """
+
+    noun = "jet"
 
     def __init__(self, paths: Sequence[Path], cuts: PhysicsConfig, objects: int, least_gev: float) -> None:
         self.events, self.cuts, self.objects, self.least_gev = DetectorEvents(paths), cuts, objects, least_gev
@@ -98,7 +85,7 @@ class FlowJetFiles:
             with h5py.File(path, "r", locking=False) as file:
                 attributes = dict(file.attrs)
             event, hashes = (np.concatenate([getattr(one, name) for one in own]) for name in ("event", "hashes"))
-            self.files.append(FlowJetFile(path, attributes, slice(start, stop), event, hashes))
+            self.files.append(FileOfRows(path, attributes, slice(start, stop), event, hashes))
             found += own
             start = stop
         self.starts: Rows = np.cumsum([0, *(len(file.event) for file in self.files)])
@@ -107,9 +94,9 @@ class FlowJetFiles:
                 f"none of the {len(self.events)} events of {paths[0]}{' …' if len(paths) > 1 else ''} has a jet of "
                 f"{least_gev:g} GeV or more: lower data.least_gev, or name other events"
             )
-        self._numbers = {name: np.concatenate([one.numbers[name] for one in found]) for name in found[0].numbers}
+        self.numbers = {name: np.concatenate([one.numbers[name] for one in found]) for name in found[0].numbers}
         self._tokens = _joined([one.tokens for one in found])
-        self.columns = self.scalar_columns = tuple(self._numbers)
+        self.columns = self.scalar_columns = tuple(self.numbers)
 
     def _found(self, part: EventSlice) -> _Found:
         """Return the jets of some events."""
@@ -146,42 +133,6 @@ class FlowJetFiles:
         place = nearest_jets(true, jets, self.cuts.jet_distance)
         of_jet[place[place >= 0]] = np.flatnonzero(place >= 0)
         return true, of_jet
-
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    @property
-    def event_ids(self) -> Rows:
-        """Identity of each jet."""
-        ids: Rows = self._numbers["event_id"]
-        return ids
-
-    def content_hashes(self) -> Rows:
-        """Return a hash of the event of each jet: those of one event are never in two parts of a split."""
-        return self.event_hashes()[self.event_of_rows]
-
-    @property
-    def event_of_rows(self) -> Rows:
-        """Place of the event of each jet among those of all files, (row,)."""
-        return np.concatenate([file.event + file.events.start for file in self.files])
-
-    @property
-    def event_starts(self) -> Rows:
-        """First event of each file, and the number of all events."""
-        return np.array([0, *(file.events.stop for file in self.files)])
-
-    def event_hashes(self) -> Rows:
-        """Return a hash of the content of every event, also of those without a jet."""
-        return np.concatenate([file.hashes for file in self.files])
-
-    def scalar(self, name: str) -> NDArray[Any]:
-        """Return one column of numbers."""
-        return self._numbers[name]
-
-    def describe(self, row: int) -> str:
-        """Say which jet of which event of which file this is."""
-        file, place = place_of_row(self.starts, row)
-        return f"{self.files[file].path} event {self._numbers['event_number'][row]}, jet {place} of the file"
 
     def inputs(self, name: str, rows: Rows) -> tuple[NDArray[np.float32], Rows]:
         """Return leads and tokens of rows (row, position, channel), zeros behind, and how many positions are real."""

@@ -6,33 +6,19 @@ import torch
 from torch import Tensor
 
 from collider.detectors.jet_energies.columns import LEAD, OBJECT_NUMBERS, OBJECTS
-from collider.detectors.learning.views import lead_scalars, told_lengths
-from reconstruction.models.encoders.views import RecordView, View
+from collider.detectors.learning.views import LedView
 from reconstruction.records.batch import Inputs
-from reconstruction.shapes import Lengths, Series, Targets
+from reconstruction.shapes import Targets
 from reconstruction.training.network.yardstick import Yardstick
 
 
-class JetObjectsView(RecordView):
+class JetObjectsView(LedView):
     """A position for each track and cluster of a jet; ln pT by rules, |η| and the share of all objects as scalars."""
 
     reads = OBJECTS
 
     def __init__(self) -> None:
-        super().__init__()
-        self.channels, self.scalar_count = len(OBJECT_NUMBERS), len(LEAD)
-
-    def forward(self, series: Series) -> View:
-        """Return the view."""
-        return View(series[:, 1:, : self.channels], lead_scalars(series[:, 0, : self.scalar_count]))
-
-    def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths:
-        """Return the number of tracks and clusters: all but the lead."""
-        return lengths - 1
-
-    def lengths_told(self, series: Series) -> Lengths:
-        """Return how many positions are real."""
-        return told_lengths(series, 1)
+        super().__init__(len(OBJECT_NUMBERS), len(LEAD))
 
 
 class RulesYardstick(Yardstick):

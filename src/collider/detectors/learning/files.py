@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import h5py
 import numpy as np
@@ -29,6 +29,7 @@ from collider.detectors.learning.columns import (
     TOKEN_WIDTH,
     TRACKER,
 )
+from collider.detectors.learning.event_rows import FileOfRows, Rows, RowsOfEvents
 from collider.detectors.learning.linking import LINKING, Linking
 from collider.detectors.learning.tokens import SEGMENTS_READ
 from collider.detectors.muons.config import MuonStations
@@ -38,9 +39,8 @@ from collider.detectors.tracking import Tracker
 from reconstruction.configuration import build
 from reconstruction.errors import UserError, nearest
 from reconstruction.records.recent import RecentlyUsed
-from reconstruction.records.stored import named_files, place_of_row
+from reconstruction.records.stored import named_files
 
-Rows = NDArray[np.int64]
 NEEDED: Final = (TRACKER_HITS, TRACKS, ECAL_CELLS, HCAL_CELLS, CLUSTERS, SEGMENTS)
 MAKER: Final = "`python scripts/detectors.py` makes some in data/detectors/"
 TOGETHER_WIDTH: Final = max(len(DETECTORS) + max(TOKEN_WIDTH.values()), *LEAD_WIDTH.values())
@@ -88,21 +88,13 @@ def require_names(option: str, given: Sequence[str], known: Sequence[str]) -> No
 
 
 @dataclass(frozen=True)
-class CandidateFile:
-    """One file of events: where its events stand among all, the numbers of its candidates, the event of each.
+class CandidateFile(FileOfRows):
+    """One file of events, with the numbers of its candidates."""
 
-    event: (candidate,) from the file's first; hashes: (event,) of the content of each event.
-    """
-
-    path: Path
-    attributes: dict[str, Any]
-    events: slice
     numbers: Numbers = field(repr=False)
-    event: Rows = field(repr=False)
-    hashes: Rows = field(repr=False)
 
 
-class CandidateFiles:
+class CandidateFiles(RowsOfEvents):
     """Files of events as one table, a `RowTable`.
 
     memory_mb: so much of memory holds tokens; None: those of all files. inputs: those whose tokens will be asked for.
@@ -111,6 +103,9 @@ class CandidateFiles:
 
     Raises UserError for files that cannot be read, lack a table, or hold no candidate that is chosen.
     """
+
+    noun = "candidate"
+    files: list[CandidateFile]
 
     def __init__(
         self,
@@ -147,8 +142,8 @@ class CandidateFiles:
                 "that data.needs, data.classes and data.least_gev let pass"
             )
         names = self.files[0].numbers
-        self._numbers = {name: np.concatenate([file.numbers[name] for file in self.files]) for name in names}
-        self.columns = tuple(self._numbers)
+        self.numbers = {name: np.concatenate([file.numbers[name] for file in self.files]) for name in names}
+        self.columns = tuple(self.numbers)
         self.scalar_columns = self.columns
 
     def _opened(self, paths: Sequence[Path]) -> list[CandidateFile]:
@@ -161,7 +156,7 @@ class CandidateFiles:
             self._seen.get(place, partial(_itself, made))
             with h5py.File(path, "r", locking=False) as file:
                 attributes = dict(file.attrs)
-            found.append(CandidateFile(path, attributes, events, made.numbers, made.event, made.hashes))
+            found.append(CandidateFile(path, attributes, events, made.event, made.hashes, made.numbers))
         return found
 
     def _made(self, events: slice) -> EventCandidates:
@@ -172,47 +167,11 @@ class CandidateFiles:
         """Return the detectors, and NEIGHBOURS, whose tokens are asked for; of others only leads are."""
         return (*self.inputs_read, *(DETECTORS if TOGETHER in self.inputs_read else ()))
 
-    def __len__(self) -> int:
-        return int(self.starts[-1])
-
-    @property
-    def event_ids(self) -> Rows:
-        """Identity of each candidate."""
-        ids: Rows = self._numbers["event_id"]
-        return ids
-
-    def content_hashes(self) -> Rows:
-        """Return a hash of the event of each candidate: those of one event are never in two parts of a split."""
-        return self.event_hashes()[self.event_of_rows]
-
-    @property
-    def event_of_rows(self) -> Rows:
-        """Place of the event of each candidate among those of all files, (row,)."""
-        return np.concatenate([file.event + file.events.start for file in self.files])
-
-    @property
-    def event_starts(self) -> Rows:
-        """First event of each file, and the number of all events."""
-        return np.array([0, *(file.events.stop for file in self.files)])
-
     @cached_property
     def unseen_gev(self) -> Floats:
         """True momenta across the beam of what no detector saw or followed, (event, 2), of all events."""
         parts = [[self.events.column(f"{stem}_p{axis}_gev") for axis in "xy"] for stem in ("missing", "beyond")]
         return np.asarray(np.array(parts, dtype=np.float64).sum(axis=0).T)
-
-    def event_hashes(self) -> Rows:
-        """Return a hash of the content of every event, also of those without a candidate that is chosen."""
-        return np.concatenate([file.hashes for file in self.files])
-
-    def scalar(self, name: str) -> NDArray[Any]:
-        """Return one column of numbers."""
-        return self._numbers[name]
-
-    def describe(self, row: int) -> str:
-        """Say which candidate of which event of which file this is."""
-        file, place = place_of_row(self.starts, row)
-        return f"{self.files[file].path} event {self._numbers['event_number'][row]}, candidate {place} of the file"
 
     def positions(self, name: str) -> int:
         """Return how many positions an input has, leads and tokens."""

@@ -48,27 +48,33 @@ def told_lengths(series: Series, leads: int) -> Lengths:
     return (there * place).amax(dim=1).clamp(min=leads)
 
 
-class TokensView(RecordView):
-    """A position for each token of one detector, what classical reconstruction says in it as scalars."""
+class LedView(RecordView):
+    """A position for each of what follows the lead of an input, and the lead as scalars."""
 
-    detector: ClassVar[str]
-
-    def __init__(self) -> None:
+    def __init__(self, channels: int, lead: int) -> None:
         super().__init__()
-        self.channels = TOKEN_WIDTH[self.detector]
-        self.scalar_count = LEAD_WIDTH[self.detector]
+        self.channels, self.scalar_count = channels, lead
 
     def forward(self, series: Series) -> View:
         """Return the view."""
         return View(series[:, 1:, : self.channels], lead_scalars(series[:, 0, : self.scalar_count]))
 
     def lengths(self, lengths: Lengths, samples: int, positions: int) -> Lengths:
-        """Return the number of tokens: all but the lead."""
+        """Return the number of positions: all but the lead."""
         return lengths - 1
 
     def lengths_told(self, series: Series) -> Lengths:
         """Return how many positions are real."""
         return told_lengths(series, 1)
+
+
+class TokensView(LedView):
+    """A position for each token of one detector, what classical reconstruction says in it as scalars."""
+
+    detector: ClassVar[str]
+
+    def __init__(self) -> None:
+        super().__init__(TOKEN_WIDTH[self.detector], LEAD_WIDTH[self.detector])
 
 
 class TrackerView(TokensView):
