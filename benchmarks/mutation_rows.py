@@ -120,7 +120,7 @@ MUTATIONS = (
              "change = change", "training/test_sheet.py", "by_how_much", package="reconstruction"),
     Mutation("samples_unweighted", "endpoint/sampled.py", "(self.weights * part).ravel()]",
              "(part / part.shape[1]).ravel()]", "endpoint/test_sampled.py", "closed"),
-    Mutation("averaged_weights", "training/runs/fitting.py", "= evaluation_weights(checkpoint)",
+    Mutation("averaged_weights", "training/runs/calibrating.py", "= evaluation_weights(checkpoint)",
              '= checkpoint["state_dict"]', "training/test_average_calibration.py", package="reconstruction"),
     # trainings that are stopped, resumed, and end
     Mutation("first_score", "training/learning/checkpoints.py", "if not math.isfinite(score):", "if False:",

@@ -6,18 +6,18 @@ import torch
 
 from reconstruction.training.learning.averaging import AVERAGE, evaluation_weights
 from reconstruction.training.learning.checkpoints import read_checkpoint
-from reconstruction.training.runs import fitting
+from reconstruction.training.runs import calibrating
 
 
 def test_the_average_of_the_weights_is_what_is_calibrated(fit, tmp_path, monkeypatch):
     seen = []
-    validation = fitting._validation
+    validation = calibrating._validation
 
     def watched(module, *arguments):
         seen.append({name: value.detach().clone() for name, value in module.named_parameters()})
         return validation(module, *arguments)
 
-    monkeypatch.setattr(fitting, "_validation", watched)
+    monkeypatch.setattr(calibrating, "_validation", watched)
     # so slow an average is still far behind the weights when the training ends
     fit(tmp_path, "--data.fractions=[0.6,0.2,0.2]", "--trainer.max_epochs=2", "--model.ema_decay=0.98")
     checkpoints = [read_checkpoint(tmp_path / "checkpoints" / f"{name}.ckpt") for name in ("best", "last")]

@@ -21,7 +21,7 @@ from reconstruction.training.learning.averaging import Average
 from reconstruction.training.learning.checkpoints import read_checkpoint, write_atomically
 from reconstruction.training.learning.metrics import Collected, metric_name, validation_metrics
 from reconstruction.training.learning.rate_finder import scan_rates
-from reconstruction.training.runs.fitting import MOST_PASSES
+from reconstruction.training.runs.calibrating import MOST_PASSES
 from reconstruction.training.runs.loading import build_module, load_ensemble, load_module, load_reconstructor
 
 TARGETS = ("energy_eV", "pitch_angle_deg")

@@ -7,8 +7,8 @@ import torch
 
 from cres.progress import EVERY
 from reconstruction.training.learning.checkpoints import read_checkpoint
-from reconstruction.training.runs import fitting
-from reconstruction.training.runs.fitting import CALIBRATION
+from reconstruction.training.runs import calibrating
+from reconstruction.training.runs.calibrating import CALIBRATION
 
 ENOUGH = "--data.fractions=[0.6,0.3,0.1]"
 """Validation electrons enough to calibrate on."""
@@ -18,13 +18,13 @@ ENOUGH = "--data.fractions=[0.6,0.3,0.1]"
 def calls(monkeypatch):
     """How often validation electrons are predicted for a calibration."""
     made = []
-    validation = fitting._validation
+    validation = calibrating._validation
 
     def counted(*arguments):
         made.append(1)
         return validation(*arguments)
 
-    monkeypatch.setattr(fitting, "_validation", counted)
+    monkeypatch.setattr(calibrating, "_validation", counted)
     return made
 
 
@@ -52,15 +52,15 @@ def test_other_weights_are_calibrated_by_themselves(fit, tmp_path, calls):
     # the last epoch is no better than the first: weights that stand nearly still, and then grow worse
     fit(tmp_path, ENOUGH, "--trainer.max_epochs=2", "--model.optimiser.lr=0.3", "--trainer.gradient_clip_val=0")
     one, other = (read_checkpoint(tmp_path / "checkpoints" / f"{name}.ckpt") for name in ("best", "last"))
-    same = fitting._equal(fitting.evaluation_weights(one), fitting.evaluation_weights(other))
+    same = calibrating._equal(calibrating.evaluation_weights(one), calibrating.evaluation_weights(other))
     assert len(calls) == (1 if same else 2)
 
 
 def test_states_that_differ_in_a_weight_are_not_equal():
     state = {"a": torch.ones(3), f"{CALIBRATION}.tail.factor": torch.ones(2)}
-    assert fitting._equal(state, state | {f"{CALIBRATION}.tail.factor": torch.zeros(2)})
+    assert calibrating._equal(state, state | {f"{CALIBRATION}.tail.factor": torch.zeros(2)})
     more = state | {"map._extra_state": {"fitted": True}}
-    assert fitting._equal(more, dict(more))
-    assert not fitting._equal(more, more | {"map._extra_state": {"fitted": False}})
-    assert not fitting._equal(state, state | {"a": torch.tensor([1.0, 1.0, 1.0 + 1e-6])})
-    assert not fitting._equal(state, {"a": torch.ones(3), "b": torch.ones(1)})
+    assert calibrating._equal(more, dict(more))
+    assert not calibrating._equal(more, more | {"map._extra_state": {"fitted": False}})
+    assert not calibrating._equal(state, state | {"a": torch.tensor([1.0, 1.0, 1.0 + 1e-6])})
+    assert not calibrating._equal(state, {"a": torch.ones(3), "b": torch.ones(1)})

@@ -17,7 +17,7 @@ from cres.errors import UserError
 from reconstruction.training.command_line.cli import main
 from reconstruction.training.learning.checkpoints import read_checkpoint
 from reconstruction.training.runs import run_lock
-from reconstruction.training.runs.fitting import FitCalibration
+from reconstruction.training.runs.calibrating import FitCalibration
 from reconstruction.training.runs.run_lock import LOCK, training_alone
 from reconstruction.training.runs.runs import default_folder, set_aside
 from reconstruction.training.runs.starts import Trial

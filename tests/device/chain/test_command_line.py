@@ -64,7 +64,7 @@ def run(device: torch.device, trainer_options: list[str], records: Path, tmp_pat
 @pytest.fixture
 def few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration of few records is enough to go through it."""
-    monkeypatch.setattr("reconstruction.training.runs.fitting.CALIBRATION_RECORDS", 1)
+    monkeypatch.setattr("reconstruction.training.runs.calibrating.CALIBRATION_RECORDS", 1)
 
 
 def overrides(text: str, tmp_path: Path) -> str:

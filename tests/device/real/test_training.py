@@ -40,7 +40,7 @@ def real(kind: str) -> str:
 @pytest.fixture
 def few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A calibration of few records is enough to go through it."""
-    monkeypatch.setattr("reconstruction.training.runs.fitting.CALIBRATION_RECORDS", 1)
+    monkeypatch.setattr("reconstruction.training.runs.calibrating.CALIBRATION_RECORDS", 1)
 
 
 @pytest.fixture(scope="module")

@@ -49,10 +49,11 @@ from reconstruction.training.command_line.settled import settle
 from reconstruction.training.command_line.study import Pruned
 from reconstruction.training.learning.checkpoints import BEST, LAST, AtomicCheckpointIO
 from reconstruction.training.learning.loss_watch import NonFiniteLoss
+from reconstruction.training.runs.calibrating import FitCalibration
 from reconstruction.training.runs.commands import Reconstruction, validate
 from reconstruction.training.runs.ensembles import calibrate_as_trained
 from reconstruction.training.runs.fit_command import FitCommand
-from reconstruction.training.runs.fitting import FitCalibration, FitScalers
+from reconstruction.training.runs.fitting import FitScalers
 from reconstruction.training.runs.interruption import EndedEarly, Interrupted, StopOnSignal, end_children, ending_early
 from reconstruction.training.runs.loading import load_ensemble, plain_types
 from reconstruction.training.runs.processes import let_go_of_gradients

@@ -7,7 +7,7 @@ import warnings
 from reconstruction.errors import UserError
 from reconstruction.records.rows import RowsDataModule
 from reconstruction.training.learning.learner import Learner
-from reconstruction.training.runs.fitting import calibrate_ensemble
+from reconstruction.training.runs.calibrating import calibrate_ensemble
 
 
 def calibrate_as_trained(model: Learner, data: RowsDataModule) -> None:

@@ -17,7 +17,8 @@ from reconstruction.training.learning.batch_finder import scan_sizes
 from reconstruction.training.learning.checkpoints import read_checkpoint, remove_unfinished, resumable
 from reconstruction.training.learning.learner import CARD, Learner
 from reconstruction.training.learning.rate_finder import scan_rates
-from reconstruction.training.runs.fitting import FEWEST, fit_scalers, is_uncalibrated
+from reconstruction.training.runs.calibrating import FEWEST, is_uncalibrated
+from reconstruction.training.runs.fitting import fit_scalers
 from reconstruction.training.runs.loading import model_card, plain_text
 from reconstruction.training.runs.resuming import finished, refuse_changes
 from reconstruction.training.runs.run_lock import training_alone

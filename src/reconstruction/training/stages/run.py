@@ -22,7 +22,8 @@ from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import BEST, LAST, read_checkpoint, write_atomically
 from reconstruction.training.learning.learner import CARD
 from reconstruction.training.learning.rows_met import also_trained_on
-from reconstruction.training.runs.fitting import CALIBRATION, fit_scalers
+from reconstruction.training.runs.calibrating import CALIBRATION
+from reconstruction.training.runs.fitting import fit_scalers
 from reconstruction.training.runs.loading import load_module, model_card
 from reconstruction.training.stages.line import learned_names, look_at, loss_of, mean_of
 from reconstruction.training.stages.plan import AVERAGE, EACH, START, Plan, PlannedStage, as_options
