@@ -77,6 +77,35 @@ def test_the_loss_is_least_at_the_truth_and_blind_outside() -> None:
     assert location_loss(sharp, wanted[:1], wanted[:1])[0] == pytest.approx(math.log(2), rel=1e-5)
 
 
+def test_pairs_with_a_phase_of_their_own_change_nothing_with_it() -> None:
+    """A first pair that is noise must not turn the line that stands in the second."""
+    torch.manual_seed(3)
+    position, series = batch(5, 1)
+    noise = torch.randn(5, 32, 2)
+    locator = Locator(4, 1, in_phase=2)
+    readings = []
+    for turn in (0.0, 1.1):
+        turned = torch.view_as_complex(series) * torch.polar(torch.ones(()), torch.tensor(turn))
+        both = torch.cat((noise, torch.view_as_real(turned)), dim=2)
+        readings.append(locator(both, pointed(position), torch.zeros(5, 1)).position)
+    torch.testing.assert_close(*readings)
+    locator.together = 2
+    assert not torch.allclose(locator(both, pointed(position), torch.zeros(5, 1)).position, readings[0], atol=1e-4)
+
+
+def test_a_line_that_is_missed_pulls_at_the_attention_alone() -> None:
+    """A record that shows no line is taught as often as any: its pull at the position would be the strongest."""
+    wanted = torch.tensor([3.4, 3.4])
+    attention = torch.log_softmax(torch.eye(12)[[3, 10]] * 5, dim=1).requires_grad_()
+    position = torch.tensor([3.6, 10.1], requires_grad=True)
+    location_loss(attention, position, wanted, reach=5).sum().backward()
+    assert position.grad is not None
+    assert attention.grad is not None
+    assert position.grad[0] > 0
+    assert position.grad[1] == 0
+    assert (attention.grad[:, 3:5] < 0).all()
+
+
 def test_an_odd_number_of_channels_is_refused() -> None:
     with pytest.raises(ValueError, match="pairs"):
         Locator(3, 1)

@@ -80,23 +80,25 @@ def test_the_density_of_a_mixture_and_its_gradient(components: int, targets: int
         torch.testing.assert_close(one, other if one.ndim < 4 else torch.tril(other), rtol=1e-9, atol=1e-9)
 
 
-def plain_location_loss(log_attention: Tensor, position: Tensor, wanted: Tensor) -> Tensor:
+def plain_location_loss(log_attention: Tensor, position: Tensor, wanted: Tensor, reach: int) -> Tensor:
     last = log_attention.shape[1] - 1
     held = wanted.clamp(0, last)
     lower = held.floor().clamp(max=last - 1)
     pick = torch.stack((lower, lower + 1), dim=1).long()
     below, above = log_attention.gather(1, pick).unbind(dim=1)
-    huber = nn.functional.huber_loss(position, held, delta=0.3, reduction="none")
+    there = (log_attention.argmax(dim=1) - held).abs() <= reach
+    huber = there * nn.functional.huber_loss(position, held, delta=0.3, reduction="none")
     return (3 * huber - torch.lerp(below, above, held - lower)).masked_fill(held != wanted, 0)
 
 
-def test_the_loss_of_a_place_and_its_gradient() -> None:
+@pytest.mark.parametrize("reach", [0, 2, 8])
+def test_the_loss_of_a_place_and_its_gradient(reach: int) -> None:
     wanted = torch.tensor([3.4, 40.0, -2.0, 7.0, 0.0, 5.75], dtype=torch.float64)
     found = []
     for loss in (location_loss, plain_location_loss):
         attention = random(6, 8).log_softmax(1).requires_grad_()
         position = (wanted + random(6, seed=8)).detach().requires_grad_()
-        value = loss(attention, position, wanted)
+        value = loss(attention, position, wanted, reach)
         (value * random(6, seed=9)).sum().backward()
         found.append([value, attention.grad, position.grad])
     for one, other in zip(*found, strict=True):

@@ -34,14 +34,15 @@ class Reading(NamedTuple):
 class Locator(nn.Module):
     """Read the position of the line that the attention points at.
 
-    The position with the largest weight is taken; the complex values around it, turned so that the middle one is real
-    (its phase says nothing of where the line stands), go with the encoder's features through a small perceptron that
-    returns the fraction. The line shape of a finite record spreads a line over its neighbours, so that these few
-    values hold all that the record knows of the fraction.
+    The position with the largest weight is taken; the complex values around it, turned so that the middle one of the
+    first pair is real (its phase says nothing of where the line stands), go with the encoder's features through a small
+    perceptron that returns the fraction. The line shape of a finite record spreads a line over its neighbours, so that
+    these few values hold all that the record knows of the fraction.
 
     Args:
         in_channels: channels of the series; real and imaginary parts interleaved, so an even number.
         in_width: the encoder's features.
+        in_phase: channels, the first, that are turned together; each pair after them by its own middle. None: all.
         window: positions on either side of the middle.
         hidden_width: width of the perceptron.
         feature_width: features handed on to the head.
@@ -49,12 +50,20 @@ class Locator(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, in_width: int, *, window: int = 5, hidden_width: int = 128, feature_width: int = 4
+        self,
+        in_channels: int,
+        in_width: int,
+        *,
+        in_phase: int | None = None,
+        window: int = 5,
+        hidden_width: int = 128,
+        feature_width: int = 4,
     ) -> None:
         super().__init__()
         if in_channels % 2:
             raise ValueError(f"a locator reads complex values: {in_channels} channels are not pairs")
         self.window = window
+        self.together = (in_channels if in_phase is None else in_phase) // 2
         self.feature_width = feature_width + 3
         around = (2 * window + 1) * in_channels
         self.perceptron = nn.Sequential(
@@ -86,18 +95,22 @@ class Locator(nn.Module):
         beside = nn.functional.pad(series, (0, 0, self.window, self.window))
         values = beside.gather(1, (peak + steps).unsqueeze(2).expand(-1, -1, series.shape[2]))
         pairs = torch.view_as_complex(values.unflatten(2, (-1, 2)))
-        middle = pairs[:, self.window : self.window + 1, :1]
-        turned = pairs * torch.sgn(middle).conj_physical()
+        middle = pairs[:, self.window : self.window + 1]
+        first, others = middle[..., :1], middle[..., self.together :]
+        turn = torch.cat((first.expand(-1, -1, self.together), others), dim=2) if others.shape[2] else first
+        turned = pairs * torch.sgn(turn).conj_physical()
         return torch.view_as_real(turned).flatten(1)
 
 
-def location_loss(log_attention: LogAttention, position: PerRow, wanted: PerRow) -> PerRow:
+def location_loss(log_attention: LogAttention, position: PerRow, wanted: PerRow, reach: int = 5) -> PerRow:
     """Return the loss that teaches where to point: cross-entropy of the attention plus a Huber term of the position.
 
     The wanted position lies between two integers; both share the entropy in proportion. A line that stands outside the
-    series teaches nothing.
+    series teaches nothing, one that stands farther than `reach` from where the attention points teaches the attention
+    alone: what is read around the wrong place does not say where the right one is, and as the pull of each such record
+    is as strong as the Huber loss allows, they would drown those of the lines that are there.
     """
-    loss: Tensor = _LocationLoss.apply(log_attention, position, wanted)[0]
+    loss: Tensor = _LocationLoss.apply(log_attention, position, wanted, reach)[0]
     return loss
 
 
@@ -108,9 +121,12 @@ class _LocationLoss(Function):
 
     @staticmethod
     def forward(
-        log_attention: Tensor, position: Tensor, wanted: Tensor
+        log_attention: Tensor, position: Tensor, wanted: Tensor, reach: int
     ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Return the loss (batch,); how far off the position is, two integers, their shares, and who is left out."""
+        """Return the loss (batch,); how far off the position is, two integers, their shares, and who is left out.
+
+        A position whose line is not in reach is off by nothing.
+        """
         last = log_attention.shape[1] - 1
         held = wanted.clamp(0, last)
         lower = held.floor().clamp(max=max(last - 1, 0))
@@ -118,13 +134,15 @@ class _LocationLoss(Function):
         part = held - lower
         below, above = log_attention.gather(1, pick).unbind(dim=1)
         entropy = torch.lerp(below, above, part)
-        huber = nn.functional.huber_loss(position, held, delta=_HUBER, reduction="none")
+        missed = (log_attention.argmax(dim=1) - held).abs() > reach
+        off = (position - held).masked_fill(missed, 0)
+        huber = nn.functional.huber_loss(off, torch.zeros_like(off), delta=_HUBER, reduction="none")
         outside = held != wanted
         loss = (_OF_POSITION * huber - entropy).masked_fill(outside, 0)
-        return loss, position - held, pick, torch.stack((part - 1, -part), dim=1), outside
+        return loss, off, pick, torch.stack((part - 1, -part), dim=1), outside
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, ...]) -> None:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep what is small."""
         ctx.mark_non_differentiable(*output[1:])
         ctx.set_materialize_grads(False)
@@ -132,11 +150,11 @@ class _LocationLoss(Function):
         ctx.shape = inputs[0].shape
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor | None, *others: None) -> tuple[Tensor | None, Tensor | None, None]:
+    def backward(ctx: Any, gradient: Tensor | None, *others: None) -> tuple[Tensor | None, Tensor | None, None, None]:
         """Huber's loss pulls by the error up to its δ; the entropy by the shares of the two integers."""
         if gradient is None:
-            return None, None, None
+            return None, None, None, None
         off, pick, shares, outside = ctx.saved_tensors
         gradient = gradient.masked_fill(outside, 0)
         of_attention = gradient.new_zeros(ctx.shape).scatter_add(1, pick, gradient.unsqueeze(1) * shares)
-        return of_attention, gradient * (_OF_POSITION * off.clamp(-_HUBER, _HUBER)), None
+        return of_attention, gradient * (_OF_POSITION * off.clamp(-_HUBER, _HUBER)), None, None

@@ -29,6 +29,8 @@ class RecordView(nn.Module, ABC):
     """Name of the input that it is a view of."""
     told_of: tuple[str, ...] = ()
     """Settings that a model is told and that this view shows beside the input (`with_settings`)."""
+    in_phase: int | None = None
+    """So many channels, the first, share one phase that says nothing; each pair after them has its own. None: all."""
     piecewise: bool = False
     """Whether the view of a piece of a record is that piece of the record's view."""
 

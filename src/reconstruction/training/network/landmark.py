@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from reconstruction.errors import UserError
 from reconstruction.models import Encoded, Locator, PolynomialMap, location_loss
 from reconstruction.models.encoders.joining import columns
-from reconstruction.models.encoders.views import View
+from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.shapes import Features, PerRow, Targets
 
 _HZ_PER_MHZ = 1e6
@@ -80,7 +80,7 @@ class Landmark(nn.Module):
     def __init__(
         self,
         options: LandmarkOptions,
-        channels: int,
+        view: RecordView,
         encoder_width: int,
         scalars: int,
         targets: int,
@@ -93,7 +93,13 @@ class Landmark(nn.Module):
                 f"{scalars} scalars: give one order for each"
             )
         self.options = options
-        self.locator = Locator(channels, encoder_width, window=options.window, hidden_width=options.hidden_width)
+        self.locator = Locator(
+            view.channels,
+            encoder_width,
+            in_phase=view.in_phase,
+            window=options.window,
+            hidden_width=options.hidden_width,
+        )
         degrees = (options.location_degree, *options.scalar_degrees, *settings_degrees)
         self.map = PolynomialMap(degrees, targets)
         self.feature_width = self.locator.feature_width + targets
@@ -124,7 +130,8 @@ class Landmark(nn.Module):
         """Return the weighted mean loss of the place; `frequency_hz` is the column (batch,)."""
         wanted = (self.options.multiple * frequency_hz.double() - measured.first_hz) / measured.step_hz
         wanted = wanted.to(measured.position.dtype)
-        return self.options.weight * location_loss(measured.log_attention, measured.position, wanted).mean()
+        loss = location_loss(measured.log_attention, measured.position, wanted, self.options.window)
+        return self.options.weight * loss.mean()
 
 
 def _axis_hz(view: View, name: str) -> tuple[Tensor, Tensor]:

@@ -326,7 +326,7 @@ def _landmark(
             f"model.landmark.view is {options.view!r}, but no view is called so{nearest(options.view, views)}"
         )
     width = encoders[options.view].output_width
-    return Landmark(options, views[options.view].channels, width, scalars, targets, degrees)
+    return Landmark(options, views[options.view], width, scalars, targets, degrees)
 
 
 def _sheet(
