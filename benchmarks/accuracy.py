@@ -80,7 +80,10 @@ ABLATIONS: dict[str, tuple[str, ...]] = {
     "one Gaussian, β-NLL (β = 0.5)": (ONE_GAUSSIAN, "--model.loss.init_args.beta=0.5"),
     "mean pooling, so nothing to point with": (NO_POINTING, f"{POOLING}=mean"),
     "no alignment": (NO_POINTING, f"--model.views={json.dumps(SPECTRUM)}"),
-    "fresh electrons every epoch": ("--data.stream.class_path=cres.simulation.SimulatedElectrons",),
+    "fresh electrons every epoch": (
+        "--data.stream.class_path=cres.simulation.SimulatedElectrons",
+        "--data.stream.init_args.config=cavity_26ghz",
+    ),
 }
 
 

@@ -121,7 +121,7 @@ def test_our_configurations_go_by_their_names(tmp_path: Path, monkeypatch: pytes
     assert training_config("mine.yaml") == Path("mine.yaml")
     Path("s4d.yaml").write_text("")
     assert training_config("s4d.yaml") == Path("s4d.yaml")
-    assert simulation_config() == configs_folder() / "simulation" / "cavity_26ghz.yaml"
+    assert simulation_config() == configs_folder() / "simulation" / "cavity_26ghz_modes.yaml"
     with pytest.raises(UserError, match="ours are"):
         simulation_config("nothing")
 

@@ -8,7 +8,7 @@ from typing import Final
 from cres.errors import UserError, nearest
 
 _PACKAGE: Final = Path(__file__).parent
-DEFAULT_SIMULATION: Final = "cavity_26ghz"
+DEFAULT_SIMULATION: Final = "cavity_26ghz_modes"
 
 
 def configs_folder() -> Path:

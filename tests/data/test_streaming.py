@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+import shutil
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -16,6 +19,7 @@ from cres import schema
 from cres.data.module import CresDataModule
 from cres.data.prepare.preparation import prepare
 from cres.errors import UserError
+from cres.resources import simulation_config
 from cres.simulation import SimulatedElectrons, SimulationConfig, sample_electrons, simulate_columns
 from cres.training.export import card_text
 from cres.training.module import CresModule
@@ -115,6 +119,21 @@ def test_a_stream_must_fit_the_data(prepared):
     # a model that was trained on a stream reconstructs records of any length, and in windows
     CresDataModule(str(prepared / "cres.hdf5"), stream=other).setup("predict")
     CresDataModule(str(prepared / "cres.hdf5"), stream=Counting(), window_samples=5).setup("test")
+
+
+def test_a_stream_of_another_apparatus_is_refused(prepared, tmp_path):
+    """A file of one mode, electrons of simulate.py's three: scales and calibration would be another cavity's."""
+    plain = SimulationConfig.from_yaml(simulation_config("cavity_26ghz")).to_dict()
+    file = tmp_path / "plain.hdf5"
+    shutil.copy(prepared / "cres.hdf5", file)
+    with h5py.File(file, "r+") as written:
+        written.attrs["config"] = json.dumps(plain)
+    stream = SimulatedElectrons()
+    stream.samples = 256
+    with pytest.raises(UserError, match=r"cavity.modes is another one in .*init_args.config"):
+        CresDataModule(str(file), stream=stream).setup("fit")
+    stream.config = SimulationConfig.from_yaml(simulation_config("cavity_26ghz"))
+    CresDataModule(str(file), stream=stream).setup("fit")
 
 
 @pytest.fixture

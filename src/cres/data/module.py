@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -22,9 +23,13 @@ from cres.data.windows import Band, Window, make_band, make_window
 from cres.errors import UserError
 from cres.stated import NOISE_TEMPERATURE
 from cres.transforms.bands import is_band
+from reconstruction.files import stored_config
 from reconstruction.records.batch import Batch
 from reconstruction.records.loader import ResumableLoader
 from reconstruction.records.rows import STATED, RowsDataModule
+
+APPARATUS = ("trap", "cavity", "loss")
+"""Sections of a simulation's configuration in which a stream and the file beside it must agree."""
 
 
 class CresDataModule(RowsDataModule):
@@ -241,6 +246,12 @@ class CresDataModule(RowsDataModule):
             ours, theirs = getattr(records, name), getattr(self.stream, name)
             if ours != theirs:
                 raise UserError(f"{name} is {ours:g} in {self.data} and {theirs:g} in the stream of electrons")
+        key = _other_apparatus(self.stream, stored_config(records.files[0].attributes))
+        if key is not None:
+            raise UserError(
+                f"{key} is another one in {self.data} than in the stream of electrons: name the apparatus of the file "
+                "with --data.stream.init_args.config"
+            )
 
     def _window(self, random: bool) -> Window:
         jitter_seed = self.seed if random else None
@@ -250,3 +261,14 @@ class CresDataModule(RowsDataModule):
         if self.band_hz is None:
             return None
         return make_band(self.band_hz, self._window(False).length, self.records.sampling_rate_hz)
+
+
+def _other_apparatus(stream: ElectronSource, stated: Mapping[str, Any]) -> str | None:
+    """Return a key in which the apparatus of a stream differs from the one that a file was simulated with."""
+    made = stream.config.to_dict() if hasattr(stream, "config") else {}
+    for section in APPARATUS:
+        ours, theirs = stated.get(section, {}), made.get(section, {})
+        for key in sorted(ours.keys() & theirs.keys()):
+            if json.dumps(ours[key]) != json.dumps(theirs[key]):
+                return f"{section}.{key}"
+    return None

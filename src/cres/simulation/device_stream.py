@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields
-from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from cres import schema
 from cres.errors import UserError
+from cres.resources import simulation_config
 from cres.simulation.channels import channel_factors
 from cres.simulation.config import SimulationConfig
 from cres.simulation.device_render import real_cubics, render_batch
@@ -232,7 +232,7 @@ class DeviceElectrons:
 
 
 def _read(config: str | None) -> SimulationConfig:
-    return SimulationConfig.default() if config is None else SimulationConfig.from_yaml(Path(config))
+    return SimulationConfig.from_yaml(simulation_config(config))
 
 
 def _turned(series: Tensor, factor: complex) -> Tensor:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from cres.resources import simulation_config
 from cres.simulation.config import SimulationConfig
 from cres.simulation.electrons import sample_electrons
 from cres.simulation.generate import simulate_columns
@@ -20,12 +20,13 @@ class SimulatedElectrons:
     the electrons of a file that was simulated with the same small number.
 
     Args:
-        config: file of the simulation's configuration (configs/simulation/); the default apparatus when empty.
+        config: file of the simulation's configuration (configs/simulation/), or the name of one of ours; that of
+            `simulate.py` when empty.
 
     """
 
     def __init__(self, config: str | None = None) -> None:
-        self.config = SimulationConfig.default() if config is None else SimulationConfig.from_yaml(Path(config))
+        self.config = SimulationConfig.from_yaml(simulation_config(config))
         self.sampling_rate_hz = self.config.readout.sampling_rate_hz
         self.lo_frequency_hz = self.config.readout.lo_frequency_hz
         self.samples = self.config.readout.samples
