@@ -123,17 +123,18 @@ def test_a_stream_must_fit_the_data(prepared):
 
 def test_a_stream_of_another_apparatus_is_refused(prepared, tmp_path):
     """A file of one mode, electrons of simulate.py's three: scales and calibration would be another cavity's."""
-    plain = SimulationConfig.from_yaml(simulation_config("cavity_26ghz")).to_dict()
-    file = tmp_path / "plain.hdf5"
-    shutil.copy(prepared / "cres.hdf5", file)
-    with h5py.File(file, "r+") as written:
-        written.attrs["config"] = json.dumps(plain)
     stream = SimulatedElectrons()
     stream.samples = 256
+    files = {}
+    for name in ("cavity_26ghz", "cavity_26ghz_modes"):
+        files[name] = tmp_path / f"{name}.hdf5"
+        shutil.copy(prepared / "cres.hdf5", files[name])
+        with h5py.File(files[name], "r+") as written:
+            content = SimulationConfig.from_yaml(simulation_config(name)).to_dict()
+            written.attrs["config"] = json.dumps(content, sort_keys=True)
     with pytest.raises(UserError, match=r"cavity.modes is another one in .*init_args.config"):
-        CresDataModule(str(file), stream=stream).setup("fit")
-    stream.config = SimulationConfig.from_yaml(simulation_config("cavity_26ghz"))
-    CresDataModule(str(file), stream=stream).setup("fit")
+        CresDataModule(str(files["cavity_26ghz"]), stream=stream).setup("fit")
+    CresDataModule(str(files["cavity_26ghz_modes"]), stream=stream).setup("fit")
 
 
 @pytest.fixture

@@ -212,7 +212,7 @@ def test_the_checkpoint_alone_makes_spectra(trained):
     view = module.reconstructor.views["spectrum"]
     seen = module.super_resolution.seen(module.reconstructor, {"series": series})
     frequency, spectrum = view.unfolded(folded, seen)
-    assert folded.shape == (3, view.bins(512), 4)
+    assert folded.shape == (3, view.bins(512), view.channels)
     assert spectrum.shape[:2] == frequency.shape == (3, 2 * view.bins(512))
 
 

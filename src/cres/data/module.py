@@ -269,6 +269,6 @@ def _other_apparatus(stream: ElectronSource, stated: Mapping[str, Any]) -> str |
     for section in APPARATUS:
         ours, theirs = stated.get(section, {}), made.get(section, {})
         for key in sorted(ours.keys() & theirs.keys()):
-            if json.dumps(ours[key]) != json.dumps(theirs[key]):
+            if json.dumps(ours[key], sort_keys=True) != json.dumps(theirs[key], sort_keys=True):
                 return f"{section}.{key}"
     return None
