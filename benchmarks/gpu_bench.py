@@ -64,7 +64,8 @@ class Bench:
     def data(self) -> Path:
         """Prepared electrons, made on the processor."""
         events = str(self.size(2000, 300))
-        program(["scripts/simulate.py", "--events", events, "--output", str(self.folder / "raw"), "--seed", "7"])
+        made = ["--events", events, "--output", str(self.folder / "raw"), "--seed", "7", "-c", str(APPARATUS)]
+        program(["scripts/simulate.py", *made])
         program(["scripts/data_prep.py", "--input", str(self.folder / "raw"), "--output", str(self.folder / "e.hdf5")])
         return self.folder / "e.hdf5"
 

@@ -104,7 +104,7 @@ def _trained(bench: Bench) -> Iterator[tuple[str, float]]:
 def _simulated(events: int, seed: int, path: Path, behind: bool = False) -> None:
     """Simulate electrons on the processor and prepare them."""
     raw = str(path.with_suffix(""))
-    said = ["--events", str(events), "--output", raw, "--seed", str(seed)]
+    said = ["--events", str(events), "--output", raw, "--seed", str(seed), "-c", "cavity_26ghz"]
     program(["scripts/simulate.py", *said], behind=behind)
     program(["scripts/data_prep.py", "--input", raw, "--output", str(path)], behind=behind)
 

@@ -29,7 +29,9 @@ def make_records(folder: Path, name: str, count: int, seed: int, samples: int = 
     """
     data, raw = folder / f"{name}_{count}.hdf5", folder / f"raw_{name}_{count}"
     made = ["--events", str(count), "--seed", str(seed), "--output", str(raw)]
-    if samples != WHOLE:
+    if samples == WHOLE:
+        made += ["-c", "cavity_26ghz"]
+    else:
         config = simulation_of(folder)
         config.write_text(
             yaml.safe_dump({"readout": {"samples": samples, "noise_temperature_k": NOISE_K * samples / WHOLE}})

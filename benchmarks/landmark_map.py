@@ -34,7 +34,7 @@ Electrons = dict[str, NDArray[np.float64]]
 
 def electrons_of(wall_m: float) -> Electrons:
     """Return truth and noiseless scalars of electrons of a trap with such walls."""
-    config = SimulationConfig.from_yaml(simulation_config(None), {"trap.gradient_length_m": wall_m})
+    config = SimulationConfig.from_yaml(simulation_config("cavity_26ghz"), {"trap.gradient_length_m": wall_m})
     columns = simulate_columns(config, sample_electrons(config, ELECTRONS, seed=round(1000 * wall_m)))
     series = torch.from_numpy(np.stack([columns[name] for name in schema.SERIES_COLUMNS], axis=-1))
     view = AlignedSpectrum(config.readout.sampling_rate_hz)

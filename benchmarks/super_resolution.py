@@ -79,7 +79,7 @@ class Judge:
             "nothing": torch.zeros_like(wanted),
             "zero padding": padded,
             f"zero padding × {factor:.2f}": factor * padded,
-            "network": self.task(self.model.reconstructor, noisy),
+            "network": self.task(self.model.reconstructor, noisy)[..., : self.view.in_phase],
             "likelihood": self._rendered(fitted.parameters, seen),
             MEAN: mean,
         }
@@ -126,7 +126,8 @@ class Judge:
         return float((wanted * padded).sum() / padded.square().sum())
 
     def _framed(self, series: Tensor, seen: Tensor) -> Tensor:
-        found: Tensor = self.view.framed(series, seen).series
+        """Return the spectrum itself, without what a view shows of it once more at half the distance."""
+        found: Tensor = self.view.framed(series, seen).series[..., : self.view.in_phase]
         return found
 
 

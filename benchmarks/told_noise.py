@@ -97,7 +97,7 @@ class Study:
         for name, events, seed in (("train", self.size.trained, 11), ("test", self.size.judged, 12)):
             file, raw = self.folder / f"{name}.hdf5", self.folder / "raw" / name
             if not file.exists():
-                run("scripts/simulate.py", "--events", events, "--seed", seed, "--output", raw)
+                run("scripts/simulate.py", "-c", "cavity_26ghz", "--events", events, "--seed", seed, "--output", raw)
                 run("scripts/data_prep.py", "--input", raw, "--output", file)
 
     def train(self) -> None:
