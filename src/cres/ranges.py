@@ -28,10 +28,14 @@ RANGES: dict[str, Allowed] = {
          "phase_drift_std_rad", "gain"),
         NOT_NEGATIVE,
     ),
-    **dict.fromkeys(("band_hz", "shift_hz", "frequency_hz", "phase_rad", "band_centre_hz", "modes"), FINITE),
+    **dict.fromkeys(
+        ("band_hz", "shift_hz", "frequency_hz", "phase_rad", "band_centre_hz", "modes", "rise_hz_per_s"), FINITE
+    ),
     **dict.fromkeys(("window_samples", "stream_electrons", "windows", "chunk"), SIZE),
     **dict.fromkeys(("order", "frequencies", "times", "length", "hop"), SIZE),
     "window_start": COUNT,
     "bits": Allowed(1, 32),
+    "carrier_bins": Allowed(1, 1000),
+    "parts": Allowed(2, 16),
 }  # fmt: skip
 """Name of an option of views, noise or data → what its numbers may be."""

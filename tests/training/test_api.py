@@ -146,7 +146,7 @@ def shipped() -> list[Path]:
 
 @pytest.mark.parametrize("card", shipped(), ids=lambda path: path.parent.name)
 def test_a_model_that_is_shipped_reconstructs_electrons(card: Path) -> None:
-    """Resolved electrons of the apparatus that it is called after: within a tenth of an eV, error bars that hold two thirds."""
+    """Resolved electrons of the apparatus of its name: within a tenth of an eV, error bars that hold two thirds."""
     model = cres.pretrained(card.parent.name)
     estimates = model(cres.simulate(120, card.parent.name, seed=11))
     resolved = estimates["sideband_snr"] >= 25

@@ -54,6 +54,11 @@ def test_rates_are_half_a_turn_from_the_next_one_at_most() -> None:
     assert len(rates_to_try((0.0, 0.1 * ONE_BIN), SAMPLES, RATE_HZ)) == 3
 
 
+def test_a_range_of_too_many_rates_is_refused() -> None:
+    with pytest.raises(UserError, match=r"wants 4,\d\d\d rates .* narrower range"):
+        rates_to_try((0.0, 9000 * ONE_BIN), SAMPLES, RATE_HZ)
+
+
 def test_sidebands_are_as_sharp_as_those_of_a_line_that_stands() -> None:
     step = RATE_HZ / SAMPLES
     parts = ((-20e6, 3.0), (-20e6 + 50 * step, 0.5), (-20e6 - 50 * step, 0.5))

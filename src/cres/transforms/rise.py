@@ -12,23 +12,29 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from cres.errors import UserError
 from cres.transforms.spectrum import band_bins, crop_bins
 from reconstruction.shapes import PerRow
 
 Records = Complex[Tensor, "batch time channel"]
 
-FEWEST_RATES = 3
-"""A parabola goes through so many."""
+FEWEST_RATES, MOST_RATES = 3, 1000
+"""A parabola goes through three, and a record is looked at with each."""
 
 
 def rates_to_try(range_hz_per_s: tuple[float, float], samples: int, sampling_rate_hz: float) -> Float[Tensor, "rate"]:
     """Return rates from one end to the other, so close that a line half way between two keeps 95 % of its power.
 
-    That is half a turn of ½kT² from the nearest, over a record of T.
+    That is half a turn of ½kT² from the nearest, over a record of T. Raises UserError for a range of too many.
     """
     low, high = range_hz_per_s
-    step = 2 * (sampling_rate_hz / samples) ** 2
-    return torch.linspace(low, high, max(FEWEST_RATES, math.ceil((high - low) / step) + 1), dtype=torch.float64)
+    count = max(FEWEST_RATES, math.ceil((high - low) * (samples / sampling_rate_hz) ** 2 / 2) + 1)
+    if count > MOST_RATES:
+        raise UserError(
+            f"rise_hz_per_s {list(range_hz_per_s)} wants {count:,} rates for records of {samples:,} samples, and up to "
+            f"{MOST_RATES:,} are tried: name a narrower range"
+        )
+    return torch.linspace(low, high, count, dtype=torch.float64)
 
 
 def find_rise(
