@@ -70,7 +70,7 @@ def apparatus_of(windows: int) -> SimulationConfig:
 def make_windows(arguments: argparse.Namespace) -> PredictionTable:
     """Return the table of all windows, by blocks of tracks, those in the folder first."""
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    model = cres.load(arguments.run) if arguments.run else cres.pretrained()
+    model = cres.load(arguments.run) if arguments.run else cres.pretrained("cavity_26ghz")
     wanted = arguments.calibrating + arguments.electrons
     blocks = []
     for first in track(range(0, wanted, BLOCK), "tracks", -(-wanted // BLOCK), "blocks"):
