@@ -1,7 +1,7 @@
 """Make a trained model part of the package: weights and cards in src/cres/pretrained/NAME, for cres.pretrained(NAME).
 
 python cli.py test --run=runs/model                        # its figures go into the card
-python scripts/package_model.py --run runs/model --name cavity_26ghz
+python scripts/package_model.py --run runs/model --name cavity_26ghz_modes
 """
 
 from __future__ import annotations
@@ -24,7 +24,10 @@ def command_line() -> Parser:
     parser.add_argument("--run", type=path_of, required=True, help="folder of the run whose best checkpoint is taken")
     parser.add_argument("--checkpoint", type=path_of, help="another checkpoint of the run than its best")
     parser.add_argument(
-        "--name", type=plain_name, default="cavity_26ghz", help="what cres.pretrained calls it (default: %(default)s)"
+        "--name",
+        type=plain_name,
+        default="cavity_26ghz_modes",
+        help="what cres.pretrained calls it (default: %(default)s)",
     )
     parser.add_argument(
         "--folder", type=path_of, default=PRETRAINED, help="where models lie (default: src/cres/pretrained)"

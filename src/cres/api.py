@@ -333,8 +333,11 @@ def load(run: str | Path, checkpoint: str = "best") -> Model:
     return Model(load_module(path), checkpoint_hash([path]) if path.exists() else "")
 
 
-def pretrained(name: str = "cavity_26ghz") -> Model:
-    """Return a model that comes with the package. Raises UserError where this installation holds none of that name."""
+def pretrained(name: str = "cavity_26ghz_modes") -> Model:
+    """Return a model that comes with the package, called after its apparatus; that of `simulate` where none is named.
+
+    Raises UserError where this installation holds none of that name.
+    """
     from cres.training.package import read_package
 
     return Model(*read_package(name))

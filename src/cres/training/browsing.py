@@ -41,7 +41,7 @@ FRAMES, BINS = 32, 64
 """A spectrogram has no more columns and rows: long records are averaged over time, in power."""
 POSITIONS = 512
 """A spectrum has no more positions: of those of long records that share one the strongest is shown."""
-HARMONICS = 8
+HARMONICS = 16
 _BATCH = 64
 _BATCH_SAMPLES = 1 << 22
 _SAME = 0.02
@@ -243,11 +243,14 @@ def _strongest(values: Tensor, pool: int) -> Tensor:
 
 
 def _sidebands(table: PredictionTable, reach_hz: float) -> Array | None:
-    """Return the true distances of the sidebands from the carrier, 2n times the axial frequency, within reach."""
+    """Return the true distances of the sidebands from the carrier, multiples of the axial frequency, within reach.
+
+    The odd ones shine where a port is off the middle of several modes, and are marked everywhere.
+    """
     name = schema.prediction_name(schema.AXIAL_FREQUENCY)
     if name not in table:
         return None
-    lines = 2 * table.column(name).astype(np.float64)[:, None] * np.arange(1, HARMONICS + 1)
+    lines = table.column(name).astype(np.float64)[:, None] * np.arange(1, HARMONICS + 1)
     return np.where(lines <= reach_hz, lines, np.nan)
 
 
