@@ -13,10 +13,16 @@ from cres.errors import UserError
 from cres.transforms.rise import find_rise, rates_to_try, without_rise
 from cres.transforms.spectrum import ComplexChannels, at_least_float32, band_bins, crop_bins, to_complex
 from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
+from reconstruction.exact_buffers import ExactBuffers
 from reconstruction.models.encoders.views import RecordView, View
 from reconstruction.shapes import PerRow, Series
 
 Records = Complex[Tensor, "batch time channel"]
+
+
+LineFits = Float[Tensor, "bin fit"]
+ROWS, OFFSETS = 3, 33
+"""A step that starts within a sixty-fourth of a bin of the line leaves nothing to a second one."""
 
 
 class Carrier(NamedTuple):
@@ -29,7 +35,7 @@ class Carrier(NamedTuple):
 
 
 def find_carrier(
-    records: Records, sampling_rate_hz: float, band_hz: tuple[float, float], carrier_bins: int = 1
+    records: Records, sampling_rate_hz: float, band_hz: tuple[float, float], fits: LineFits | None = None
 ) -> Carrier:
     """Return the strongest line in the band, interpolated between the bins of the FFT.
 
@@ -38,67 +44,80 @@ def find_carrier(
 
     Three bins do not hold all that a record knows of its frequency. A line that moves changes bin k by 1/k, so that K
     bins on either side hold Σ 1/k² of the π²/6 of all of them, and the error is √(π²/6 / Σ 1/k²) of the Cramér–Rao
-    bound's: 1.28 for one, 1.04 for `carrier_bins` = 8, with which a line is fitted to them (`_fitted_line`).
+    bound's: 1.28 for one, 1.04 for eight. With `fits` (`line_fits`) a line is fitted to as many.
     """
     samples = records.shape[1]
     spectrum = torch.fft.fft(records, dim=1)
     first, count = band_bins(samples, sampling_rate_hz, band_hz)
     height = torch.linalg.vector_norm(crop_bins(spectrum, first, count), dim=2)
     peak = height.argmax(dim=1, keepdim=True)
-    left, centre, right = _bins_around(spectrum, peak, first, count).unbind(dim=1)
+    if fits is None:
+        place, height = _of_three(_bins_around(spectrum, peak, first, count))
+    else:
+        place, height = _fitted(_bins_around(spectrum, peak, first, count, fits.shape[0] // 2), fits)
+    frequency_hz = (place + peak.squeeze(1) + (first - 0.5)) * (sampling_rate_hz / samples)
+    return Carrier(frequency_hz, height / math.sqrt(samples))
+
+
+def _of_three(bins: Complex[Tensor, "batch 3 channel"]) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+    """Return place from half a bin below the middle one (float64) and height of the line of three bins."""
+    left, centre, right = bins.unbind(dim=1)
     curvature = torch.view_as_real(2 * centre - left - right)
     slope = (torch.view_as_real(left - right) * curvature).sum(dim=(1, 2))
     steepest = curvature.square().sum(dim=(1, 2)).clamp(min=torch.finfo(slope.dtype).tiny)
     offset = (slope / steepest).clamp(-0.5, 0.5)
-    if carrier_bins > 1:
-        offset, height = _fitted_line(_bins_around(spectrum, peak, first, count, carrier_bins), offset)
-    else:
-        height = torch.linalg.vector_norm(centre, dim=1) / torch.sinc(offset)
-    frequency_hz = (peak.squeeze(1) + first + offset.double()) * (sampling_rate_hz / samples)
-    return Carrier(frequency_hz, height / math.sqrt(samples))
+    return offset.double() + 0.5, torch.linalg.vector_norm(centre, dim=1) / torch.sinc(offset)
 
 
-def _fitted_line(bins: Complex[Tensor, "batch bin channel"], offset: PerRow) -> tuple[PerRow, PerRow]:
-    """Return offset from the middle bin and height of the line that fits bins best, near an offset that is known.
+def line_fits(beside: int) -> LineFits:
+    """Return what fits a line to a bin and so many on either side, for each of some offsets from the middle one.
 
-    A line at δ puts (−1)^k a sinc(δ − k) into bin k, of every channel with an a of its own. One Gauss–Newton step: a
-    and the coefficient of the slope are the least-squares ones.
+    A line at δ puts (−1)^k a sinc(δ − k) into bin k. For each offset δ come three columns: two that make the
+    least-squares a and the coefficient of the slope in δ, whose ratio moves the line (a Gauss–Newton step), and the
+    unit vector along the line, whose product is largest at the offset that is nearest. float64, all offsets of a
+    column beside each other.
     """
-    bins_beside = bins.shape[1] // 2
-    index = torch.arange(-bins_beside, bins_beside + 1, device=bins.device)
-    values = bins * torch.where(index % 2 == 0, 1.0, -1.0).to(offset.dtype)[:, None]
-    shape, slope = _sinc_and_slope(offset[:, None] - index)
-    along, across = (torch.einsum("bk, bkc -> bc", part.to(values.dtype), values) for part in (shape, slope))
-    energy, mixed, steep = (
-        (one * other).sum(dim=1, keepdim=True) for one, other in ((shape, shape), (shape, slope), (slope, slope))
-    )
-    determinant = energy * steep - mixed.square()
-    height = (steep * along - mixed * across) / determinant
-    moved = (energy * across - mixed * along) / determinant
-    power = torch.view_as_real(height).square().sum(dim=(1, 2))
-    step = (torch.view_as_real(moved) * torch.view_as_real(height)).sum(dim=(1, 2))
-    step = step / power.clamp(min=torch.finfo(power.dtype).tiny)
-    return offset + step.clamp(-0.5, 0.5), power.sqrt()
+    index = torch.arange(-beside, beside + 1, dtype=torch.float64)
+    x = torch.linspace(-0.5, 0.5, OFFSETS, dtype=torch.float64)[:, None] - index
+    shape = torch.sinc(x)
+    slope = torch.where(x == 0, 0.0, (torch.cos(math.pi * x) - shape) / torch.where(x == 0, 1.0, x))
+    unit = shape / torch.linalg.vector_norm(shape, dim=1, keepdim=True)
+    rows = torch.cat((torch.linalg.pinv(torch.stack((shape, slope), dim=2)), unit[:, None]), dim=1)
+    return (rows * torch.where(index % 2 == 0, 1.0, -1.0)).permute(2, 1, 0).reshape(len(index), -1)
 
 
-def _sinc_and_slope(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Return sin(πx)/(πx) and its derivative, which is −π²x/3 near 0."""
-    value = torch.sinc(x)
-    near = x.abs() < 1e-2
-    slope = (torch.cos(math.pi * x) - value) / torch.where(near, 1.0, x)
-    return value, torch.where(near, x * (-(math.pi**2) / 3), slope)
+def _fitted(
+    bins: Complex[Tensor, "batch bin channel"], fits: LineFits
+) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
+    """Return place from half a bin below the middle one (float64) and height of the line that fits bins best.
+
+    All channels together, each with a height of its own.
+    """
+    values = torch.view_as_real(bins).flatten(2).transpose(1, 2)
+    found = torch.mm(values.reshape(-1, values.shape[2]), fits.to(values.dtype))
+    found = found.view(len(values), values.shape[1], ROWS, OFFSETS)
+    best = torch.linalg.vector_norm(found[:, :, 2], dim=1).argmax(dim=1)
+    chosen = found.gather(3, best.view(-1, 1, 1, 1).expand(-1, found.shape[1], ROWS, 1))
+    height, moved, _ = chosen.squeeze(3).unbind(dim=2)
+    power = torch.linalg.vecdot(height, height)
+    step = torch.linalg.vecdot(moved, height) / power.clamp(min=torch.finfo(power.dtype).tiny)
+    return torch.add(step.clamp(-0.5, 0.5).double(), best, alpha=1 / (OFFSETS - 1)), power.sqrt()
 
 
 def demodulate(records: Records, frequency_hz: Float[Tensor, "batch"], sampling_rate_hz: float) -> Records:
     """Return the records times e^{−2πift}; the turns are counted in float64 and only then rounded."""
-    samples = torch.arange(records.shape[1], device=records.device, dtype=torch.float64)
-    turns = torch.frac(torch.outer(frequency_hz.double() / -sampling_rate_hz, samples))
+    samples = records.shape[1]
+    back = torch.linspace(0, (1 - samples) / sampling_rate_hz, samples, device=records.device, dtype=torch.float64)
+    turns = torch.frac(torch.outer(frequency_hz.double(), back))
     angle = turns.mul_(2 * math.pi).to(records.dtype.to_real())
     return records * torch.polar(angle.new_ones(()), angle).unsqueeze(2)
 
 
 def fold_on_carrier(
-    records: Records, bins: int, reference: Complex[Tensor, "batch 1 channel"] | None = None, part: int = 1
+    records: Records,
+    bins: int,
+    reference: Complex[Tensor, "batch 1 channel"] | None = None,
+    parts: tuple[int, ...] = (),
 ) -> Float[Tensor, "batch bin fold"]:
     """Return the two sides of demodulated records' spectra folded onto each other, carrier phase removed.
 
@@ -107,25 +126,35 @@ def fold_on_carrier(
     and its mirror image at −δ, whose phases differ only by the sign of the axial phase, then stand in phase in one
     place. White noise keeps its variance.
 
-    Of a `part` above 1 the bins are that much finer: column δ is what stands at δ/part of a bin times the bin. Between
-    the bins the carrier itself would shine in with 1/δ, so it is taken out before.
+    For each of the `parts` as many columns follow: what stands at δ/part. Between the bins the carrier itself would
+    shine in with 1/δ, so it is taken out before.
     """
-    if part > 1:
+    finest = math.lcm(1, *parts)
+    if parts:
         carrier = records.mean(dim=1, keepdim=True)
         reference = carrier if reference is None else reference
-        spectrum = torch.fft.fft(records - carrier, n=part * records.shape[1], dim=1) / math.sqrt(records.shape[1])
-    else:
-        spectrum = torch.fft.fft(records, dim=1, norm="ortho")
-        reference = spectrum[:, :1] if reference is None else reference
+        records = records - carrier
+    spectrum = torch.fft.fft(records, n=finest * records.shape[1], dim=1)
+    reference = spectrum[:, :1] if reference is None else reference
     # a record without signal has no phase, and stays without
-    turn = torch.sgn(reference) * math.sqrt(0.5)
-    upper = spectrum[:, 1 : bins + 1] * turn.conj_physical()
-    lower = spectrum[:, -bins:].flip(1).conj_physical_() * turn
-    folded = torch.stack((upper + lower, upper - lower), dim=3)
+    turn = (torch.sgn(reference) * math.sqrt(0.5 * finest / spectrum.shape[1])).unsqueeze(2)
+    steps = [finest, *(finest // part for part in parts)]
+    above = spectrum[:, 1 : finest * bins + 1]
+    below = spectrum[:, -finest * bins :].flip(1)
+    upper, lower = (_every(side, steps, bins) for side in (above, below))
+    upper, lower = upper * turn.conj_physical(), lower.conj_physical() * turn
+    folded = torch.stack((upper + lower, upper - lower), dim=4)
     return torch.view_as_real(folded).flatten(2)
 
 
-class AlignedSpectrum(RecordView):
+def _every(side: Tensor, steps: list[int], bins: int) -> Tensor:
+    """Return what stands at multiples of each of some steps, from one step on: (batch, bin, step, channel)."""
+    if len(steps) == 1:
+        return side.unsqueeze(2)
+    return torch.stack([side[:, step - 1 : step * bins : step] for step in steps], dim=2)
+
+
+class AlignedSpectrum(ExactBuffers, RecordView):
     """Spectrum around the carrier, demodulated at its interpolated frequency, phase removed, sides folded together.
 
     A trapped electron shines at its carrier f_c and at f_c ± 2n f_a. Seen from the carrier the picture no longer
@@ -153,6 +182,8 @@ class AlignedSpectrum(RecordView):
             records: in 20 µs a line rises by a part of a bin, in 122 µs by nine.
 
     """
+
+    fits: Tensor | None
 
     def __init__(
         self,
@@ -182,7 +213,8 @@ class AlignedSpectrum(RecordView):
             raise UserError(f"rise_hz_per_s {list(rise_hz_per_s)} must rise from the lowest rate to the highest.")
         if carrier_bins < 1:
             raise UserError(f"carrier_bins {carrier_bins} must be 1 or more.")
-        self.carrier_bins = carrier_bins
+        fits = line_fits(carrier_bins) if carrier_bins > 1 else None
+        self.register_buffer("fits", fits, persistent=False)
         self.rise_hz_per_s = rise_hz_per_s
         self.parts = parts
         # the axial phase counts once for each order: what stands at a part of the distance has a phase of its own
@@ -232,7 +264,7 @@ class AlignedSpectrum(RecordView):
         return to_complex(at_least_float32(series) / self.scale_volt)
 
     def _carrier(self, records: ComplexChannels) -> Carrier:
-        return find_carrier(records, self.sampling_rate_hz, self.band_hz, self.carrier_bins)
+        return find_carrier(records, self.sampling_rate_hz, self.band_hz, self.fits)
 
     def _rise(self, records: ComplexChannels) -> PerRow | None:
         if self.rise_hz_per_s is None:
@@ -246,15 +278,15 @@ class AlignedSpectrum(RecordView):
     def _folded(self, series: Series, records: ComplexChannels, carrier: Carrier, reference: Tensor | None) -> View:
         aligned = demodulate(records, carrier.frequency_hz, self.sampling_rate_hz)
         bins = self.bins(series.shape[1])
-        folded = torch.cat([fold_on_carrier(aligned, bins, reference, part) for part in (1, *self.parts)], dim=2)
+        folded = fold_on_carrier(aligned, bins, reference, self.parts)
         offset_mhz = (carrier.frequency_hz - sum(self.band_hz) / 2) / 1e6
         scalars = torch.stack((offset_mhz.to(folded.dtype), carrier.amplitude.clamp(min=1e-6).log()), dim=1)
         return View(folded, scalars, self._axis_hz(series))
 
     def _axis_hz(self, series: Series) -> Float[Tensor, "position"]:
         samples = series.shape[1]
-        offsets = torch.arange(1, self.bins(samples) + 1, device=series.device, dtype=torch.float64)
-        return offsets * (self.sampling_rate_hz / samples)
+        bins, step_hz = self.bins(samples), self.sampling_rate_hz / samples
+        return torch.linspace(step_hz, bins * step_hz, bins, device=series.device, dtype=torch.float64)
 
     def bins(self, samples: int) -> int:
         """Return the length of the view of a record of `samples`."""
