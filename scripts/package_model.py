@@ -23,12 +23,7 @@ def command_line() -> Parser:
     parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=path_of, required=True, help="folder of the run whose best checkpoint is taken")
     parser.add_argument("--checkpoint", type=path_of, help="another checkpoint of the run than its best")
-    parser.add_argument(
-        "--name",
-        type=plain_name,
-        default="cavity_26ghz_modes",
-        help="what cres.pretrained calls it (default: %(default)s)",
-    )
+    parser.add_argument("--name", type=plain_name, default="cavity_26ghz_modes", help="what cres.pretrained calls it")
     parser.add_argument(
         "--folder", type=path_of, default=PRETRAINED, help="where models lie (default: src/cres/pretrained)"
     )
