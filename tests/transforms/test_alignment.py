@@ -210,6 +210,7 @@ def test_an_empty_record_gives_finite_numbers(more) -> None:
         ({"rise_hz_per_s": (1e9, 0.0)}, "rise_hz_per_s"),
         ({"parts": (1,)}, "whole numbers from 2 on"),
         ({"parts": (2, 2)}, "different"),
+        ({"parts": (3, 7)}, "1/21"),
     ],
 )
 def test_impossible_arguments_are_refused(arguments: dict[str, float], word: str) -> None:

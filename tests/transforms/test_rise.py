@@ -46,11 +46,7 @@ def test_rates_are_half_a_turn_from_the_next_one_at_most() -> None:
     rates = rates_to_try((0.0, 20 * ONE_BIN), SAMPLES, RATE_HZ)
     assert (rates[0], rates[-1]) == (0, 20 * ONE_BIN)
     assert rates.diff().max() * DURATION_S**2 / 4 <= 0.5
-    kept = (
-        without_rise(rising(rates.diff()[0].item() / 2), torch.zeros(1, dtype=torch.float64), RATE_HZ).mean().abs() ** 2
-    )
     assert 0.94 < without_rise(rising(0.0, 0.0), rates.diff()[:1] / 2, RATE_HZ).mean().abs() ** 2 < 1
-    assert kept < 1
     assert len(rates_to_try((0.0, 0.1 * ONE_BIN), SAMPLES, RATE_HZ)) == 3
 
 

@@ -246,12 +246,13 @@ class CresDataModule(RowsDataModule):
             ours, theirs = getattr(records, name), getattr(self.stream, name)
             if ours != theirs:
                 raise UserError(f"{name} is {ours:g} in {self.data} and {theirs:g} in the stream of electrons")
-        key = _other_apparatus(self.stream, stored_config(records.files[0].attributes))
-        if key is not None:
-            raise UserError(
-                f"{key} is another one in {self.data} than in the stream of electrons: name the apparatus of the file "
-                "with --data.stream.init_args.config"
-            )
+        for file in records.files:
+            key = _other_apparatus(self.stream, stored_config(file.attributes))
+            if key is not None:
+                raise UserError(
+                    f"{key} is another one in {file.path} than in the stream of electrons: name the apparatus of the "
+                    "file with --data.stream.init_args.config"
+                )
 
     def _window(self, random: bool) -> Window:
         jitter_seed = self.seed if random else None
@@ -265,9 +266,12 @@ class CresDataModule(RowsDataModule):
 
 def _other_apparatus(stream: ElectronSource, stated: Mapping[str, Any]) -> str | None:
     """Return a key in which the apparatus of a stream differs from the one that a file was simulated with."""
-    made = stream.config.to_dict() if hasattr(stream, "config") else {}
+    to_dict = getattr(getattr(stream, "config", None), "to_dict", dict)
+    made: Mapping[str, Any] = to_dict()
     for section in APPARATUS:
-        ours, theirs = stated.get(section, {}), made.get(section, {})
+        ours, theirs = stated.get(section), made.get(section)
+        if not isinstance(ours, Mapping) or not isinstance(theirs, Mapping):  # a file of another program, or a source
+            continue
         for key in sorted(ours.keys() & theirs.keys()):
             if json.dumps(ours[key], sort_keys=True) != json.dumps(theirs[key], sort_keys=True):
                 return f"{section}.{key}"

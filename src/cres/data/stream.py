@@ -24,7 +24,8 @@ class ElectronSource(Protocol):
 
     It must pickle where workers are used. Calling it returns the columns of electrons `start` to `start + count`, as
     arrays, or as tensors on the source's `device`, which stay there. A source may say `electrons_at_once`, how many it
-    is best asked for together: it is then asked for blocks of so many, and batches are cut from them.
+    is best asked for together: it is then asked for blocks of so many, and batches are cut from them. It may have a
+    `config` with `to_dict()`, that of the simulation: its apparatus must then be the one that files state.
     """
 
     sampling_rate_hz: float

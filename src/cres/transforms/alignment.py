@@ -25,6 +25,10 @@ ROWS, OFFSETS = 3, 33
 """A step that starts within a sixty-fourth of a bin of the line leaves nothing to a second one."""
 
 
+FINEST = 16
+"""A spectrum that shows parts of a distance has so many times the record's bins at most."""
+
+
 class Carrier(NamedTuple):
     """The strongest line of each record."""
 
@@ -91,17 +95,18 @@ def _fitted(
 ) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
     """Return place from half a bin below the middle one (float64) and height of the line that fits bins best.
 
-    All channels together, each with a height of its own.
+    All channels together, each with a height of its own. The product is one of float64: TF32, where a program allows
+    it, would round the place.
     """
     values = torch.view_as_real(bins).flatten(2).transpose(1, 2)
-    found = torch.mm(values.reshape(-1, values.shape[2]), fits.to(values.dtype))
+    found = torch.mm(values.reshape(-1, values.shape[2]).double(), fits)
     found = found.view(len(values), values.shape[1], ROWS, OFFSETS)
     best = torch.linalg.vector_norm(found[:, :, 2], dim=1).argmax(dim=1)
     chosen = found.gather(3, best.view(-1, 1, 1, 1).expand(-1, found.shape[1], ROWS, 1))
     height, moved, _ = chosen.squeeze(3).unbind(dim=2)
     power = torch.linalg.vecdot(height, height)
     step = torch.linalg.vecdot(moved, height) / power.clamp(min=torch.finfo(power.dtype).tiny)
-    return torch.add(step.clamp(-0.5, 0.5).double(), best, alpha=1 / (OFFSETS - 1)), power.sqrt()
+    return torch.add(step.clamp(-0.5, 0.5), best, alpha=1 / (OFFSETS - 1)), power.sqrt().to(values.dtype)
 
 
 def demodulate(records: Records, frequency_hz: Float[Tensor, "batch"], sampling_rate_hz: float) -> Records:
@@ -209,6 +214,11 @@ class AlignedSpectrum(ExactBuffers, RecordView):
         self.scale_volt = nominal_scale_volt(sampling_rate_hz, scale_volt)
         if any(part < 2 for part in parts) or len(set(parts)) < len(parts):
             raise UserError(f"parts {list(parts)} must be different whole numbers from 2 on.")
+        finest = math.lcm(1, *parts)
+        if finest > FINEST:
+            raise UserError(
+                f"parts {list(parts)} want bins of 1/{finest}, and down to 1/{FINEST} are made: leave out some."
+            )
         if rise_hz_per_s is not None and not rise_hz_per_s[0] < rise_hz_per_s[1]:
             raise UserError(f"rise_hz_per_s {list(rise_hz_per_s)} must rise from the lowest rate to the highest.")
         if carrier_bins < 1:
@@ -269,7 +279,7 @@ class AlignedSpectrum(ExactBuffers, RecordView):
     def _rise(self, records: ComplexChannels) -> PerRow | None:
         if self.rise_hz_per_s is None:
             return None
-        rates = rates_to_try(self.rise_hz_per_s, records.shape[1], self.sampling_rate_hz)
+        rates = rates_to_try(self.rise_hz_per_s, records.shape[1], self.sampling_rate_hz, records.device)
         return find_rise(records, self.sampling_rate_hz, self.band_hz, rates)
 
     def _steady(self, records: ComplexChannels, rise: PerRow | None) -> ComplexChannels:

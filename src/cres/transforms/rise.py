@@ -22,7 +22,9 @@ FEWEST_RATES, MOST_RATES = 3, 1000
 """A parabola goes through three, and a record is looked at with each."""
 
 
-def rates_to_try(range_hz_per_s: tuple[float, float], samples: int, sampling_rate_hz: float) -> Float[Tensor, "rate"]:
+def rates_to_try(
+    range_hz_per_s: tuple[float, float], samples: int, sampling_rate_hz: float, device: torch.device | None = None
+) -> Float[Tensor, "rate"]:
     """Return rates from one end to the other, so close that a line half way between two keeps 95 % of its power.
 
     That is half a turn of ½kT² from the nearest, over a record of T. Raises UserError for a range of too many.
@@ -34,7 +36,7 @@ def rates_to_try(range_hz_per_s: tuple[float, float], samples: int, sampling_rat
             f"rise_hz_per_s {list(range_hz_per_s)} wants {count:,} rates for records of {samples:,} samples, and up to "
             f"{MOST_RATES:,} are tried: name a narrower range"
         )
-    return torch.linspace(low, high, count, dtype=torch.float64)
+    return torch.linspace(low, high, count, dtype=torch.float64, device=device)
 
 
 def find_rise(
@@ -52,7 +54,7 @@ def find_rise(
             torch.linalg.vector_norm(
                 torch.fft.fft(short * _turned(rate.reshape(1), short, samples / sampling_rate_hz), dim=1), dim=2
             ).amax(dim=1)
-            for rate in rates_hz_per_s.to(records.device)
+            for rate in rates_hz_per_s
         ],
         dim=1,
     )
@@ -61,7 +63,7 @@ def find_rise(
     curvature = (2 * middle - left - right).clamp(min=torch.finfo(heights.dtype).tiny)
     between = (0.5 * (right - left) / curvature).clamp(-1, 1)
     step = rates_hz_per_s[1] - rates_hz_per_s[0]
-    return rates_hz_per_s.to(records.device)[best.squeeze(1)] + between * step
+    return rates_hz_per_s[best.squeeze(1)] + between * step
 
 
 def without_rise(records: Records, rate_hz_per_s: PerRow, sampling_rate_hz: float) -> Records:

@@ -60,6 +60,9 @@ VIEWS: dict[str, Callable[[], transforms.RecordView]] = {
     "spectrogram": lambda: transforms.SpectrogramView(transforms.STFT(sampling_rate_hz=RATE_HZ, length=128, hop=64)),
     "constant q": lambda: transforms.SpectrogramView(transforms.QTransform(RATE_HZ, band_hz=BAND_HZ)),
     "aligned": lambda: transforms.AlignedSpectrum(sampling_rate_hz=RATE_HZ),
+    "aligned, with all that it may show": lambda: transforms.AlignedSpectrum(
+        sampling_rate_hz=RATE_HZ, carrier_bins=8, parts=(2,), rise_hz_per_s=(0.0, 1e13)
+    ),
     "filtered": lambda: transforms.FilteredView(
         [
             transforms.ButterworthBandPass(sampling_rate_hz=RATE_HZ, band_hz=BAND_HZ),
