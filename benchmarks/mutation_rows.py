@@ -126,7 +126,7 @@ MUTATIONS = (
              "missed_pulls", package="reconstruction"),
     Mutation("pairs_turned_together", "models/locator.py", "middle[..., self.together :]", "middle[..., 99:]",
              "models/test_locator.py", "phase_of_their_own", package="reconstruction"),
-    Mutation("carrier_of_three_bins", "transforms/alignment.py", "step.clamp(-0.5, 0.5).double()", "0 * step.double()",
+    Mutation("carrier_of_three_bins", "transforms/alignment.py", "step.clamp(-0.5, 0.5)", "0 * step",
              "transforms/test_alignment.py", "over_the_bound or against_a_search"),
     Mutation("carrier_shines_in", "transforms/alignment.py", "records - carrier", "records",
              "transforms/test_alignment.py", "axial_motion or direct_sum"),

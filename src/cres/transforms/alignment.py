@@ -100,7 +100,7 @@ def _fitted(
     """
     values = torch.view_as_real(bins).flatten(2).transpose(1, 2)
     found = torch.mm(values.reshape(-1, values.shape[2]).double(), fits)
-    found = found.view(len(values), values.shape[1], ROWS, OFFSETS)
+    found = found.view(-1, values.shape[1], ROWS, OFFSETS)
     best = torch.linalg.vector_norm(found[:, :, 2], dim=1).argmax(dim=1)
     chosen = found.gather(3, best.view(-1, 1, 1, 1).expand(-1, found.shape[1], ROWS, 1))
     height, moved, _ = chosen.squeeze(3).unbind(dim=2)
