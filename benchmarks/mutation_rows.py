@@ -216,7 +216,7 @@ MUTATIONS = (
     Mutation("area_prior", "estimation/bound/information.py", "return 18 / largest_radius_m**2",
              "return 12 / largest_radius_m**2", "estimation/test_information.py", "silent"),
     # near 90°
-    Mutation("template_norm", "estimation/search/templates.py", "    power /= bank.norms[node, template]\n", "",
+    Mutation("template_norm", "estimation/search/templates.py", "bank.norms[node, template] * (spectrum", "(spectrum",
              "estimation/test_near_ninety.py"),
     Mutation("templates_end", "estimation/apparatus.py", "LARGEST_PITCH_DEG = 89.9995",
              "LARGEST_PITCH_DEG = 89.97", "estimation/test_near_ninety.py"),
@@ -240,6 +240,14 @@ MUTATIONS = (
              "estimation/test_flags.py"),
     Mutation("seed_modes", "estimation/fit/seeded.py", "np.maximum(SEARCH_SIGMAS * std, SEARCH_SPREADS * spread)",
              "SEARCH_SIGMAS * std", "estimation/test_flags.py"),
+    Mutation("one_carrier", "estimation/search/matched_filter.py", "CARRIERS, CARRIER_HEIGHT = 4",
+             "CARRIERS, CARRIER_HEIGHT = 1", "estimation/test_candidates.py", "not_the_strongest"),
+    Mutation("best_phase", "estimation/search/templates.py", "torch.softmax(self.evidence",
+             "torch.softmax(self.statistic", "estimation/test_candidates.py", "pays_for_the_phase"),
+    Mutation("vague_seed", "estimation/search/templates.py", "torch.where(wide, 0, first)",
+             "torch.where(wide, first, first)", "estimation/test_candidates.py", "searched_everywhere"),
+    Mutation("never_elsewhere", "estimation/fit/seeded.py", "if len(failed):", "if False:",
+             "estimation/test_candidates.py", "wrong_place"),
     # quantile heads
     Mutation("map_stops_early", "models/polynomial_map.py", "_MOST_ROUNDS = 100", "_MOST_ROUNDS = 4",
              "models/test_polynomial_map.py", "until_it_stands", package="reconstruction"),

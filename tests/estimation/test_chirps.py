@@ -119,7 +119,7 @@ def test_a_record_stronger_than_any_radius_makes_comes_to_rest(estimator, monkey
     noise = torch.randn(8, 8192, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
     noisy = ForwardModel(LOSSY)(rows) + torch.view_as_complex(noise * estimator.apparatus.noise_std_volt)
     found = estimator.search(noisy)
-    sought = noisy, found.carrier_hz, found.templates, found.templates.optima(1)
+    sought = noisy, found.templates, found.templates.optima(1)
     fitted = estimator.fit_optima(*sought)
     assert fitted.converged.all()
     assert float(pulls(estimator, fitted.parameters, rows).abs().max()) < 4

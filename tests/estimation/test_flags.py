@@ -42,9 +42,7 @@ def test_templates_are_weighed_by_the_solid_angle_that_they_stand_for() -> None:
         Reception(25.9702e9, 403e6, 8192),
     )
     template = torch.arange(5)[None]
-    searched = TemplateProfile(
-        bank, template, torch.zeros(1, 5, dtype=torch.float64), torch.zeros(1, 5, dtype=torch.float64)
-    )
+    searched = TemplateProfile(bank, template, *torch.zeros(4, 1, 5, dtype=torch.float64))
     found = searched.weights[0]
     solid = np.abs(np.gradient(np.cos(np.deg2rad(angles[0].numpy()))))
     np.testing.assert_allclose(found.numpy(), solid / solid.sum(), rtol=1e-9)

@@ -57,10 +57,13 @@ def test_pieces_are_the_moments_of_their_templates() -> None:
     weights = weights_of((0.5, 88.6, 0.2), (0.5, 89.5, 0.1))
     fitted = ((ANGLES - 89.5).abs() < 0.02)[None]
     weight, mean, covariance = other_optima(weights, fitted, ENERGIES[None], ANGLES[None], components=3)
-    share = (weights * ~fitted)[0].numpy()
+    # pieces in the order of the energies, which fall with the pitch angle
+    share = (weights * ~fitted)[0].numpy()[::-1]
+    points = np.stack([ENERGIES.numpy(), ANGLES.numpy()], 1)[::-1]
+    apart = np.diff(points, axis=0)
+    before, after = np.concatenate([apart[:1], apart]), np.concatenate([apart, apart[-1:]])
+    step = np.where(np.abs(before[:, :1]) < np.abs(after[:, :1]), before, after)
     piece = ((share.cumsum() - share / 2) / share.sum() * 3).astype(int)
-    step = np.stack([np.gradient(ENERGIES.numpy()), np.gradient(ANGLES.numpy())], 1)
-    points = np.stack([ENERGIES.numpy(), ANGLES.numpy()], 1)
     for k in range(3):
         own = share * (piece == k)
         middle = (own[:, None] * points).sum(0) / own.sum()

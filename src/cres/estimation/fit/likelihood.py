@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from cres import schema
@@ -25,7 +25,7 @@ from cres.estimation.fit.posterior import (
     with_fit,
 )
 from cres.estimation.fit.products import ProductMaker, make_products
-from cres.estimation.inversion import energy_and_pitch_of_lines
+from cres.estimation.inversion import energy_and_pitch_of_lines, lines_at_middle
 from cres.estimation.placement import on_host
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.estimation.search.periodogram import goodness_p
@@ -77,6 +77,17 @@ class Likelihood:
         """Another optimum has a share of the posterior worth naming."""
         return self.weight < SMALLEST_WEIGHT
 
+    def with_rows(self, rows: Int[Tensor, "row"], other: Likelihood, chosen: Int[Tensor, "row"]) -> Likelihood:
+        """Return the results with those of some electrons taken from the chosen rows of another."""
+
+        def taken(own: Tensor, new: Tensor) -> Tensor:
+            return own.index_copy(0, rows, new[chosen])
+
+        single = [one.name for one in fields(self) if one.name != "others"]
+        weights, means, covariances = map(taken, self.others, other.others)
+        values = {name: taken(getattr(self, name), getattr(other, name)) for name in single}
+        return Likelihood(**values, others=(weights, means, covariances))
+
 
 class LikelihoodEstimator:
     """Fits records of one apparatus; templates and strengths are made once."""
@@ -93,18 +104,18 @@ class LikelihoodEstimator:
     def estimate(self, data: ComplexSeries) -> Likelihood:
         """Search the whole bank, fit the best candidates, keep the best fit."""
         found = self.search(data)
-        return self.fit_optima(data, found.carrier_hz, found.templates, found.templates.optima(self.starts))
+        searched = self.search.around(data, found)
+        return self.fit_optima(data, searched, searched.optima(self.starts))
 
     def fit_optima(
         self,
         data: ComplexSeries,
-        carrier_hz: PerRow,
         searched: TemplateProfile,
         optima: Optima,
         steps: int = FitOptions.steps,
     ) -> Likelihood:
         """Fit the optima of a profile, at most so many steps, and keep the best of each electron."""
-        begin = start_parameters(self.search, self.strength, carrier_hz[optima.electron], optima)
+        begin = start_parameters(self.search, self.strength, optima)
         products = make_products(self.apparatus.model, data, self.noise, (*self.options.free, "radius_m"))
         fits = fit(products, optima.electron, begin, replace(self.options, steps=steps), tie=self.strength)
         spent = torch.zeros(len(data), dtype=torch.float64, device=data.device).index_add_(
@@ -114,7 +125,7 @@ class LikelihoodEstimator:
         if self.apparatus.gain_std > 0:
             every = torch.arange(len(data), device=data.device)
             last = with_free_gain(last, products, every, self.options, self.strength, self.apparatus.gain_std)
-        return summarised(self.search, products, searched, last, spent, carrier_hz)
+        return summarised(self.search, products, searched, last, spent)
 
 
 def likelihood_estimates(found: Likelihood) -> Estimated:
@@ -166,12 +177,10 @@ def summarised(
     searched: TemplateProfile,
     last: FitResult,
     evaluations: PerRow,
-    carrier_hz: PerRow,
 ) -> Likelihood:
     """Return fits with their goodness and with what the templates say of other optima."""
-    energies, angles = searched.energy_ev(carrier_hz), searched.pitch_angle_deg
-    axial_hz = search.apparatus.model.lines(last.parameters).axial[:, 1] / (2 * math.pi)
-    fitted = searched.near(axial_hz)
+    energies, angles = searched.energy_ev, searched.pitch_angle_deg
+    fitted = searched.near(*lines_at_middle(search.apparatus, last.parameters))
     left = products.residual_spectrum(last.parameters)
     return Likelihood(
         last.parameters,
@@ -188,29 +197,24 @@ def summarised(
     )
 
 
-def start_parameters(
-    search: MatchedFilter,
-    strength: RadialStrength,
-    carrier_hz: PerRow,
-    optima: Optima,
-) -> Float[Tensor, "row 6"]:
+def start_parameters(search: MatchedFilter, strength: RadialStrength, optima: Optima) -> Float[Tensor, "row 6"]:
     """Return forward-model parameters that have carrier, axial frequency and phase at the middle of the record.
 
     Σ|s|² = 2σ² q gives the inner radius; it sets the loss, and by how much the start differs from the middle. The
     common phase is left at 0, the fit solves it.
     """
     apparatus = search.apparatus
-    norm = apparatus.noise_std_volt * (2 * optima.statistic).sqrt() * search.noise_over_white(carrier_hz)
+    norm = apparatus.noise_std_volt * (2 * optima.statistic).sqrt() * search.noise_over_white(optima.carrier_hz)
     radius = strength.inner_radius(norm)
     rows = parameter_rows(0.0, 0.0, radius, amplitude=norm / strength.norm(radius))
-    middle_s = apparatus.reception.middle_s
-    carrier, axial = carrier_hz, optima.axial_hz
+    carrier, axial = optima.carrier_hz, optima.axial_hz
     for _ in range(2):
         rows[:, ENERGY], rows[:, PITCH] = energy_and_pitch_of_lines(apparatus, carrier, axial, radius)
-        lines = apparatus.model.lines(rows)
-        at_middle = [(p[:, 1] + 2 * p[:, 2] * middle_s) / (2 * math.pi) for p in (lines.phase, lines.axial)]
-        carrier, axial = carrier + carrier_hz - at_middle[0], axial + optima.axial_hz - at_middle[1]
-    rows[:, AXIAL_PHASE] = optima.axial_phase_rad - (lines.axial[:, 1] + lines.axial[:, 2] * middle_s) * middle_s
+        at_middle = lines_at_middle(apparatus, rows)
+        carrier, axial = carrier + optima.carrier_hz - at_middle[0], axial + optima.axial_hz - at_middle[1]
+    _, linear, square = apparatus.model.lines(rows).axial.unbind(1)
+    middle_s = apparatus.reception.middle_s
+    rows[:, AXIAL_PHASE] = optima.axial_phase_rad - (linear + square * middle_s) * middle_s
     return rows
 
 

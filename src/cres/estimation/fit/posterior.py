@@ -39,11 +39,13 @@ def other_optima(
 ) -> tuple[Weights, Means, Covariances]:
     """Return weights, means and covariances of (energy, pitch angle) of the templates that are not the fitted optimum.
 
-    weights: of the templates, with sum 1; `fitted` tells those of the optimum, which are left out. The others, in the
-    order of their pitch angles, are cut into pieces of equal weight. A piece without templates has weight 0.
+    weights: of the templates, with sum 1, neighbours beside each other; `fitted` tells those of the optimum, which are
+    left out. The others, in the order of their energies (at one carrier that of the pitch angles, too), are cut into
+    pieces of equal weight. A piece without templates has weight 0.
     """
-    order = pitch_angle_deg.argsort(1)
-    share, angle, energy = (v.gather(1, order) for v in (weights * ~fitted, pitch_angle_deg, energy_ev))
+    points = torch.stack([energy_ev, pitch_angle_deg], -1)
+    order = energy_ev.argsort(1)
+    share = (weights * ~fitted).gather(1, order)
     total = share.sum(1, keepdim=True).clamp_min(1e-300)
     # the middle of each template's share says in which piece it is
     piece = ((share.cumsum(1) - share / 2) / total * components).long().clamp(0, components - 1)
@@ -53,14 +55,20 @@ def other_optima(
 
     weight = gathered(torch.ones_like(share))
     known = weight.clamp_min(1e-300)
-    points = torch.stack([energy, angle], -1)
+    points, step = (v.gather(1, order[..., None].expand_as(v)) for v in (points, _steps(points)))
     mean = torch.stack([gathered(points[..., i]) for i in range(2)], -1) / known[..., None]
     # about the piece's own mean, for the energies are large numbers; a template stands for the half way to the next
     apart = points - mean.gather(1, piece[..., None].expand_as(points))
-    step = torch.gradient(points, dim=1)[0]
     products = [apart[..., i] * apart[..., j] + step[..., i] * step[..., j] / 12 for i in range(2) for j in range(2)]
     covariance = torch.stack([gathered(values) for values in products], -1).unflatten(-1, (2, 2))
     return weight, mean, covariance / known[..., None, None]
+
+
+def _steps(points: Float[Tensor, "batch position 2"]) -> Float[Tensor, "batch position 2"]:
+    """Return how far it is from each point to the nearer of its neighbours: the other may be of another carrier."""
+    apart = points.diff(dim=1)
+    before, after = torch.cat([apart[:, :1], apart], 1), torch.cat([apart, apart[:, -1:]], 1)
+    return torch.where((before[..., :1].abs() < after[..., :1].abs()), before, after)
 
 
 def with_fit(

@@ -72,7 +72,7 @@ class Seed:
 
 
 class SeededEstimator:
-    """Wraps a likelihood estimator: its search is confined to the network's uncertainty."""
+    """Wraps a likelihood estimator: its search is confined to the network's uncertainty, until that finds nothing."""
 
     def __init__(self, likelihood: LikelihoodEstimator) -> None:
         self.likelihood = likelihood
@@ -80,8 +80,14 @@ class SeededEstimator:
 
     def estimate(self, data: ComplexSeries, seed: Seed) -> tuple[Likelihood, Bool[Tensor, "batch"]]:
         """Return the fits and where they failed, so that the network's answer is the better one."""
-        carrier, templates = self.likelihood.search.within(data, self._region(seed))
-        found = self.likelihood.fit_optima(data, carrier, templates, templates.optima(STARTS), STEPS)
+        searched = self.likelihood.search.within(data, self._region(seed))
+        found = self.likelihood.fit_optima(data, searched, searched.optima(STARTS), STEPS)
+        failed = torch.nonzero(found.failed)[:, 0]
+        if len(failed):
+            # a network that is sure of a wrong place is found out by what the fit leaves: then look everywhere
+            anywhere = self.likelihood.estimate(data[failed])
+            better = torch.nonzero(~anywhere.failed)[:, 0]
+            found = found.with_rows(failed[better], anywhere, better)
         return found, found.failed
 
     def _region(self, seed: Seed) -> Region:

@@ -15,19 +15,17 @@ from cres.estimation.noise import Coloured, NoiseModel, White
 from cres.estimation.search.building import build_banks, carrier_grid, coarse_bank, fine_bank, joined_banks
 from cres.estimation.search.chirps import best_rate, chirp_rates_hz_per_s, without_chirp
 from cres.estimation.search.detection import Detected, detect, false_alarm_threshold
-from cres.estimation.search.periodogram import PADDING, Spectrum, centred_spectrum, refine_line, strongest_line_near
-from cres.estimation.search.templates import (
-    TemplateBank,
-    TemplateProfile,
-    profile,
-    profile_within,
-)
+from cres.estimation.search.periodogram import PADDING, Spectrum, centred_spectrum, refine_line, strongest_lines_near
+from cres.estimation.search.templates import TemplateBank, TemplateProfile, profile, profile_within
 from reconstruction.shapes import ComplexSeries, PerRow
 
 FALSE_ALARM_PROBABILITY = 1e-3
 NOISE_BLOCK = 32
 ENERGY_ROOM_EV, PITCH_ROOM_DEG = 20.0, 0.05
 """Templates reach a little beyond the window."""
+CARRIERS, CARRIER_HEIGHT = 4, 0.6
+"""Lines that are tried as the carrier, and their height over that of the strongest, which may be a sideband by chance,
+or noise."""
 INNERMOST = 0.06
 """First radius of templates over the largest: on the axis there is no signal."""
 
@@ -103,8 +101,8 @@ class MatchedFilter:
         carrier = refine_line(steady, found.carrier_hz, self.apparatus.reception.sampling_rate_hz)
         return Found(found.statistic, carrier, chirp, profile(self.spectrum(steady), noise, self.fine, carrier))
 
-    def within(self, data: ComplexSeries, region: Region) -> tuple[PerRow, TemplateProfile]:
-        """Return the strongest line of each region, after mixing, and the dense templates there."""
+    def within(self, data: ComplexSeries, region: Region) -> TemplateProfile:
+        """Return the dense templates of each region at its strongest lines, which are candidates for the carrier."""
         # single precision is enough to find a start
         data = data.to(torch.complex64)
         reception, (low, high) = self.apparatus.reception, self.fine.carrier_band_hz
@@ -112,16 +110,28 @@ class MatchedFilter:
         # somebody else may mean the carrier at the start
         moved = float(self.chirps_hz_per_s.abs().max()) * reception.middle_s
         reach = region.carrier_reach_hz + reception.bin_hz / PADDING + moved
-        strongest = partial(strongest_line_near, centre_hz=centre, reach_hz=reach, widest_hz=high - low)
+        strongest = partial(strongest_lines_near, centre_hz=centre, reach_hz=reach, widest_hz=high - low)
         if len(self.chirps_hz_per_s) > 1:
             # one after the other: all of them together are sixteen times the records
             turned = (self.steady(data, rate.expand(len(data))) for rate in self.chirps_hz_per_s)
-            heights = [strongest(self.spectrum(steady))[1] for steady in turned]
-            data = self.steady(data, best_rate(self.chirps_hz_per_s, torch.stack(heights, 1)))
+            highest = [strongest(self.spectrum(steady))[1][:, 0] for steady in turned]
+            data = self.steady(data, best_rate(self.chirps_hz_per_s, torch.stack(highest, 1)))
         spectrum = self.spectrum(data)
-        carrier, _ = strongest(spectrum)
-        axial = region.lowest_axial_hz, region.highest_axial_hz
-        return carrier, profile_within(spectrum, self.apparatus.noise_std_volt, self.fine, carrier, *axial)
+        lines, heights = strongest(spectrum, count=CARRIERS, share=CARRIER_HEIGHT)
+        window = self.fine.window(region.lowest_axial_hz, region.highest_axial_hz)
+        return profile_within(spectrum, self.apparatus.noise_std_volt, self.fine, lines, heights > 0, window)
+
+    def around(self, data: ComplexSeries, found: Found) -> TemplateProfile:
+        """Return the dense templates at the carrier that was found and at the other strong lines of the band."""
+        spectrum = self.spectrum(self.steady(data, found.chirp_hz_per_s))
+        low, high = self.fine.carrier_band_hz
+        middle = torch.full_like(found.carrier_hz, (low + high) / 2)
+        lines, heights = strongest_lines_near(spectrum, middle, middle - low, high - low, CARRIERS, CARRIER_HEIGHT)
+        others = (lines - found.carrier_hz[:, None]).abs() > self.apparatus.reception.bin_hz
+        window = torch.arange(len(self.fine.axial_hz), device=middle.device).expand(len(middle), -1)
+        sought = (heights > 0) & others
+        searched = profile_within(spectrum, self.apparatus.noise_std_volt, self.fine, lines, sought, window)
+        return TemplateProfile.beside_each_other([found.templates, searched])
 
     def statistic(self, data: ComplexSeries) -> PerRow:
         """Return the detection statistic alone."""

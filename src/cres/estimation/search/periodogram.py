@@ -88,20 +88,28 @@ def strongest_line(series: ComplexSeries, spectrum: Spectrum, band_hz: tuple[flo
     return refine_line(series, signed * spectrum.bin_hz, spectrum.sampling_rate_hz)
 
 
-def strongest_line_near(
-    spectrum: Spectrum, centre_hz: PerRow, reach_hz: PerRow, widest_hz: float
-) -> tuple[PerRow, PerRow]:
-    """Return the place of the highest value within a reach of each record's own centre, by a parabola, and the value.
+def strongest_lines_near(
+    spectrum: Spectrum, centre_hz: PerRow, reach_hz: PerRow, widest_hz: float, count: int = 1, share: float = 0.0
+) -> tuple[Float[Tensor, "batch count"], Float[Tensor, "batch count"]]:
+    """Return places, by parabolas, and heights of the highest values within a reach of each record's own centre.
 
-    widest_hz: no reach needs to be wider.
+    The highest comes first; the others lie more than a natural bin from those before, and have height 0 where they do
+    not reach a `share` of the highest. widest_hz: no reach needs to be wider.
     """
     bin_hz = spectrum.bin_hz
     steps = min(math.ceil(float(reach_hz.max()) / bin_hz), math.ceil(widest_hz / bin_hz))
     offsets = torch.arange(-steps, steps + 1, dtype=torch.float64, device=centre_hz.device) * bin_hz
     first = torch.round(centre_hz / bin_hz) * bin_hz
     power = spectrum.at(first[:, None] + offsets).abs() * (offsets.abs() <= reach_hz[:, None])
-    best, between = parabolic_peak(power)
-    return first + offsets[best] + between * bin_hz, power.gather(1, best[:, None])[:, 0]
+    index = torch.arange(len(offsets), device=power.device)
+    remaining, places, heights = power.clone(), [], []
+    for _ in range(count):
+        best = remaining.argmax(1)
+        places.append(first + offsets[best] + _parabolic_offset(power, best) * bin_hz)
+        heights.append(remaining.gather(1, best[:, None])[:, 0])
+        remaining[(index - best[:, None]).abs() <= PADDING] = 0
+    height = torch.stack(heights, 1)
+    return torch.stack(places, 1), torch.where(height >= share * height[:, :1], height, 0.0)
 
 
 def refine_line(series: ComplexSeries, frequency_hz: PerRow, sampling_rate_hz: float) -> PerRow:
@@ -141,11 +149,16 @@ def comb_power(
 def parabolic_peak(power: Float[Tensor, "batch point"]) -> tuple[Int[Tensor, "batch"], PerRow]:
     """Return the index of the highest value and the offset, within ±½, of the parabola through it."""
     best = power.argmax(1)
-    inside = best.clamp(1, power.shape[1] - 2)
+    return best, _parabolic_offset(power, best)
+
+
+def _parabolic_offset(power: Float[Tensor, "batch point"], position: Int[Tensor, "batch"]) -> PerRow:
+    """Return the offset, within ±½, of the top of the parabola through a value and its neighbours; 0 at an end."""
+    inside = position.clamp(1, power.shape[1] - 2)
     left, middle, right = (power.gather(1, (inside + k)[:, None])[:, 0] for k in (-1, 0, 1))
     bend = left - 2 * middle + right
     offset = torch.where(bend < 0, (left - right) / (2 * bend), torch.zeros_like(bend)).clamp(-0.5, 0.5)
-    return best, torch.where(inside == best, offset, torch.zeros_like(offset))
+    return torch.where(inside == position, offset, torch.zeros_like(offset))
 
 
 def goodness_p(

@@ -12,7 +12,8 @@ alone; for one template under noise alone it is exponential with mean 1.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
 import torch
@@ -28,8 +29,10 @@ FINE_PHASES = 16
 SLOW_BINS = 4.0
 """Below so many natural bins of axial frequency the lines of a template overlap, and must be read exactly."""
 NARROW_WINDOW, NARROWEST_TEMPLATES = 96, 8
-"""Templates that an electron's search covers: those of wider ones are read apart, so that they do not widen
-everybody's; and how many more than it asks for, on either side."""
+"""Templates that an electron's search covers, and how many more than it asks for, on either side. Who does not know it
+so well that these are enough may be wrong about the rest, too: then all templates are read."""
+BETWEEN_PHASES = 4
+"""Phases a tried one at which the likelihood is averaged: what is between those tried follows from them."""
 OPTIMUM_WIDTH_BINS = 1.0
 """Templates this close, in natural bins of the axial frequency, lie on one optimum."""
 OPTIMUM_MARGIN = 3.0
@@ -83,13 +86,15 @@ class TemplateBank:
         return float(self.carrier_hz.min()), float(self.carrier_hz.max())
 
     def window(self, lowest_hz: PerRow, highest_hz: PerRow) -> Int[Tensor, "batch position"]:
-        """Return the templates that cover each electron's axial frequencies, −1 after the last one."""
+        """Return the templates that cover each electron's axial frequencies, −1 after the last; all beyond some."""
         count = len(self.axial_hz)
         first = torch.searchsorted(self.axial_hz, lowest_hz.contiguous()) - NARROWEST_TEMPLATES
         last = torch.searchsorted(self.axial_hz, highest_hz.contiguous()) + NARROWEST_TEMPLATES
         first = first.clamp(0, count - 2 * NARROWEST_TEMPLATES)
         last = torch.maximum(last.clamp(max=count), first + 2 * NARROWEST_TEMPLATES)
-        longest = max(NARROW_WINDOW, int((last - first).max()))
+        wide = last - first > NARROW_WINDOW
+        first, last = torch.where(wide, 0, first), torch.where(wide, count, last)
+        longest = count if bool(wide.any()) else NARROW_WINDOW
         window = first[:, None] + torch.arange(longest, device=first.device)
         return torch.where(window < last[:, None], window, -1)
 
@@ -115,6 +120,7 @@ class Optima:
     """The best templates of all electrons, one row each; several rows may share an electron. Shapes (row,)."""
 
     electron: Int[Tensor, "row"]
+    carrier_hz: Float[Tensor, "row"]
     axial_hz: Float[Tensor, "row"]
     axial_phase_rad: Float[Tensor, "row"]
     statistic: Float[Tensor, "row"]
@@ -122,54 +128,64 @@ class Optima:
 
 @dataclass(frozen=True)
 class TemplateProfile:
-    """The statistic of templates of a bank at their best phase, all (batch, position)."""
+    """The statistic of templates of a bank, each at a carrier and its best phase, all (batch, position)."""
 
     bank: TemplateBank
     template: Int[Tensor, "batch position"]
+    carrier_hz: Float[Tensor, "batch position"]
     statistic: Float[Tensor, "batch position"]
+    evidence: Float[Tensor, "batch position"]
+    """Logarithm of the likelihood ratio, averaged over the axial phases."""
     axial_phase_rad: Float[Tensor, "batch position"]
+
+    @classmethod
+    def beside_each_other(cls, profiles: Sequence[TemplateProfile]) -> TemplateProfile:
+        """Return the positions of several profiles of one bank as those of one."""
+        arrays = [field.name for field in fields(cls) if field.name != "bank"]
+        return cls(profiles[0].bank, *(torch.cat([getattr(one, name) for one in profiles], 1) for name in arrays))
 
     def optima(self, count: int) -> Optima:
         """Return up to `count` optima of each electron whose statistic is within `OPTIMUM_MARGIN` of its best."""
         axial_hz = self.bank.axial_hz
         step_hz = float(axial_hz[1] - axial_hz[0])
         apart = max(1, round(OPTIMUM_WIDTH_BINS * self.bank.reception.bin_hz / step_hz))
-        position = best_templates(self.statistic, count, apart)
-        statistic = self.statistic.gather(1, position)
-        axial = axial_hz[self.template.gather(1, position)] + step_hz * _between(self.statistic, position)
-        phase = self.axial_phase_rad.gather(1, position)
+        position = best_templates(self.statistic, self.carrier_hz, count, apart)
+        statistic, carrier, phase = (
+            values.gather(1, position) for values in (self.statistic, self.carrier_hz, self.axial_phase_rad)
+        )
+        between = _between(self.statistic, self.carrier_hz, position)
+        axial = axial_hz[self.template.gather(1, position)] + step_hz * between
         electron, rank = torch.nonzero(statistic > statistic[:, :1] - OPTIMUM_MARGIN, as_tuple=True)
-        return Optima(electron, *(values[electron, rank] for values in (axial, phase, statistic)))
+        return Optima(electron, *(values[electron, rank] for values in (carrier, axial, phase, statistic)))
 
     @cached_property
     def weights(self) -> Float[Tensor, "batch position"]:
-        """The posterior probability of each template, the prior flat in cos θ.
-
-        The axial phase is maximised, not integrated: its width hardly changes from template to template.
-        """
+        """The posterior probability of each template at its carrier, the prior flat in cos θ."""
         cosine = torch.cos(torch.deg2rad(self._middle_pitch_deg))
         density = torch.gradient(cosine)[0].abs().clamp_min(1e-300)
-        return torch.softmax(self.statistic + density.log()[self.template], 1)
+        return torch.softmax(self.evidence + density.log()[self.template], 1)
 
-    def near(self, axial_hz: PerRow) -> Bool[Tensor, "batch position"]:
-        """Return which templates lie on the optimum at an axial frequency."""
-        distance = (self.bank.axial_hz[self.template] - axial_hz[:, None]).abs()
-        return distance < OPTIMUM_WIDTH_BINS * self.bank.reception.bin_hz
+    def near(self, carrier_hz: PerRow, axial_hz: PerRow) -> Bool[Tensor, "batch position"]:
+        """Return which templates lie on the optimum at a carrier and an axial frequency."""
+        carrier = (self.carrier_hz - carrier_hz[:, None]).abs()
+        axial = (self.bank.axial_hz[self.template] - axial_hz[:, None]).abs()
+        return torch.maximum(carrier, axial) < OPTIMUM_WIDTH_BINS * self.bank.reception.bin_hz
 
     @property
     def pitch_angle_deg(self) -> Float[Tensor, "batch position"]:
         """The pitch angle of each template at the middle energy."""
         return self._middle_pitch_deg[self.template]
 
-    def energy_ev(self, carrier_hz: PerRow) -> Float[Tensor, "batch position"]:
-        """Return the energy that explains the carrier at each template's pitch angle.
+    @property
+    def energy_ev(self) -> Float[Tensor, "batch position"]:
+        """The energy that explains each template's carrier at its pitch angle.
 
         Linear between the bank's energies: off by some 10 meV in the middle of 60 eV.
         """
         table, energies = self.bank.carrier_hz.T[self.template], self.bank.energies_ev
-        upper = (table > carrier_hz[:, None, None]).sum(2).clamp(1, len(energies) - 1)
+        upper = (table > self.carrier_hz[:, :, None]).sum(2).clamp(1, len(energies) - 1)
         left, right = (table.gather(2, k[:, :, None])[:, :, 0] for k in (upper - 1, upper))
-        part = (carrier_hz[:, None] - left) / (right - left)
+        part = (self.carrier_hz - left) / (right - left)
         return energies[upper - 1] + part * (energies[upper] - energies[upper - 1])
 
     @property
@@ -199,32 +215,52 @@ def profile(
     phases = axial_turns(FINE_PHASES, bank.harmonics).to(values.dtype)
     turned = torch.view_as_real((values * lines.conj().to(values.dtype)) @ phases)
     power = turned.square().sum(-1).double()
-    power /= bank.norms[node, template]
+    power /= bank.norms[node, template] * (spectrum.samples * 2 * noise_std_volt**2)
     phase = power.argmax(2, keepdim=True)
     best, offset = _top(*(power.gather(2, (phase + k) % FINE_PHASES)[:, :, 0] for k in (-1, 0, 1)))
-    unit = spectrum.samples * 2 * noise_std_volt**2
-    return TemplateProfile(bank, template, best / unit, (phase[:, :, 0] + offset) * phase_step_rad(bank, FINE_PHASES))
+    turn = (phase[:, :, 0] + offset) * phase_step_rad(bank, FINE_PHASES)
+    return TemplateProfile(bank, template, carrier_hz[:, None].expand(template.shape), best, _averaged(power), turn)
+
+
+def _averaged(power: Float[Tensor, "batch position phase"]) -> Float[Tensor, "batch position"]:
+    """Return ln ⟨e^q⟩ over a period from q at equally spaced phases, of which q is a trigonometric polynomial."""
+    count = power.shape[2]
+    dense = BETWEEN_PHASES * count
+    apart = torch.arange(dense, dtype=power.dtype, device=power.device) * (2 * math.pi / dense)
+    apart = apart - torch.arange(count, dtype=power.dtype, device=power.device)[:, None] * (2 * math.pi / count)
+    orders = torch.arange(1, count // 2, dtype=power.dtype, device=power.device)
+    kernel = 1 + 2 * torch.cos(orders * apart[..., None]).sum(2) + torch.cos(count / 2 * apart)
+    return torch.logsumexp(power @ (kernel / count), 2) - math.log(dense)
 
 
 def profile_within(
     spectrum: Spectrum,
     noise_std_volt: float,
     bank: TemplateBank,
-    carrier_hz: PerRow,
-    lowest_hz: PerRow,
-    highest_hz: PerRow,
+    carrier_hz: Float[Tensor, "batch candidate"],
+    sought: Bool[Tensor, "batch candidate"],
+    window: Int[Tensor, "batch position"],
 ) -> TemplateProfile:
-    """Search the templates between two axial frequencies an electron; positions beyond them say −∞."""
-    window = bank.window(lowest_hz, highest_hz)
+    """Search the templates of each electron's window (`TemplateBank.window`) at those of its carriers that are sought.
+
+    Positions that are not searched say −∞.
+    """
     wide = (window >= 0).sum(1) > NARROW_WINDOW
     template = window.clamp_min(0)
-    statistic = torch.full(window.shape, -math.inf, dtype=torch.float64, device=window.device)
-    phase = torch.zeros_like(statistic)
-    for rows, width in ((torch.nonzero(~wide)[:, 0], NARROW_WINDOW), (torch.nonzero(wide)[:, 0], window.shape[1])):
-        part = Spectrum(spectrum.values[rows], spectrum.sampling_rate_hz, spectrum.samples)
-        found = profile(part, noise_std_volt, bank, carrier_hz[rows], template[rows, :width])
-        statistic[rows, :width], phase[rows, :width] = found.statistic, found.axial_phase_rad
-    return TemplateProfile(bank, template, torch.where(window >= 0, statistic, -math.inf), phase)
+    found = []
+    for carrier, wanted in zip(carrier_hz.unbind(1), sought.unbind(1), strict=True):
+        nothing = torch.full(window.shape, -math.inf, dtype=torch.float64, device=window.device)
+        values = nothing, nothing.clone(), torch.zeros_like(nothing)
+        for rows, width in ((~wide & wanted, NARROW_WINDOW), (wide & wanted, window.shape[1])):
+            chosen = torch.nonzero(rows)[:, 0]
+            part = Spectrum(spectrum.values[chosen], spectrum.sampling_rate_hz, spectrum.samples)
+            of_part = profile(part, noise_std_volt, bank, carrier[chosen], template[chosen, :width])
+            for whole, some in zip(values, (of_part.statistic, of_part.evidence, of_part.axial_phase_rad), strict=True):
+                whole[chosen, :width] = some
+        statistic, evidence = (torch.where(window >= 0, one, -math.inf) for one in values[:2])
+        at = carrier[:, None].expand(window.shape)
+        found.append(TemplateProfile(bank, template, at, statistic, evidence, values[2]))
+    return TemplateProfile.beside_each_other(found)
 
 
 def _top(left: Tensor, middle: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
@@ -234,24 +270,31 @@ def _top(left: Tensor, middle: Tensor, right: Tensor) -> tuple[Tensor, Tensor]:
     return middle - (left - right) * offset / 4, offset
 
 
-def best_templates(statistic: Float[Tensor, "batch position"], count: int, apart: int) -> Int[Tensor, "batch count"]:
-    """Return the `count` highest positions of each row that lie at least `apart` positions from each other."""
+def best_templates(
+    statistic: Float[Tensor, "batch position"], carrier_hz: Float[Tensor, "batch position"], count: int, apart: int
+) -> Int[Tensor, "batch count"]:
+    """Return the `count` highest positions of each row, those of one carrier at least `apart` from each other."""
     remaining = statistic.clone()
     index = torch.arange(remaining.shape[1], device=remaining.device)
     chosen = []
     for _ in range(count):
-        best = remaining.argmax(1)
-        chosen.append(best)
-        remaining[(index - best[:, None]).abs() < apart] = -1.0
+        best = remaining.argmax(1, keepdim=True)
+        chosen.append(best[:, 0])
+        remaining[((index - best).abs() < apart) & (carrier_hz == carrier_hz.gather(1, best))] = -math.inf
     return torch.stack(chosen, 1)
 
 
-def _between(statistic: Float[Tensor, "batch position"], position: Int[Tensor, "batch count"]) -> Tensor:
+def _between(
+    statistic: Float[Tensor, "batch position"],
+    carrier_hz: Float[Tensor, "batch position"],
+    position: Int[Tensor, "batch count"],
+) -> Tensor:
     """Return how far, within ±½, the top of the parabola through each position and its neighbours lies."""
     inside = position.clamp(1, statistic.shape[1] - 2)
     left, middle, right = (statistic.gather(1, inside + k) for k in (-1, 0, 1))
+    before, after = (carrier_hz.gather(1, inside + k) for k in (-1, 1))
     bend = left - 2 * middle + right
-    top = (inside == position) & (bend < 0) & bend.isfinite()
+    top = (inside == position) & (before == after) & (bend < 0) & bend.isfinite()
     return torch.where(top, (left - right) / (2 * torch.where(top, bend, -1.0)), 0.0).clamp(-0.5, 0.5)
 
 
