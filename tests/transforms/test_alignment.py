@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from cres.errors import UserError
 from cres.transforms import AlignedSpectrum
-from cres.transforms.alignment import demodulate, find_carrier, fold_on_carrier, line_fits
+from cres.transforms.alignment import demodulate, find_carrier, fold_on_carrier
+from cres.transforms.line_fit import line_fits
 
 RATE_HZ = 403e6
 BAND_HZ = (-80e6, -45e6)
@@ -111,7 +112,7 @@ def test_mirror_lines_add_in_the_sum_and_vanish_in_the_difference(
         (frequency - bin_ * step, 0.3 * turn / swing),
     )
     aligned = demodulate(records, torch.tensor([frequency], dtype=torch.float64), RATE_HZ)
-    folded = fold_on_carrier(aligned, 100)[0]
+    folded = fold_on_carrier(aligned, 100).sides[0]
     wanted = math.sqrt(2 * samples) * 0.3 * swing
     at_line = folded[bin_ - 1]
     np.testing.assert_allclose(at_line.numpy(), [wanted.real, wanted.imag, 0, 0], atol=1e-6)
@@ -163,10 +164,10 @@ def test_what_stands_at_a_part_of_the_distance_against_the_direct_sum(part: int)
     records = lines(samples, (0.0, 4j), (7.3 * RATE_HZ / samples, 0.4)) + torch.randn(
         1, samples, 1, dtype=torch.complex128
     )
-    folded = fold_on_carrier(records, bins, parts=(part,))[0, :, 4:]
+    folded = fold_on_carrier(records, bins, parts=(part,)).sides[0, :, 4:]
     folded = torch.view_as_complex(folded.unflatten(1, (2, 2)).contiguous())
-    plain = fold_on_carrier(records, bins)[0]
-    torch.testing.assert_close(fold_on_carrier(records, bins, parts=(part,))[0, :, :4], plain)
+    plain = fold_on_carrier(records, bins).sides[0]
+    torch.testing.assert_close(fold_on_carrier(records, bins, parts=(part,)).sides[0, :, :4], plain)
     flat = records[0, :, 0]
     turn = flat.mean() / flat.mean().abs()
     for distance in (1, 2, 17, bins):

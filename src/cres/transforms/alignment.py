@@ -7,22 +7,19 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Complex, Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from cres.errors import UserError
+from cres.transforms.comb import powers_of, read_comb
+from cres.transforms.line_fit import LineFits, fitted, line_fits
 from cres.transforms.rise import find_rise, rates_to_try, without_rise
 from cres.transforms.spectrum import ComplexChannels, at_least_float32, band_bins, crop_bins, to_complex
 from cres.transforms.views import SIGNAL_BAND_HZ, nominal_scale_volt
 from reconstruction.exact_buffers import ExactBuffers
-from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.models.encoders.views import Correction, RecordView, View
 from reconstruction.shapes import PerRow, Series
 
 Records = Complex[Tensor, "batch time channel"]
-
-
-LineFits = Float[Tensor, "bin fit"]
-ROWS, OFFSETS = 3, 33
-"""A step that starts within a sixty-fourth of a bin of the line leaves nothing to a second one."""
 
 
 FINEST = 16
@@ -58,7 +55,7 @@ def find_carrier(
     if fits is None:
         place, height = _of_three(_bins_around(spectrum, peak, first, count))
     else:
-        place, height = _fitted(_bins_around(spectrum, peak, first, count, fits.shape[0] // 2), fits)
+        place, height = fitted(_bins_around(spectrum, peak, first, count, fits.shape[0] // 2), fits)
     frequency_hz = (place + peak.squeeze(1) + (first - 0.5)) * (sampling_rate_hz / samples)
     return Carrier(frequency_hz, height / math.sqrt(samples))
 
@@ -73,42 +70,6 @@ def _of_three(bins: Complex[Tensor, "batch 3 channel"]) -> tuple[Float[Tensor, "
     return offset.double() + 0.5, torch.linalg.vector_norm(centre, dim=1) / torch.sinc(offset)
 
 
-def line_fits(beside: int) -> LineFits:
-    """Return what fits a line to a bin and so many on either side, for each of some offsets from the middle one.
-
-    A line at δ puts (−1)^k a sinc(δ − k) into bin k. For each offset δ come three columns: two that make the
-    least-squares a and the coefficient of the slope in δ, whose ratio moves the line (a Gauss–Newton step), and the
-    unit vector along the line, whose product is largest at the offset that is nearest. float64, all offsets of a
-    column beside each other.
-    """
-    index = torch.arange(-beside, beside + 1, dtype=torch.float64)
-    x = torch.linspace(-0.5, 0.5, OFFSETS, dtype=torch.float64)[:, None] - index
-    shape = torch.sinc(x)
-    slope = torch.where(x == 0, 0.0, (torch.cos(math.pi * x) - shape) / torch.where(x == 0, 1.0, x))
-    unit = shape / torch.linalg.vector_norm(shape, dim=1, keepdim=True)
-    rows = torch.cat((torch.linalg.pinv(torch.stack((shape, slope), dim=2)), unit[:, None]), dim=1)
-    return (rows * torch.where(index % 2 == 0, 1.0, -1.0)).permute(2, 1, 0).reshape(len(index), -1)
-
-
-def _fitted(
-    bins: Complex[Tensor, "batch bin channel"], fits: LineFits
-) -> tuple[Float[Tensor, "batch"], Float[Tensor, "batch"]]:
-    """Return place from half a bin below the middle one (float64) and height of the line that fits bins best.
-
-    All channels together, each with a height of its own. The product is one of float64: TF32, where a program allows
-    it, would round the place.
-    """
-    values = torch.view_as_real(bins).flatten(2).transpose(1, 2)
-    found = torch.mm(values.reshape(-1, values.shape[2]).double(), fits)
-    found = found.view(-1, values.shape[1], ROWS, OFFSETS)
-    best = torch.linalg.vector_norm(found[:, :, 2], dim=1).argmax(dim=1)
-    chosen = found.gather(3, best.view(-1, 1, 1, 1).expand(-1, found.shape[1], ROWS, 1))
-    height, moved, _ = chosen.squeeze(3).unbind(dim=2)
-    power = torch.linalg.vecdot(height, height)
-    step = torch.linalg.vecdot(moved, height) / power.clamp(min=torch.finfo(power.dtype).tiny)
-    return torch.add(step.clamp(-0.5, 0.5), best, alpha=1 / (OFFSETS - 1)), power.sqrt().to(values.dtype)
-
-
 def demodulate(records: Records, frequency_hz: Float[Tensor, "batch"], sampling_rate_hz: float) -> Records:
     """Return the records times e^{−2πift}; the turns are counted in float64 and only then rounded."""
     samples = records.shape[1]
@@ -118,12 +79,20 @@ def demodulate(records: Records, frequency_hz: Float[Tensor, "batch"], sampling_
     return records * torch.polar(angle.new_ones(()), angle).unsqueeze(2)
 
 
+class Folded(NamedTuple):
+    """Spectra seen from the carrier."""
+
+    sides: Float[Tensor, "batch bin fold"]
+    spectrum: Complex[Tensor, "batch bin channel"]
+    """FFT of the demodulated records; with parts of a distance, less the carrier."""
+
+
 def fold_on_carrier(
     records: Records,
     bins: int,
     reference: Complex[Tensor, "batch 1 channel"] | None = None,
     parts: tuple[int, ...] = (),
-) -> Float[Tensor, "batch bin fold"]:
+) -> Folded:
     """Return the two sides of demodulated records' spectra folded onto each other, carrier phase removed.
 
     The phase is that of X(0), or of `reference`. With X the orthonormal FFT over e^{i arg X(0)}: (X(+δ) + X*(−δ))/√2
@@ -149,7 +118,7 @@ def fold_on_carrier(
     upper, lower = (_every(side, steps, bins) for side in (above, below))
     upper, lower = upper * turn.conj_physical(), lower.conj_physical() * turn
     folded = torch.stack((upper + lower, upper - lower), dim=4)
-    return torch.view_as_real(folded).flatten(2)
+    return Folded(torch.view_as_real(folded).flatten(2), spectrum[:, ::finest])
 
 
 def _every(side: Tensor, steps: list[int], bins: int) -> Tensor:
@@ -183,12 +152,15 @@ class AlignedSpectrum(ExactBuffers, RecordView):
         parts: what stands at the distance over each of these whole numbers follows in further channels.
         carrier_bins: bins on either side from which the carrier is read; with one its error is 1.28 times the
             Cramér–Rao bound's, with eight 1.04 times.
+        comb: lines, counted in the finest part of the distance at which a line stands, from which the carrier and that
+            distance are read together once it is known (`read_comb`); none: the carrier speaks for itself.
         rise_hz_per_s: lowest and highest rate at which carriers rise; each record's is found and taken out. For long
             records: in 20 µs a line rises by a part of a bin, in 122 µs by nine.
 
     """
 
     fits: Tensor | None
+    comb: Tensor | None
 
     def __init__(
         self,
@@ -200,6 +172,7 @@ class AlignedSpectrum(ExactBuffers, RecordView):
         parts: tuple[int, ...] = (),
         carrier_bins: int = 1,
         rise_hz_per_s: tuple[float, float] | None = None,
+        comb: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         if not -sampling_rate_hz / 2 <= band_hz[0] < band_hz[1] <= sampling_rate_hz / 2:
@@ -223,8 +196,17 @@ class AlignedSpectrum(ExactBuffers, RecordView):
             raise UserError(f"rise_hz_per_s {list(rise_hz_per_s)} must rise from the lowest rate to the highest.")
         if carrier_bins < 1:
             raise UserError(f"carrier_bins {carrier_bins} must be 1 or more.")
+        if any(order < 1 for order in comb) or len(set(comb)) < len(comb):
+            raise UserError(f"comb {list(comb)} must be different whole numbers from 1 on.")
+        if comb and carrier_bins < 2:
+            raise UserError(f"comb {list(comb)} reads lines from several bins: carrier_bins must be 2 or more.")
         fits = line_fits(carrier_bins) if carrier_bins > 1 else None
         self.register_buffer("fits", fits, persistent=False)
+        # counted in positions, at which a line of the landmark stands
+        orders = powers_of(tuple(order / finest for order in sorted(comb))) if comb else None
+        self.register_buffer("comb", orders, persistent=False)
+        self.finest = finest
+        self.corrects = bool(comb)
         self.rise_hz_per_s = rise_hz_per_s
         self.parts = parts
         # the axial phase counts once for each order: what stands at a part of the distance has a phase of its own
@@ -288,10 +270,23 @@ class AlignedSpectrum(ExactBuffers, RecordView):
     def _folded(self, series: Series, records: ComplexChannels, carrier: Carrier, reference: Tensor | None) -> View:
         aligned = demodulate(records, carrier.frequency_hz, self.sampling_rate_hz)
         bins = self.bins(series.shape[1])
-        folded = fold_on_carrier(aligned, bins, reference, self.parts)
+        folded, spectrum = fold_on_carrier(aligned, bins, reference, self.parts)
         offset_mhz = (carrier.frequency_hz - sum(self.band_hz) / 2) / 1e6
         scalars = torch.stack((offset_mhz.to(folded.dtype), carrier.amplitude.clamp(min=1e-6).log()), dim=1)
-        return View(folded, scalars, self._axis_hz(series))
+        return View(folded, scalars, self._axis_hz(series), spectrum if self.corrects else None)
+
+    def correction(self, made: View, position: PerRow) -> Correction:
+        """Return by how much the line's position and the carrier are off, read from all lines of the comb."""
+        assert self.comb is not None
+        assert self.fits is not None
+        assert made.spectrum is not None
+        with torch.autocast(position.device.type, enabled=False), torch.no_grad():
+            samples = made.spectrum.shape[1]
+            # |X(0)|² from the logarithm of |X(0)|/√N
+            power = made.scalars[:, 1].double().mul(2).exp().mul(samples)
+            found = read_comb(made.spectrum, position.double() + 1, self.comb, power, self.fits)
+            carrier_mhz = (found.offset * (self.sampling_rate_hz / samples / 1e6)).unsqueeze(1)
+            return Correction(found.spacing, nn.functional.pad(carrier_mhz, (0, 1)))
 
     def _axis_hz(self, series: Series) -> Float[Tensor, "position"]:
         samples = series.shape[1]

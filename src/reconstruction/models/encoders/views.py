@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 from reconstruction.models.conditioning.context import Settings
-from reconstruction.shapes import Lengths, Series
+from reconstruction.shapes import Lengths, PerRow, Series
 
 
 class View(NamedTuple):
@@ -18,6 +18,17 @@ class View(NamedTuple):
     scalars: Tensor
     axis_hz: Tensor | None = None
     """(length,) float64: what each position stands for, where that is a frequency."""
+    spectrum: Tensor | None = None
+    """What a view that `corrects` keeps of the input for it."""
+
+
+class Correction(NamedTuple):
+    """What a view reads again once it is known where a line stands: to be added to what was read before."""
+
+    position: Tensor
+    """(batch,) in positions of the view."""
+    scalars: Tensor
+    """(batch, scalar_count), in the view's own units."""
 
 
 class RecordView(nn.Module, ABC):
@@ -34,6 +45,9 @@ class RecordView(nn.Module, ABC):
     piecewise: bool = False
     """Whether the view of a piece of a record is that piece of the record's view."""
 
+    corrects: bool = False
+    """Whether the view reads its scalars again where it is known where a line stands (`correction`)."""
+
     @abstractmethod
     def forward(self, series: Series) -> View:
         """Return the view of a batch of records."""
@@ -41,6 +55,10 @@ class RecordView(nn.Module, ABC):
     def with_settings(self, made: View, settings: Settings) -> View:
         """Return the view with what it shows of `told_of` (batch, setting), in their own units, NaN where not known."""
         raise NotImplementedError(f"{type(self).__name__} shows no settings")
+
+    def correction(self, made: View, position: PerRow) -> Correction:
+        """Return what a line at a position (batch,) says of the place itself and of the view's scalars."""
+        raise NotImplementedError(f"{type(self).__name__} corrects nothing")
 
     def framed(self, series: Series, guide: Series) -> View:
         """Return the view of records, placed and turned as that of `guide` is: of views that find their own frame.

@@ -8,6 +8,7 @@ says how far it can be trusted. Which column a landmark follows is configuration
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from reconstruction.errors import UserError
 from reconstruction.models import Encoded, Locator, PolynomialMap, location_loss
 from reconstruction.models.encoders.joining import columns
-from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.models.encoders.views import Correction, RecordView, View
 from reconstruction.shapes import Features, PerRow, Targets
 
 _HZ_PER_MHZ = 1e6
@@ -104,15 +105,24 @@ class Landmark(nn.Module):
         self.map = PolynomialMap(degrees, targets)
         self.feature_width = self.locator.feature_width + targets
 
-    def forward(self, view: View, encoded: Encoded, scalars: Tensor) -> Measured:
-        """Read the line off the view and make the first guess; `scalars` (batch, k) are standardised."""
+    def forward(
+        self, view: View, encoded: Encoded, scalars: Tensor, corrected: Callable[[PerRow], Correction] | None = None
+    ) -> Measured:
+        """Read the line off the view and make the first guess; `scalars` (batch, k) are standardised.
+
+        corrected: what a line at a position says of the place itself and of the scalars, standardised as these are.
+        """
         if encoded.log_attention is None or encoded.stride != 1:
             raise UserError(
                 f"the encoder of view {self.options.view!r} needs attention pooling and stride 1 for a landmark"
             )
         reading = self.locator(view.series, encoded.log_attention, encoded.features, encoded.attention)
         first_hz, step_hz = _axis_hz(view, self.options.view)
-        place_mhz = torch.addcmul(first_hz, reading.position.double(), step_hz) / _HZ_PER_MHZ
+        position = reading.position.double()
+        if corrected is not None:
+            correction = corrected(reading.position.detach())
+            position, scalars = position + correction.position, scalars.double() + correction.scalars
+        place_mhz = torch.addcmul(first_hz, position, step_hz) / _HZ_PER_MHZ
         coordinates = torch.cat((place_mhz.unsqueeze(1), scalars.double()), dim=1)
         anchor = self.map(coordinates).to(encoded.features.dtype)
         features = columns((reading.features, anchor.detach()))

@@ -7,6 +7,8 @@ nothing here knows what they mean.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from itertools import takewhile
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -25,12 +27,12 @@ from reconstruction.models import (
 )
 from reconstruction.models.conditioning.context import ConditionOptions, ToldContext
 from reconstruction.models.encoders.joining import columns
-from reconstruction.models.encoders.views import RecordView, View
+from reconstruction.models.encoders.views import Correction, RecordView, View
 from reconstruction.models.precision import in_precision
 from reconstruction.models.predictive.flow import Flow
 from reconstruction.models.scaling import Standardise
 from reconstruction.records.batch import Batch, Inputs, Masks, lengths_from
-from reconstruction.shapes import Features, Lengths, Series, Targets
+from reconstruction.shapes import Features, Lengths, PerRow, Series, Targets
 from reconstruction.training.network.condition import Condition
 from reconstruction.training.network.denoise_first import DenoiseFirst, DenoiseFirstOptions
 from reconstruction.training.network.facts import with_facts
@@ -158,12 +160,26 @@ class Reconstructor(nn.Module):
             return Outcome(self._of_targets(said, inputs), encoded, None, denoised)
         name = self.landmark.options.view
         known = scalars if told is None else torch.cat((scalars.double(), told.coordinates), dim=1)
-        measured = self.landmark(views[name], encoded[name], known)
+        shown = self.views[name]
+        assert isinstance(shown, RecordView)
+        corrected = partial(self._correction, shown, views[name], known) if shown.corrects else None
+        measured = self.landmark(views[name], encoded[name], known, corrected)
         anchor = measured.anchor if self.sheet is None else self.sheet.anchored(measured.anchor)
         said = self.head(_joined([*features, measured.features]), anchor)
         if self.sheet is not None:
             said = self._along_sheet(said, columns([measured.place_mhz, scalars.double()]))
         return Outcome(said, encoded, measured, denoised)
+
+    def _correction(self, shown: RecordView, made: View, known: Tensor, position: PerRow) -> Correction:
+        """Return what a line at a position of a view says of itself and of all scalars, standardised as they are."""
+        correction = shown.correction(made, position)
+        first = 0
+        for view in takewhile(lambda other: other is not shown, self.views.values()):
+            assert isinstance(view, RecordView)
+            first += view.scalar_count
+        last = first + correction.scalars.shape[1]
+        own = correction.scalars / self.scalar_scaler.scale[first:last]
+        return Correction(correction.position, nn.functional.pad(own, (first, known.shape[1] - last)))
 
     def _along_sheet(self, distribution: PredictiveDistribution, known: Tensor) -> PredictiveDistribution:
         """Return what the head says of the coordinates of a sheet, as a distribution of the targets."""
