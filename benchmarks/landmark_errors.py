@@ -3,8 +3,9 @@
     python benchmarks/landmark_errors.py RUN DATA BOUND         a run, its data, and a table of bounds of some of them
 
 The landmark's map turns the line's place, the carrier and the strength into a first guess of the energy. Prints the
-guess's σ68 over the Cramér–Rao bound, of resolved electrons whose line was found, as measured and with the truth in
-place of one or two of them (that of the noiseless record): what a better measurement of it would gain.
+guess's σ68 over the Cramér–Rao bound, of resolved electrons whose line was found: as it is (where the view has a comb, of
+what all lines say together), of what was measured before that, and with the truth in place of one or two of these (that
+of the noiseless record), which tells what a better measurement of it would gain.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ ROWS = 200
 FOUND = 3.0
 """Positions: a line that was read farther from its place was missed."""
 GUESSES = (
+    "first guess",
     "as measured",
     "true place",
     "true carrier",
@@ -64,7 +66,8 @@ def guesses(model: Reconstructor, records: Records, rows: np.ndarray) -> tuple[t
         (exact, true),
     )
     scaler = model.target_scaler
-    found = [landmark.map(torch.cat(case, dim=1)) * scaler.scale + scaler.shift for case in cases]
+    found = [measured.anchor.double(), *(landmark.map(torch.cat(case, dim=1)) for case in cases)]
+    found = [standardised * scaler.scale + scaler.shift for standardised in found]
     off = (place - exact).squeeze(1) * 1e6 / measured.step_hz
     return torch.stack([one[:, 0] for one in found], dim=1), off
 
