@@ -3,8 +3,8 @@
     python benchmarks/landmark_errors.py RUN DATA BOUND         a run, its data, and a table of bounds of some of them
 
 The landmark's map turns the line's place, the carrier and the strength into a first guess of the energy. Prints the
-guess's σ68 over the Cramér–Rao bound, of resolved electrons whose line was found: as it is (where the view has a comb, of
-what all lines say together), of what was measured before that, and with the truth in place of one or two of these (that
+guess's σ68 over the Cramér–Rao bound, of resolved electrons whose line was found: as it is (with a comb, of what all
+lines say together), of what was measured before that, and with the truth in place of one or two of these (that
 of the noiseless record), which tells what a better measurement of it would gain.
 """
 
