@@ -37,5 +37,6 @@ RANGES: dict[str, Allowed] = {
     "bits": Allowed(1, 32),
     "carrier_bins": Allowed(1, 1000),
     "parts": Allowed(2, 16),
+    "comb": Allowed(1, 64),
 }  # fmt: skip
 """Name of an option of views, noise or data → what its numbers may be."""

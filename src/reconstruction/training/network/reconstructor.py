@@ -162,7 +162,7 @@ class Reconstructor(nn.Module):
         known = scalars if told is None else torch.cat((scalars.double(), told.coordinates), dim=1)
         shown = self.views[name]
         assert isinstance(shown, RecordView)
-        corrected = partial(self._correction, shown, views[name], known) if shown.corrects else None
+        corrected = partial(self._correction, name, views[name], known) if shown.corrects else None
         measured = self.landmark(views[name], encoded[name], known, corrected)
         anchor = measured.anchor if self.sheet is None else self.sheet.anchored(measured.anchor)
         said = self.head(_joined([*features, measured.features]), anchor)
@@ -170,11 +170,14 @@ class Reconstructor(nn.Module):
             said = self._along_sheet(said, columns([measured.place_mhz, scalars.double()]))
         return Outcome(said, encoded, measured, denoised)
 
-    def _correction(self, shown: RecordView, made: View, known: Tensor, position: PerRow) -> Correction:
+    def _correction(self, name: str, made: View, known: Tensor, position: PerRow) -> Correction:
         """Return what a line at a position of a view says of itself and of all scalars, standardised as they are."""
+        shown = self.views[name]
+        assert isinstance(shown, RecordView)
         correction = shown.correction(made, position)
         first = 0
-        for view in takewhile(lambda other: other is not shown, self.views.values()):
+        for other in takewhile(lambda one: one != name, self.views):
+            view = self.views[other]
             assert isinstance(view, RecordView)
             first += view.scalar_count
         last = first + correction.scalars.shape[1]
