@@ -134,6 +134,8 @@ MUTATIONS = (
              "transforms/test_comb.py", "overlap"),
     Mutation("comb_unused", "training/network/reconstructor.py", "if shown.corrects", "if not shown",
              "training/test_correction.py", "corrected_coordinates", package="reconstruction"),
+    Mutation("sign_of_nothing", "training/export/real_arithmetic.py", "aten.sgn.default: _sign,", "",
+             "training/test_export.py", "view_of_the_default", package="reconstruction"),
     Mutation("carrier_shines_in", "transforms/alignment.py", "records - carrier", "records",
              "transforms/test_alignment.py", "axial_motion or direct_sum"),
     Mutation("rise_of_half", "transforms/rise.py", "rate_hz_per_s / -2", "rate_hz_per_s / -4",

@@ -270,7 +270,7 @@ def _divided(one: Any, other: Any) -> Pair:
     return _multiplied(one, Pair(other.real / size, -other.imag / size))
 
 
-def _added(one: Any, other: Any, alpha: float = 1) -> Pair:
+def _added(one: Any, other: Any, alpha: float | int = 1) -> Pair:
     if not isinstance(other, Pair):
         return Pair(one.real + alpha * other, one.imag)
     if not isinstance(one, Pair):
@@ -282,6 +282,22 @@ def _conjugate(value: Pair) -> Pair:
     return Pair(value.real, -value.imag)
 
 
+def _magnitude(value: Pair) -> Tensor:
+    return torch.sqrt(value.real * value.real + value.imag * value.imag)
+
+
+def _sign(value: Pair) -> Pair:
+    size = _magnitude(value)
+    kept = torch.where(size == 0, torch.ones_like(size), size)
+    return Pair(value.real / kept, value.imag / kept)
+
+
+def _norm(values: Tensor, order: float | int = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    if order != 2 or dim is None:
+        return aten.linalg_vector_norm.default(values, order, dim, keepdim, dtype=dtype)
+    return torch.sqrt((values * values).sum(dim=dim, keepdim=keepdim))
+
+
 def _itself(value: Pair, *arguments: Any, **named: Any) -> Pair:
     return value
 
@@ -290,8 +306,8 @@ _LINEAR: Final = {
     aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.expand.default, aten.slice.Tensor,
     aten.select.int, aten.permute.default, aten.transpose.int, aten.view.default, aten.reshape.default,
     aten._unsafe_view.default, aten.flip.default, aten.cat.default, aten.stack.default, aten.gather.default,
-    aten.index_select.default, aten.sum.dim_IntList, aten.neg.default, aten.clone.default, aten.unbind.int,
-    aten.split_with_sizes.default, aten.split.Tensor, aten.constant_pad_nd.default, aten.alias.default,
+    aten.index_select.default, aten.sum.dim_IntList, aten.mean.dim, aten.neg.default, aten.clone.default,
+    aten.unbind.int, aten.split_with_sizes.default, aten.split.Tensor, aten.constant_pad_nd.default, aten.alias.default,
     aten.flatten.using_ints, aten.unflatten.int, aten.contiguous.default,
 }  # fmt: skip
 """Operators that treat the two parts alike."""
@@ -309,14 +325,10 @@ _COMPLEX: Final[dict[Any, Callable[..., Any]]] = {
     aten._conj.default: _conjugate,
     aten._conj_physical.default: _conjugate,
     aten.resolve_conj.default: _itself,
-    aten.abs.default: lambda value: torch.sqrt(value.real * value.real + value.imag * value.imag),
+    aten.abs.default: _magnitude,
+    aten.sgn.default: _sign,
+    aten.linalg_vector_norm.default: lambda value, *arguments: _norm(_magnitude(value), *arguments),
 }
-
-
-def _norm(values: Tensor, order: float | int = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
-    if order != 2 or dim is None:
-        return aten.linalg_vector_norm.default(values, order, dim, keepdim, dtype=dtype)
-    return torch.sqrt((values * values).sum(dim=dim, keepdim=keepdim))
 
 
 def _sinc(values: Tensor) -> Tensor:
