@@ -132,6 +132,8 @@ MUTATIONS = (
              "transforms/test_comb.py", "counts_by_its_power or least_squares"),
     Mutation("overlapping_lines", "transforms/comb.py", "predicted[:, 0] > 2 * beside", "predicted[:, 0] > 0",
              "transforms/test_comb.py", "overlap"),
+    Mutation("comb_on_the_processor", "transforms/comb.py", ", device=nearest.device)", ")",
+             "device/test_on_pretended_device.py"),
     Mutation("comb_unused", "training/network/reconstructor.py", "if shown.corrects", "if not shown",
              "training/test_correction.py", "corrected_coordinates", package="reconstruction"),
     Mutation("sign_of_nothing", "training/export/real_arithmetic.py", "aten.sgn.default: _sign,", "",

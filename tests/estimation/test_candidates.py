@@ -15,7 +15,6 @@ from cres.estimation.apparatus import Apparatus
 from cres.estimation.fit.likelihood import LikelihoodEstimator
 from cres.estimation.fit.posterior import _steps
 from cres.estimation.fit.seeded import Seed, SeededEstimator
-from cres.estimation.inversion import lines_at_middle
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.estimation.search.periodogram import PADDING, Spectrum, strongest_lines_near
 from cres.estimation.search.templates import FINE_PHASES, NARROW_WINDOW, TemplateProfile, _averaged, best_templates
@@ -51,6 +50,10 @@ def weak_carriers(electrons: torch.Tensor) -> torch.Tensor:
     return records - 0.55 * tone
 
 
+def _at_middle(estimator: LikelihoodEstimator, electrons: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return estimator.apparatus.model.lines(electrons).frequencies_hz(estimator.apparatus.reception.middle_s)
+
+
 def seeds(electrons: torch.Tensor, axial_reach_deg: float) -> Seed:
     energy, pitch = electrons[:, 0].numpy(), electrons[:, 1].numpy()
     one = np.ones(len(energy))
@@ -60,7 +63,7 @@ def seeds(electrons: torch.Tensor, axial_reach_deg: float) -> Seed:
 def test_a_carrier_that_is_not_the_strongest_line_is_found(estimator, electrons, weak_carriers) -> None:  # type: ignore[no-untyped-def]
     region = SeededEstimator(estimator)._region(seeds(electrons, 1.0))
     searched = estimator.search.within(weak_carriers, region)
-    carrier, axial = lines_at_middle(estimator.apparatus, electrons)
+    carrier, axial = _at_middle(estimator, electrons)
     first = searched.carrier_hz[:, 0]
     bin_hz = estimator.apparatus.reception.bin_hz
     assert bool(((first - carrier).abs() > 10 * bin_hz).any()), "the strongest line is the carrier: nothing is tested"
@@ -77,7 +80,7 @@ def test_the_full_search_tries_the_same_lines(estimator, electrons, weak_carrier
     searched = estimator.search.around(weak_carriers, found)
     templates = len(estimator.fine.axial_hz)
     torch.testing.assert_close(searched.statistic[:, :templates], found.templates.statistic)
-    carrier, axial = lines_at_middle(estimator.apparatus, electrons)
+    carrier, axial = _at_middle(estimator, electrons)
     assert float((searched.weights * searched.near(carrier, axial)).sum(1).min()) > 0.99
     # the line that was found is not searched twice; of some electrons no other lies in the band of carriers
     sought = searched.statistic.isfinite()
@@ -139,6 +142,8 @@ def test_a_seed_that_is_sure_of_a_wrong_place_is_found_out(estimator, electrons)
     found, fell_back = SeededEstimator(estimator).estimate(records, sure)
     assert not fell_back.any()
     assert float((found.parameters[:, 0] - electrons[:2, 0]).abs().max()) < 0.5
+    # what both searches have spent
+    assert bool((found.evaluations > estimator.estimate(records).evaluations).all())
     # where nothing is anywhere the network's answer stands
     series = torch.view_as_complex(noise * estimator.apparatus.noise_std_volt)
     series[:, ::7] *= 8

@@ -105,8 +105,7 @@ def test_a_record_of_the_simulation_is_corrected_towards_its_frequencies() -> No
     model = ForwardModel(config)
     records, lines = model(rows), model.lines(rows)
     middle_s = config.readout.samples / config.readout.sampling_rate_hz / 2
-    axial_hz = (lines.axial[:, 1] + 2 * lines.axial[:, 2] * middle_s) / (2 * math.pi)
-    carrier_hz = (lines.phase[:, 1] + 2 * lines.phase[:, 2] * middle_s) / (2 * math.pi)
+    carrier_hz, axial_hz = lines.frequencies_hz(middle_s)
     view = AlignedSpectrum(config.readout.sampling_rate_hz, carrier_bins=8, comb=(1,))
     seen = view(torch.view_as_real(records))
     step_hz = float(seen.axis_hz[1] - seen.axis_hz[0])
@@ -140,6 +139,8 @@ def records_of_two() -> tuple[AlignedSpectrum, AlignedSpectrum]:
         ({"comb": (0, 1), "carrier_bins": 8}, "whole numbers from 1 on"),
         ({"comb": (2, 2), "carrier_bins": 8}, "different"),
         ({"comb": (1,)}, "carrier_bins must be 2 or more"),
+        ({"comb": (1, 11), "carrier_bins": 8}, "up to 11 times as far as half_width_hz"),
+        ({"comb": (1, 22), "carrier_bins": 8, "parts": (2,)}, "beyond half the sampling rate"),
     ],
 )
 def test_a_comb_that_cannot_be_read_is_refused(options: dict[str, object], words: str) -> None:

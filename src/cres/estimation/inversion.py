@@ -1,14 +1,10 @@
-"""From what a spectrum shows, (mean carrier, axial frequency), to what is wanted, (energy, pitch angle), and back."""
+"""From what a spectrum shows, (mean carrier, axial frequency), to what is wanted, (energy, pitch angle)."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cres.estimation.apparatus import LARGEST_PITCH_DEG, Apparatus
 from cres.physics import Trap, kinetic_energy_ev
@@ -66,11 +62,3 @@ def energy_and_pitch_of_lines(
     found = energy_and_pitch(apparatus.trap, before_mixing, axial_hz.cpu().numpy(), radius)
     energy, pitch = (torch.from_numpy(values).to(carrier_hz.device) for values in found)
     return energy, pitch
-
-
-def lines_at_middle(apparatus: Apparatus, parameters: Float[Tensor, "row 6"]) -> tuple[PerRow, PerRow]:
-    """Return carrier, after mixing, and axial frequency at the middle of the record, in hertz."""
-    lines = apparatus.model.lines(parameters)
-    middle_s = apparatus.reception.middle_s
-    carrier, axial = ((p[:, 1] + 2 * p[:, 2] * middle_s) / (2 * math.pi) for p in (lines.phase, lines.axial))
-    return carrier, axial

@@ -56,6 +56,11 @@ class Lines(NamedTuple):
     axial_by: Tensor
     amplitudes_by: Tensor
 
+    def frequencies_hz(self, time_s: float) -> tuple[Tensor, Tensor]:
+        """Return the carrier, after mixing, and the axial frequency at a time, (batch,) each."""
+        carrier, axial = ((p[:, 1] + 2 * p[:, 2] * time_s) / (2 * math.pi) for p in (self.phase, self.axial))
+        return carrier, axial
+
 
 class ForwardModel(nn.Module):
     """Noiseless records of one apparatus as a differentiable function of `PARAMETERS`, on any device.

@@ -200,12 +200,16 @@ class AlignedSpectrum(ExactBuffers, RecordView):
             raise UserError(f"comb {list(comb)} must be different whole numbers from 1 on.")
         if comb and carrier_bins < 2:
             raise UserError(f"comb {list(comb)} reads lines from several bins: carrier_bins must be 2 or more.")
+        if comb and max(comb) * half_width_hz > finest * sampling_rate_hz / 2:
+            raise UserError(
+                f"comb {list(comb)} asks for lines up to {max(comb) / finest:g} times as far as half_width_hz "
+                f"{half_width_hz:g}, beyond half the sampling rate: leave out the highest."
+            )
         fits = line_fits(carrier_bins) if carrier_bins > 1 else None
         self.register_buffer("fits", fits, persistent=False)
         # counted in positions, at which a line of the landmark stands
         orders = powers_of(tuple(order / finest for order in sorted(comb))) if comb else None
         self.register_buffer("comb", orders, persistent=False)
-        self.finest = finest
         self.corrects = bool(comb)
         self.rise_hz_per_s = rise_hz_per_s
         self.parts = parts

@@ -2,8 +2,8 @@
 
 A carrier and its sidebands at f_c + m Δ hold one f_c and one Δ. Each line m of power P_m, read by itself, is off its
 predicted place by e_m = ε + m η and noise of variance ∝ 1/P_m; the weighted least squares over the lines is what they
-know together of the offset ε and of the spacing's error η. With one mode the carrier holds nine tenths of the power and
-is as good as all of them; where a port sees lines at odd multiples too it holds a half.
+know together of the offset ε and of the spacing's error η. With one mode the carrier holds nine tenths of the power;
+where a port sees lines at odd multiples too it holds a half.
 """
 
 from __future__ import annotations

@@ -24,7 +24,8 @@ pytestmark = pytest.mark.gpu
 Run = Callable[..., None]
 
 LANDMARK = """
-views: {aligned: {class_path: cres.transforms.AlignedSpectrum}}
+views:
+  aligned: {class_path: cres.transforms.AlignedSpectrum, init_args: {carrier_bins: 8, parts: [2], comb: [1, 2, 3]}}
 encoders:
   aligned: {class_path: reconstruction.models.S4DEncoder, init_args: {width: 6, state: 4, depth: 1, pooling: attention}}
 landmark: {column: avg_axial_frequency_Hz, multiple: 2.0, view: aligned, location_degree: 2, scalar_degrees: [1, 1]}

@@ -61,7 +61,7 @@ VIEWS: dict[str, Callable[[], transforms.RecordView]] = {
     "constant q": lambda: transforms.SpectrogramView(transforms.QTransform(RATE_HZ, band_hz=BAND_HZ)),
     "aligned": lambda: transforms.AlignedSpectrum(sampling_rate_hz=RATE_HZ),
     "aligned, with all that it may show": lambda: transforms.AlignedSpectrum(
-        sampling_rate_hz=RATE_HZ, carrier_bins=8, parts=(2,), rise_hz_per_s=(0.0, 1e13)
+        sampling_rate_hz=RATE_HZ, carrier_bins=8, parts=(2,), rise_hz_per_s=(0.0, 1e13), comb=(1, 2)
     ),
     "filtered": lambda: transforms.FilteredView(
         [
@@ -81,6 +81,13 @@ def test_views(device: torch.device, name: str) -> None:
     assert there.series.device == device
     assert_same(there.series, here.series, 1e-3, 1e-4)
     assert_same(there.scalars, here.scalars, 1e-3, 1e-4)
+    if view.corrects:
+        position = torch.full((3,), SAMPLES / 8)
+        wanted = view.correction(here, position)
+        found = copy.deepcopy(view).to(device).correction(there, position.to(device))
+        for one, other in zip(found, wanted, strict=True):
+            assert one.device == device
+            assert_same(one, other, 1e-2, 1e-3)
 
 
 ENCODERS: dict[str, Callable[[], models.Encoder]] = {

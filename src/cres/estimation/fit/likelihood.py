@@ -25,7 +25,7 @@ from cres.estimation.fit.posterior import (
     with_fit,
 )
 from cres.estimation.fit.products import ProductMaker, make_products
-from cres.estimation.inversion import energy_and_pitch_of_lines, lines_at_middle
+from cres.estimation.inversion import energy_and_pitch_of_lines
 from cres.estimation.placement import on_host
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.estimation.search.periodogram import goodness_p
@@ -180,7 +180,8 @@ def summarised(
 ) -> Likelihood:
     """Return fits with their goodness and with what the templates say of other optima."""
     energies, angles = searched.energy_ev, searched.pitch_angle_deg
-    fitted = searched.near(*lines_at_middle(search.apparatus, last.parameters))
+    lines = search.apparatus.model.lines(last.parameters)
+    fitted = searched.near(*lines.frequencies_hz(search.apparatus.reception.middle_s))
     left = products.residual_spectrum(last.parameters)
     return Likelihood(
         last.parameters,
@@ -207,13 +208,14 @@ def start_parameters(search: MatchedFilter, strength: RadialStrength, optima: Op
     norm = apparatus.noise_std_volt * (2 * optima.statistic).sqrt() * search.noise_over_white(optima.carrier_hz)
     radius = strength.inner_radius(norm)
     rows = parameter_rows(0.0, 0.0, radius, amplitude=norm / strength.norm(radius))
+    middle_s = apparatus.reception.middle_s
     carrier, axial = optima.carrier_hz, optima.axial_hz
     for _ in range(2):
         rows[:, ENERGY], rows[:, PITCH] = energy_and_pitch_of_lines(apparatus, carrier, axial, radius)
-        at_middle = lines_at_middle(apparatus, rows)
+        lines = apparatus.model.lines(rows)
+        at_middle = lines.frequencies_hz(middle_s)
         carrier, axial = carrier + optima.carrier_hz - at_middle[0], axial + optima.axial_hz - at_middle[1]
-    _, linear, square = apparatus.model.lines(rows).axial.unbind(1)
-    middle_s = apparatus.reception.middle_s
+    _, linear, square = lines.axial.unbind(1)
     rows[:, AXIAL_PHASE] = optima.axial_phase_rad - (linear + square * middle_s) * middle_s
     return rows
 

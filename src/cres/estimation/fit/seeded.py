@@ -86,8 +86,9 @@ class SeededEstimator:
         if len(failed):
             # a network that is sure of a wrong place is found out by what the fit leaves: then look everywhere
             anywhere = self.likelihood.estimate(data[failed])
+            spent = found.evaluations.index_add(0, failed, anywhere.evaluations)
             better = torch.nonzero(~anywhere.failed)[:, 0]
-            found = found.with_rows(failed[better], anywhere, better)
+            found = replace(found.with_rows(failed[better], anywhere, better), evaluations=spent)
         return found, found.failed
 
     def _region(self, seed: Seed) -> Region:

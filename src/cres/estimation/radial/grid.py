@@ -180,11 +180,8 @@ def _measured(
     rows = parameter_rows(energy, pitch, radius, device=apparatus.device)
     found = apparatus.model.lines(rows.flatten(0, 2))
     kept = found.harmonics.abs() <= LARGEST_HARMONIC
-    middle_s = apparatus.reception.middle_s
-    carrier, axial = (
-        on_host((phase[:, 1] + 2 * phase[:, 2] * middle_s) / (2 * math.pi)).reshape(shape)
-        for phase in (found.phase, found.axial)
-    )
+    at_middle = found.frequencies_hz(apparatus.reception.middle_s)
+    carrier, axial = (on_host(frequency_hz).reshape(shape) for frequency_hz in at_middle)
     # the common phase turns with the energy, which a linear interpolation would pay for with strength
     first = found.amplitudes[:, found.harmonics == 0]
     lines = found.amplitudes[:, kept] * (first.conj() / first.abs())

@@ -87,8 +87,7 @@ def _measured(
     for value, angles in zip(energies_ev, pitch, strict=True):
         slowest = np.minimum(angles, SLOWEST_MEASURED_DEG)
         found = model.lines(parameter_rows(float(value), slowest, radius_m, device=device))
-        _, linear, square = found.phase.unbind(1)
-        carriers.append((linear + 2 * square * reception.middle_s) / (2 * math.pi))
+        carriers.append(found.frequencies_hz(reception.middle_s)[0])
         amplitudes = found.amplitudes.new_zeros(len(angles), 2 * LARGEST_HARMONIC + 1)
         kept = found.harmonics.abs() <= LARGEST_HARMONIC
         amplitudes[:, found.harmonics[kept] + LARGEST_HARMONIC] = found.amplitudes[:, kept]

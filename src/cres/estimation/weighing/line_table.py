@@ -99,8 +99,7 @@ def exact_lines(
     """Return the forward model's own lines at places (place,), and their harmonics: the slow twin of the table."""
     rows = parameter_rows(energy_ev, pitch_angle_deg, radius_m, device=apparatus.device)
     found = apparatus.model.lines(rows)
-    middle_s = apparatus.reception.middle_s
-    carrier, axial = ((p[:, 1] + 2 * p[:, 2] * middle_s) / (2 * math.pi) for p in (found.phase, found.axial))
+    carrier, axial = found.frequencies_hz(apparatus.reception.middle_s)
     first = found.amplitudes[:, found.harmonics == 0]
     turned = found.amplitudes * (first.conj() / first.abs())
     return LinesThere(carrier, axial, found.phase[:, 2] / math.pi, turned), found.harmonics
