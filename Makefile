@@ -76,7 +76,7 @@ EPOCHS ?= 8
 # a log hears of long work every four seconds; on a terminal it is a bar
 demo: export CRES_PROGRESS_S ?= 4
 
-demo: $(DEMO)/report.html $(DEMO)/electrons.html ## simulate, prepare, train, evaluate, fit the endpoint: ten to fifteen minutes, runs/demo/report.html
+demo: $(DEMO)/report.html $(DEMO)/electrons.html ## simulate, prepare, train, evaluate, fit the endpoint: ten to twenty minutes, runs/demo/report.html
 	@cat $(DEMO)/summary.txt
 	@echo "All of it is in $(DEMO)/; nothing is made twice: 'make clean-demo' starts afresh."
 
