@@ -133,8 +133,8 @@ def test_a_mixture_is_the_weighted_sum_of_its_tables(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("HT", "no table of the final states of HT comes with the program"),
-        ("T2:0.9,HT:0.1", "name the file that holds it"),
+        ("H2", "none of T2, HT, DT, T, none"),
+        ("T2:0.9,HD:0.1", "none of T2, HT, DT, T, none"),
         ("T2:0.9", "sum to 0.9"),
         ("T2:0.9,T:much", "'T:much' is not NAME:PART"),
         ("T2:1.2,T:-0.2", "a part of 0 to 1"),

@@ -253,8 +253,8 @@ def command_line() -> Parser:
     )
     add("--max-spread", type=number(POSITIVE), metavar="EV", help=spread_help)
     states_help = (
-        "T2, T, none, a table (excitation in eV, probability[, bin width] as text, .csv or .json) or a mixture such as "
-        "'T2:0.9, ht.csv:0.1' (default: those the data's simulation used, T2 where the table does not say)"
+        "T2, HT, DT, T, none, a table (excitation in eV, probability[, bin width] as text, .csv or .json) or a mixture "
+        "such as 'T2:0.9, HT:0.1' (default: those the data's simulation used, T2 where the table does not say)"
     )
     add("--final-states", type=place_of, metavar="STATES", help=states_help)
     add("--no-corrections", action="store_true", help="leave out the small corrections of the spectrum")

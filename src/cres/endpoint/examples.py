@@ -27,7 +27,7 @@ def example_tables(
     """Return (tritium, calibration) tables of an estimator that was trained on a flat window.
 
     It returns mean and standard deviation of the posterior under that window. `electrons` tritium electrons are drawn
-    from 30 eV below the window up to the endpoint, with `final_states` (T2, T, none).
+    from 30 eV below the window up to the endpoint, with `final_states` (T2, HT, DT, T, none).
     """
     generator = np.random.default_rng(seed)
     low, high = TRAINING_WINDOW_EV

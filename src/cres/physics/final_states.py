@@ -1,8 +1,9 @@
 """Final states of the daughter: excitation energies above the lowest state, and their probabilities.
 
-T₂: the table of Saenz, Jonsell and Froelich, Phys. Rev. Lett. 84 (2000) 242. T: hydrogen-like ion in the sudden
-approximation. Users may bring tables of their own, which the reader checks: copies of published ones mix
-probabilities a bin with probabilities per eV; a wrong sum or a wrong mean tells.
+T₂: the table of Saenz, Jonsell and Froelich, Phys. Rev. Lett. 84 (2000) 242. HT and DT: calculated rotations and
+vibrations (`isotopologues`), the electronic excitations of T₂. T: hydrogen-like ion in the sudden approximation. Users
+may bring tables of their own, which the reader checks: copies of published ones mix probabilities a bin with
+probabilities per eV; a wrong sum or a wrong mean tells.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from scipy.special import roots_legendre
 
 from cres.errors import UserError
+from cres.physics.isotopologues import HARTREE_EV, endpoint_below_t2_ev, excited_above_t2_ev, ground_group
 
 Array = NDArray[np.float64]
 
@@ -31,10 +33,9 @@ GROUND_GROUP_LIMIT_EV = 8.0
 MEAN_RANGE_EV = (10.0, 25.0)
 """The mean excitation follows from the initial state alone: 13.6 eV for T, 20 eV for T₂, HT and DT."""
 SUM_RANGE = (0.98, 1.02)
-WITHOUT_TABLE = ("HT", "DT")
+OTHER_ATOM = {"HT": "H", "DT": "D"}
 JSON_NAMES = ("excitation_ev", "probability", "width_ev")
 
-HARTREE_EV = 27.211386245981  # CODATA 2022
 BOUND_STATES = 12
 CONTINUUM_EDGES_HARTREE = (0.0, 0.1, 0.3, 0.6, 1.0, 1.5, 2.2, 3.2, 5.0, 9.0, 20.0, 60.0)
 
@@ -84,24 +85,25 @@ class FinalStates:
 
     @classmethod
     def of(cls, name: str) -> FinalStates | None:
-        """Return the states of "T2" or "T", None for "none", read the table in the file of this name, or mix several.
+        """Return the states of a molecule or of "T", None for "none", read the table in a file, or mix several.
 
-        A mixture is "T2:0.9, ht.csv:0.1", each with its part of the decays, and "ht.csv:0.1:0.3" where the endpoint of
-        one is 0.3 eV below that of the mixture. Raises UserError for what is none of these.
+        Molecules are "T2", "HT" and "DT". A mixture is "T2:0.8, HT:0.1, dt.csv:0.1", each with its part of the decays,
+        and "dt.csv:0.1:0.3" where the endpoint of one is 0.3 eV below that of T₂; those of HT and DT are known. Raises
+        UserError for what is none of these.
         """
-        known = {"T2": cls.t2, "T": cls.atomic}
         if name == "none":
             return None
-        if name in known or Path(name).is_file():
-            return known[name]() if name in known else cls.read(Path(name))
+        if name == "T2":
+            return cls.t2()
+        if name == "T":
+            return cls.atomic()
+        if name in OTHER_ATOM:
+            return cls.isotopologue(name)
+        if Path(name).is_file():
+            return cls.read(Path(name))
         if ":" in name:
             return cls.mixed(name)
-        if name in WITHOUT_TABLE:
-            raise UserError(
-                f"no table of the final states of {name} comes with the program (Doss et al., Phys. Rev. C 73 (2006) "
-                "025502 has one): name the file that holds it"
-            )
-        raise UserError(f"final states {name!r} are none of T2, T, none, and there is no file of this name")
+        raise UserError(f"final states {name!r} are none of T2, HT, DT, T, none, and there is no file of this name")
 
     @classmethod
     def mixed(cls, text: str) -> FinalStates:
@@ -112,6 +114,8 @@ class FinalStates:
             states = cls.of(name)
             if states is None:
                 raise UserError(f"final states {text!r}: none is no part of a mixture")
+            if lower_ev is None:
+                lower_ev = endpoint_below_t2_ev(OTHER_ATOM[name]) if name in OTHER_ATOM else 0.0
             energies.append(states.excitation_ev + lower_ev)
             weights.append(states.probability * part)
             total += part
@@ -150,6 +154,22 @@ class FinalStates:
     def t2(cls) -> FinalStates:
         """Return those of molecular tritium, T₂ → ³HeT⁺ (Saenz et al. 2000, with its source in the file)."""
         return replace(cls.read(T2_TABLE), source="T2, Saenz, Jonsell and Froelich 2000")
+
+    @classmethod
+    def isotopologue(cls, name: str) -> FinalStates:
+        """Return those of "HT" or "DT", above the lowest level of ³HeH⁺ or ³HeD⁺.
+
+        The ground-state group is calculated, with the probability that it has in T₂. Electronic excitations are those
+        of T₂, moved by what the motion of the nuclei makes of them (`isotopologues`).
+        """
+        other, t2 = OTHER_ATOM[name], cls.t2()
+        energy, probability = ground_group(other)
+        excited = t2.excitation_ev >= GROUND_GROUP_LIMIT_EV
+        return cls.from_arrays(
+            np.concatenate((energy, t2.excitation_ev[excited] + excited_above_t2_ev(other))),
+            np.concatenate((probability * t2.ground_group_probability, t2.probability[excited])),
+            f"{name}, calculated rovibrations, electronic excitations of {t2.source}",
+        )
 
     @classmethod
     def atomic(cls) -> FinalStates:
@@ -194,7 +214,7 @@ class FinalStates:
             )
 
 
-def _component(one: str, text: str) -> tuple[str, float, float]:
+def _component(one: str, text: str) -> tuple[str, float, float | None]:
     """Return name, part and eV of NAME:PART[:EV]; names may hold colons where what follows is no number."""
     fields = one.split(":")
     numbers: list[float] = []
@@ -204,7 +224,7 @@ def _component(one: str, text: str) -> tuple[str, float, float]:
         raise UserError(
             f"final states {text!r}: {one!r} is not NAME:PART or NAME:PART:EV with a part of 0 to 1, such as T2:0.9"
         )
-    return ":".join(fields), numbers[0], numbers[1] if len(numbers) > 1 else 0.0
+    return ":".join(fields), numbers[0], numbers[1] if len(numbers) > 1 else None
 
 
 def _text_rows(path: Path) -> Array:

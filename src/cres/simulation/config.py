@@ -154,9 +154,10 @@ class EnsembleConfig:
     An electron with a pitch angle above 90° crosses the field minimum downwards at axial phase 0.
 
     Energies are uniform (`uniform`), those of tritium beta decay up to the endpoint with `final_states` of the daughter
-    (`tritium`: T2, T, none, or the file of a table), or those of the lines of 83mKr (`krypton`), each cut to energy_ev;
-    a fraction of the last two may be flat background over the whole range. below_window: tritium electrons below
-    energy_ev are there, too, where their carrier lies in the band, i.e. is not above the highest carrier of the window.
+    (`tritium`: T2, HT, DT, T, none, the file of a table, or a mixture), or those of the lines of 83mKr (`krypton`),
+    each cut to energy_ev; a fraction of the last two may be flat background over the whole range. below_window: tritium
+    electrons below energy_ev are there, too, where their carrier lies in the band, i.e. is not above the highest
+    carrier of the window.
     `table` takes start values from the columns of a file (`electron_table`), electron i from row i modulo its rows, and
     draws what has no column; who only needs the apparatus needs no such file.
 
