@@ -19,6 +19,9 @@ class Mutation:
 
 
 MUTATIONS = (
+    # error bars of fits
+    Mutation("power_of_noise", "estimation/fit/likelihood.py", " / (1 - noise.clamp_max(0.5))[:, None, None]", "",
+             "estimation/test_candidates.py", "record_and_not_of_its_noise"),
     # final states
     Mutation("recoil_of_the_wrong_nucleus", "physics/isotopologues.py", "momentum * HYDROGEN_U[other] / (",
              "momentum * HELIUM3_U / (", "physics/test_isotopologues.py", "same_mean_energy or bound_share"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cres.estimation.apparatus import Apparatus
-from cres.estimation.fit.likelihood import LikelihoodEstimator
+from cres.estimation.fit.least_squares import fit
+from cres.estimation.fit.likelihood import FREE, LikelihoodEstimator, stated_covariance
 from cres.estimation.fit.posterior import _steps
+from cres.estimation.fit.products import make_products
 from cres.estimation.fit.seeded import Seed, SeededEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.estimation.search.periodogram import PADDING, Spectrum, strongest_lines_near
@@ -160,6 +163,43 @@ def test_rows_are_taken_from_another_likelihood(estimator, electrons) -> None:  
     assert joined.parameters[1:].tolist() == every.parameters[1:].tolist()
     assert joined.others[1][0].tolist() == last.others[1][0].tolist()
     assert joined.evaluations.tolist() == [last.evaluations[0], *every.evaluations[1:].tolist()]
+
+
+def test_stated_information_is_that_of_the_record_and_not_of_its_noise(estimator) -> None:  # type: ignore[no-untyped-def]
+    """Twin: 300 times the same weak record in other noise; in the mean the information is that at the truth."""
+    truth = parameter_rows(
+        torch.tensor([18_600.0], dtype=torch.float64),
+        89.2,
+        5.7e-3,
+        start_phase_rad=0.3,
+        axial_phase_rad=0.8,
+        amplitude=1.0,
+    )
+    clean = ForwardModel(CONFIG)(truth)
+    noise_std = estimator.apparatus.noise_std_volt
+    draws = torch.randn(300, clean.shape[1], 2, dtype=torch.float64, generator=torch.Generator().manual_seed(5))
+    data = clean + noise_std * torch.view_as_complex(draws)
+    products = make_products(estimator.apparatus.model, data, estimator.noise, (*FREE, "radius_m"))
+    every = torch.arange(len(data))
+    found = fit(products, every, truth.expand(len(data), -1).clone(), estimator.options, tie=estimator.strength)
+    silent = make_products(estimator.apparatus.model, clean, estimator.noise, (*FREE, "radius_m"))
+    at_truth = replace(estimator.options, steps=1)
+    expected = fit(silent, every[:1], truth, at_truth, tie=estimator.strength).information[0]
+    statistic = 0.5 * (data.abs().square().sum(1) / noise_std**2 - found.chi_square)
+    snr = 0.5 * float(clean.abs().square().sum()) / noise_std**2
+    assert 35 < snr < 50
+    assert found.converged.float().mean() > 0.95
+    # what χ² takes from the noise: its five units a fit, known to the root of 2 · 5 / 300
+    taken = (draws.square().sum((1, 2)) - found.chi_square).mean()
+    assert float(taken) == pytest.approx(len(FREE), abs=4 * math.sqrt(2 * len(FREE) / 300))
+    # of the common phase it is the power itself; how the noise of these draws happens to lie along the record is known
+    along = 2 * (clean.conj() * (data - clean)).real.sum(1) / noise_std**2
+    stated = torch.linalg.inv(stated_covariance(found.information, statistic))
+    place = FREE.index("start_phase_rad")
+    means = [(information[:, place, place] - along).mean() for information in (stated, found.information)]
+    corrected, plain = (float(mean / expected[place, place]) for mean in means)
+    assert corrected == pytest.approx(1, abs=0.01)
+    assert plain == pytest.approx(1 + 0.5 * len(FREE) / snr, abs=0.01)
 
 
 def test_optima_of_two_carriers_are_neighbours_of_none() -> None:

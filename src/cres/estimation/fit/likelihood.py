@@ -49,7 +49,7 @@ class Likelihood:
 
     parameters: Float[Tensor, "batch 6"]
     covariance: Float[Tensor, "batch k k"]
-    """Inverse observed (Gauss–Newton) information of `FREE`."""
+    """Inverse information of `FREE` at the power that the record has in the mean (`stated_covariance`)."""
     chi_square: PerRow
     goodness: PerRow
     """Probability that noise alone leaves such a residual."""
@@ -180,22 +180,35 @@ def summarised(
 ) -> Likelihood:
     """Return fits with their goodness and with what the templates say of other optima."""
     energies, angles = searched.energy_ev, searched.pitch_angle_deg
+    statistic = searched.statistic.amax(1)
+    covariance = stated_covariance(last.information, statistic)
     lines = search.apparatus.model.lines(last.parameters)
     fitted = searched.near(*lines.frequencies_hz(search.apparatus.reception.middle_s))
     left = products.residual_spectrum(last.parameters)
     return Likelihood(
         last.parameters,
-        torch.linalg.inv(last.information),
+        covariance,
         last.chi_square,
         goodness_p(left, search.apparatus.reception.sampling_rate_hz, search.fine.band_hz),
         (searched.weights * fitted).sum(1),
         credible_half_width(energies, searched.weights, last.parameters[:, ENERGY]),
         credible_half_width(angles, searched.weights, last.parameters[:, PITCH]),
         other_optima(searched.weights, fitted, energies, angles),
-        searched.statistic.amax(1),
+        statistic,
         last.converged,
         evaluations,
     )
+
+
+def stated_covariance(information: Float[Tensor, "batch k k"], statistic: PerRow) -> Float[Tensor, "batch k k"]:
+    """Return the inverse information, less what of the fitted power is noise.
+
+    Each free parameter of a fit takes one unit of χ² from the noise (Wilks), so that 2 ln L against noise alone is
+    larger by k than the power 2 Σ|s|²/σ² of the record that is there. Information goes with the power: an electron of
+    SNR 40 would state error bars that are 3 % too small. At most half of the power is taken for noise.
+    """
+    noise = 0.5 * information.shape[1] / statistic.clamp_min(torch.finfo(statistic.dtype).tiny)
+    return torch.linalg.inv(information) / (1 - noise.clamp_max(0.5))[:, None, None]
 
 
 def start_parameters(search: MatchedFilter, strength: RadialStrength, optima: Optima) -> Float[Tensor, "row 6"]:
