@@ -15,7 +15,7 @@ from cres.errors import UserError
 from cres.estimation.apparatus import Apparatus
 from cres.estimation.bound.electrons import LOSS_FREE, bound_of, freedom
 from cres.estimation.bound.information import area_prior_precision, cramer_rao, fisher_information
-from cres.estimation.fit.likelihood import LikelihoodEstimator
+from cres.estimation.fit.likelihood import FREE, LikelihoodEstimator
 from cres.estimation.noise import White
 from cres.estimation.radial.grid import exponent, log_ratio
 from cres.estimation.radial.posterior import RadialEstimator
@@ -109,9 +109,10 @@ def test_the_likelihood_integrates_the_gain_out(records: tuple[torch.Tensor, tor
     twin = cramer_rao(free, PARAMETERS, {"amplitude": (0.3 / 2) ** -2})
     known = LikelihoodEstimator(MatchedFilter(Apparatus.from_config(BATHTUB))).estimate(data)
     inner = found.parameters[:, 2] < 2.9e-3  # away from the radius of the strongest record, where the tie ends
+    wider = (1 - 0.5 * len(FREE) / found.statistic[inner]).rsqrt()  # the fitted power holds noise
     for index, name in enumerate((ENERGY, "pitch_angle_deg")):
         torch.testing.assert_close(
-            found.covariance[inner, index, index].sqrt(), twin.std_of(name)[inner], rtol=0.02, atol=0
+            found.covariance[inner, index, index].sqrt(), wider * twin.std_of(name)[inner], rtol=0.02, atol=0
         )
     assert bool((found.covariance[:, 0, 0] >= 0.98 * known.covariance[:, 0, 0]).all())
     assert int(inner.sum()) >= 4
