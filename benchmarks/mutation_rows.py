@@ -25,7 +25,7 @@ MUTATIONS = (
     # final states
     Mutation("recoil_of_the_wrong_nucleus", "physics/isotopologues.py", "momentum * HYDROGEN_U[other] / (",
              "momentum * HELIUM3_U / (", "physics/test_isotopologues.py", "same_mean_energy or bound_share"),
-    Mutation("endpoint_of_t2", "physics/final_states.py", "if name in OTHER_ATOM else 0.0", "if False else 0.0",
+    Mutation("endpoint_of_t2", "physics/final_states.py", "return endpoint_below_t2_ev(OTHER_ATOM[name])", "return 0.0",
              "physics/test_isotopologues.py", "where_their_endpoints_are"),
     Mutation("rotation_once", "physics/isotopologues.py", "math.sqrt(2 * rotation + 1) * ", "",
              "physics/test_isotopologues.py", "operators"),

@@ -7,7 +7,7 @@ import pytest
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import ndtr
 
-from cres.physics.final_states import GROUND_GROUP_LIMIT_EV, FinalStates
+from cres.physics.final_states import GROUND_GROUP_LIMIT_EV, T2_SPENT_EV, FinalStates
 from cres.physics.isotopologues import (
     HARTREE_EV,
     HELIUM3_U,
@@ -24,6 +24,7 @@ from cres.physics.isotopologues import (
     recoil_per_bohr,
     reduced,
     rovibrations,
+    spent_ev,
     whole_recoil_ev,
 )
 
@@ -125,8 +126,9 @@ def test_the_electron_leaves_with_the_same_mean_energy(other):
     assert endpoint_below_t2_ev(other) + means[other] == pytest.approx(means["T"], abs=0.01)
     assert endpoint_below_t2_ev(other) > 0.3
     assert endpoint_below_t2_ev("T") == 0
-    # Aker et al. (KATRIN), PRD 104 (2021) 012005
+    # Aker et al. (KATRIN), PRD 104 (2021) 012005: 1.72 eV of recoil, and 16.29 eV of bindings
     assert whole_recoil_ev("T") == pytest.approx(1.72, abs=0.005)
+    assert spent_ev("T") == pytest.approx(T2_SPENT_EV, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["HT", "DT"])
@@ -147,5 +149,6 @@ def test_a_mixture_knows_where_their_endpoints_are():
     known, said = FinalStates.of("T2:0.9,HT:0.1"), FinalStates.of(f"T2:0.9,HT:0.1:{lower!r}")
     assert known == said
     assert FinalStates.of("T2:0.9,HT:0.1:0.3") != known
+    assert FinalStates.of("T2:0.9,T:0.1") == FinalStates.of("T2:0.9,T:0.1:10.04")
     alone = FinalStates.of("HT:1")
     np.testing.assert_allclose(alone.excitation_ev, FinalStates.of("HT").excitation_ev, atol=1e-12)

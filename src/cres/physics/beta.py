@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cres.physics import beta_corrections as factors
-from cres.physics.final_states import FinalStates
+from cres.physics.final_states import T2_SPENT_EV, T_SPENT_EV, FinalStates
 
 Array = NDArray[np.float64]
 Numbers = NDArray[Any] | np.number | Sequence[Any] | float | int
@@ -28,12 +28,11 @@ Numbers = NDArray[Any] | np.number | Sequence[Any] | float | int
 Q_VALUE_EV = 18_592.071
 """Mass difference of the atoms T and ³He: Medina Restrepo and Myers, Phys. Rev. Lett. 131 (2023) 243002, ± 0.022 eV;
 before it Myers et al., Phys. Rev. Lett. 114 (2015) 013003, 18 592.01 ± 0.07 eV."""
-T2_ENDPOINT_EV = Q_VALUE_EV - 18.01
-"""Molecular tritium, 18 574.06 eV: Q less 16.29 eV (binding energies of the molecules and the ion) and 1.72 eV
-(recoil), as KATRIN relates the two (Aker et al., Phys. Rev. D 104 (2021) 012005). Bodine, Parno and Robertson, Phys.
-Rev. C 91 (2015) 035505 have 18 573.24 eV, of an older Q of 18 591.3 ± 1.0 eV."""
-T_ENDPOINT_EV = Q_VALUE_EV - 28.05
-"""Atomic tritium, 18 564.02 eV: Q less what Bodine et al. subtract (18 591.3 to 18 563.25 eV)."""
+T2_ENDPOINT_EV = Q_VALUE_EV - T2_SPENT_EV
+"""Molecular tritium, 18 574.06 eV. Bodine, Parno and Robertson, Phys. Rev. C 91 (2015) 035505 have 18 573.24 eV, of an
+older Q of 18 591.3 ± 1.0 eV."""
+T_ENDPOINT_EV = Q_VALUE_EV - T_SPENT_EV
+"""Atomic tritium, 18 564.02 eV."""
 
 HBAR_EV_S = 6.582119569e-16  # CODATA 2022
 FERMI_CONSTANT_PER_EV2 = 1.1663787e-23  # G_F/(ħc)³, PDG

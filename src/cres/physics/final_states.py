@@ -34,6 +34,12 @@ MEAN_RANGE_EV = (10.0, 25.0)
 """The mean excitation follows from the initial state alone: 13.6 eV for T, 20 eV for T₂, HT and DT."""
 SUM_RANGE = (0.98, 1.02)
 OTHER_ATOM = {"HT": "H", "DT": "D"}
+T2_SPENT_EV = 18.01
+"""What of Q the electron of T₂ does not get: 16.29 eV (binding energies of the molecules and the ion) and 1.72 eV
+(recoil), as KATRIN relates the two (Aker et al., Phys. Rev. D 104 (2021) 012005)."""
+T_SPENT_EV = 28.05
+"""The same of atomic tritium: what Bodine, Parno and Robertson, Phys. Rev. C 91 (2015) 035505 subtract (18 591.3 to
+18 563.25 eV)."""
 JSON_NAMES = ("excitation_ev", "probability", "width_ev")
 
 BOUND_STATES = 12
@@ -88,8 +94,8 @@ class FinalStates:
         """Return the states of a molecule or of "T", None for "none", read the table in a file, or mix several.
 
         Molecules are "T2", "HT" and "DT". A mixture is "T2:0.8, HT:0.1, dt.csv:0.1", each with its part of the decays,
-        and "dt.csv:0.1:0.3" where the endpoint of one is 0.3 eV below that of T₂; those of HT and DT are known. Raises
-        UserError for what is none of these.
+        and "dt.csv:0.1:0.3" where the endpoint of one is 0.3 eV below that of T₂; those of HT, DT and T are known.
+        Raises UserError for what is none of these.
         """
         if name == "none":
             return None
@@ -114,9 +120,7 @@ class FinalStates:
             states = cls.of(name)
             if states is None:
                 raise UserError(f"final states {text!r}: none is no part of a mixture")
-            if lower_ev is None:
-                lower_ev = endpoint_below_t2_ev(OTHER_ATOM[name]) if name in OTHER_ATOM else 0.0
-            energies.append(states.excitation_ev + lower_ev)
+            energies.append(states.excitation_ev + (_below_t2_ev(name) if lower_ev is None else lower_ev))
             weights.append(states.probability * part)
             total += part
         if abs(total - 1) > 1e-6:
@@ -212,6 +216,13 @@ class FinalStates:
                 f"{mean_range_ev[0]:g} and {mean_range_ev[1]:g} eV: are some entries per bin and others per eV, or is "
                 "the sign of the energies that of binding?"
             )
+
+
+def _below_t2_ev(name: str) -> float:
+    """Return by how much the endpoint is below that of T₂, both in the lowest state; of a file 0."""
+    if name in OTHER_ATOM:
+        return endpoint_below_t2_ev(OTHER_ATOM[name])
+    return T_SPENT_EV - T2_SPENT_EV if name == "T" else 0.0
 
 
 def _component(one: str, text: str) -> tuple[str, float, float | None]:

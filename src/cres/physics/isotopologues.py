@@ -183,17 +183,22 @@ def ground_group(other: str) -> tuple[Array, Array]:
     return mean[occupied], share[occupied] / share.sum()
 
 
+def spent_ev(other: str) -> float:
+    """Return what of the mass difference of the atoms T and ³He the electron does not get, all else at its lowest.
+
+    The whole molecule's recoil; the molecule is taken apart, its other atom ionised, and an ion formed of that and ³He.
+    """
+    found = rovibrations(other)
+    ionisation_ev = 0.5 * HARTREE_EV / (1 + 1 / electron_masses(HYDROGEN_U[other]))
+    return float(whole_recoil_ev(other) + ionisation_ev + found.binding_before_ev - found.dissociation_ev)
+
+
 def endpoint_below_t2_ev(other: str) -> float:
     """Return by how much the endpoint is below that of T₂, both with the daughter in its lowest level.
 
-    The molecule as a whole takes more of the recoil where it is lighter; what changes in the bindings is some meV.
+    The molecule as a whole takes more of the recoil where it is lighter; bindings change by some meV.
     """
-
-    def spent(one: str) -> float:
-        found = rovibrations(one)
-        return whole_recoil_ev(one) + found.binding_before_ev - found.dissociation_ev
-
-    return float(spent(other) - spent("T"))
+    return spent_ev(other) - spent_ev("T")
 
 
 def excited_above_t2_ev(other: str) -> float:
