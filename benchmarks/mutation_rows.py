@@ -23,8 +23,8 @@ MUTATIONS = (
     Mutation("power_of_noise", "estimation/fit/likelihood.py", " / (1 - noise.clamp_max(0.5))[:, None, None]", "",
              "estimation/test_candidates.py", "record_and_not_of_its_noise"),
     # final states
-    Mutation("recoil_of_the_wrong_nucleus", "physics/isotopologues.py", "momentum * HYDROGEN_U[other] / (",
-             "momentum * HELIUM3_U / (", "physics/test_isotopologues.py", "same_mean_energy or bound_share"),
+    Mutation("recoil_of_the_wrong_nucleus", "physics/isotopologues.py", "momentum_per_bohr * HYDROGEN_U[other] / (",
+             "momentum_per_bohr * HELIUM3_U / (", "physics/test_isotopologues.py", "same_mean_energy or bound_share"),
     Mutation("endpoint_of_t2", "physics/final_states.py", "return endpoint_below_t2_ev(OTHER_ATOM[name])", "return 0.0",
              "physics/test_isotopologues.py", "where_their_endpoints_are"),
     Mutation("rotation_once", "physics/isotopologues.py", "math.sqrt(2 * rotation + 1) * ", "",

@@ -7,8 +7,9 @@ import pytest
 from scipy.linalg import eigh_tridiagonal
 from scipy.special import ndtr
 
-from cres.physics.final_states import GROUND_GROUP_LIMIT_EV, T2_SPENT_EV, FinalStates
+from cres.physics.final_states import T2_SPENT_EV, FinalStates
 from cres.physics.isotopologues import (
+    GROUND_GROUP_LIMIT_EV,
     HARTREE_EV,
     HELIUM3_U,
     HELIUM4_U,
@@ -52,12 +53,12 @@ def finite_differences(potential, mass_u, rotation, step=0.004, farthest=9.0):
 )
 def test_hydrogen_is_bound_as_measured(first, second, dissociation_ev):
     found = levels(HYDROGEN, reduced(HYDROGEN_U[first], HYDROGEN_U[second]), 0)
-    assert -found.energy[0] * HARTREE_EV == pytest.approx(dissociation_ev, abs=1.5e-3)
+    assert -found.energy_hartree[0] * HARTREE_EV == pytest.approx(dissociation_ev, abs=1.5e-3)
 
 
 def test_helium_hydride_vibrates_and_turns_as_measured():
     mass_u = reduced(HELIUM4_U, HYDROGEN_U["H"])
-    resting, turning = (levels(HELIUM_HYDRIDE, mass_u, rotation).energy / PER_CM_HARTREE for rotation in (0, 1))
+    resting, turning = (levels(HELIUM_HYDRIDE, mass_u, rotation).energy_hartree / PER_CM_HARTREE for rotation in (0, 1))
     # Bernath and Amano, PRL 48 (1982) 20: 2910.957 cm⁻¹. J = 1 ← 0 at 2010.184 GHz: Perry et al., JCP 141 (2014) 101101
     assert resting[1] - resting[0] == pytest.approx(2910.957, rel=1e-3)
     assert turning[0] - resting[0] == pytest.approx(67.053, rel=5e-3)
@@ -68,7 +69,7 @@ def test_helium_hydride_vibrates_and_turns_as_measured():
 def test_levels_against_finite_differences(potential, nuclei, rotation):
     fast = levels(potential, reduced(*nuclei), rotation)
     distance, energy, wave = finite_differences(potential, reduced(*nuclei), rotation)
-    np.testing.assert_allclose(fast.energy[:6] * HARTREE_EV, energy * HARTREE_EV, atol=1e-3)
+    np.testing.assert_allclose(fast.energy_hartree[:6] * HARTREE_EV, energy * HARTREE_EV, atol=1e-3)
     for power in (1, 2, -2):
         expected = (wave**2).T @ distance**power
         np.testing.assert_allclose((fast.wave[:, :6] ** 2).T @ distances_bohr() ** power, expected, rtol=2e-3)

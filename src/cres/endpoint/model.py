@@ -13,7 +13,8 @@ from scipy.interpolate import CubicSpline
 from cres.endpoint.missed import with_missed_tracks
 from cres.physics.beta import CORRECTIONS, T2_ENDPOINT_EV, electron_factor, neutrino_factor
 from cres.physics.beta_corrections import Radiative
-from cres.physics.final_states import GROUND_GROUP_LIMIT_EV, FinalStates
+from cres.physics.final_states import FinalStates
+from cres.physics.isotopologues import GROUND_GROUP_LIMIT_EV
 
 Array = NDArray[np.float64]
 

@@ -19,7 +19,13 @@ from numpy.typing import NDArray
 from scipy.special import roots_legendre
 
 from cres.errors import UserError
-from cres.physics.isotopologues import HARTREE_EV, endpoint_below_t2_ev, excited_above_t2_ev, ground_group
+from cres.physics.isotopologues import (
+    GROUND_GROUP_LIMIT_EV,
+    HARTREE_EV,
+    endpoint_below_t2_ev,
+    excited_above_t2_ev,
+    ground_group,
+)
 
 Array = NDArray[np.float64]
 
@@ -28,8 +34,6 @@ T2_GROUND_GROUP_PROBABILITY = 0.5741
 T2_GROUND_GROUP_WIDTH_EV = 0.436
 T2_MEAN_EXCITATION_EV = 18.4
 T2_TABLE = Path(__file__).parent / "tables" / "saenz_2000_t2.csv"
-GROUND_GROUP_LIMIT_EV = 8.0
-"""States this close to the lowest one are rotations and vibrations of the electronic ground state."""
 MEAN_RANGE_EV = (10.0, 25.0)
 """The mean excitation follows from the initial state alone: 13.6 eV for T, 20 eV for T₂, HT and DT."""
 SUM_RANGE = (0.98, 1.02)

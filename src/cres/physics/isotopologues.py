@@ -37,11 +37,13 @@ HELIUM4_U = 4.002603254
 
 ELECTRON_EV = 18_574.0
 """The β electron at the endpoint, where final states are asked for."""
+MOMENTUM_EV = math.sqrt(ELECTRON_EV * (ELECTRON_EV + 2 * ELECTRON_MASS_EV))
+"""Its momentum, and that of the recoil, times c."""
 
 STEP_BOHR, POINTS = 0.06, 200
 """Of the grid: waves of up to π/0.06 per bohr, where the recoil gives 19 and the vibration some 5 more."""
-HIGHEST_EV = 8.0
-"""Levels so far above the lowest one are asked for; the recoil puts 1e-7 above 7 eV."""
+GROUND_GROUP_LIMIT_EV = 8.0
+"""States this close to the lowest one are rotations and vibrations of the electronic ground state."""
 BIN_EV = 0.1
 ROTATIONS = 60
 LEAST_PROBABILITY = 1e-10
@@ -83,10 +85,12 @@ that the first vibration is the measured 2911 cm⁻¹ (Bernath and Amano, Phys. 
 
 @dataclass(frozen=True)
 class Levels:
-    """Levels of nuclear motion: energies (level,) in hartree below free atoms, and waves (distance, level)."""
+    """Levels of nuclear motion, ascending."""
 
-    energy: Array
+    energy_hartree: Array
+    """(level,), 0 for atoms at rest far apart."""
     wave: Array
+    """(distance, level), squares of sum 1."""
 
 
 def distances_bohr() -> Array:
@@ -113,14 +117,13 @@ def levels(potential: Morse, mass_u: float, rotation: int) -> Levels:
 
 def recoil_per_bohr(other: str) -> float:
     """Return K, what the inner motion of the molecule takes of the recoil; `other` is H, D or T."""
-    momentum = math.sqrt(ELECTRON_EV * (ELECTRON_EV + 2 * ELECTRON_MASS_EV)) / ELECTRON_MASS_EV / FINE_STRUCTURE
-    return momentum * HYDROGEN_U[other] / (HYDROGEN_U[other] + HELIUM3_U)
+    momentum_per_bohr = MOMENTUM_EV / ELECTRON_MASS_EV / FINE_STRUCTURE
+    return momentum_per_bohr * HYDROGEN_U[other] / (HYDROGEN_U[other] + HELIUM3_U)
 
 
 def whole_recoil_ev(other: str) -> float:
     """Return the kinetic energy that the molecule as a whole takes."""
-    momentum_ev = math.sqrt(ELECTRON_EV * (ELECTRON_EV + 2 * ELECTRON_MASS_EV))
-    return momentum_ev**2 / (2 * electron_masses(HYDROGEN_U[other] + HELIUM3_U) * ELECTRON_MASS_EV)
+    return MOMENTUM_EV**2 / (2 * electron_masses(HYDROGEN_U[other] + HELIUM3_U) * ELECTRON_MASS_EV)
 
 
 @dataclass(frozen=True)
@@ -152,18 +155,18 @@ def rovibrations(other: str) -> Rovibrations:
     for rotation in range(ROTATIONS):
         after = levels(HELIUM_HYDRIDE, after_u, rotation)
         turned = math.sqrt(2 * rotation + 1) * spherical_jn(rotation, kick * distance) * resting
-        energies.append(after.energy)
+        energies.append(after.energy_hartree)
         probabilities.append((after.wave.T @ turned) ** 2)
         missing -= float(turned @ turned)
         if missing < LEAST_PROBABILITY:
             break
     lowest = energies[0][0]
-    motion = before.energy[0] - resting**2 @ HYDROGEN(distance)
+    motion = before.energy_hartree[0] - resting**2 @ HYDROGEN(distance)
     return Rovibrations(
         (np.concatenate(energies) - lowest) * HARTREE_EV,
         np.concatenate(probabilities),
         -lowest * HARTREE_EV,
-        -before.energy[0] * HARTREE_EV,
+        -before.energy_hartree[0] * HARTREE_EV,
         float(motion) * HARTREE_EV,
     )
 
@@ -175,7 +178,7 @@ def ground_group(other: str) -> tuple[Array, Array]:
     """
     found = rovibrations(other)
     number = np.ceil(found.excitation_ev / BIN_EV - 1e-9).astype(int)
-    near = (found.excitation_ev < HIGHEST_EV) & (found.probability > 0)
+    near = (found.excitation_ev < GROUND_GROUP_LIMIT_EV) & (found.probability > 0)
     number, energy, probability = number[near], found.excitation_ev[near], found.probability[near]
     share = np.bincount(number, probability)
     mean = np.bincount(number, probability * energy) / np.where(share > 0, share, 1)

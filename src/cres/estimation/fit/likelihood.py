@@ -203,9 +203,10 @@ def summarised(
 def stated_covariance(information: Float[Tensor, "batch k k"], statistic: PerRow) -> Float[Tensor, "batch k k"]:
     """Return the inverse information, less what of the fitted power is noise.
 
-    Each free parameter of a fit takes one unit of χ² from the noise (Wilks), so that 2 ln L against noise alone is
-    larger by k than the power 2 Σ|s|²/σ² of the record that is there. Information goes with the power: an electron of
-    SNR 40 would state error bars that are 3 % too small. At most half of the power is taken for noise.
+    statistic: ln L against noise alone, half of Σ|s|²/σ² with σ that of I and of Q. Each of the k free parameters of a
+    fit takes one unit of χ² from the noise (Wilks), so that of a fitted record it is k/2 larger than of the true one.
+    Information goes with the power: an electron of SNR 40 would state error bars that are 3 % too small. At most half
+    of the power is taken for noise.
     """
     noise = 0.5 * information.shape[1] / statistic.clamp_min(torch.finfo(statistic.dtype).tiny)
     return torch.linalg.inv(information) / (1 - noise.clamp_max(0.5))[:, None, None]
