@@ -37,6 +37,7 @@ from cres.estimation.apparatus import Apparatus
 from cres.estimation.fit.likelihood import LikelihoodEstimator
 from cres.estimation.search.matched_filter import MatchedFilter
 from cres.simulation import SimulationConfig
+from cres.simulation.rendered_lines import RenderedLines
 from cres.transforms import FROZEN_EPOCH
 from cres.transforms.spectrum import to_complex
 from heads import SHORT, add_start, fit, made_folder, make_records, parser_of, simulation_of, start_of
@@ -106,12 +107,13 @@ def wrong(task: Generation, like: Electrons, event_id: Tensor, model: Learner) -
     pairs = torch.view_as_complex(lines.unflatten(1, (-1, 2)).contiguous())
     angle = 2 * torch.pi * torch.rand(pairs.shape, generator=torch.Generator().manual_seed(1))
     own = torch.view_as_real(pairs * torch.polar(torch.ones_like(angle), angle)).flatten(1)
+    as_drawn = torch.zeros(len(lines), task.rendering.phases)
     column = task.targets.index("pitch_angle_deg")
     off = like.given.clone()
     off[:, column] = (off[:, column] + OFF_DEG).clamp(max=float(task.conditions.high[column]))
     made = {
-        "without sidebands": task.rendering.series(lines * central, truths, SHORT),
-        "lines with phases of their own": task.rendering.series(own, truths, SHORT),
+        "without sidebands": task.rendering.series(lines * central, truths, SHORT, as_drawn),
+        "lines with phases of their own": task.rendering.series(own, truths, SHORT, as_drawn),
         f"for a pitch angle {OFF_DEG:g}° off": task.draw(off, SHORT, seed=5),
     }
     return {name: Electrons.with_noise(one, like.given, event_id, model) for name, one in made.items()}
@@ -153,6 +155,7 @@ def judge(model: Learner, files: list[Path], likelihood: LikelihoodEstimator, fi
     task = model.generation
     assert task is not None
     truth, again = (Electrons.of_file(path, model) for path in files)
+    print(costs(again, task), flush=True)
     seen, ids = features(truth, task), torch.arange(len(again.given)) + 10**9
     kinds = {"simulated": again} | drawn(task, again, ids, model) | wrong(task, again, ids, model)
     heads = ("area under the curve", "p below 0.01 (%)", "pull of the energy: middle, width", "of the pitch angle")
@@ -163,6 +166,22 @@ def judge(model: Learner, files: list[Path], likelihood: LikelihoodEstimator, fi
             area, chance = area_between(seen, features(electrons, task))
         cells = residuals(electrons.first(fitted), likelihood)
         print(f"| {name} | {area:.3f} (chance: 0.5 ± {chance:.3f}) | {cells} |", flush=True)
+
+
+def costs(electrons: Electrons, task: Generation) -> str:
+    """Return what simulated records cost, in nats: with the heights of the network, of the forward model, with none."""
+    rendering = task.rendering
+    assert isinstance(rendering, RenderedLines)
+    truths = dict(zip(task.targets, electrons.given.unbind(1), strict=True))
+    given = task.conditions(electrons.given).float()
+    latent = torch.randn(len(given), task.options.latent, generator=torch.Generator().manual_seed(6))
+    if task.flow is not None:
+        latent = task.flow.flown(latent, given)
+    samples = electrons.noisy.shape[1]
+    kinds = {"network": task.decoded(latent, given), "forward model": rendering.heights(truths, samples).float()}
+    kinds["noise alone"] = torch.zeros_like(kinds["network"])
+    found = {name: rendering.misfit(electrons.noisy, truths, made).mean() for name, made in kinds.items()}
+    return "nats a record: " + ", ".join(f"{name} {float(cost):.2f}" for name, cost in found.items())
 
 
 def drawn(task: Generation, like: Electrons, event_id: Tensor, model: Learner) -> dict[str, Electrons]:

@@ -22,6 +22,11 @@ MUTATIONS = (
     # error bars of fits
     Mutation("power_of_noise", "estimation/fit/likelihood.py", " / (1 - noise.clamp_max(0.5))[:, None, None]", "",
              "estimation/test_candidates.py", "record_and_not_of_its_noise"),
+    # drawn records
+    Mutation("lines_that_never_overlap", "simulation/rendered_lines.py", "(heights.conj() * (heights @ overlap.mT))",
+             "(heights.conj() * heights)", "training/test_generation.py", "misfit_is_the_mean"),
+    Mutation("one_axial_phase", "simulation/rendered_lines.py", "PHASES_TRIED if self.phases == 2 else 1", "1",
+             "training/test_generation.py", "says_nothing_unless"),
     # final states
     Mutation("recoil_of_the_wrong_nucleus", "physics/isotopologues.py", "momentum_per_bohr * HYDROGEN_U[other] / (",
              "momentum_per_bohr * HELIUM3_U / (", "physics/test_isotopologues.py", "same_mean_energy or bound_share"),

@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 import scipy.linalg
+import scipy.special
 import torch
 from torch import Tensor
 
@@ -22,7 +23,6 @@ from cres.training.module import _require_assumed
 from cres.transforms import KeyedRandom
 from cres.transforms.noise import NOMINAL_DENSITY_W_PER_HZ
 from reconstruction.models.flow_matching import FlowMatching
-from reconstruction.models.rendering import Rendering
 from reconstruction.training.command_line.cli import CommandLine
 from reconstruction.training.learning.averaging import evaluation_weights
 from reconstruction.training.learning.checkpoints import read_checkpoint
@@ -78,44 +78,6 @@ def test_the_midpoint_rule_is_exact_where_the_velocity_is_linear_in_time():
 # The loss -----------------------------------------------------------------------------------------------------------
 
 
-class Pairs(Rendering):
-    """Two pairs whose phase is free, or is not."""
-
-    width = 4
-
-    def __init__(self, free: bool = True) -> None:
-        super().__init__()
-        self.free = free
-
-    @property
-    def free_phase(self) -> bool:
-        return self.free
-
-    def values(self, series, truths):
-        return series[:, :2].flatten(1)
-
-    def series(self, values, truths, positions):
-        return values.unflatten(1, (2, 2))
-
-
-def test_the_misfit_of_a_free_phase_is_the_mean_over_all_phases():
-    """Against the integral, by 2 000 phases."""
-    random = torch.Generator().manual_seed(2)
-    seen, made = (3 * torch.randn(5, 4, dtype=torch.float64, generator=random) for _ in range(2))
-    turns = torch.arange(2000, dtype=torch.float64) / 2000
-    free, bound = Pairs(), Pairs(free=False)
-    costs = torch.stack([bound.misfit(seen, free.turned(made, turn.expand(5))) for turn in turns])
-    slowly = -(torch.logsumexp(-costs, dim=0) - math.log(2000))
-    torch.testing.assert_close(free.misfit(seen, made), slowly)
-    torch.testing.assert_close(free.misfit(free.turned(seen, torch.full((5,), 0.3)), made), slowly)
-
-
-def test_the_misfit_of_nothing_has_a_slope():
-    made = torch.zeros(2, 4, requires_grad=True)
-    Pairs().misfit(torch.ones(2, 4), made).sum().backward()
-    assert bool(made.grad.isfinite().all())
-
-
 def test_the_divergence_is_that_of_torch():
     random = torch.Generator().manual_seed(3)
     mean = torch.randn(6, 3, generator=random, dtype=torch.float64)
@@ -154,18 +116,29 @@ def columns(rows: int = 6) -> dict[str, Tensor]:
 
 
 def electrons(lines: RenderedLines, truths: dict[str, Tensor]) -> Tensor:
-    random = torch.Generator().manual_seed(6)
-    phases = 2 * math.pi * torch.rand(2, len(truths["energy_eV"]), generator=random, dtype=torch.float64)
-    rows = parameter_rows(*(truths[name] for name in GIVEN), *phases)
+    count = len(truths["energy_eV"])
+    rows = parameter_rows(*(truths[name] for name in GIVEN), torch.ones(count).double(), axial_phases(count))
     return torch.view_as_real(ForwardModel(lines.config)(rows))
+
+
+def axial_phases(count: int) -> Tensor:
+    return 2 * math.pi * torch.rand(count, generator=torch.Generator().manual_seed(6), dtype=torch.float64)
+
+
+def phase_apart(made: Tensor, records: Tensor) -> Tensor:
+    """|made · e^{iφ} − record|² for the common phase φ that suits each record best."""
+    first, second = torch.view_as_complex(made), torch.view_as_complex(records)
+    agreed = (first.conj() * second).sum(dim=1).abs()
+    return first.abs().square().sum(dim=1) + second.abs().square().sum(dim=1) - 2 * agreed
 
 
 def test_the_lines_are_the_electron(lines):
     """What is left out of the forward model's records is well below the noise."""
     truths = columns()
     records = electrons(lines, truths)
-    values = lines.values(records, truths)
-    left = (lines.series(values, truths, 1024) - records).square().sum(dim=(1, 2)) / lines.noise_std_volt**2
+    turns = torch.stack((torch.zeros(6), axial_phases(6) / (2 * math.pi)), dim=1)
+    made = lines.series(lines.heights(truths, 1024), truths, 1024, turns)
+    left = phase_apart(made, records) / lines.noise_std_volt**2
     energy = records.square().sum(dim=(1, 2)) / lines.noise_std_volt**2
     assert float((left / energy).max()) < 0.02
     assert float(left.max()) < 2
@@ -192,7 +165,8 @@ def test_an_electron_that_is_elsewhere_is_not_its_lines(lines):
     truths = columns()
     records = electrons(lines, truths)
     other = truths | {"energy_eV": truths["energy_eV"] + 30}
-    left = (lines.series(lines.values(records, other), other, 1024) - records).square().sum(dim=(1, 2))
+    turns = torch.zeros(6, 2)
+    left = phase_apart(lines.series(lines.values(records, other), other, 1024, turns), records)
     assert float((left / records.square().sum(dim=(1, 2))).min()) > 0.3
 
 
@@ -205,6 +179,60 @@ def test_the_noise_of_each_number_is_one(lines):
     found = lines.values(noise, truths).square()
     assert float(found[:100].mean()) == pytest.approx(1, abs=0.15)
     assert float(found[100:].mean()) == pytest.approx(1, abs=0.1)
+
+
+def slow_misfit(lines: RenderedLines, records: Tensor, truths: dict[str, Tensor], made: Tensor, axial: int) -> Tensor:
+    """−ln of the mean over phases of p of all samples, less that of nothing, from the definition in float64."""
+    rows = parameter_rows(*(truths[name] for name in GIVEN))
+    found, time = ForwardModel(lines.config).lines(rows), np.arange(1024) / 403e6
+    volts, common = records.double().numpy() @ [1, 1j], np.exp(2j * np.pi * np.arange(800) / 800)
+    c = made.double().numpy().reshape(len(made), -1, 2) @ [1, 1j] * lines.noise_std_volt / 32
+    costs = []
+    for row in range(len(made)):
+        carrier, turn = (np.polyval(curve[row].numpy()[::-1], time) for curve in (found.phase, found.axial))
+        log_p = []
+        for phase in 2 * np.pi * np.arange(axial) / axial:
+            record = c[row] @ np.exp(1j * (carrier + np.outer(lines.harmonics, turn + phase)))
+            agreed, energy = np.vdot(volts[row], record), np.vdot(record, record).real
+            log_p.append((np.real(agreed * common) - energy / 2) / lines.noise_std_volt**2)
+        costs.append(math.log(axial * 800) - scipy.special.logsumexp(log_p))
+    return torch.tensor(costs) + lines.values(records, truths).double().square().sum(dim=1) / 2
+
+
+@pytest.mark.parametrize("axial_phase", ["uniform", "learned"])
+def test_the_misfit_is_the_mean_over_free_phases(short, lines, axial_phase):
+    """Against sums over both phases, sample by sample; near 90° lines run into each other."""
+    rendering = RenderedLines(str(short), axial_phase=axial_phase)
+    truths = columns()
+    truths["pitch_angle_deg"][:2] = torch.tensor([89.9, 89.98])
+    random = torch.Generator().manual_seed(8)
+    records = electrons(lines, truths).float()
+    records = records + lines.noise_std_volt * torch.randn(records.shape, generator=random)
+    made = lines.heights(truths, 1024).float() * (1 + 0.1 * torch.randn(6, lines.width, generator=random))
+    slowly = slow_misfit(lines, records, truths, made, axial=720 if axial_phase == "uniform" else 1)
+    torch.testing.assert_close(rendering.misfit(records, truths, made).double(), slowly, atol=5e-3, rtol=1e-4)
+
+
+def test_an_axial_phase_says_nothing_unless_it_is_learned(short, lines):
+    truths = columns()
+    records, made = electrons(lines, truths).float(), lines.heights(truths, 1024).float()
+    pairs = torch.view_as_complex(made.unflatten(1, (-1, 2)).contiguous())
+    turned = pairs * torch.exp(0.7j * torch.tensor(lines.harmonics))
+    other = torch.view_as_real(turned).flatten(1)
+    learned = RenderedLines(str(short), axial_phase="learned")
+    costs = [[one.misfit(records, truths, numbers) for numbers in (made, other)] for one in (lines, learned)]
+    torch.testing.assert_close(*costs[0], atol=1e-2, rtol=1e-4)
+    assert float((costs[1][0] - costs[1][1]).abs().max()) > 5
+
+
+def test_nothing_made_costs_what_is_seen_and_has_a_slope(lines):
+    truths = columns()
+    records = electrons(lines, truths).float()
+    made = torch.zeros(6, lines.width, requires_grad=True)
+    found = lines.misfit(records, truths, made)
+    torch.testing.assert_close(found, lines.values(records, truths).square().sum(dim=1) / 2)
+    found.sum().backward()
+    assert bool(made.grad.isfinite().all())
 
 
 def test_data_that_state_no_noise_are_of_the_default_apparatus():

@@ -24,7 +24,7 @@ from reconstruction.models.rendering import Rendering, Values
 from reconstruction.models.scaling import Standardise
 from reconstruction.random.keyed import KeyedRandom
 from reconstruction.records.batch import Batch, masks_of
-from reconstruction.shapes import Features, Float, Series, Targets
+from reconstruction.shapes import Features, Float, PerRow, Series, Targets
 from reconstruction.training.learning.tasks.side_task import SideTask
 from reconstruction.training.network.reconstructor import Reconstructor
 
@@ -162,20 +162,20 @@ class Generation(SideTask):
     def objective(self, reconstructor: Reconstructor, noisy: Batch, clean: Batch, random: KeyedRandom) -> Tensor:
         """Return the loss of a noisy batch, in nats a record: what the record and its latent numbers cost together."""
         random = random.scoped("generation")
-        values = self._values(noisy)
-        given = self.conditions(self._truths(noisy)).to(values.dtype)
+        dtype = next(self.decoder.parameters()).dtype
+        given = self.conditions(self._truths(noisy)).to(dtype)
         view, lengths = reconstructor.seen(self.options.view, noisy["inputs"], masks_of(noisy))
         encoder = reconstructor.fusion.encoders[self.options.view]
         assert isinstance(encoder, Encoder)
-        features = encoder.encode(view.series, lengths).features.to(values.dtype)
+        features = encoder.encode(view.series, lengths).features.to(dtype)
         mean, factor = self.recognised(features, given)
-        drawn = random.normal(self.options.latent, stream="latent").to(values.dtype)
+        drawn = random.normal(self.options.latent, stream="latent").to(dtype)
         latent = mean + (factor @ drawn.unsqueeze(2)).squeeze(2)
-        cost = self.rendering.misfit(values, self.decoded(latent, given)) + divergence(mean, factor)
+        cost = self._misfit(noisy, self.decoded(latent, given)) + divergence(mean, factor)
         loss = cost.mean()
         if self.flow is not None:
-            noise = random.normal(self.options.latent, stream="flow").to(values.dtype)
-            time = random.uniform(1, stream="time").to(values.dtype)
+            noise = random.normal(self.options.latent, stream="flow").to(dtype)
+            time = random.uniform(1, stream="time").to(dtype)
             loss = loss + self.flow.loss(latent.detach(), given, noise, time)
         return self.options.weight * loss
 
@@ -183,8 +183,8 @@ class Generation(SideTask):
         self, reconstructor: Reconstructor, noisy: Batch, clean: Batch, random: KeyedRandom
     ) -> Tensor | None:
         """Return the loss of who draws nothing but noise."""
-        values = self._values(noisy)
-        return self.options.weight * self.rendering.misfit(values, torch.zeros_like(values)).mean()
+        nothing = self._truths(noisy).new_zeros(len(noisy["event_id"]), self.rendering.width)
+        return self.options.weight * self._misfit(noisy, nothing.to(next(self.decoder.parameters()))).mean()
 
     def recognised(
         self, features: Features, given: Targets
@@ -211,15 +211,20 @@ class Generation(SideTask):
         given = self.conditions(truths).to(weights.dtype)
         random = torch.Generator().manual_seed(seed)
         latent = torch.randn(len(truths), self.options.latent, generator=random).to(weights)
-        turns = torch.rand(len(truths), generator=random).to(weights)
+        turns = torch.rand(len(truths), self.rendering.phases, generator=random).to(weights)
         if self.flow is not None:
             latent = self.flow.flown(latent, given)
-        values = self.rendering.turned(self.decoded(latent, given), turns)
-        parts = zip(values.split(AT_ONCE), truths.split(AT_ONCE), strict=True)  # no rows are one empty part
-        return torch.cat([self.rendering.series(one, self._named(asked), positions) for one, asked in parts])
+        columns = (self.decoded(latent, given), truths, turns)
+        parts = zip(*(column.split(AT_ONCE) for column in columns), strict=True)  # no rows are one empty part
+        return torch.cat(
+            [self.rendering.series(made, self._named(asked), positions, turn) for made, asked, turn in parts]
+        )
 
     def _values(self, batch: Batch) -> Values:
         return self.rendering.values(batch["inputs"][self.rendering.reads], self._named(self._truths(batch)))
+
+    def _misfit(self, batch: Batch, made: Values) -> PerRow:
+        return self.rendering.misfit(batch["inputs"][self.rendering.reads], self._named(self._truths(batch)), made)
 
     def _truths(self, batch: Batch) -> Tensor:
         if "targets" not in batch:
