@@ -1,6 +1,7 @@
 """How well a network draws records for given energy, pitch angle and radius, against a simulated-simulated floor.
 
     python benchmarks/generation.py                    12 000 short records, 1 400 steps, 2 000 judged; one core
+    python benchmarks/generation.py --apparatus cavity_26ghz_modes --folder runs/generation_modes
     python benchmarks/generation.py --records 100000 --steps 30000 --judged 20000
     python benchmarks/generation.py --pretrained runs/pretrain/checkpoints/best.ckpt --trainable_layers 0
 
@@ -40,7 +41,7 @@ from cres.simulation import SimulationConfig
 from cres.simulation.rendered_lines import RenderedLines
 from cres.transforms import FROZEN_EPOCH
 from cres.transforms.spectrum import to_complex
-from heads import SHORT, add_start, fit, made_folder, make_records, parser_of, simulation_of, start_of
+from heads import PLAIN, SHORT, add_start, fit, made_folder, make_records, parser_of, simulation_of, start_of
 from reconstruction.training.learning.learner import Learner
 from reconstruction.training.learning.tasks.generation import Generation
 from reconstruction.training.runs.loading import load_module
@@ -135,13 +136,15 @@ def residuals(electrons: Electrons, likelihood: LikelihoodEstimator) -> str:
 
 def main() -> None:
     parser = parser_of(__doc__, "generation", records=12_000, judged=2_000, steps=1_400)
+    parser.add_argument("--apparatus", default=PLAIN, help="a name in configs/simulation (default %(default)s)")
     parser.add_argument("--fitted", type=int, default=256, help="of them read by the likelihood (default %(default)s)")
     add_start(parser)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     folder, (name, options) = made_folder(arguments), start_of(arguments)
-    data = make_records(folder, "train", arguments.records, 41, SHORT)
-    files = [make_records(folder, kind, arguments.judged, seed, SHORT) for kind, seed in JUDGED.items()]
+    apparatus = arguments.apparatus
+    data = make_records(folder, "train", arguments.records, 41, SHORT, apparatus)
+    files = [make_records(folder, kind, arguments.judged, seed, SHORT, apparatus) for kind, seed in JUDGED.items()]
     simulation = simulation_of(folder)
     options.append(f"--model.generation.rendering.init_args.simulation={simulation}")
     model = load_module(fit("generate", folder / name, data, arguments.steps, arguments.records, options))

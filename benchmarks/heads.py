@@ -11,6 +11,7 @@ from pathlib import Path
 import yaml
 
 from cres import errors
+from cres.resources import simulation_config
 from pretraining import NOISE_K
 from reconstruction.command import Parser
 from reconstruction.training.command_line.cli import main as command
@@ -22,7 +23,10 @@ BATCH = 32
 QUIET = ("--trainer.enable_progress_bar=false", "--figures.every_epochs=0", "--early_stopping.patience=100000")
 
 
-def make_records(folder: Path, name: str, count: int, seed: int, samples: int = WHOLE) -> Path:
+PLAIN = "cavity_26ghz"
+
+
+def make_records(folder: Path, name: str, count: int, seed: int, samples: int = WHOLE, apparatus: str = PLAIN) -> Path:
     """Simulate and prepare; what is there stays.
 
     Shorter records have as much less noise density, so that an electron has the signal-to-noise ratio of a whole one.
@@ -30,12 +34,14 @@ def make_records(folder: Path, name: str, count: int, seed: int, samples: int = 
     data, raw = folder / f"{name}_{count}.hdf5", folder / f"raw_{name}_{count}"
     made = ["--events", str(count), "--seed", str(seed), "--output", str(raw)]
     if samples == WHOLE:
-        made += ["-c", "cavity_26ghz"]
+        made += ["-c", apparatus]
     else:
-        config = simulation_of(folder)
-        config.write_text(
-            yaml.safe_dump({"readout": {"samples": samples, "noise_temperature_k": NOISE_K * samples / WHOLE}})
-        )
+        config, written = simulation_of(folder), yaml.safe_load(simulation_config(apparatus).read_text())
+        written["readout"] |= {"samples": samples, "noise_temperature_k": NOISE_K * samples / WHOLE}
+        text = yaml.safe_dump(written)
+        if config.exists() and config.read_text() != text:
+            raise errors.UserError(f"{folder} holds records of another apparatus: choose another --folder")
+        config.write_text(text)
         made += ["-c", str(config)]
     if not data.exists():
         for step in (

@@ -225,6 +225,14 @@ def test_an_axial_phase_says_nothing_unless_it_is_learned(short, lines):
     assert float((costs[1][0] - costs[1][1]).abs().max()) > 5
 
 
+@pytest.mark.parametrize("precision", [torch.bfloat16, torch.float64])
+def test_a_network_of_any_precision_is_compared(lines, precision):
+    truths = columns()
+    records, made = electrons(lines, truths).float(), lines.heights(truths, 1024).bfloat16()
+    found = lines.misfit(records, truths, made.to(precision))
+    torch.testing.assert_close(found.float(), lines.misfit(records, truths, made.float()))
+
+
 def test_nothing_made_costs_what_is_seen_and_has_a_slope(lines):
     truths = columns()
     records = electrons(lines, truths).float()

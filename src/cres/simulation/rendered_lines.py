@@ -90,9 +90,9 @@ class RenderedLines(Rendering):
         ½|x|² + ½ c'†G c' − ln I₀(|s†c'|): the mean over the common phase is the integral, that over the axial a sum.
         """
         lines, seen = self._seen(series, truths)
-        power = self._numbers(lines, seen).abs().square().sum(dim=1).to(made.dtype)
+        power = self._numbers(lines, seen).abs().square().sum(dim=1).to(seen.real.dtype)
         tried = torch.arange(PHASES_TRIED if self.phases == 2 else 1, device=seen.device) * (2 * math.pi / PHASES_TRIED)
-        heights = _complex(made).unsqueeze(1) * self._turn(tried)
+        heights = _complex(made.to(seen.real.dtype)).unsqueeze(1) * self._turn(tried)
         overlap = lines.conj() @ lines.mT / lines.shape[2]
         energy = (heights.conj() * (heights @ overlap.mT)).real.sum(dim=2)
         agreed = torch.view_as_real((heights @ seen.conj().unsqueeze(2)).squeeze(2)).square().sum(dim=2)
@@ -107,11 +107,11 @@ class RenderedLines(Rendering):
         if not len(made):
             return made.new_zeros(0, positions, 2)
         carrier, axial = self._waves(truths, positions, made.device)
-        common, *others = (2 * math.pi * turns).unbind(dim=1)
-        heights = _complex(made) * torch.polar(torch.ones_like(common), common).unsqueeze(1)
+        common, *others = (2 * math.pi * turns.to(carrier.real.dtype)).unbind(dim=1)
+        heights = _complex(made.to(carrier.real.dtype)) * torch.polar(torch.ones_like(common), common).unsqueeze(1)
         for one in others:
             heights = heights * self._turn(one)
-        amplitude = heights.to(carrier.dtype).unsqueeze(1) * (self.noise_std_volt / math.sqrt(positions))
+        amplitude = heights.unsqueeze(1) * (self.noise_std_volt / math.sqrt(positions))
         record = (amplitude @ self._lines(axial)).squeeze(1)
         return torch.view_as_real(record * carrier).to(made.dtype)
 
