@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from cres import errors
 from reconstruction.command import Parser
@@ -66,7 +67,7 @@ class Size:
         return 12 * self.joint // 4
 
 
-SMALL = Size(1000, 300, (2, 3), (0, 6, 11), 300)
+SMALL = Size(4000, 1500, (2, 3), (0, 4, 7, 11), 1000)
 SMALLER = (
     "--model.encoders.spectrum.init_args.width=32",
     "--model.encoders.spectrum.init_args.depth=2",
@@ -115,9 +116,16 @@ class Plane:
         return ["--data.fractions=[0.9,0.1,0.0]", "--trainer.enable_progress_bar=false", *self.options]
 
     def stages(self) -> None:
-        """Run the stages, and predict with the two joint networks."""
+        """Run the stages with the epochs of this size, and predict with the two joint networks."""
         data = [f"--data.data={self.folder / 'data' / 'trained'}"]
-        run("scripts/stages.py", STAGES, f"--run={self.folder / 'stages'}", *data, *self.fit_options())
+        written = yaml.safe_load(STAGES.read_text())
+        written["base"] = str((STAGES.parent / written["base"]).resolve())
+        epochs = {"apart": self.size.epochs[0], "together": self.size.epochs[1], "scratch": self.size.joint}
+        for name, count in epochs.items():
+            written["stages"][name]["options"]["trainer.max_epochs"] = count
+        stages = self.folder / "stages.yaml"
+        stages.write_text(yaml.safe_dump(written, sort_keys=False))
+        run("scripts/stages.py", stages, f"--run={self.folder / 'stages'}", *data, *self.fit_options())
         for name in JOINT:
             self.predict(self.folder / "stages" / name, ("tested", "held_out"))
 
