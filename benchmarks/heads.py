@@ -6,13 +6,14 @@ import argparse
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
 from cres import errors
 from cres.resources import simulation_config
-from pretraining import NOISE_K
+from cres.simulation import SimulationConfig
 from reconstruction.command import Parser
 from reconstruction.training.command_line.cli import main as command
 
@@ -21,24 +22,21 @@ WHOLE, SHORT = 8192, 2048
 """Samples of a record of the default apparatus, and of short ones."""
 BATCH = 32
 QUIET = ("--trainer.enable_progress_bar=false", "--figures.every_epochs=0", "--early_stopping.patience=100000")
-
-
 PLAIN = "cavity_26ghz"
 
 
 def make_records(folder: Path, name: str, count: int, seed: int, samples: int = WHOLE, apparatus: str = PLAIN) -> Path:
     """Simulate and prepare; what is there stays.
 
-    Shorter records have as much less noise density, so that an electron has the signal-to-noise ratio of a whole one.
+    Shorter records have as much less noise than the apparatus, so that an electron has the signal-to-noise ratio of a
+    whole one. Raises UserError where the folder has short records of another apparatus.
     """
     data, raw = folder / f"{name}_{count}.hdf5", folder / f"raw_{name}_{count}"
     made = ["--events", str(count), "--seed", str(seed), "--output", str(raw)]
     if samples == WHOLE:
         made += ["-c", apparatus]
     else:
-        config, written = simulation_of(folder), yaml.safe_load(simulation_config(apparatus).read_text())
-        written["readout"] |= {"samples": samples, "noise_temperature_k": NOISE_K * samples / WHOLE}
-        text = yaml.safe_dump(written)
+        config, text = simulation_of(folder), yaml.safe_dump(shortened(apparatus, samples).to_dict())
         if config.exists() and config.read_text() != text:
             raise errors.UserError(f"{folder} holds records of another apparatus: choose another --folder")
         config.write_text(text)
@@ -50,6 +48,17 @@ def make_records(folder: Path, name: str, count: int, seed: int, samples: int = 
         ):
             subprocess.run([sys.executable, *step], cwd=ROOT, check=True)
     return data
+
+
+def shortened(apparatus: str, samples: int) -> SimulationConfig:
+    """Return an apparatus with shorter records, whose noise is less by as much."""
+    config = SimulationConfig.from_yaml(simulation_config(apparatus))
+    readout, part = config.readout, samples / config.readout.samples
+    if readout.noise_temperature_k is None:
+        less = {"noise_density_w_per_hz": readout.density_w_per_hz * part}
+    else:
+        less = {"noise_temperature_k": readout.noise_temperature_k * part}
+    return replace(config, readout=replace(readout, samples=samples, **less))
 
 
 def simulation_of(folder: Path) -> Path:

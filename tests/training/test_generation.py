@@ -225,6 +225,15 @@ def test_an_axial_phase_says_nothing_unless_it_is_learned(short, lines):
     assert float((costs[1][0] - costs[1][1]).abs().max()) > 5
 
 
+def test_an_axial_phase_that_is_learned_is_not_drawn(short, lines):
+    truths, learned = columns(), RenderedLines(str(short), axial_phase="learned")
+    made, common = lines.heights(truths, 1024), torch.rand(6, 1, generator=torch.Generator().manual_seed(9)).double()
+    still = lines.series(made, truths, 1024, torch.cat((common, torch.zeros(6, 1)), dim=1))
+    torch.testing.assert_close(learned.series(made, truths, 1024, common), still)
+    turned = lines.series(made, truths, 1024, torch.cat((common, torch.full((6, 1), 0.1)), dim=1))
+    assert float((turned - still).square().sum(dim=(1, 2)).median() / lines.noise_std_volt**2) > 5
+
+
 @pytest.mark.parametrize("precision", [torch.bfloat16, torch.float64])
 def test_a_network_of_any_precision_is_compared(lines, precision):
     truths = columns()

@@ -31,7 +31,7 @@ TRIED = 256
 
 PHASES_TRIED = 512
 """Axial phases over which p is summed, h apart. A peak of width w = (Σ m²|c_m|²)^{−1/2} is summed to 2 e^{−2π²w²/h²}:
-to one per cent where that sum is 27 000, forty times that of a usual electron."""
+to one per cent where that sum is 27 000; the most that 400 electrons of cavity_26ghz_modes have is 670."""
 
 
 class RenderedLines(Rendering):
@@ -116,11 +116,11 @@ class RenderedLines(Rendering):
         return torch.view_as_real(record * carrier).to(made.dtype)
 
     def heights(self, truths: Mapping[str, Tensor], samples: int) -> Values:
-        """Return what the forward model says of the numbers to be made, float64: what a network should draw."""
+        """Return what the forward model says of the numbers to be made, float64, on the truths' device."""
         found = self._model[0].lines(parameter_rows(*(truths[name].detach().cpu() for name in self.given)))
         places = [found.harmonics.tolist().index(m) for m in self.harmonics]
         made = found.amplitudes[:, places] * (math.sqrt(samples) / self.noise_std_volt)
-        return torch.view_as_real(made).flatten(1)
+        return torch.view_as_real(made).flatten(1).to(truths[self.given[0]].device)
 
     def _seen(self, series: Series, truths: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return the lines, (batch, line, samples), and √N/σ of a record's overlaps with them, (batch, line)."""
